@@ -1,0 +1,190 @@
+"""What must be durable before anything is visible.
+
+A `Commit` is the whole outcome of deciding one or more commands on one execution. The shell hands
+it to a store, which applies it entirely or not at all, and only when it is durable may the shell
+deliver `dispatches` and `replies`. The order is the contract (after etcd raft's `Ready`):
+
+1. events, the new state, tasks and the deadline, in one transaction, only if `expected_version`
+   is still the stored version (compare-and-set: the only concurrency control there is);
+2. then, and only then, dispatches to reserved pollers and replies to callers.
+
+When the compare-and-set fails the shell drops the cached execution, releases the reserved
+pollers, loads it again and decides the same commands once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from temporalio.api.history.v1 import HistoryEvent
+
+if TYPE_CHECKING:
+    from perdure.core.execution import Execution
+
+
+class ExecutionKey(msgspec.Struct, frozen=True, order=True):
+    """Names one run of one workflow."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+
+
+class TaskKind(IntEnum):
+    """The two kinds of work that workers pull."""
+
+    WORKFLOW = 1
+    ACTIVITY = 2
+
+
+class QueueName(msgspec.Struct, frozen=True, order=True):
+    """A task queue: workflow and activity tasks of one name are separate queues."""
+
+    namespace: str
+    name: str
+    kind: TaskKind
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A row of the durable queue: somebody should start this workflow or activity task.
+
+    A hint, not the truth: the execution's state decides whether the task may still start.
+    `stamp` is the attempt the row was written for, so that a stale row is recognised.
+    """
+
+    queue: QueueName
+    key: ExecutionKey
+    scheduled_event_id: int
+    stamp: int = 1
+    priority: int = 0
+
+
+class TaskRef(msgspec.Struct, frozen=True):
+    """Names a task row to remove (at most one row exists for a kind and scheduled event)."""
+
+    key: ExecutionKey
+    kind: TaskKind
+    scheduled_event_id: int
+
+
+class Poller(Protocol):
+    """A waiting poll that the shell has set aside for this commit."""
+
+    @property
+    def identity(self) -> str: ...
+
+
+class StartedWorkflowTask(msgspec.Struct):
+    """A workflow task that a worker may now work on. History is attached by the shell."""
+
+    key: ExecutionKey
+    token: bytes
+    workflow_type: str
+    attempt: int
+    scheduled_event_id: int
+    started_event_id: int
+    previous_started_event_id: int
+    """0 when no workflow task has completed yet; a sticky worker is sent only later events."""
+    scheduled_at_ns: int
+    started_at_ns: int
+    sticky: bool
+    transient_events: list[HistoryEvent]
+    """Scheduled and Started events of an attempt > 1: sent to the worker, not in history."""
+
+
+class StartedActivityTask(msgspec.Struct):
+    """An activity attempt that a worker may now run. The scheduled event is attached by the shell."""
+
+    key: ExecutionKey
+    token: bytes
+    workflow_type: str
+    activity_id: str
+    scheduled_event_id: int
+    attempt: int
+    scheduled_at_ns: int
+    current_attempt_scheduled_at_ns: int
+    started_at_ns: int
+    heartbeat_details: bytes
+    """Serialised `Payloads` of the last recorded heartbeat, empty when there is none."""
+
+
+StartedTask = StartedWorkflowTask | StartedActivityTask
+
+
+@dataclass(slots=True, frozen=True)
+class Dispatch:
+    """A started task for a poller that was reserved; delivered once durable."""
+
+    poller: Poller
+    task: StartedTask
+
+
+@dataclass(slots=True, frozen=True)
+class Started:
+    """Reply to StartWorkflow. `created` is False when an existing run was returned (request id, USE_EXISTING)."""
+
+    run_id: str
+    created: bool
+    status: int
+    """temporal.api.enums.v1.WorkflowExecutionStatus of that run."""
+
+
+@dataclass(slots=True, frozen=True)
+class WorkflowTaskCompleted:
+    """Reply to CompleteWorkflowTask: what the worker gets in the same breath."""
+
+    workflow_task: StartedWorkflowTask | None
+    activity_tasks: list[StartedActivityTask]
+
+
+@dataclass(slots=True, frozen=True)
+class HeartbeatRecorded:
+    """Reply to RecordHeartbeat."""
+
+    cancel_requested: bool
+
+
+@dataclass(slots=True)
+class Context:
+    """All that the law is told about the outside."""
+
+    now_ns: int
+    """Wall-clock time in nanoseconds since the epoch."""
+    new_id: Callable[[], str]
+    """A fresh UUID version 7."""
+    reserve: Callable[[QueueName], Poller | None]
+    """Set a waiting poller of that queue aside for this commit, or None when nobody waits."""
+
+
+@dataclass(slots=True)
+class Commit:
+    """The outcome of one or more commands on one execution, applied entirely or not at all."""
+
+    key: ExecutionKey
+    expected_version: int
+    """The stored version this was decided on; 0: the run must not exist yet."""
+    execution: Execution | None
+    """The state after; `execution.version == expected_version + 1`. None: nothing exists and nothing was made."""
+    events: list[HistoryEvent] = field(default_factory=list[HistoryEvent])
+    """Appended to history in this order, as one batch; may be empty (an attempt started, a heartbeat)."""
+    add_tasks: list[Task] = field(default_factory=list[Task])
+    remove_tasks: list[TaskRef] = field(default_factory=list[TaskRef])
+    wake_at_ns: int | None = None
+    """The earliest deadline as it is to be stored; None: no wake-up is owed."""
+    expected_current_run_id: str | None = None
+    """For a commit that starts a run: the run that must be the workflow id's current one, None: no run."""
+    next_run: Commit | None = None
+    """A run that starts in the same transaction (continue-as-new, cron, terminate-if-running)."""
+    dispatches: list[Dispatch] = field(default_factory=list[Dispatch])
+    replies: list[Any] = field(default_factory=list[Any])
+    """One per command decided, in order: a value, or the `Rejected` that it met."""
+    changed: bool = True
+    """False: nothing to store, only replies to deliver."""
+
+    @property
+    def starts_run(self) -> bool:
+        return self.expected_version == 0

@@ -1,0 +1,148 @@
+"""The protocol of a store, small on purpose.
+
+A store makes commits durable and answers reads; it decides nothing. Every method may be called
+concurrently from one event loop. One suite (`tests/stores/`) holds every backend to this text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from perdure.core.commit import Commit, ExecutionKey, QueueName, Task
+from perdure.core.execution import Execution
+
+
+class StoreError(Exception):
+    """The store cannot serve: the message says why and what to do."""
+
+
+class Outcome(Enum):
+    """What became of one commit."""
+
+    APPLIED = "applied"
+    CONFLICT = "conflict"
+    """The stored version, or the current run, was not the expected one; nothing of it was written."""
+
+
+@dataclass(slots=True, frozen=True)
+class Reference:
+    """Names an execution by run, or with `run_id=None` the current (newest) run of a workflow id."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Batch:
+    """The events of one commit as one serialised `temporal.api.history.v1.History`.
+
+    Batches concatenate into a valid `History`.
+    """
+
+    first_event_id: int
+    data: bytes
+
+
+@dataclass(slots=True, frozen=True)
+class QueuedTask:
+    """A task row with its position in the queue: ascending, never reused."""
+
+    position: int
+    task: Task
+
+
+@dataclass(slots=True, frozen=True)
+class Namespace:
+    """A namespace and how long its closed executions are kept, in days."""
+
+    name: str
+    id: str
+    retention_days: int
+    description: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Summary:
+    """One line of an execution list. Times in nanoseconds since the epoch; status is WorkflowExecutionStatus."""
+
+    key: ExecutionKey
+    workflow_type: str
+    task_queue: str
+    status: int
+    started_at_ns: int
+    closed_at_ns: int | None
+    history_length: int
+
+
+class Store(Protocol):
+    """See the module's text. Raises `StoreError` where nothing else is named."""
+
+    async def open(self) -> None:
+        """Create or migrate the schema and take ownership, or raise a StoreError that names the fix."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is being written and release everything. Idempotent."""
+        ...
+
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+        """Apply each commit entirely or not at all; durable (fsync) when this returns.
+
+        One transaction for the whole batch. A conflict of one commit does not touch the others.
+        A commit and its `next_run` chain stand or fall together. At most one commit per workflow id
+        is in a batch. If it raises StoreError, nothing of the batch was applied.
+        """
+        ...
+
+    async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
+        """The stored state of each, in order; None where there is none. Every call decodes a fresh object."""
+        ...
+
+    async def history(
+        self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20
+    ) -> Sequence[Batch]:
+        """Batches in order, from the one that holds `first_event_id`, until about `limit_bytes` (at least one)."""
+        ...
+
+    async def due(self, now_ns: int, limit: int) -> Sequence[ExecutionKey]:
+        """Executions whose wake_at_ns <= now_ns, earliest first."""
+        ...
+
+    async def next_wake_at_ns(self) -> int | None:
+        """The earliest stored deadline."""
+        ...
+
+    async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
+        """Task rows of a queue past a position, in order of position."""
+        ...
+
+    async def queues(self) -> Sequence[QueueName]:
+        """The queues that hold task rows now."""
+        ...
+
+    async def in_flight(self, after: ExecutionKey | None, limit: int) -> Sequence[ExecutionKey]:
+        """Open executions with a task in a worker's hands (`Execution.in_flight`), in key order, past `after`."""
+        ...
+
+    async def list_executions(
+        self, namespace: str, *, open_only: bool | None = None, workflow_type: str | None = None,
+        after: ExecutionKey | None = None, limit: int = 100,
+    ) -> Sequence[Summary]:
+        """A page of summaries in key order."""
+        ...
+
+    async def count_executions(self, namespace: str) -> dict[int, int]:
+        """How many executions have each WorkflowExecutionStatus."""
+        ...
+
+    async def put_namespace(self, namespace: Namespace) -> None:
+        """Insert or replace by name."""
+        ...
+
+    async def namespaces(self) -> Sequence[Namespace]:
+        """All namespaces, by name."""
+        ...
