@@ -1,0 +1,66 @@
+# Everything a person does with this repository. `make` alone says what there is.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+# The first Python on this machine that is new enough. Say PYTHON=... to choose another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo test bench check lint types layers tidy format coverage lock clean runtime dev
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo
+	@echo 'ARGS="..." is handed on, e.g.: make demo ARGS="--seed 7"   make test ARGS="tests/core -x"'
+
+demo: runtime ## ORDER #1001 survives the crash; then 1,000 orders under 20 kills
+	@$(BIN)/perdure demo $(ARGS)
+
+test: dev ## all tests
+	@$(BIN)/pytest $(ARGS)
+
+bench: runtime ## perdure against DBOS, interleaved, with a profile by stage
+	@$(PYTHON) scripts/bootstrap.py bench
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+check: lint types layers tidy ## all four below
+
+lint: dev ## style: ruff check and ruff format --check
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: dev ## pyright: strict on src, basic elsewhere
+	@$(BIN)/pyright
+
+layers: dev ## who may import whom
+	@PYTHONPATH=src $(BIN)/lint-imports
+
+tidy: dev ## sizes, purity, dead references, the public surface
+	@$(BIN)/pytest -q tests/tidy
+
+format: dev ## rewrite the code as ruff would have it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+coverage: dev ## the tests again, with line and branch coverage
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage report
+
+lock: ## resolve the requirement locks anew (uv, in a venv of its own)
+	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet uv
+	@$(LOCK) --group build -o requirements/runtime.txt pyproject.toml
+	@$(LOCK) --group build --extra dev -c requirements/runtime.txt -o requirements/dev.txt pyproject.toml
+	@$(LOCK) --group build --extra bench -c requirements/dev.txt -o requirements/bench.txt pyproject.toml
+
+# One lock for Python 3.11 and later on every platform; --no-emit-*: where it was resolved is nobody's business.
+LOCK := .venv/lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' $(UPGRADE)
+
+clean: ## remove what can be made again
+	@rm -rf .venv .venv.lock .pytest_cache .hypothesis .ruff_cache .import_linter_cache .coverage htmlcov dist build
+
+runtime dev:
+	@test -n "$(PYTHON)" || { echo "perdure needs Python 3.11 or later.  On Debian and Ubuntu:  sudo apt install python3 python3-venv"; exit 1; }
+	@$(PYTHON) scripts/bootstrap.py $@
