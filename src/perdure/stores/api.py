@@ -86,30 +86,47 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what is being written and release everything. Idempotent."""
+        """Finish what is being written and release everything. Idempotent; the store may be opened again.
+
+        Every method but `open` and `close` raises StoreError on a store that is not open.
+        """
         ...
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
         """Apply each commit entirely or not at all; durable (fsync) when this returns.
 
         One transaction for the whole batch. A conflict of one commit does not touch the others.
-        A commit and its `next_run` chain stand or fall together. At most one commit per workflow id
-        is in a batch. If it raises StoreError, nothing of the batch was applied.
+        A commit and its `next_run` chain stand or fall together: each link is compared with what
+        the links before it would leave. At most one commit per workflow id is in a batch.
+        Of a commit, `remove_tasks` are taken out before `add_tasks` go in, so that a row can be
+        replaced; an added task replaces the row of the same execution, kind and scheduled event,
+        and stands at a new position.
+
+        Everything is encoded before the first `await`: the caller may change its executions as
+        soon as it has the coroutine running. If it raises StoreError, nothing of the batch was
+        applied; the store serves on, unless the message says that it must be reopened. Raises
+        ValueError for a commit that changed nothing (`changed` False), with nothing applied.
         """
         ...
 
     async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
-        """The stored state of each, in order; None where there is none. Every call decodes a fresh object."""
+        """The stored state of each, in order; None where there is none. Every call decodes a fresh object.
+
+        All reads see every commit whose `commit` has returned.
+        """
         ...
 
     async def history(
         self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20
     ) -> Sequence[Batch]:
-        """Batches in order, from the one that holds `first_event_id`, until about `limit_bytes` (at least one)."""
+        """Whole batches in order, from the one that holds `first_event_id`; `limit_bytes` in all, but at least one.
+
+        Empty when the run does not exist or has no such event yet.
+        """
         ...
 
     async def due(self, now_ns: int, limit: int) -> Sequence[ExecutionKey]:
-        """Executions whose wake_at_ns <= now_ns, earliest first."""
+        """Executions whose wake_at_ns <= now_ns, earliest first, at most `limit`."""
         ...
 
     async def next_wake_at_ns(self) -> int | None:
@@ -121,7 +138,7 @@ class Store(Protocol):
         ...
 
     async def queues(self) -> Sequence[QueueName]:
-        """The queues that hold task rows now."""
+        """The queues that hold task rows now, in order."""
         ...
 
     async def in_flight(self, after: ExecutionKey | None, limit: int) -> Sequence[ExecutionKey]:
@@ -132,11 +149,11 @@ class Store(Protocol):
         self, namespace: str, *, open_only: bool | None = None, workflow_type: str | None = None,
         after: ExecutionKey | None = None, limit: int = 100,
     ) -> Sequence[Summary]:
-        """A page of summaries in key order."""
+        """A page of summaries in key order, past `after`. `open_only`: True open ones, False closed ones, None all."""
         ...
 
     async def count_executions(self, namespace: str) -> dict[int, int]:
-        """How many executions have each WorkflowExecutionStatus."""
+        """How many executions have each WorkflowExecutionStatus; a status that none has is left out."""
         ...
 
     async def put_namespace(self, namespace: Namespace) -> None:

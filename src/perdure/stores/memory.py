@@ -1,0 +1,208 @@
+"""The model of a store: dictionaries, obviously right.
+
+It says in the fewest words what `perdure.stores.api.Store` promises, and the suite holds SQLite to
+what it does. Snapshots and batches are kept encoded, exactly as a database would keep them, so that
+nothing a caller still holds aliases what is stored. Nothing here awaits, so a commit is one step of
+the event loop. What was committed survives `close` and is there again after `open`: a simulation
+restarts its engine on the same object.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from itertools import islice
+
+from perdure.core.commit import Commit, ExecutionKey, QueueName, TaskKind
+from perdure.core.execution import Execution, decode
+from perdure.stores.api import Batch, Namespace, Outcome, QueuedTask, Reference, StoreError, Summary
+from perdure.stores.encoding import EncodedCommit, encode_chain
+
+WorkflowId = tuple[str, str]
+TaskId = tuple[ExecutionKey, TaskKind, int]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One execution as stored: the row, and its history."""
+
+    latest: EncodedCommit
+    batches: list[Batch] = field(default_factory=list[Batch])
+
+
+class MemoryStore:
+    """A store in this process's memory; see the module's text."""
+
+    def __init__(self) -> None:
+        self._runs: dict[ExecutionKey, _Run] = {}
+        self._current: dict[WorkflowId, str] = {}
+        self._wakes: dict[ExecutionKey, int] = {}
+        self._tasks: dict[TaskId, QueuedTask] = {}
+        self._positions = 0
+        self._namespaces: dict[str, Namespace] = {}
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Take the store into use; what it held before is still there."""
+        if self._is_open:
+            raise StoreError("This memory store is in use by another engine: give each engine a store of its own.")
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Idempotent; the contents stay."""
+        self._is_open = False
+
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+        """See `Store.commit`."""
+        self._check_open()
+        chains = [encode_chain(commit) for commit in commits]
+        return [self._apply(chain) for chain in chains]
+
+    def _apply(self, chain: Sequence[EncodedCommit]) -> Outcome:
+        if not self._is_expected(chain):
+            return Outcome.CONFLICT
+        for link in chain:
+            self._write(link)
+        return Outcome.APPLIED
+
+    def _is_expected(self, chain: Sequence[EncodedCommit]) -> bool:
+        """The compare of compare-and-set, for a commit and the runs that start with it."""
+        current: dict[WorkflowId, str | None] = {}
+        for link in chain:
+            stored = self._runs.get(link.key)
+            if (stored.latest.version if stored else 0) != link.expected_version:
+                return False
+            if link.expected_version == 0:
+                workflow = (link.key.namespace, link.key.workflow_id)
+                if current.get(workflow, self._current.get(workflow)) != link.expected_current_run_id:
+                    return False
+                current[workflow] = link.key.run_id
+        return True
+
+    def _write(self, link: EncodedCommit) -> None:
+        key = link.key
+        if link.expected_version == 0:
+            self._runs[key] = _Run(link)
+            self._current[key.namespace, key.workflow_id] = key.run_id
+        run = self._runs[key]
+        run.latest = link
+        if link.batch:
+            run.batches.append(Batch(link.first_event_id, link.batch))
+        self._wakes.pop(key, None)
+        if link.wake_at_ns is not None:
+            self._wakes[key] = link.wake_at_ns
+        for ref in link.remove_tasks:
+            self._tasks.pop((ref.key, ref.kind, ref.scheduled_event_id), None)
+        for task in link.add_tasks:
+            self._positions += 1
+            row = (task.key, task.queue.kind, task.scheduled_event_id)
+            self._tasks.pop(row, None)  # so that the dictionary stays in order of position
+            self._tasks[row] = QueuedTask(self._positions, task)
+
+    async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
+        """See `Store.load`."""
+        self._check_open()
+        return [self._load(reference) for reference in references]
+
+    def _load(self, reference: Reference) -> Execution | None:
+        run_id = reference.run_id or self._current.get((reference.namespace, reference.workflow_id), "")
+        run = self._runs.get(ExecutionKey(reference.namespace, reference.workflow_id, run_id))
+        return decode(run.latest.snapshot) if run else None
+
+    async def history(
+        self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20
+    ) -> Sequence[Batch]:
+        """See `Store.history`."""
+        self._check_open()
+        run = self._runs.get(key)
+        if run is None or first_event_id > run.latest.history_length:
+            return []
+        ends = [batch.first_event_id for batch in run.batches[1:]] + [run.latest.history_length + 1]
+        wanted = (batch for batch, end in zip(run.batches, ends, strict=True) if end > first_event_id)
+        return _until(wanted, limit_bytes)
+
+    async def due(self, now_ns: int, limit: int) -> Sequence[ExecutionKey]:
+        """See `Store.due`."""
+        self._check_open()
+        due = ((wake_at_ns, key) for key, wake_at_ns in self._wakes.items() if wake_at_ns <= now_ns)
+        return [key for _, key in nsmallest(limit, due)]
+
+    async def next_wake_at_ns(self) -> int | None:
+        """See `Store.next_wake_at_ns`."""
+        self._check_open()
+        return min(self._wakes.values(), default=None)
+
+    async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
+        """See `Store.tasks`."""
+        self._check_open()
+        rows = (row for row in self._tasks.values() if row.task.queue == queue and row.position > after_position)
+        return list(islice(rows, limit))
+
+    async def queues(self) -> Sequence[QueueName]:
+        """See `Store.queues`."""
+        self._check_open()
+        return sorted({row.task.queue for row in self._tasks.values()})
+
+    async def in_flight(self, after: ExecutionKey | None, limit: int) -> Sequence[ExecutionKey]:
+        """See `Store.in_flight`."""
+        self._check_open()
+        return nsmallest(
+            limit, (key for key, run in self._runs.items() if run.latest.in_flight and (after is None or key > after))
+        )
+
+    async def list_executions(
+        self,
+        namespace: str,
+        *,
+        open_only: bool | None = None,
+        workflow_type: str | None = None,
+        after: ExecutionKey | None = None,
+        limit: int = 100,
+    ) -> Sequence[Summary]:
+        """See `Store.list_executions`."""
+        self._check_open()
+        keys = nsmallest(
+            limit,
+            (
+                key
+                for key, run in self._runs.items()
+                if key.namespace == namespace
+                and (open_only is None or run.latest.is_open == open_only)
+                and (workflow_type is None or run.latest.workflow_type == workflow_type)
+                and (after is None or key > after)
+            ),
+        )
+        return [self._runs[key].latest.summary() for key in keys]
+
+    async def count_executions(self, namespace: str) -> dict[int, int]:
+        """See `Store.count_executions`."""
+        self._check_open()
+        return dict(Counter(run.latest.status for key, run in self._runs.items() if key.namespace == namespace))
+
+    async def put_namespace(self, namespace: Namespace) -> None:
+        """See `Store.put_namespace`."""
+        self._check_open()
+        self._namespaces[namespace.name] = namespace
+
+    async def namespaces(self) -> Sequence[Namespace]:
+        """See `Store.namespaces`."""
+        self._check_open()
+        return [self._namespaces[name] for name in sorted(self._namespaces)]
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreError("The memory store is not open: call `open()` before using it.")
+
+
+def _until(batches: Iterable[Batch], limit_bytes: int) -> list[Batch]:
+    """Whole batches until their bytes reach the limit; at least one if there is one."""
+    page: list[Batch] = []
+    size = 0
+    for batch in batches:
+        if page and size + len(batch.data) > limit_bytes:
+            break
+        page.append(batch)
+        size += len(batch.data)
+    return page
