@@ -1,0 +1,236 @@
+"""`@activity`, and what an activity may ask about itself while it runs.
+
+An activity is where effects belong. It runs at least once: when its process dies after the
+effect and before the result is recorded, the next attempt runs it again. `activity.info()`
+therefore carries an `idempotency_key` that is the same for every attempt of one call, to be
+handed to whatever has the effect.
+
+The running attempt is found by a context variable, which the worker sets in whatever carries
+the attempt: a task on the loop, a pool thread, a pool process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+import msgspec
+
+from perdure.sdk.definitions import ActivityDefinition, AsyncActivity, SyncActivity, default_registry
+from perdure.sdk.errors import CancelledError, EngineError
+from perdure.sdk.options import SECOND_NS, Duration, Retry, activity_options, optional_duration
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ActivityInfo(msgspec.Struct, frozen=True):
+    """What a running attempt knows of itself. Times in nanoseconds since the epoch; 0 when unknown."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    activity_id: str
+    activity_type: str
+    attempt: int
+    """1 for the first."""
+    task_queue: str
+    heartbeat_details: tuple[Any, ...]
+    """What the previous attempt last reported with `heartbeat`."""
+    scheduled_at_ns: int
+    """When the call was recorded; the same for every attempt."""
+    started_at_ns: int
+    start_to_close_ns: int
+    schedule_to_close_ns: int
+    heartbeat_ns: int
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names this call, the same for every attempt: give it to the payment gateway."""
+        return f"{self.run_id}:{self.activity_id}"
+
+    @property
+    def scheduled_at(self) -> datetime:
+        return _moment(self.scheduled_at_ns)
+
+    @property
+    def started_at(self) -> datetime:
+        return _moment(self.started_at_ns)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When this attempt times out, None: never."""
+        ends = [
+            start + length
+            for start, length in (
+                (self.started_at_ns, self.start_to_close_ns),
+                (self.scheduled_at_ns, self.schedule_to_close_ns),
+            )
+            if length
+        ]
+        return min(ends, default=None)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When this attempt times out, None: never."""
+        end = self.deadline_ns
+        return None if end is None else _moment(end)
+
+
+def _moment(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / SECOND_NS, UTC)
+
+
+class ActivityContext(Protocol):
+    """One running attempt, as the code that carries it provides it."""
+
+    @property
+    def info(self) -> ActivityInfo: ...
+
+    def heartbeat(self, details: tuple[Any, ...]) -> None:
+        """Report progress; from any thread; returns at once."""
+        ...
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt was asked to stop."""
+        ...
+
+    async def wait_cancelled(self) -> None: ...
+
+    def wait_cancelled_sync(self, timeout_ns: int | None) -> bool: ...
+
+
+current_attempt: ContextVar[ActivityContext | None] = ContextVar("perdure_activity", default=None)
+
+
+def _current() -> ActivityContext:
+    context = current_attempt.get()
+    if context is None:
+        raise EngineError(
+            "not inside an activity: activity.info(), heartbeat() and is_cancelled() work in a function "
+            "decorated with @activity while a worker runs it, and not in threads that it started itself"
+        )
+    return context
+
+
+class _ActivityLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds which activity, workflow and attempt a line is from."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        context = current_attempt.get()
+        if context is None:
+            return msg, kwargs
+        info = context.info
+        extra: dict[str, Any] = {
+            "workflow_id": info.workflow_id,
+            "run_id": info.run_id,
+            "activity_type": info.activity_type,
+            "activity_id": info.activity_id,
+            "attempt": info.attempt,
+        }
+        kwargs["extra"] = {**extra, **(kwargs.get("extra") or {})}
+        return f"{msg} ({info.activity_type} of {info.workflow_id}, attempt {info.attempt})", kwargs
+
+
+class ActivityDecorator(Protocol):
+    """`@activity(...)`: still to be given its function."""
+
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload] - a coroutine function is the special case
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncActivity[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncActivity[P, R]: ...
+
+
+class ActivityNamespace:
+    """`activity`: the decorator, and the questions that a running activity may ask."""
+
+    def __init__(self) -> None:
+        self.logger = _ActivityLogger(logging.getLogger("perdure.activity"), None)
+
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload] - a coroutine function is the special case
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncActivity[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncActivity[P, R]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        name: str | None = None,
+        start_to_close: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        schedule_to_start: Duration | None = None,
+        heartbeat: Duration | None = None,
+        retry: Retry | None = None,
+        task_queue: str | None = None,
+        run_in: str = "auto",
+    ) -> ActivityDecorator: ...
+
+    def __call__(
+        self, fn: Callable[..., Any] | None = None, *, name: str | None = None, run_in: str = "auto", **options: Any
+    ) -> Any:
+        """Make a function an activity.
+
+        Args:
+            name: in history; default the function's.
+            start_to_close: how long one attempt may take; default ten minutes when schedule_to_close is not given.
+            schedule_to_close: how long all attempts together may take, waiting included.
+            schedule_to_start: how long it may wait for a worker.
+            heartbeat: how long an attempt may be silent; then it counts as dead.
+            retry: when it is tried again; default: from 1 s, doubling, to 100 s, without end.
+            task_queue: whose workers run it; default the workflow's own.
+            run_in: "thread" (a `def`'s default), "process" (a `def` that keeps a CPU busy), "loop" (`async def`).
+
+        Raises:
+            DefinitionError, ValueError, TypeError: the declaration cannot be; names the argument.
+        """
+        declared = activity_options(**options)
+
+        def decorate(function: Callable[..., Any]) -> ActivityDefinition[Any, Any]:
+            definition = SyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
+            if definition.is_async:
+                definition = AsyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
+            default_registry.add(definition)
+            return definition
+
+        return decorate if fn is None else decorate(fn)
+
+    def info(self) -> ActivityInfo:
+        """Of the running attempt. Raises EngineError outside of one."""
+        return _current().info
+
+    def heartbeat(self, *details: Any) -> None:
+        """Say that this attempt is alive, and how far it is; the next attempt gets `details` in `info()`.
+
+        Cheap: reports are gathered and sent at most every 0.8 of the heartbeat time-out.
+
+        Raises:
+            CancelledError: in a `def` activity that was asked to stop (an `async def` one is cancelled by asyncio).
+        """
+        context = _current()
+        context.heartbeat(details)
+        if context.cancelled:
+            raise CancelledError(f"activity {context.info.activity_type} was asked to stop")
+
+    def is_cancelled(self) -> bool:
+        """Whether the running attempt was asked to stop. Learnt from heartbeats and from the worker's shutdown."""
+        return _current().cancelled
+
+    async def wait_for_cancelled(self) -> None:
+        """In an `async def` activity: returns when it is asked to stop."""
+        await _current().wait_cancelled()
+
+    def wait_for_cancelled_sync(self, timeout: Duration | None = None) -> bool:
+        """In a `def` activity: blocks until it is asked to stop; False when `timeout` passed first."""
+        return _current().wait_cancelled_sync(optional_duration(timeout, "timeout"))
+
+
+activity = ActivityNamespace()

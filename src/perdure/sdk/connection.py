@@ -1,0 +1,92 @@
+"""What the SDK needs of a server: the RPCs of `temporal.api.workflowservice.v1.WorkflowService` by their names.
+
+Requests and responses are the wire's own messages, whether the other side is an engine in this
+process (no socket, no serialisation) or a server behind gRPC. Every method raises
+`perdure.api.errors.Rejected` with the code that the RPC would have ended with.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from temporalio.api.workflowservice import v1 as service
+
+
+class Connection(Protocol):
+    """A server, near or far."""
+
+    async def start_workflow_execution(
+        self, request: service.StartWorkflowExecutionRequest
+    ) -> service.StartWorkflowExecutionResponse: ...
+
+    async def poll_workflow_task_queue(
+        self, request: service.PollWorkflowTaskQueueRequest
+    ) -> service.PollWorkflowTaskQueueResponse:
+        """Waits up to a minute for a task; a response without `task_token` means none came."""
+        ...
+
+    async def respond_workflow_task_completed(
+        self, request: service.RespondWorkflowTaskCompletedRequest
+    ) -> service.RespondWorkflowTaskCompletedResponse: ...
+
+    async def respond_workflow_task_failed(
+        self, request: service.RespondWorkflowTaskFailedRequest
+    ) -> service.RespondWorkflowTaskFailedResponse: ...
+
+    async def poll_activity_task_queue(
+        self, request: service.PollActivityTaskQueueRequest
+    ) -> service.PollActivityTaskQueueResponse:
+        """Waits up to a minute for a task; a response without `task_token` means none came."""
+        ...
+
+    async def respond_activity_task_completed(
+        self, request: service.RespondActivityTaskCompletedRequest
+    ) -> service.RespondActivityTaskCompletedResponse: ...
+
+    async def respond_activity_task_failed(
+        self, request: service.RespondActivityTaskFailedRequest
+    ) -> service.RespondActivityTaskFailedResponse: ...
+
+    async def respond_activity_task_canceled(
+        self, request: service.RespondActivityTaskCanceledRequest
+    ) -> service.RespondActivityTaskCanceledResponse: ...
+
+    async def record_activity_task_heartbeat(
+        self, request: service.RecordActivityTaskHeartbeatRequest
+    ) -> service.RecordActivityTaskHeartbeatResponse: ...
+
+    async def get_workflow_execution_history(
+        self, request: service.GetWorkflowExecutionHistoryRequest
+    ) -> service.GetWorkflowExecutionHistoryResponse:
+        """`wait_new_event` long-polls; `history_event_filter_type` CLOSE_EVENT gives the closing event alone."""
+        ...
+
+    async def describe_workflow_execution(
+        self, request: service.DescribeWorkflowExecutionRequest
+    ) -> service.DescribeWorkflowExecutionResponse: ...
+
+    async def request_cancel_workflow_execution(
+        self, request: service.RequestCancelWorkflowExecutionRequest
+    ) -> service.RequestCancelWorkflowExecutionResponse: ...
+
+    async def terminate_workflow_execution(
+        self, request: service.TerminateWorkflowExecutionRequest
+    ) -> service.TerminateWorkflowExecutionResponse: ...
+
+    async def list_workflow_executions(
+        self, request: service.ListWorkflowExecutionsRequest
+    ) -> service.ListWorkflowExecutionsResponse: ...
+
+    async def count_workflow_executions(
+        self, request: service.CountWorkflowExecutionsRequest
+    ) -> service.CountWorkflowExecutionsResponse: ...
+
+    async def describe_namespace(
+        self, request: service.DescribeNamespaceRequest
+    ) -> service.DescribeNamespaceResponse: ...
+
+    async def get_system_info(
+        self, request: service.GetSystemInfoRequest
+    ) -> service.GetSystemInfoResponse: ...
+
+    async def shutdown_worker(self, request: service.ShutdownWorkerRequest) -> service.ShutdownWorkerResponse: ...

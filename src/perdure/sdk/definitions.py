@@ -1,0 +1,273 @@
+"""What `@workflow` and `@activity` make of a function, and the registry that finds it by name.
+
+A definition is read by many: the worker runs it, the replay machine decodes by its annotations,
+`call` is typed by its ParamSpec. So it holds what was found out once, at decoration, and nothing
+that changes.
+
+Names are what history refers to: two functions of one name would run each other's work, so the
+registry refuses the second one where it is declared. A function defined again at the same place
+(a reloaded module, `__main__` imported under its own name) replaces the first. Functions
+defined inside other functions (tests, notebooks' helpers) replace each other, the latest wins.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from perdure.sdk.errors import DefinitionError, UnknownTypeError
+from perdure.sdk.options import ActivityOptions, Duration, Retry, activity_options
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+RUN_IN = ("auto", "loop", "thread", "process")
+
+direct_call_guard: list[Callable[[str], None]] = []
+"""Called with the activity's name when one is called directly; the workflow side adds a check that
+raises DeterminismViolation inside workflow code. Outside of it a direct call is the plain function."""
+
+
+class Definition(Generic[P, R_co]):
+    """A function, its name in history, and the types its values are decoded to."""
+
+    def __init__(self, fn: Callable[..., Any], name: str | None) -> None:
+        if not callable(fn) or inspect.isclass(fn):
+            raise DefinitionError(f"expected a function, got {fn!r}")
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise DefinitionError(f"{fn.__qualname__} is a generator; use a plain `def` or an `async def` function")
+        self.fn = fn
+        self.name = name or fn.__name__
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.__name__ = fn.__name__
+        self.__qualname__ = fn.__qualname__
+        self.__module__ = fn.__module__
+        self.__doc__ = fn.__doc__
+        self.__wrapped__ = fn
+        self._signature: inspect.Signature | None = None
+        self._accepts: tuple[int, float] | None = None
+        self._types: tuple[list[Any], Any] | None = None
+
+    @property
+    def location(self) -> str:
+        """`file:line` of the function."""
+        code = getattr(self.fn, "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else self.__module__
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the function was defined inside another one."""
+        return "<locals>" in self.__qualname__
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """The function's own."""
+        if self._signature is None:
+            self._signature = inspect.signature(self.fn)
+        return self._signature
+
+    @property
+    def argument_types(self) -> list[Any]:
+        """The annotation of each positional parameter; Any where there is none. For *args its own, repeated by need."""
+        return self._resolved()[0]
+
+    @property
+    def return_type(self) -> Any:
+        """The return annotation, Any where there is none, NoneType for None."""
+        return self._resolved()[1]
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Positional arguments of a call: what is recorded. Raises TypeError as the call itself would."""
+        if not kwargs:
+            self._check_count(args)
+            return args
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.kwargs:
+            raise TypeError(f"{self.name}() has keyword-only parameters; a recorded call has positional ones only")
+        return bound.args
+
+    def _check_count(self, args: tuple[Any, ...]) -> None:
+        if self._accepts is None:
+            self._accepts = _accepted_counts(self.signature)
+        low, high = self._accepts
+        if not low <= len(args) <= high:
+            self.signature.bind(*args)
+            raise TypeError(f"{self.name}() does not take {len(args)} arguments")
+
+    def _resolved(self) -> tuple[list[Any], Any]:
+        if self._types is None:
+            self._types = _types_of(self.fn, self.signature)
+        return self._types
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self.location}>"
+
+
+def _accepted_counts(signature: inspect.Signature) -> tuple[int, float]:
+    low, high = 0, 0.0
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            high = float("inf")
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            high += 1
+            low += parameter.default is parameter.empty
+        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            return 1, 0
+    return low, high
+
+
+def _types_of(fn: Callable[..., Any], signature: inspect.Signature) -> tuple[list[Any], Any]:
+    try:
+        hints = typing.get_type_hints(fn, include_extras=True)
+    except (NameError, AttributeError, TypeError):
+        # An annotation that only a type checker can see (TYPE_CHECKING imports): decode untyped.
+        hints = {}
+    positional = [
+        hints.get(p.name, Any)
+        for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return positional, hints.get("return", Any)
+
+
+class ActivityDefinition(Definition[P, R_co]):
+    """An activity: `R` is what `call` gives back. Immutable; `.options(...)` gives a changed copy."""
+
+    def __init__(
+        self, fn: Callable[..., Any], *, name: str | None, options: ActivityOptions, run_in: str = "auto"
+    ) -> None:
+        super().__init__(fn, name)
+        if run_in not in RUN_IN:
+            raise DefinitionError(f"run_in of {self.name} must be one of {', '.join(RUN_IN)}, not {run_in!r}")
+        if self.is_async and run_in in ("thread", "process"):
+            raise DefinitionError(
+                f"{self.name} is `async def`: it runs on the event loop; make it a `def` to run_in={run_in!r}"
+            )
+        if not self.is_async and run_in == "loop":
+            raise DefinitionError(
+                f"{self.name} is a plain `def`: on the loop it would block everything; make it `async def`"
+            )
+        if run_in == "process" and self.is_local:
+            raise DefinitionError(f"{self.name} is defined inside a function: another process cannot import it")
+        self.activity_options = options
+        self.run_in = run_in if run_in != "auto" else ("loop" if self.is_async else "thread")
+
+    def options(
+        self,
+        *,
+        start_to_close: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        schedule_to_start: Duration | None = None,
+        heartbeat: Duration | None = None,
+        retry: Retry | None = None,
+        task_queue: str | None = None,
+    ) -> ActivityDefinition[P, R_co]:
+        """The same activity with other options for one call; what is left out stays as declared."""
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__)
+        changed.activity_options = activity_options(
+            self.activity_options,
+            start_to_close=start_to_close,
+            schedule_to_close=schedule_to_close,
+            schedule_to_start=schedule_to_start,
+            heartbeat=heartbeat,
+            retry=retry,
+            task_queue=task_queue,
+        )
+        return changed
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+
+class SyncActivity(ActivityDefinition[P, R_co]):
+    """A `def` activity. Called directly, outside a workflow, it is the plain function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        for check in direct_call_guard:
+            check(self.name)
+        return cast(R_co, self.fn(*args, **kwargs))
+
+
+class AsyncActivity(ActivityDefinition[P, R_co]):
+    """An `async def` activity. Called directly, outside a workflow, it is the plain coroutine function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
+        for check in direct_call_guard:
+            check(self.name)
+        return cast("Coroutine[Any, Any, R_co]", self.fn(*args, **kwargs))
+
+
+class WorkflowDefinition(Definition[P, R_co]):
+    """A workflow: `R` is its result. What else a declaration says belongs to `sdk/workflow.py`."""
+
+
+AnyActivity = ActivityDefinition[Any, Any]
+AnyWorkflow = WorkflowDefinition[Any, Any]
+D = TypeVar("D", bound="Definition[Any, Any]")
+
+
+class Registry:
+    """The workflows and activities that a worker can run, by name."""
+
+    def __init__(self, workflows: Iterable[Any] = (), activities: Iterable[Any] = ()) -> None:
+        self.workflows: dict[str, AnyWorkflow] = {}
+        self.activities: dict[str, AnyActivity] = {}
+        for item in workflows:
+            self.add(_expected(item, WorkflowDefinition, "workflow"))
+        for item in activities:
+            self.add(_expected(item, ActivityDefinition, "activity"))
+
+    def add(self, definition: Definition[Any, Any]) -> None:
+        """Raises DefinitionError when another function has that name."""
+        if isinstance(definition, WorkflowDefinition):
+            _put(self.workflows, cast(AnyWorkflow, definition), "workflows")
+        elif isinstance(definition, ActivityDefinition):
+            _put(self.activities, cast(AnyActivity, definition), "activities")
+
+    def workflow(self, name: str) -> AnyWorkflow:
+        """Raises UnknownTypeError, which lists the known names."""
+        found = self.workflows.get(name)
+        if found is None:
+            raise UnknownTypeError(_unknown("workflow", name, self.workflows))
+        return found
+
+    def activity(self, name: str) -> AnyActivity:
+        """Raises UnknownTypeError, which lists the known names."""
+        found = self.activities.get(name)
+        if found is None:
+            raise UnknownTypeError(_unknown("activity", name, self.activities))
+        return found
+
+
+def _put(known: dict[str, D], definition: D, plural: str) -> None:
+    other = known.get(definition.name)
+    if (
+        other is not None
+        and other.fn is not definition.fn
+        and other.location != definition.location
+        and not (other.is_local or definition.is_local)
+    ):
+        raise DefinitionError(
+            f"two {plural} are named {definition.name!r}: {other.location} and {definition.location}; "
+            f"give one of them another name, as in @{'workflow' if plural == 'workflows' else 'activity'}(name=...)"
+        )
+    known[definition.name] = definition
+
+
+def _expected(item: Any, kind: type[D], word: str) -> D:
+    if isinstance(item, kind):
+        return item
+    raise DefinitionError(f"{getattr(item, '__qualname__', item)!r} is not decorated with @{word}")
+
+
+def _unknown(word: str, name: str, known: dict[str, Any]) -> str:
+    names = ", ".join(sorted(known)) or "none"
+    return f"{word} type {name!r} is not registered with this worker; it knows: {names}"
+
+
+default_registry = Registry()
+"""Everything decorated in this process."""

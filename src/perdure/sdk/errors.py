@@ -1,0 +1,255 @@
+"""Every error that a user of the SDK can meet, in one family.
+
+Two branches. `FailureError`s travel: they are written into history as
+`temporal.api.failure.v1.Failure` messages and come back, perhaps years later and from a worker in
+another language, with their cause chain (`sdk/convert/failures.py` maps both ways). The others
+are raised where they happen and say what to do.
+
+No name shadows a builtin: a time-out in a workflow is `TimedOutError`. Our `CancelledError` is
+an ordinary Exception, unlike asyncio's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from temporalio.api.failure.v1 import Failure
+
+from perdure.sdk.options import Duration, optional_duration
+
+
+class PerdureError(Exception):
+    """The root of all errors of this package."""
+
+
+# --- errors that are written into history -----------------------------------------------------
+
+
+class FailureError(PerdureError):
+    """A failure that history records.
+
+    Attributes:
+        message: the text without any decoration.
+        stack_trace: the traceback text of where it was raised, perhaps another process; "" when unknown.
+        failure: the recorded message it was read from, None for one raised here.
+
+    The cause chain is Python's own: `error.__cause__`, also `error.cause`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.stack_trace = ""
+        self.failure: Failure | None = None
+
+    @property
+    def cause(self) -> BaseException | None:
+        """What this was raised from."""
+        return self.__cause__
+
+    @property
+    def root(self) -> BaseException:
+        """The last of the cause chain."""
+        error: BaseException = self
+        while error.__cause__ is not None:
+            error = error.__cause__
+        return error
+
+
+class ApplicationError(FailureError):
+    """A failure of the user's own code; raise it to say how it is to be retried.
+
+    Args:
+        message: for people.
+        type: for programs and for `Retry.non_retryable_error_types`; default "ApplicationError".
+        non_retryable: never try again, whatever the retry policy says.
+        next_retry_delay: instead of the policy's next back-off.
+        details: values that are kept with the failure; each must be serialisable.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        type: str | None = None,
+        non_retryable: bool = False,
+        next_retry_delay: Duration | None = None,
+        details: Sequence[Any] = (),
+    ) -> None:
+        super().__init__(message)
+        self.type = type or "ApplicationError"
+        self.non_retryable = non_retryable
+        self.next_retry_delay_ns = optional_duration(next_retry_delay, "next_retry_delay")
+        self.details: tuple[Any, ...] = tuple(details)
+
+    def __str__(self) -> str:
+        return self.message if self.type == "ApplicationError" else f"{self.type}: {self.message}"
+
+
+class TimeoutType(Enum):
+    """Which of an activity's (or a workflow's) time-outs passed."""
+
+    UNKNOWN = 0
+    START_TO_CLOSE = 1
+    SCHEDULE_TO_START = 2
+    SCHEDULE_TO_CLOSE = 3
+    HEARTBEAT = 4
+
+
+class TimedOutError(FailureError):
+    """A time-out passed. `last_heartbeat_details`: what the activity had last reported."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        timeout_type: TimeoutType = TimeoutType.UNKNOWN,
+        last_heartbeat_details: Sequence[Any] = (),
+    ) -> None:
+        super().__init__(message)
+        self.timeout_type = timeout_type
+        self.last_heartbeat_details: tuple[Any, ...] = tuple(last_heartbeat_details)
+
+
+class CancelledError(FailureError):
+    """The workflow, or the activity, was asked to stop and did."""
+
+    def __init__(self, message: str = "Cancelled", *, details: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.details: tuple[Any, ...] = tuple(details)
+
+
+class TerminatedError(FailureError):
+    """The workflow was ended from outside, without a chance to clean up."""
+
+    def __init__(self, message: str = "Terminated", *, details: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.details: tuple[Any, ...] = tuple(details)
+
+
+class ServerError(FailureError):
+    """The server itself failed the work."""
+
+    def __init__(self, message: str, *, non_retryable: bool = False) -> None:
+        super().__init__(message)
+        self.non_retryable = non_retryable
+
+
+class RetryState(Enum):
+    """Why an activity was not tried again."""
+
+    UNKNOWN = 0
+    IN_PROGRESS = 1
+    NON_RETRYABLE_FAILURE = 2
+    TIMEOUT = 3
+    MAXIMUM_ATTEMPTS_REACHED = 4
+    RETRY_POLICY_NOT_SET = 5
+    INTERNAL_SERVER_ERROR = 6
+    CANCEL_REQUESTED = 7
+
+
+class ActivityError(FailureError):
+    """An activity failed for good; why is its cause (ApplicationError, TimedOutError, CancelledError).
+
+    `str()` tells both, so that a log line is enough.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        activity_type: str,
+        activity_id: str = "",
+        scheduled_event_id: int = 0,
+        started_event_id: int = 0,
+        identity: str = "",
+        retry_state: RetryState = RetryState.UNKNOWN,
+    ) -> None:
+        super().__init__(message)
+        self.activity_type = activity_type
+        self.activity_id = activity_id
+        self.scheduled_event_id = scheduled_event_id
+        self.started_event_id = started_event_id
+        self.identity = identity
+        self.retry_state = retry_state
+
+    def __str__(self) -> str:
+        why = f": {self.__cause__}" if self.__cause__ is not None else ""
+        return f"activity {self.activity_type} failed{why}"
+
+
+# --- errors of starting and of asking for results ----------------------------------------------
+
+
+class WorkflowFailedError(PerdureError):
+    """What `result()` raises when a run closed without a result; why is its cause.
+
+    The cause is an ApplicationError or ActivityError (failed), CancelledError, TerminatedError or
+    TimedOutError.
+    """
+
+    def __init__(self, message: str, *, workflow_id: str, run_id: str, workflow_type: str = "") -> None:
+        super().__init__(message)
+        self.workflow_id = workflow_id
+        self.run_id = run_id
+        self.workflow_type = workflow_type
+
+    @property
+    def cause(self) -> BaseException | None:
+        """Why the run failed."""
+        return self.__cause__
+
+
+class WorkflowAlreadyStartedError(PerdureError):
+    """The id is taken, and the policies given (or another workflow type) forbid to share it."""
+
+    def __init__(self, message: str, *, workflow_id: str, run_id: str = "", workflow_type: str = "") -> None:
+        super().__init__(message)
+        self.workflow_id = workflow_id
+        self.run_id = run_id
+        self.workflow_type = workflow_type
+
+
+class WorkflowNotFoundError(PerdureError):
+    """No such workflow id or run, or it is closed already and cannot be asked for that."""
+
+
+class EngineError(PerdureError):
+    """The engine or the server cannot do it now: closed, unreachable, misused. The message says what to do."""
+
+
+class EngineClosedError(EngineError):
+    """The engine was closed before, or while, this was asked of it."""
+
+
+# --- errors of workflow and activity code --------------------------------------------------------
+
+
+class PayloadError(PerdureError):
+    """A value that cannot be turned into bytes, or back: the message names the type and the path to it."""
+
+
+class PayloadTooLargeError(PayloadError):
+    """A value is larger than a payload may be; the message names its size, the limit and what to do."""
+
+
+class NonDeterminismError(PerdureError):
+    """The code no longer does what its history says: names the event, the command and the line."""
+
+
+class DeterminismViolation(PerdureError):
+    """Workflow code asked the world for something that replay could not repeat; names what to use instead."""
+
+
+class WorkflowBlockedError(PerdureError):
+    """Workflow code held its thread for longer than the deadlock limit; names the file and line."""
+
+
+class DefinitionError(PerdureError, ValueError):
+    """A workflow or activity is declared wrongly: two of one name, an impossible option."""
+
+
+class UnknownTypeError(PerdureError, LookupError):
+    """No workflow or activity of that name is registered here; the message lists those that are."""
