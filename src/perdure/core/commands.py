@@ -110,7 +110,8 @@ class LoseWorkers:
     """Every worker that held a task of this execution is known to be dead (an embedded engine restarted).
 
     Started attempts time out now instead of at their time-out, and are tried again at once if their
-    retry policy allows. Reply: None.
+    retry policy allows. A workflow task that waits on a sticky queue goes to its normal queue at once: the
+    sticky worker died as well. Reply: None.
     """
 
 

@@ -148,6 +148,10 @@ class HeartbeatRecorded:
     cancel_requested: bool
 
 
+def _always(queue: QueueName) -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class Context:
     """All that the law is told about the outside."""
@@ -158,6 +162,9 @@ class Context:
     """A fresh UUID version 7."""
     reserve: Callable[[QueueName], Poller | None]
     """Set a waiting poller of that queue aside for this commit, or None when nobody waits."""
+    polled: Callable[[QueueName], bool] = _always
+    """Whether anybody polled that queue lately. A workflow task is put on a sticky queue only if so: its worker
+    may be dead (after a restart of the process it surely is), and waiting for its time-out would be in vain."""
 
 
 @dataclass(slots=True)
