@@ -1,0 +1,83 @@
+"""The repository keeps the house rules (`rules.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.tidy import rules
+from tests.tidy.files import ROOT, code_files, python_files, text_of, tracked
+
+PURE = ("src/perdure/core", "src/perdure/sdk/replay")
+RULES_THEMSELVES = Path("tests/tidy/test_rules.py")
+
+
+def complaints(rule: Callable[[str], list[str]], paths: Iterable[Path]) -> list[str]:
+    """What the rule says of these files, as file:line: sentence."""
+    return [f"{path}:{complaint}" for path in paths for complaint in rule(text_of(path))]
+
+
+@pytest.mark.parametrize("rule", [rules.too_long_file, rules.left_for_later])
+def test_code(rule: Callable[[str], list[str]]) -> None:
+    assert complaints(rule, code_files()) == []
+
+
+@pytest.mark.parametrize("rule", [rules.too_long_functions, rules.swallowed_exceptions])
+def test_python(rule: Callable[[str], list[str]]) -> None:
+    assert complaints(rule, python_files()) == []
+
+
+@pytest.mark.parametrize("rule", [rules.coroutines, rules.impure_imports])
+def test_pure_layers(rule: Callable[[str], list[str]]) -> None:
+    assert complaints(rule, python_files(*PURE)) == []
+
+
+def test_only_the_messages_of_temporalio_are_used() -> None:
+    assert complaints(rules.foreign_temporalio, python_files("src")) == []
+
+
+def test_sdk_and_engine_meet_in_embedded_alone() -> None:
+    others = [path for path in python_files("src") if not path.as_posix().startswith("src/perdure/embedded")]
+    assert complaints(rules.sdk_with_engine, others) == []
+
+
+def test_every_test_runs() -> None:
+    tests = [path for path in python_files("tests") if path != RULES_THEMSELVES]
+    assert complaints(rules.unproven_tests, tests) == []
+
+
+@pytest.mark.parametrize("rule", [rules.machine_paths, rules.registries])
+def test_no_traces_of_a_machine(rule: Callable[[str], list[str]]) -> None:
+    assert complaints(rule, tracked()) == []
+
+
+@pytest.mark.parametrize("rule", [rules.lock_addresses, rules.unlocked])
+def test_locks(rule: Callable[[str], list[str]]) -> None:
+    locks = [path for path in tracked() if path.is_relative_to("requirements")]
+    assert {path.stem for path in locks} == {"runtime", "dev", "bench"}
+    assert complaints(rule, locks) == []
+
+
+def test_cited_documents_exist() -> None:
+    missing = {
+        f"{path} cites {document}"
+        for path in tracked()
+        for document in rules.cited_documents(text_of(path))
+        if not (ROOT / document).exists() and path.parent != Path("tests/tidy")
+    }
+    assert missing == set()
+
+
+def test_cited_decisions_exist() -> None:
+    known = {path.name[:4] for path in tracked() if path.is_relative_to("docs/adr")}
+    missing = {f"{path} cites ADR {n}" for path in tracked() for n in rules.cited_decisions(text_of(path)) - known}
+    assert missing == set()
+
+
+def test_every_decision_is_listed_once() -> None:
+    decisions = sorted(path.name for path in (ROOT / "docs/adr").glob("[0-9]*.md"))
+    index = text_of(Path("docs/adr/README.md"))
+    assert [name for name in decisions if index.count(f"({name})") != 1] == []
+    assert len({name[:4] for name in decisions}) == len(decisions), "two decisions share a number"
