@@ -202,7 +202,14 @@ class AsyncActivity(ActivityDefinition[P, R_co]):
 
 
 class WorkflowDefinition(Definition[P, R_co]):
-    """A workflow: `R` is its result. What else a declaration says belongs to `sdk/workflow.py`."""
+    """A workflow: `R` is its result. `sdk/workflow.py` declares them: what can be called, and how it is run."""
+
+    fail_on: tuple[type[BaseException], ...] = ()
+    """Exceptions that fail the run, beside the FailureErrors; any other one is a bug and fails the task alone."""
+    guarded: bool = True
+    """Whether the determinism guard watches the code."""
+    fiber: Callable[[Any], Any] | None = None
+    """Makes what carries the code for one WorkflowMachine; None: a greenlet."""
 
 
 AnyActivity = ActivityDefinition[Any, Any]
