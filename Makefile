@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test bench check lint types layers tidy format coverage lock clean runtime dev
+.PHONY: help demo test bench figures check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ test: dev ## all tests
 bench: runtime ## perdure against DBOS, interleaved, with a profile by stage
 	@$(PYTHON) scripts/bootstrap.py bench
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+figures: ## put the newest benchmark into the README
+	@$(PYTHON) scripts/figures.py
 
 check: lint types layers tidy ## all four below
 
