@@ -118,27 +118,36 @@ def _does_nothing(body: list[ast.stmt]) -> bool:
     )
 
 
+def _suppresses(node: ast.With | ast.AsyncWith) -> bool:
+    return any(ast.unparse(item.context_expr).startswith(("suppress(", "contextlib.suppress(")) for item in node.items)
+
+
+def _droppers(source: str) -> Iterator[ast.ExceptHandler | ast.With | ast.AsyncWith]:
+    for node in ast.walk(parse(source)):
+        if (isinstance(node, ast.ExceptHandler) and _does_nothing(node.body)) or (
+            isinstance(node, ast.With | ast.AsyncWith) and _suppresses(node)
+        ):
+            yield node
+
+
 def swallowed_exceptions(source: str) -> list[str]:
     """An exception that is dropped (`pass`, `suppress`) needs a comment that says why that is safe."""
-    complaints: list[str] = []
-    for node in ast.walk(parse(source)):
-        if isinstance(node, ast.ExceptHandler):
-            catches_all = node.type is None
-            if catches_all and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node)):
-                complaints.append(f"{node.lineno}: a bare except that does not raise again")
-            drops = _does_nothing(node.body)
-        else:
-            drops = isinstance(node, ast.With | ast.AsyncWith) and any(
-                ast.unparse(item.context_expr).startswith(("suppress(", "contextlib.suppress(")) for item in node.items
-            )
-        if drops and not _commented(source, node.lineno, node.end_lineno or node.lineno):
-            complaints.append(f"{node.lineno}: drops an exception without a comment that says why that is safe")
-    return complaints
+    return [
+        f"{node.lineno}: drops an exception without a comment that says why that is safe"
+        for node in _droppers(source)
+        if comment_lines(source).isdisjoint(range(node.lineno - 1, (node.end_lineno or node.lineno) + 1))
+    ]
 
 
-def _commented(source: str, first: int, last: int) -> bool:
-    """Whether a comment stands right above, or within, these lines."""
-    return not comment_lines(source).isdisjoint(range(first - 1, last + 1))
+def bare_excepts(source: str) -> list[str]:
+    """`except:` catches KeyboardInterrupt and SystemExit too: it must raise again."""
+    return [
+        f"{node.lineno}: a bare except that does not raise again"
+        for node in ast.walk(parse(source))
+        if isinstance(node, ast.ExceptHandler)
+        and node.type is None
+        and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+    ]
 
 
 def unproven_tests(source: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def test_code(rule: Callable[[str], list[str]]) -> None:
     assert complaints(rule, code_files()) == []
 
 
-@pytest.mark.parametrize("rule", [rules.too_long_functions, rules.swallowed_exceptions])
+@pytest.mark.parametrize("rule", [rules.too_long_functions, rules.swallowed_exceptions, rules.bare_excepts])
 def test_python(rule: Callable[[str], list[str]]) -> None:
     assert complaints(rule, python_files()) == []
 
@@ -58,6 +60,18 @@ def test_locks(rule: Callable[[str], list[str]]) -> None:
     locks = [path for path in tracked() if path.is_relative_to("requirements")]
     assert {path.stem for path in locks} == {"runtime", "dev", "bench"}
     assert complaints(rule, locks) == []
+
+
+def test_locks_hold_what_the_package_asks_for() -> None:
+    project = tomllib.loads(text_of(Path("pyproject.toml")))["project"]
+    extras = {"runtime": [], **project["optional-dependencies"]}
+    missing = [
+        f"{lock}: {name}"
+        for lock, extra in extras.items()
+        for name in (re.split(r"[^\w.-]", asked)[0] for asked in project["dependencies"] + extra)
+        if f"\n{name}==" not in text_of(Path("requirements", f"{lock}.txt"))
+    ]
+    assert missing == []
 
 
 def test_cited_documents_exist() -> None:

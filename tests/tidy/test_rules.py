@@ -26,7 +26,7 @@ SAMPLES: list[tuple[Rule, str, str]] = [
         "import perdure.sdk.worker\nimport perdure.api\n",
     ),
     (rules.swallowed_exceptions, SWALLOWED.format(""), SWALLOWED.format("  # the file is gone already")),
-    (rules.swallowed_exceptions, "try:\n    f()\nexcept:\n    g()\n", "try:\n    f()\nexcept:\n    g()\n    raise\n"),
+    (rules.bare_excepts, "try:\n    f()\nexcept:\n    g()\n", "try:\n    f()\nexcept:\n    g()\n    raise\n"),
     (rules.swallowed_exceptions, "with suppress(E):\n    f()\n", "# gone already\nwith suppress(E):\n    f()\n"),
     (
         rules.unproven_tests,
