@@ -1,0 +1,12 @@
+"""The shell around the law: it gathers commands, lets core decide, makes commits durable, and delivers.
+
+Nothing here knows what a workflow task means. What is here: a mailbox per workflow id, one
+transaction for whatever is ready, pollers and backlog, deadlines, caches and their bounds.
+"""
+
+from perdure.engine.clock import Clock, SystemClock
+from perdure.engine.config import EngineConfig
+from perdure.engine.engine import Engine
+from perdure.engine.ids import TimeOrderedIds
+
+__all__ = ["Clock", "Engine", "EngineConfig", "SystemClock", "TimeOrderedIds"]

@@ -1,0 +1,79 @@
+"""Every bound and setting of the engine, in one place.
+
+Whatever can grow has a bound here; whoever meets it is told RESOURCE_EXHAUSTED, never left to wait
+on a queue without end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(slots=True, frozen=True)
+class EngineConfig:
+    """Times in nanoseconds, sizes in bytes, counts without a unit."""
+
+    # --- memory -------------------------------------------------------------------------------
+    cache_bytes_max: int = 128 << 20
+    """The one memory setting: executions at rest are kept up to this, by estimate; sleeping ones go first."""
+    tail_events_max: int = 256
+    """Newest events kept beside a cached execution, so that dispatching a task reads no store."""
+    tail_bytes_max: int = 512 << 10
+    decoded_bytes_max: int = 16 << 20
+    """Decoded history batches kept for activities whose scheduled event left the tail."""
+
+    # --- mailboxes ----------------------------------------------------------------------------
+    calls_per_mailbox_max: int = 20_000
+    calls_max: int = 500_000
+    """Commands and reads that wait, over all mailboxes."""
+    decide_calls_max: int = 500
+    """Commands that one commit may fold."""
+    turn_mailboxes_max: int = 128
+    """Mailboxes decided in one go before other callbacks of the event loop get their turn."""
+    conflict_tries_max: int = 20
+    load_batch_max: int = 500
+    commit_batch_max: int = 500
+
+    # --- matching -----------------------------------------------------------------------------
+    long_poll_ns: int = 60 * _SECOND_NS
+    pollers_per_queue_max: int = 20_000
+    backlog_rows_max: int = 5_000
+    """Task rows of a polled queue kept in memory; the store holds the rest."""
+    backlog_page: int = 1_000
+    orphans_per_queue_max: int = 1_000
+    """Started tasks whose poller went away, kept for the next poller; beyond, their time-out finds them."""
+    polled_ns: int = 10 * _SECOND_NS
+    """A sticky queue that nobody polled for so long is taken for dead (Temporal's server: 10 s)."""
+    store_retry_ns: int = _SECOND_NS
+    """Pause before the engine itself tries again what the store refused."""
+
+    # --- wake-ups, recovery -------------------------------------------------------------------
+    wake_page: int = 1_000
+    """Due executions handled at a time."""
+    wake_stuck_max: int = 10_000
+    """Executions that fail to wake before a pass gives up until the next one."""
+    wake_recheck_ns: int = 60 * _SECOND_NS
+    """The waker's longest sleep: bounds what a jump of the wall clock can cost."""
+    recovery_page: int = 1_000
+    workers_died: bool = False
+    """At start, take back every task that a worker held (an embedded engine: its workers were this process)."""
+
+    # --- history ------------------------------------------------------------------------------
+    history_page_bytes: int = 4 << 20
+    watchers_max: int = 200_000
+
+    # --- namespaces ---------------------------------------------------------------------------
+    default_retention_days: int = 3
+    """Of the namespace `default`, which is made at a store's first start."""
+
+    # --- fleet --------------------------------------------------------------------------------
+    store_is_shared: bool = False
+    """Other engines write to this store: a cached state is then no proof of what is stored now."""
+    shared_refresh_ns: int = _SECOND_NS
+    """How long a row or an event of another engine may go unnoticed, at most."""
+
+    # --- life cycle ---------------------------------------------------------------------------
+    stop_grace_ns: int = 10 * _SECOND_NS
+    """How long `stop` waits for commits that are under way."""

@@ -1,0 +1,182 @@
+"""The composition root: puts the services together, starts and stops them in order.
+
+    Engine(store, clock, ids, config)
+      mailboxes --decide--> committer --durable--> publish: matching · waker · watchers · replies
+      matching: pollers and backlog        waker: deadlines        recovery: once, at start
+      histories: events for tasks and readers                      namespaces
+
+Everything runs on the event loop that `start` is called on; nothing here blocks it, and nothing
+assumes that this is the only engine on the store unless the configuration says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.commands import Command
+from perdure.core.commit import Commit, ExecutionKey, QueueName, StartedTask
+from perdure.core.execution import Execution
+from perdure.engine.clock import Clock, SystemClock
+from perdure.engine.config import EngineConfig
+from perdure.engine.histories import Histories
+from perdure.engine.ids import TimeOrderedIds
+from perdure.engine.mailbox import Read
+from perdure.engine.mailboxes import Mailboxes
+from perdure.engine.matching import Matching, Waiting
+from perdure.engine.metrics import Metrics
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.recovery import recover
+from perdure.engine.wakeups import Waker
+from perdure.engine.watchers import Watchers
+from perdure.stores.api import Store, StoreError, Summary
+
+Result = TypeVar("Result")
+
+
+class Engine:
+    """See the module's text. `ids` makes a fresh UUIDv7 per call."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock | None = None,
+        ids: Callable[[], str] | None = None,
+        config: EngineConfig | None = None,
+    ) -> None:
+        self.config = config or EngineConfig()
+        self.clock: Clock = clock or SystemClock()
+        self.new_id = ids or TimeOrderedIds(self.clock)
+        self.store = store
+        self._metrics = Metrics()
+        self.matching = Matching(store, self.config, self._metrics, self.submit)
+        self.mailboxes = Mailboxes(
+            store, self.clock, self.new_id, self.config, self._metrics, self.matching, self._publish
+        )
+        self.waker = Waker(store, self.clock, self.config, self._metrics, self.submit)
+        self.watchers = Watchers(self.config)
+        self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
+        self.namespaces = Namespaces(store, self.new_id, self.config.default_retention_days)
+        self._is_started = False
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store, recover, and serve. Raises StoreError; then nothing is left running."""
+        await self.store.open()
+        try:
+            await self.namespaces.start()
+            await self.mailboxes.start()
+            if self.config.workers_died:
+                await recover(self.store, self.submit, self.config.recovery_page)
+            await self.watchers.start()
+            await self.matching.start()
+            await self.waker.start()
+        except BaseException:
+            await self._shut(self.mailboxes.abort)
+            raise
+        self._is_started = True
+
+    async def stop(self) -> None:
+        """Answer pollers and watchers with nothing, finish what was submitted, close the store. Idempotent."""
+        await self._shut(self.mailboxes.stop)
+
+    async def abort(self) -> None:
+        """Stop without finishing anything, as a crash would, but release the store."""
+        await self._shut(self.mailboxes.abort)
+
+    async def _shut(self, stop_mailboxes: Callable[[], Awaitable[None]]) -> None:
+        self._is_started = False
+        await self.matching.stop()
+        await self.watchers.stop()
+        await self.waker.stop()
+        await stop_mailboxes()
+        await self.store.close()
+
+    @property
+    def is_started(self) -> bool:
+        return self._is_started
+
+    def metrics(self) -> Metrics:
+        """What was counted up to now; the same object every time."""
+        self.mailboxes.measure()
+        return self._metrics
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def submit(
+        self, namespace: str, workflow_id: str, run_id: str | None, command: Command | Read
+    ) -> asyncio.Future[Any]:
+        """Decide a command on a run (None or empty: the current one); the future holds its reply once durable.
+
+        The future fails with `Rejected`; so does this call, RESOURCE_EXHAUSTED or UNAVAILABLE, when
+        the command cannot even be queued.
+        """
+        return self.mailboxes.submit(namespace, workflow_id, run_id, command)
+
+    def read(
+        self, namespace: str, workflow_id: str, run_id: str | None, look: Callable[[Execution | None], Result]
+    ) -> asyncio.Future[Result]:
+        """What `look` says of the durable state of a run, after all that was submitted before."""
+        return self.mailboxes.submit(namespace, workflow_id, run_id, Read(look))
+
+    def _publish(self, commit: Commit) -> None:
+        """Durable: let it be seen."""
+        link: Commit | None = commit
+        while link is not None:
+            if link.add_tasks:
+                self.matching.rows_added(link.add_tasks)
+            for dispatch in link.dispatches:
+                self.matching.deliver(dispatch)
+            wake_at_ns = link.wake_at_ns
+            if wake_at_ns is not None and wake_at_ns < self.waker.next_ns:
+                self.waker.lower(wake_at_ns)
+            self.watchers.notify(link)
+            link = link.next_run
+
+    # --- polls ----------------------------------------------------------------------------------
+
+    async def poll(self, queue: QueueName, identity: str) -> tuple[StartedTask, Waiting] | None:
+        """Wait for a task; None when none came in `long_poll_ns`.
+
+        Whoever cannot hand the task on gives it back with `matching.give_back(waiting, task)`.
+        A cancelled poll takes no task with it. Raises Rejected UNAVAILABLE, RESOURCE_EXHAUSTED.
+        """
+        waiting = self.matching.poll(queue, identity)
+        try:
+            task = await waiting.future
+        except asyncio.CancelledError:
+            self.matching.abandon(waiting)
+            raise
+        return None if task is None else (task, waiting)
+
+    # --- reads of the store ---------------------------------------------------------------------
+
+    async def list_executions(
+        self,
+        namespace: str,
+        *,
+        open_only: bool | None = None,
+        workflow_type: str | None = None,
+        after: ExecutionKey | None = None,
+        limit: int = 100,
+    ) -> Sequence[Summary]:
+        """A page of summaries in key order. Raises Rejected UNAVAILABLE."""
+        return await self._stored(
+            self.store.list_executions(
+                namespace, open_only=open_only, workflow_type=workflow_type, after=after, limit=limit
+            )
+        )
+
+    async def count_executions(self, namespace: str) -> dict[int, int]:
+        """How many executions have each WorkflowExecutionStatus. Raises Rejected UNAVAILABLE."""
+        return await self._stored(self.store.count_executions(namespace))
+
+    async def _stored(self, reading: Awaitable[Result]) -> Result:
+        try:
+            return await reading
+        except StoreError as error:
+            self._metrics.store_errors += 1
+            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error

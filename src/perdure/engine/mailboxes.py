@@ -1,0 +1,407 @@
+"""One mailbox per workflow id: the place where commands meet the law.
+
+What is submitted waits in its mailbox until the loop's next turn; then everything that waits for a
+workflow id is decided in one go and handed to the committer as one commit. No locks: a mailbox has
+at most one commit in flight, and what comes meanwhile waits for the next. When a compare-and-set
+is lost (another node was faster) the same commands are decided again on what is stored now.
+
+    at rest --submit--> ready --decide--> committing --durable--> ready or at rest
+                          |  ^---loaded---- loading
+                          +----------------^
+
+A StartWorkflow for a workflow id that is not in memory is decided on the guess that there is no
+such run: the compare-and-set proves it, and nearly every start is spared a read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.commands import Command, StartTask, StartWorkflow
+from perdure.core.commit import Commit, Context, Poller
+from perdure.core.execution import Execution, decide
+from perdure.engine.cache import RestingCache
+from perdure.engine.clock import Clock
+from perdure.engine.committer import Committer
+from perdure.engine.config import EngineConfig
+from perdure.engine.loader import Loader
+from perdure.engine.mailbox import Call, Mailbox, Read
+from perdure.engine.matching import Matching
+from perdure.engine.metrics import Metrics
+from perdure.engine.service import Signal
+from perdure.stores.api import Outcome, Store
+
+_log = logging.getLogger(__name__)
+
+
+class Mailboxes:
+    """See the module's text. `publish(commit)` is called for every commit once it is durable."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[], str],
+        config: EngineConfig,
+        metrics: Metrics,
+        matching: Matching,
+        publish: Callable[[Commit], None],
+    ) -> None:
+        self._config = config
+        self._calls_max = config.calls_max
+        self._calls_per_mailbox_max = config.calls_per_mailbox_max
+        self._metrics = metrics
+        self._matching = matching
+        self._publish = publish
+        self._now_ns = clock.now_ns
+        self._context = Context(0, new_id, matching.reserve, matching.is_polled)
+        self._mailboxes: dict[tuple[str, str], Mailbox] = {}
+        self._ready: deque[Mailbox] = deque()
+        self._turn_is_due = False
+        self._is_open = False
+        self._owed = 0
+        self._cache = RestingCache(config.cache_bytes_max, metrics, self._drop)
+        self._committer = Committer(store, config.commit_batch_max, metrics, self._committed, self._broke)
+        self._loader = Loader(store, config.load_batch_max, metrics, self._loaded, self._broke)
+        self.quiet = Signal()
+        """Emitted whenever nothing is owed to anybody any more."""
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Accept calls."""
+        self._loop = asyncio.get_running_loop()
+        await self._committer.start()
+        await self._loader.start()
+        self._is_open = True
+
+    async def stop(self) -> None:
+        """Refuse new calls, answer those that wait (within `stop_grace_ns`), then stop."""
+        self._is_open = False
+        if self._owed:
+            quiet = asyncio.ensure_future(self.quiet.reached(self.quiet.count + 1))
+            await asyncio.wait([quiet], timeout=self._config.stop_grace_ns / 1e9)
+            quiet.cancel()
+        await self.abort()
+
+    async def abort(self) -> None:
+        """Stop at once: what waits is answered UNAVAILABLE, whatever was being written may be durable or not."""
+        self._is_open = False
+        await self._loader.stop()
+        await self._committer.stop()
+        for mailbox in list(self._mailboxes.values()):
+            self._fail([*mailbox.calls, *mailbox.pending], _stopping())
+            mailbox.calls = []
+            mailbox.pending.clear()
+        self._mailboxes.clear()
+        self._ready.clear()
+
+    def measure(self) -> None:
+        """Write the present totals into the metrics."""
+        self._metrics.waiting_calls = self._owed
+        self._cache.measure()
+
+    # --- in -------------------------------------------------------------------------------------
+
+    def submit(
+        self, namespace: str, workflow_id: str, run_id: str | None, command: Command | Read
+    ) -> asyncio.Future[Any]:
+        """Queue a command (or a read) for a run, None or empty: the current one.
+
+        The future holds the reply, or `Rejected`. Cancelling it takes the command back if it was
+        not decided yet, and otherwise changes nothing.
+        Raises Rejected RESOURCE_EXHAUSTED when too much waits already, UNAVAILABLE when the engine is stopped.
+        """
+        if not self._is_open:
+            raise _stopping()
+        place = (namespace, workflow_id)
+        mailbox = self._mailboxes.get(place)
+        if self._owed >= self._calls_max or (mailbox and len(mailbox.pending) >= self._calls_per_mailbox_max):
+            raise Rejected(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"Too many requests wait for workflow {workflow_id!r} or this engine: slow down and try again.",
+            )
+        if mailbox is None:
+            mailbox = self._mailboxes[place] = Mailbox(namespace, workflow_id)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        mailbox.pending.append(Call(run_id or None, command, future))
+        self._owed += 1
+        if not mailbox.busy:
+            mailbox.busy = True
+            self._cache.take(mailbox)
+            self._make_ready(mailbox)
+        return future
+
+    def peek(self, namespace: str, workflow_id: str) -> Mailbox | None:
+        """The mailbox, if there is one in memory: for its `tail`."""
+        return self._mailboxes.get((namespace, workflow_id))
+
+    def _make_ready(self, mailbox: Mailbox) -> None:
+        self._ready.append(mailbox)
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Decide what is ready, but leave the event loop to others after a while."""
+        self._turn_is_due = False
+        ready = self._ready
+        for _ in range(min(len(ready), self._config.turn_mailboxes_max)):
+            mailbox = ready.popleft()
+            try:
+                self._step(mailbox)
+            except Exception as error:  # a bug of the shell must not take the others along
+                _log.exception("workflow %r could not be served", mailbox.workflow_id)
+                mailbox.calls.extend(mailbox.pending)
+                mailbox.pending.clear()
+                self._broke(mailbox, Rejected(StatusCode.INTERNAL, f"The engine failed: {error!r}"))
+        if ready and not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    # --- deciding -------------------------------------------------------------------------------
+
+    def _step(self, mailbox: Mailbox) -> None:
+        """Serve a mailbox until it commits, loads, or is empty."""
+        pending = mailbox.pending
+        while pending:
+            head = pending[0]
+            if head.future.done():
+                pending.popleft()
+                self._settle_debt(1)
+            elif not self._has_state_for(mailbox, head):
+                return
+            elif isinstance(head.command, Read):
+                pending.popleft()
+                self._look(self._state_for(mailbox, head), head, head.command)
+            elif self._decide(mailbox, head):
+                return
+        self._rest(mailbox)
+
+    def _has_state_for(self, mailbox: Mailbox, head: Call) -> bool:
+        """False: it was asked of the loader."""
+        is_read = isinstance(head.command, Read)
+        if not mailbox.is_known and (is_read or not _may_guess(mailbox, head)):
+            self._loader.add((mailbox, None))
+            return False
+        if _is_foreign(mailbox, head) and (mailbox.foreign is None or mailbox.foreign[0] != head.run_id):
+            self._loader.add((mailbox, head.run_id))
+            return False
+        return True
+
+    def _state_for(self, mailbox: Mailbox, head: Call) -> Execution | None:
+        if _is_foreign(mailbox, head):
+            assert mailbox.foreign is not None
+            return mailbox.foreign[1]
+        return mailbox.execution
+
+    def _look(self, execution: Execution | None, call: Call, read: Read) -> None:
+        try:
+            self._answer([call], [read.look(execution)])
+        except Exception as error:
+            rejected = error if isinstance(error, Rejected) else None
+            if rejected is None:
+                _log.exception("a read failed")
+                rejected = Rejected(StatusCode.INTERNAL, f"Reading the execution failed: {error!r}")
+            self._fail([call], rejected)
+
+    def _decide(self, mailbox: Mailbox, head: Call) -> bool:
+        """Decide the calls at the head of the queue; True: a commit is under way."""
+        execution = self._state_for(mailbox, head)
+        calls = self._take_calls(mailbox, head, execution)
+        context = self._context
+        context.now_ns = self._now_ns()
+        self._metrics.decisions += 1
+        reserved = self._matching.reserved
+        try:
+            commit = decide(execution, [cast(Command, call.command) for call in calls], context)
+            assert len(commit.replies) == len(calls), "core answers every command"
+        except Exception as error:
+            self._matching.release_reserved()
+            self._recover_decision(mailbox, calls, error)
+            return False
+        if reserved:
+            self._matching.keep_reserved(commit)
+        if commit.changed:
+            mailbox.calls = calls
+            mailbox.commit = commit
+            self._committer.add(mailbox)
+            return True
+        mailbox.foreign = None
+        if self._config.store_is_shared and not mailbox.conflicts and mailbox.is_known:
+            self._doubt(mailbox, calls)
+        else:
+            self._answer(calls, commit.replies)
+        return False
+
+    def _take_calls(self, mailbox: Mailbox, head: Call, execution: Execution | None) -> list[Call]:
+        """The calls from the head on that can be decided together: same run, no read, no start that replaces a run."""
+        pending = mailbox.pending
+        run_id = None if execution is None else execution.key.run_id
+        foreign = _is_foreign(mailbox, head)
+        room = 1 if mailbox.solo else self._config.decide_calls_max
+        mailbox.solo = max(0, mailbox.solo - 1)
+        calls = [pending.popleft()]
+        alone = isinstance(head.command, StartWorkflow) and execution is not None
+        while pending and len(calls) < room and not alone:
+            call = pending[0]
+            same = call.run_id == head.run_id if foreign else call.run_id is None or call.run_id == run_id
+            if not same or isinstance(call.command, (Read, StartWorkflow)):
+                break
+            pending.popleft()
+            if call.future.done():
+                self._settle_debt(1)
+            else:
+                calls.append(call)
+        return calls
+
+    def _recover_decision(self, mailbox: Mailbox, calls: list[Call], error: Exception) -> None:
+        """Core raised, which is a bug: the state may be half changed, and one of the calls is to blame."""
+        self._metrics.decision_errors += 1
+        mailbox.forget()
+        if len(calls) > 1:
+            mailbox.pending.extendleft(reversed(calls))
+            mailbox.solo = len(calls)
+            return
+        name = type(calls[0].command).__name__
+        _log.error("deciding %s on workflow %r raised", name, mailbox.workflow_id, exc_info=error)
+        self._fail(calls, Rejected(StatusCode.INTERNAL, f"Deciding {name} failed, nothing was changed: {error!r}"))
+
+    def _doubt(self, mailbox: Mailbox, calls: list[Call]) -> None:
+        """Nothing was written, so nothing proved that the state was current: decide again on what is stored now."""
+        mailbox.forget()
+        mailbox.conflicts = 1
+        mailbox.pending.extendleft(reversed(calls))
+
+    # --- out ------------------------------------------------------------------------------------
+
+    def _loaded(self, mailbox: Mailbox, run_id: str | None, execution: Execution | None) -> None:
+        if run_id is None:
+            mailbox.learn(execution)
+        else:
+            mailbox.foreign = (run_id, execution)
+        self._make_ready(mailbox)
+
+    def _committed(self, mailbox: Mailbox, outcome: Outcome) -> None:
+        commit = mailbox.commit
+        assert commit is not None
+        mailbox.commit = None
+        if outcome is Outcome.CONFLICT:
+            self._lost_race(mailbox, commit)
+            return
+        mailbox.conflicts = 0
+        self._metrics.commits += 1
+        try:
+            if mailbox.foreign is None:
+                mailbox.settle(commit, self._config.tail_events_max, self._config.tail_bytes_max)
+            else:
+                mailbox.forget()
+            self._publish(commit)
+        except Exception:  # what was not delivered is found by its time-out; the callers' answer is durable
+            _log.exception("a commit of workflow %r could not be published", mailbox.workflow_id)
+            mailbox.forget()
+        calls, mailbox.calls = mailbox.calls, []
+        self._answer(calls, commit.replies)
+        self._go_on(mailbox)
+
+    def _lost_race(self, mailbox: Mailbox, commit: Commit) -> None:
+        """Another node was faster, or a guess was wrong: decide the same again on what is stored now."""
+        self._metrics.conflicts += 1
+        calls, mailbox.calls = mailbox.calls, []
+        self._matching.release(_reserved_pollers(commit, calls))
+        mailbox.forget()
+        mailbox.conflicts += 1
+        if mailbox.conflicts > self._config.conflict_tries_max:
+            mailbox.conflicts = 0
+            message = f"Workflow {mailbox.workflow_id!r} is being changed by too many at once: try again."
+            self._fail(calls, Rejected(StatusCode.UNAVAILABLE, message))
+        else:
+            mailbox.pending.extendleft(reversed(calls))
+        self._go_on(mailbox)
+
+    def _broke(self, mailbox: Mailbox, error: Rejected) -> None:
+        """The store could not load or write: whoever waits is told, nobody else is hurt."""
+        commit, mailbox.commit = mailbox.commit, None
+        calls, mailbox.calls = mailbox.calls, []
+        if commit is None:
+            calls = [*calls, *mailbox.pending]
+            mailbox.pending.clear()
+        else:
+            self._matching.release(_reserved_pollers(commit, calls))
+        mailbox.forget()
+        mailbox.conflicts = mailbox.solo = 0
+        self._fail(calls, error)
+        self._go_on(mailbox)
+
+    def _go_on(self, mailbox: Mailbox) -> None:
+        mailbox.foreign = None
+        if mailbox.pending:
+            self._make_ready(mailbox)
+        else:
+            self._rest(mailbox)
+
+    def _rest(self, mailbox: Mailbox) -> None:
+        mailbox.busy = False
+        mailbox.solo = mailbox.conflicts = 0
+        if mailbox.execution is None or (self._config.store_is_shared and mailbox.execution.closed_at_ns is not None):
+            self._drop(mailbox)
+        else:
+            self._cache.put(mailbox)
+
+    def _drop(self, mailbox: Mailbox) -> None:
+        del self._mailboxes[mailbox.namespace, mailbox.workflow_id]
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def _answer(self, calls: list[Call], replies: Iterable[Any]) -> None:
+        for call, reply in zip(calls, replies, strict=True):
+            future = call.future
+            if future.done():
+                continue
+            if isinstance(reply, Rejected):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+        self._settle_debt(len(calls))
+
+    def _fail(self, calls: list[Call], error: Rejected) -> None:
+        for call in calls:
+            if not call.future.done():
+                call.future.set_exception(Rejected(error.code, error.message, error.detail))
+        self._settle_debt(len(calls))
+
+    def _settle_debt(self, count: int) -> None:
+        self._owed -= count
+        if not self._owed:
+            self.quiet.emit()
+
+
+def _is_foreign(mailbox: Mailbox, call: Call) -> bool:
+    """Whether the call names a run that is not the current one."""
+    if call.run_id is None:
+        return False
+    execution = mailbox.execution
+    return execution is None or execution.key.run_id != call.run_id
+
+
+def _may_guess(mailbox: Mailbox, head: Call) -> bool:
+    return isinstance(head.command, StartWorkflow) and head.run_id is None and not mailbox.conflicts
+
+
+def _reserved_pollers(commit: Commit | None, calls: list[Call]) -> list[Poller]:
+    """Those set aside for a commit and the runs that it starts; not those that a StartTask brought with it."""
+    brought = {id(call.command.poller) for call in calls if isinstance(call.command, StartTask)}
+    pollers: list[Poller] = []
+    while commit is not None:
+        pollers.extend(dispatch.poller for dispatch in commit.dispatches if id(dispatch.poller) not in brought)
+        commit = commit.next_run
+    return pollers
+
+
+def _stopping() -> Rejected:
+    return Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and repeat the request.")

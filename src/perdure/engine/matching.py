@@ -1,0 +1,387 @@
+"""Brings pollers and tasks together, per task queue.
+
+A poller that waits is set aside by core while it decides (`reserve`): the task is scheduled and
+started in one commit and goes out when that is durable. When nobody waits the task becomes a row of
+the store, and whoever polls next gets it by a StartTask command. A poll whose caller went away must
+not swallow a task: it goes to the next poller, after a look whether it is still owed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Protocol
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.commands import Command, StartTask
+from perdure.core.commit import Commit, Dispatch, ExecutionKey, Poller, QueueName, StartedTask, Task
+from perdure.engine.backlog import Backlog
+from perdure.engine.config import EngineConfig
+from perdure.engine.held import is_held
+from perdure.engine.mailbox import Read
+from perdure.engine.metrics import Metrics
+from perdure.engine.service import Signal
+from perdure.stores.api import Store, StoreError
+
+_log = logging.getLogger(__name__)
+
+_QUEUES_BEFORE_SWEEP = 256
+
+
+class Submit(Protocol):
+    """`Mailboxes.submit`."""
+
+    def __call__(
+        self, namespace: str, workflow_id: str, run_id: str | None, command: Command | Read, /
+    ) -> asyncio.Future[Any]: ...
+
+
+class Waiting:
+    """A poll that waits. `future` gets the started task, or None when the wait is over."""
+
+    __slots__ = ("expires_at", "future", "identity", "queue")
+
+    def __init__(self, queue: TaskQueue, identity: str, future: asyncio.Future[Any], expires_at: float) -> None:
+        self.queue = queue
+        self.identity = identity
+        self.future: asyncio.Future[StartedTask | None] = future
+        self.expires_at = expires_at
+
+
+class TaskQueue:
+    """One queue that is polled, or was lately. Pollers wait oldest first."""
+
+    __slots__ = ("backlog", "is_paused", "name", "orphans", "polled_at", "timer", "waiting")
+
+    def __init__(self, name: QueueName, rows_max: int) -> None:
+        self.name = name
+        self.waiting: deque[Waiting] = deque()
+        self.backlog = Backlog(rows_max)
+        self.orphans: deque[StartedTask] = deque()
+        """Started tasks whose poller was gone when they were to be delivered."""
+        self.polled_at = 0.0
+        """Loop time of the last poll's arrival or end."""
+        self.timer: asyncio.TimerHandle | None = None
+        self.is_paused = False
+        """The store failed a moment ago: do not ask it in a tight loop."""
+
+    def next_poller(self) -> Waiting | None:
+        """The oldest one whose caller is still there."""
+        waiting = self.waiting
+        while waiting:
+            poller = waiting.popleft()
+            if not poller.future.done():
+                return poller
+        return None
+
+    def has_poller(self) -> bool:
+        """Whether anybody waits; forgets those who left."""
+        waiting = self.waiting
+        while waiting and waiting[0].future.done():
+            waiting.popleft()
+        return bool(waiting)
+
+
+class Matching:
+    """See the module's text. `reserved` holds the pollers that core set aside in the decision being made."""
+
+    def __init__(self, store: Store, config: EngineConfig, metrics: Metrics, submit: Submit) -> None:
+        self._store = store
+        self._config = config
+        self._metrics = metrics
+        self._submit = submit
+        self._queues: dict[QueueName, TaskQueue] = {}
+        self._sweep_at = _QUEUES_BEFORE_SWEEP
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        self.reserved: list[Waiting] = []
+        self.pages = Signal()
+        """Emitted for every page of rows that was read, well or not."""
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Accept polls."""
+        self._loop = asyncio.get_running_loop()
+        self._is_open = True
+
+    async def stop(self) -> None:
+        """Answer whoever waits with nothing, and refuse new polls."""
+        self._is_open = False
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for queue in self._queues.values():
+            self._send_away(queue)
+
+    def _send_away(self, queue: TaskQueue) -> None:
+        if queue.timer is not None:
+            queue.timer.cancel()
+            queue.timer = None
+        while (poller := queue.next_poller()) is not None:
+            poller.future.set_result(None)
+
+    def drop(self, name: QueueName) -> None:
+        """Its worker is gone for good (a sticky queue): forget it; what is on it falls back by its time-out."""
+        queue = self._queues.pop(name, None)
+        if queue is not None:
+            self._send_away(queue)
+
+    # --- polls ----------------------------------------------------------------------------------
+
+    def poll(self, name: QueueName, identity: str) -> Waiting:
+        """Wait for a task of a queue, at most `long_poll_ns`.
+
+        Raises Rejected UNAVAILABLE when the engine stops, RESOURCE_EXHAUSTED when too many poll.
+        """
+        if not self._is_open:
+            raise Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and poll again.")
+        queue = self._queues.get(name) or self._open(name)
+        now = queue.polled_at = self._loop.time()
+        if len(queue.waiting) >= self._config.pollers_per_queue_max:
+            self._make_room(queue)
+        poller = Waiting(queue, identity, self._loop.create_future(), now + self._config.long_poll_ns / 1e9)
+        queue.waiting.append(poller)
+        if queue.timer is None:
+            queue.timer = self._loop.call_at(poller.expires_at, self._expire, queue)
+        self._match(queue)
+        return poller
+
+    def abandon(self, poller: Waiting) -> None:
+        """The caller is gone. What was delivered to it but not taken goes to another."""
+        future = poller.future
+        if future.cancelled() or not future.cancel():
+            task = None if future.cancelled() else future.result()
+            if task is not None:
+                self.give_back(poller, task)
+
+    def give_back(self, poller: Poller, task: StartedTask) -> None:
+        """A started task could not be delivered: keep it for the next poller of that queue."""
+        assert isinstance(poller, Waiting)
+        self._metrics.orphans += 1
+        queue = poller.queue
+        if len(queue.orphans) < self._config.orphans_per_queue_max:
+            queue.orphans.append(task)
+            self._match(queue)
+
+    def is_polled(self, name: QueueName) -> bool:
+        """Whether somebody waits on a queue, or did within `polled_ns`."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return False
+        return queue.has_poller() or self._loop.time() - queue.polled_at < self._config.polled_ns / 1e9
+
+    def _open(self, name: QueueName) -> TaskQueue:
+        if len(self._queues) >= self._sweep_at:
+            self._sweep()
+        queue = self._queues[name] = TaskQueue(name, self._config.backlog_rows_max)
+        return queue
+
+    def _sweep(self) -> None:
+        """Forget queues that nobody polls: sticky ones come and go with their workers."""
+        for name, queue in list(self._queues.items()):
+            if not self.is_polled(name) and not queue.orphans and queue.backlog.is_idle:
+                self._send_away(queue)
+                del self._queues[name]
+        self._sweep_at = max(_QUEUES_BEFORE_SWEEP, 2 * len(self._queues))
+
+    def _make_room(self, queue: TaskQueue) -> None:
+        queue.waiting = deque(poller for poller in queue.waiting if not poller.future.done())
+        if len(queue.waiting) >= self._config.pollers_per_queue_max:
+            raise Rejected(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"Too many polls wait on task queue {queue.name.name!r}: run fewer pollers per worker.",
+            )
+
+    def _expire(self, queue: TaskQueue) -> None:
+        queue.timer = None
+        now = queue.polled_at = self._loop.time()
+        waiting = queue.waiting
+        while waiting and (waiting[0].future.done() or waiting[0].expires_at <= now):
+            poller = waiting.popleft()
+            if not poller.future.done():
+                poller.future.set_result(None)
+        if waiting:
+            queue.timer = self._loop.call_at(waiting[0].expires_at, self._expire, queue)
+
+    # --- sync match -----------------------------------------------------------------------------
+
+    def reserve(self, name: QueueName) -> Waiting | None:
+        """Core's `Context.reserve`."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return None
+        poller = queue.next_poller()
+        if poller is not None:
+            queue.polled_at = self._loop.time()
+            self.reserved.append(poller)
+        return poller
+
+    def keep_reserved(self, commit: Commit) -> None:
+        """The decision is made: pollers that it gives nothing to wait on."""
+        reserved = self.reserved
+        used = {id(dispatch.poller) for dispatch in _dispatches(commit)}
+        self._metrics.sync_matches += len(reserved)
+        unused = [poller for poller in reserved if id(poller) not in used]
+        reserved.clear()
+        if unused:
+            self.release(unused)
+
+    def release_reserved(self) -> None:
+        """The decision failed: all of its pollers wait on."""
+        reserved = list(self.reserved)
+        self.reserved.clear()
+        self.release(reserved)
+
+    def release(self, pollers: Iterable[Poller]) -> None:
+        """These got nothing after all: back to the head of their queue."""
+        for poller in pollers:
+            assert isinstance(poller, Waiting)
+            self._wait_on(poller)
+
+    def _wait_on(self, poller: Waiting) -> None:
+        queue = poller.queue
+        if poller.future.done():
+            return
+        if not self._is_open or self._queues.get(queue.name) is not queue:
+            poller.future.set_result(None)
+            return
+        queue.waiting.appendleft(poller)
+        if queue.timer is None:
+            queue.timer = self._loop.call_at(poller.expires_at, self._expire, queue)
+        # Not at once: a StartTask that is being decided may hold this very poller.
+        self._loop.call_soon(self._match, queue)
+
+    def deliver(self, dispatch: Dispatch) -> None:
+        """Durable: the task goes out."""
+        poller = dispatch.poller
+        assert isinstance(poller, Waiting)
+        if poller.future.done():
+            self.give_back(poller, dispatch.task)
+        else:
+            poller.queue.polled_at = self._loop.time()
+            poller.future.set_result(dispatch.task)
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    def rows_added(self, tasks: Iterable[Task]) -> None:
+        """Durable: these rows are in the store. A queue that nobody polls reads them when somebody does."""
+        for task in tasks:
+            queue = self._queues.get(task.queue)
+            if queue is not None:
+                queue.backlog.added(task)
+                if queue.waiting:
+                    self._match(queue)
+
+    def _match(self, queue: TaskQueue) -> None:
+        """Give what is there to whoever waits."""
+        while not queue.is_paused and queue.has_poller():
+            if queue.orphans:
+                self._revive(queue, queue.orphans.popleft())
+            elif queue.backlog:
+                self._start_row(queue, queue.backlog.take())
+            else:
+                if not queue.backlog.complete and not queue.backlog.is_reading and self._is_open:
+                    queue.backlog.is_reading = True
+                    self._spawn(self._read(queue))
+                return
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, queue: TaskQueue) -> None:
+        """Read the next page of a queue's rows."""
+        backlog = queue.backlog
+        limit = self._config.backlog_page
+        try:
+            page = await self._store.tasks(queue.name, backlog.cursor, limit)
+        except StoreError as error:
+            self._metrics.store_errors += 1
+            _log.warning("the rows of task queue %r cannot be read: %s", queue.name.name, error)
+            self._pause(queue)
+        else:
+            backlog.read(page, is_last=len(page) < limit)
+            if self._config.store_is_shared and backlog.complete:
+                self._loop.call_later(self._config.shared_refresh_ns / 1e9, self._refresh, queue)
+        finally:
+            backlog.is_reading = False
+            self.pages.emit()
+        self._match(queue)
+
+    def _refresh(self, queue: TaskQueue) -> None:
+        queue.backlog.refresh()
+        self._match(queue)
+
+    def _pause(self, queue: TaskQueue) -> None:
+        if not queue.is_paused:
+            queue.is_paused = True
+            self._loop.call_later(self._config.store_retry_ns / 1e9, self._resume, queue)
+
+    def _resume(self, queue: TaskQueue) -> None:
+        queue.is_paused = False
+        self._match(queue)
+
+    def _start_row(self, queue: TaskQueue, task: Task) -> None:
+        poller = queue.next_poller()
+        assert poller is not None, "asked only when somebody waits"
+        self._metrics.row_starts += 1
+        try:
+            reply = self._ask(task.key, StartTask(task, poller))
+        except Rejected as error:
+            self._row_refused(queue, task, poller, error)
+        else:
+            reply.add_done_callback(partial(self._row_started, queue, task, poller))
+
+    def _row_started(self, queue: TaskQueue, task: Task, poller: Waiting, reply: asyncio.Future[Any]) -> None:
+        error = reply.exception()
+        if error is None:
+            queue.backlog.finished(task)
+            self._wait_on(poller)  # has no effect when the task went to it, as it should
+        else:
+            self._row_refused(queue, task, poller, error)
+
+    def _row_refused(self, queue: TaskQueue, task: Task, poller: Waiting, error: BaseException) -> None:
+        if isinstance(error, Rejected) and error.code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
+            queue.backlog.put_back(task)
+            self._pause(queue)
+        else:
+            self._metrics.stale_rows += 1
+            queue.backlog.finished(task)
+        self._wait_on(poller)
+
+    # --- orphans --------------------------------------------------------------------------------
+
+    def _revive(self, queue: TaskQueue, task: StartedTask) -> None:
+        """Give an orphan to the next poller, unless its time-out was faster."""
+        poller = queue.next_poller()
+        assert poller is not None, "asked only when somebody waits"
+        try:
+            reply = self._ask(task.key, Read(partial(is_held, task)))
+        except Rejected:
+            self._wait_on(poller)
+        else:
+            reply.add_done_callback(partial(self._revived, task, poller))
+
+    def _revived(self, task: StartedTask, poller: Waiting, reply: asyncio.Future[Any]) -> None:
+        if reply.exception() is not None or not reply.result():
+            self._wait_on(poller)  # lost to its time-out, as if a worker had taken it and died
+        elif poller.future.done():
+            self.give_back(poller, task)
+        else:
+            poller.future.set_result(task)
+
+    def _ask(self, key: ExecutionKey, command: Command | Read) -> asyncio.Future[Any]:
+        return self._submit(key.namespace, key.workflow_id, key.run_id, command)
+
+
+def _dispatches(commit: Commit | None) -> Iterable[Dispatch]:
+    while commit is not None:
+        yield from commit.dispatches
+        commit = commit.next_run

@@ -1,0 +1,37 @@
+"""What the engine counts: plain integers, cheap enough for every commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Totals since the engine started, unless said otherwise."""
+
+    decisions: int = 0
+    decision_errors: int = 0
+    """Exceptions out of core: each one is a bug."""
+    commits: int = 0
+    """Applied ones."""
+    batches: int = 0
+    """Store transactions."""
+    conflicts: int = 0
+    store_errors: int = 0
+    loads: int = 0
+    """Executions read from the store: misses of the cache."""
+    evictions: int = 0
+    cached: int = 0
+    """Executions at rest in memory now."""
+    cached_bytes: int = 0
+    """Their estimated size now."""
+    waiting_calls: int = 0
+    """Commands and reads not yet answered, now."""
+    sync_matches: int = 0
+    """Tasks that found a waiting poller while they were decided."""
+    row_starts: int = 0
+    """Tasks that went through the durable queue."""
+    stale_rows: int = 0
+    orphans: int = 0
+    """Started tasks whose poller had gone away before delivery."""
+    wakes: int = 0

@@ -1,0 +1,50 @@
+"""The namespaces, in memory: every request names one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.stores.api import Namespace, Store
+
+DEFAULT_NAMESPACE = "default"
+
+
+class Namespaces:
+    """Known namespaces by name; `default` is made at a store's first start."""
+
+    def __init__(self, store: Store, new_id: Callable[[], str], default_retention_days: int) -> None:
+        self._store = store
+        self._new_id = new_id
+        self._default_retention_days = default_retention_days
+        self._by_name: dict[str, Namespace] = {}
+
+    async def start(self) -> None:
+        """Read them all. Raises StoreError."""
+        await self.refresh()
+        if DEFAULT_NAMESPACE not in self._by_name:
+            await self.put(Namespace(DEFAULT_NAMESPACE, self._new_id(), self._default_retention_days))
+
+    async def refresh(self) -> None:
+        """Read them again: another engine may have added one. Raises StoreError."""
+        self._by_name = {namespace.name: namespace for namespace in await self._store.namespaces()}
+
+    async def put(self, namespace: Namespace) -> None:
+        """Insert or replace. Raises StoreError."""
+        await self._store.put_namespace(namespace)
+        self._by_name[namespace.name] = namespace
+
+    def get(self, name: str) -> Namespace:
+        """Raises Rejected NOT_FOUND, with the detail that clients expect."""
+        namespace = self._by_name.get(name)
+        if namespace is None:
+            raise Rejected(
+                StatusCode.NOT_FOUND, f"Namespace {name} is not found.", NamespaceNotFoundFailure(namespace=name)
+            )
+        return namespace
+
+    def all(self) -> list[Namespace]:
+        """By name."""
+        return [self._by_name[name] for name in sorted(self._by_name)]

@@ -1,0 +1,101 @@
+"""What every loop of the engine has in common.
+
+A service is started and stopped once each, and tells tests what it has done by a `Signal`, so that
+no test has to sleep and hope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Service(Protocol):
+    """The one contract: `start` once on a running event loop, then `stop`, which is idempotent."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Signal:
+    """Counts what happened and wakes whoever waits for a count."""
+
+    __slots__ = ("_waiters", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    def emit(self) -> None:
+        """Something happened once more."""
+        self.count += 1
+        if self._waiters:
+            self._release()
+
+    def _release(self) -> None:
+        waiting = self._waiters
+        self._waiters = []
+        for count, future in waiting:
+            if self.count < count:
+                self._waiters.append((count, future))
+            elif not future.done():
+                future.set_result(None)
+
+    async def reached(self, count: int) -> None:
+        """Return when `count` is reached, at once if it was already."""
+        if self.count < count:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append((count, future))
+            await future
+
+
+class Gatherer(Generic[Item]):
+    """The heart of group commit: while one batch is being worked on, the next one gathers.
+
+    A subclass says in `_work` what is done with a batch; it must not raise.
+    """
+
+    def __init__(self, batch_max: int) -> None:
+        self._batch_max = batch_max
+        self._gathered: list[Item] = []
+        self._bell: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.batches = Signal()
+        """One for every batch that was worked on."""
+
+    async def start(self) -> None:
+        """Begin to work on what is added."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=type(self).__name__)
+
+    async def stop(self) -> None:
+        """Abandon what is gathered; a batch under way is cancelled."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def add(self, item: Item) -> None:
+        """Into the next batch with it."""
+        self._gathered.append(item)
+        bell = self._bell
+        if bell is not None:
+            self._bell = None
+            if not bell.done():
+                bell.set_result(None)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._gathered:
+                self._bell = loop.create_future()
+                await self._bell
+            batch = self._gathered[: self._batch_max]
+            del self._gathered[: self._batch_max]
+            await self._work(batch)
+            self.batches.emit()
+
+    async def _work(self, batch: list[Item]) -> None:
+        raise NotImplementedError
