@@ -13,7 +13,6 @@ import signal
 import socket
 import sqlite3
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +24,7 @@ import msgspec
 
 from perdure.demo.services.faults import Fault, Faults
 from perdure.demo.services.ledger import Answer, Call, Ledger, now_ns
+from perdure.demo.services.parent import leave_with_parent
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 CALLER = "X-Caller"
@@ -177,14 +177,9 @@ def serve(definition: Definition, arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     server = ServiceServer(definition, Ledger(options.ledger, definition.schema), options.port)
     if options.leave_with_parent:
-        threading.Thread(target=_stop_when_stdin_closes, daemon=True).start()
+        leave_with_parent()
     print(f"ready {server.url}", flush=True)
     try:
         server.serve_forever(poll_interval=60)
     except KeyboardInterrupt:
         pass
-
-
-def _stop_when_stdin_closes() -> None:
-    sys.stdin.buffer.read()
-    os._exit(0)

@@ -1,0 +1,37 @@
+"""`perdure`: the command line. A noun, then a verb; a file of this package per noun.
+
+Tables for people, `--json` for programs. What goes wrong is told in one sentence on standard error; the exit code is
+1 when it could not be done and 2 when it was asked wrongly. A traceback is a bug.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+import click
+
+from perdure.cli.demo import demo
+from perdure.cli.store import store
+from perdure.cli.workflow import workflow
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("perdure"), prog_name="perdure", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Durable execution: functions that survive crashes, restarts and redeploys, and still finish."""
+
+
+cli.add_command(demo)
+cli.add_command(workflow)
+cli.add_command(store)
+
+
+def main() -> None:
+    """The entry point of the `perdure` command."""
+    try:
+        cli()
+    except BrokenPipeError:
+        # Whoever was reading (`| head`) has seen enough; Python would complain once more when it flushes at exit.
+        sys.stderr.close()
+        sys.exit(1)

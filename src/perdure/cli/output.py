@@ -1,0 +1,42 @@
+"""How commands speak: tables for people, JSON for programs, one sentence when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+
+from perdure.api.errors import Rejected
+from perdure.stores.api import StoreError
+
+PIPED_WIDTH = 110
+"""Columns when nobody looks: wide enough for a table, narrow enough for a log."""
+
+
+def console(*, no_color: bool = False) -> Console:
+    """Standard output as rich sees it: no escape codes when it is not a terminal, nor with NO_COLOR."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    return Console(no_color=no_color or None, highlight=False, width=width)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document."""
+    json.dump(value, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What the store or the engine refuses becomes one sentence on standard error and exit code 1."""
+    try:
+        yield
+    except Rejected as error:
+        raise click.ClickException(error.message) from error
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,17 @@
+"""No process of the demo outlives the one that started it, however that one ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+
+def leave_with_parent() -> None:
+    """End this process as soon as its standard input closes, which is what happens when the parent is gone."""
+    threading.Thread(target=_wait, name="leave-with-parent", daemon=True).start()
+
+
+def _wait() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
