@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import History, HistoryEvent
 
 _EVENTS_TAG = b"\x0a"
 """Field 1 (`events`), wire type 2 (length-delimited)."""
@@ -22,6 +22,11 @@ def encode_batch(events: Sequence[HistoryEvent]) -> bytes:
         data = event.SerializeToString()
         parts += (_EVENTS_TAG, _varint(len(data)), data)
     return b"".join(parts)
+
+
+def decode_batch(data: bytes) -> list[HistoryEvent]:
+    """The events of one batch, or of several concatenated. Raises DecodeError when the bytes are not a History."""
+    return list(History.FromString(data).events)
 
 
 def _varint(number: int) -> bytes:

@@ -23,7 +23,8 @@ import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
 if TYPE_CHECKING:
-    from perdure.core.execution import Execution
+    from perdure.core.limits import Limits
+    from perdure.core.state import Execution
 
 
 class ExecutionKey(msgspec.Struct, frozen=True, order=True):
@@ -152,6 +153,10 @@ def _always(queue: QueueName) -> bool:
     return True
 
 
+def _always(queue: QueueName) -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class Context:
     """All that the law is told about the outside."""
@@ -162,6 +167,11 @@ class Context:
     """A fresh UUID version 7."""
     reserve: Callable[[QueueName], Poller | None]
     """Set a waiting poller of that queue aside for this commit, or None when nobody waits."""
+    has_worker: Callable[[QueueName], bool] = _always
+    """Whether the worker behind this sticky queue is alive (polled lately). If not, the next workflow
+    task goes to the normal queue at once, instead of after its schedule-to-start time-out."""
+    limits: Limits | None = None
+    """None: `perdure.core.limits.DEFAULT_LIMITS`."""
     polled: Callable[[QueueName], bool] = _always
     """Whether anybody polled that queue lately. A workflow task is put on a sticky queue only if so: its worker
     may be dead (after a restart of the process it surely is), and waiting for its time-out would be in vain."""

@@ -1,60 +1,31 @@
-"""The aggregate: one run of one workflow, folded from its events.
+"""The aggregate: one run of one workflow, folded from its events, and the decisions on it.
 
-`Execution` holds two kinds of knowledge. Its own fields are the fold of its history and nothing
-else: `evolve` is the only code that writes them, live, on rebuild, in `fsck` and in tests.
-`facts` is the little that Temporal's model keeps out of history (attempt counts, who holds a
-task, the last heartbeat, buffered events, the sticky queue): losing it costs work, never truth.
+`Execution` (in `perdure.core.state`) holds two kinds of knowledge. Its own fields are the fold of
+its history and nothing else: `evolve` is the only code that writes them, live, on rebuild, in
+`fsck` and in tests. `facts` is the little that Temporal's model keeps out of history.
+
+`decide` is the only way in: commands and a Context go in, a Commit comes out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
-import msgspec
-from temporalio.api.history.v1 import HistoryEvent
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core import activity, attempts, commands, completion, deadlines, lost, request_cancel, start
+from perdure.core import workflow_task as workflow_tasks
+from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind, TaskRef
+from perdure.core.fold import UnknownEvent, blank, evolve
+from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.state import Execution, decode, encode
+from perdure.core.turn import Turn
 
-from perdure.core.commands import Command
-from perdure.core.commit import Commit, Context, ExecutionKey
-
-
-class Execution(msgspec.Struct):
-    """State of one run. Only core changes it; the shell reads the fields below."""
-
-    key: ExecutionKey
-    version: int
-    """Number of commits applied; what the compare-and-set compares."""
-    workflow_type: str
-    task_queue: str
-    status: int
-    """temporal.api.enums.v1.WorkflowExecutionStatus."""
-    started_at_ns: int
-    closed_at_ns: int | None
-    next_event_id: int
-    wake_at_ns: int | None
-    """The deadline as stored: never later than the earliest true one."""
-
-    @property
-    def in_flight(self) -> bool:
-        """Whether a worker holds a task of this execution."""
-        raise NotImplementedError
+__all__ = ["Execution", "UnknownEvent", "blank", "decide", "decode", "encode", "evolve"]
 
 
-def encode(execution: Execution) -> bytes:
-    """The snapshot that stores keep (msgpack)."""
-    raise NotImplementedError
-
-
-def decode(snapshot: bytes) -> Execution:
-    """Raises msgspec.ValidationError when the bytes are not a snapshot."""
-    raise NotImplementedError
-
-
-def evolve(execution: Execution, event: HistoryEvent) -> None:
-    """Fold one event into the state: the only writer of what history says."""
-    raise NotImplementedError
-
-
-def decide(execution: Execution | None, commands: Sequence[Command], context: Context) -> Commit:
+def decide(execution: Execution | None, commands: Sequence[commands.Command], context: Context) -> Commit:
     """Fold commands, one after another, into one Commit, changing `execution` in place.
 
     `execution` is the run the commands address (None: the workflow id has no run yet). A refused
@@ -65,4 +36,159 @@ def decide(execution: Execution | None, commands: Sequence[Command], context: Co
     all changed (every command refused or a no-op) the commit has `changed` False and must not be
     stored, only its replies delivered.
     """
-    raise NotImplementedError
+    chain = Chain(execution, context)
+    replies: list[Any] = []
+    for command in commands:
+        try:
+            replies.append(chain.handle(command))
+        except Rejected as rejected:
+            replies.append(rejected)
+    return chain.commit(replies)
+
+
+class Chain:
+    """The runs that one batch of commands touches: the addressed one, and those that start after it."""
+
+    __slots__ = ("context", "turns")
+
+    def __init__(self, execution: Execution | None, context: Context) -> None:
+        self.context = context
+        self.turns: list[Turn] = []
+        if execution is not None:
+            self.turns.append(Turn(execution, context, execution.version))
+
+    def handle(self, command: commands.Command) -> Any:
+        """Decide one command on the newest run. Raises Rejected."""
+        if isinstance(command, commands.StartWorkflow):
+            return self._start(command)
+        if not self.turns:
+            raise Rejected(StatusCode.NOT_FOUND, "workflow not found")
+        return _HANDLERS[type(command)](self.turns[-1], command)
+
+    def _start(self, command: commands.StartWorkflow) -> Any:
+        request = command.request
+        existing = self.turns[-1].execution if self.turns else None
+        start.validate(request, self.context.limits or DEFAULT_LIMITS)
+        action = start.choose(existing, request)
+        if existing is not None:
+            if action == start.Action.REFUSE:
+                raise start.refusal(existing)
+            if action == start.Action.USE_EXISTING:
+                return start.existing_run(existing)
+        key = ExecutionKey(request.namespace, request.workflow_id, self.context.new_id())
+        if action == start.Action.TERMINATE_AND_START:
+            start.terminate_existing(self.turns[-1], key.run_id)
+        turn = Turn(blank(key), self.context, 0)
+        if existing is not None:
+            turn.commit.expected_current_run_id = existing.key.run_id
+        self.turns.append(turn)
+        return start.begin(turn, request)
+
+    def commit(self, replies: list[Any]) -> Commit:
+        """Settle every run and link their commits: a run that starts behind a changed one is its `next_run`."""
+        changed = [turn for turn in self.turns if turn.commit.changed]
+        if not changed:
+            key = self.turns[-1].execution.key if self.turns else ExecutionKey("", "", "")
+            execution = self.turns[-1].execution if self.turns else None
+            version = execution.version if execution is not None else 0
+            return Commit(key, version, execution, replies=replies, changed=False)
+        for turn in changed:
+            settle(turn)
+        for turn, following in pairwise(changed):
+            turn.commit.next_run = following.commit
+        first = changed[0].commit
+        first.replies = replies
+        return first
+
+
+def settle(turn: Turn) -> None:
+    """Give what is owed to waiting pollers, the rest to the durable queue, and number the new state."""
+    execution = turn.execution
+    commit = turn.commit
+    queued, turn.queued = turn.queued, []
+    for task in queued:
+        poller = turn.context.reserve(task.queue)
+        if poller is None:
+            commit.add_tasks.append(task)
+        elif task.queue.kind == TaskKind.WORKFLOW:
+            commit.dispatches.append(Dispatch(poller, workflow_tasks.start(turn, poller.identity)))
+        else:
+            pending = execution.activities[task.scheduled_event_id]
+            attempt = execution.facts.attempts[task.scheduled_event_id]
+            commit.dispatches.append(Dispatch(poller, activity.start(turn, pending, attempt, poller.identity)))
+    execution.version += 1
+    commit.wake_at_ns = execution.wake_at_ns
+
+
+def _require_open(turn: Turn, command: Any) -> None:
+    """Raises Rejected NOT_FOUND when the run is closed, or is another than the command means."""
+    if not turn.execution.is_open:
+        raise Rejected(StatusCode.NOT_FOUND, "workflow execution already completed")
+
+
+def _start_task(turn: Turn, command: commands.StartTask) -> None:
+    """A poller took a row of the durable queue. Raises Rejected NOT_FOUND when the row is stale."""
+    task = command.task
+    execution = turn.execution
+    _require_run(turn, task.key)
+    if task.queue.kind == TaskKind.WORKFLOW:
+        owed = execution.current_task
+        if (
+            not workflow_tasks.is_queued(execution)
+            or owed is None
+            or not _matches(task, owed.scheduled_event_id, owed.attempt)
+        ):
+            raise Rejected(StatusCode.NOT_FOUND, "Workflow task not found.")
+        started: Any = workflow_tasks.start(turn, command.poller.identity)
+    else:
+        attempt = execution.facts.attempts.get(task.scheduled_event_id)
+        if attempt is None or attempt.state != activity.State.SCHEDULED or attempt.attempt != task.stamp:
+            raise Rejected(StatusCode.NOT_FOUND, "Activity task not found.")
+        pending = execution.activities[task.scheduled_event_id]
+        started = activity.start(turn, pending, attempt, command.poller.identity)
+    turn.commit.remove_tasks.append(TaskRef(task.key, task.queue.kind, task.scheduled_event_id))
+    turn.commit.dispatches.append(Dispatch(command.poller, started))
+
+
+def _matches(task: Task, scheduled_event_id: int, attempt: int) -> bool:
+    return task.scheduled_event_id == scheduled_event_id and task.stamp == attempt
+
+
+def _require_run(turn: Turn, key: ExecutionKey) -> None:
+    if key.run_id != turn.execution.key.run_id or not turn.execution.is_open:
+        raise Rejected(StatusCode.NOT_FOUND, "workflow execution already completed")
+
+
+def _of_token(handler: Callable[[Turn, Any], Any]) -> Callable[[Turn, Any], Any]:
+    def handle(turn: Turn, command: Any) -> Any:
+        _require_run(turn, command.token.key)
+        return handler(turn, command)
+
+    return handle
+
+
+def _of_open(handler: Callable[[Turn, Any], Any]) -> Callable[[Turn, Any], Any]:
+    def handle(turn: Turn, command: Any) -> Any:
+        _require_open(turn, command)
+        return handler(turn, command)
+
+    return handle
+
+
+def _wake(turn: Turn, command: commands.Wake) -> None:
+    deadlines.wake(turn)
+
+
+_HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
+    commands.StartTask: _start_task,
+    commands.CompleteWorkflowTask: _of_token(completion.complete),
+    commands.FailWorkflowTask: _of_token(completion.fail),
+    commands.CompleteActivity: _of_token(attempts.complete),
+    commands.FailActivity: _of_token(attempts.fail),
+    commands.ReportActivityCanceled: _of_token(attempts.report_canceled),
+    commands.RecordHeartbeat: _of_token(attempts.record_heartbeat),
+    commands.RequestCancel: _of_open(request_cancel.request_cancel),
+    commands.Terminate: _of_open(request_cancel.terminate),
+    commands.Wake: _wake,
+    commands.LoseWorkers: lost.lose_workers,
+}

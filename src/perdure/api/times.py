@@ -1,0 +1,35 @@
+"""Times and durations of the wire as integers of nanoseconds.
+
+Everything inside perdure counts nanoseconds since the epoch (or nanoseconds of duration) in plain
+integers: exact, ordered, and free to copy. The protobuf messages are made and read here alone.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+NS_PER_SECOND = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+def timestamp(ns: int) -> Timestamp:
+    """Nanoseconds since the epoch as the wire's timestamp."""
+    seconds, nanos = divmod(ns, NS_PER_SECOND)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def timestamp_ns(message: Timestamp) -> int:
+    """The wire's timestamp as nanoseconds since the epoch; 0 when it is not set."""
+    return message.seconds * NS_PER_SECOND + message.nanos
+
+
+def duration(ns: int) -> Duration:
+    """Nanoseconds as the wire's duration."""
+    seconds, nanos = divmod(ns, NS_PER_SECOND)
+    return Duration(seconds=seconds, nanos=nanos)
+
+
+def duration_ns(message: Duration) -> int:
+    """The wire's duration in nanoseconds; 0 when it is not set (Temporal: no limit, or the default)."""
+    return message.seconds * NS_PER_SECOND + message.nanos

@@ -1,0 +1,462 @@
+"""Activities: scheduled by a command, tried once or many times, closed by one event.
+
+History has the Scheduled event and, when all trying is over, Started (of the last attempt) and
+the closing event together; the attempts between live in `facts.attempts`, as Temporal keeps them.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.command.v1 import Command, ScheduleActivityTaskCommandAttributes
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import (
+    ActivityTaskCancelRequestedEventAttributes,
+    ActivityTaskStartedEventAttributes,
+    HistoryEvent,
+)
+
+from perdure.api import enums
+from perdure.api.failures import server_failure, timeout_failure
+from perdure.api.times import NS_PER_SECOND, duration_ns, timestamp, timestamp_ns
+from perdure.core import retry
+from perdure.core.commit import StartedActivityTask, TaskKind
+from perdure.core.fold import folds
+from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt, Execution
+from perdure.core.table import Table
+from perdure.core.tokens import TaskToken, encode_token
+from perdure.core.turn import Turn
+
+
+class State(IntEnum):
+    NONE = 0
+    SCHEDULED = 1
+    """On a queue."""
+    STARTED = ATTEMPT_STARTED
+    BACKING_OFF = 3
+    """Waits for its next attempt."""
+    CLOSING = 4
+    """Its closing event waits behind the running workflow task."""
+    CLOSED = 5
+
+
+class Trigger(IntEnum):
+    SCHEDULE = 1
+    START = 2
+    HEARTBEAT = 3
+    RETRY = 4
+    RETRY_NOW = 5
+    DUE = 6
+    COMPLETE = 7
+    FAIL = 8
+    TIME_OUT = 9
+    CANCEL = 10
+    CLOSE_BUFFERED = 11
+    FLUSH = 12
+
+
+_OPEN = (State.SCHEDULED, State.STARTED, State.BACKING_OFF)
+
+TABLE: Table[State, Trigger] = Table(
+    "Activity",
+    State.NONE,
+    {
+        (State.NONE, Trigger.SCHEDULE): State.SCHEDULED,
+        (State.SCHEDULED, Trigger.START): State.STARTED,
+        (State.SCHEDULED, Trigger.TIME_OUT): State.CLOSED,
+        (State.SCHEDULED, Trigger.CANCEL): State.CLOSED,
+        (State.STARTED, Trigger.HEARTBEAT): State.STARTED,
+        (State.STARTED, Trigger.RETRY): State.BACKING_OFF,
+        (State.STARTED, Trigger.RETRY_NOW): State.SCHEDULED,
+        (State.STARTED, Trigger.COMPLETE): State.CLOSED,
+        (State.STARTED, Trigger.FAIL): State.CLOSED,
+        (State.STARTED, Trigger.TIME_OUT): State.CLOSED,
+        (State.STARTED, Trigger.CANCEL): State.CLOSED,
+        (State.BACKING_OFF, Trigger.DUE): State.SCHEDULED,
+        (State.BACKING_OFF, Trigger.TIME_OUT): State.CLOSED,
+        (State.BACKING_OFF, Trigger.CANCEL): State.CLOSED,
+        (State.CLOSED, Trigger.CLOSE_BUFFERED): State.CLOSING,
+        (State.CLOSING, Trigger.FLUSH): State.CLOSED,
+    },
+)
+
+
+def schedule(turn: Turn, message: Command, completed_event_id: int) -> int:
+    """Write the Scheduled event and owe a worker the first attempt. Returns the scheduled event id.
+
+    Time-outs and the retry policy enter history as Temporal's server fills them in.
+    """
+    execution = turn.execution
+    TABLE.next(State.NONE, Trigger.SCHEDULE)
+    event = _scheduled_event(execution, message.schedule_activity_task_command_attributes, completed_event_id)
+    if message.HasField("user_metadata"):
+        event.user_metadata.CopyFrom(message.user_metadata)
+    event_id = turn.add(event)
+    activity = execution.activities[event_id]
+    execution.facts.attempts[event_id] = Attempt(State.SCHEDULED, 1, turn.now_ns)
+    turn.enqueue(TaskKind.ACTIVITY, activity.task_queue, event_id, 1)
+    deadline_ns = _queued_deadline(activity, turn.now_ns)
+    if deadline_ns is not None:
+        turn.lower(deadline_ns)
+    return event_id
+
+
+def _scheduled_event(
+    execution: Execution, command: ScheduleActivityTaskCommandAttributes, completed_event_id: int
+) -> HistoryEvent:
+    event = HistoryEvent(event_type=enums.ACTIVITY_TASK_SCHEDULED)
+    attributes = event.activity_task_scheduled_event_attributes
+    attributes.activity_id = command.activity_id
+    attributes.activity_type.name = command.activity_type.name
+    attributes.task_queue.name = command.task_queue.name or execution.task_queue
+    attributes.task_queue.kind = enums.QUEUE_NORMAL
+    if command.HasField("header"):
+        attributes.header.CopyFrom(command.header)
+    if command.HasField("input"):
+        attributes.input.CopyFrom(command.input)
+    if command.HasField("priority"):
+        attributes.priority.CopyFrom(command.priority)
+    attributes.use_workflow_build_id = command.use_workflow_build_id
+    attributes.workflow_task_completed_event_id = completed_event_id
+    to_close, to_start, start_to_close, heartbeat = _timeouts(execution, command)
+    _set(attributes.schedule_to_close_timeout, to_close)
+    _set(attributes.schedule_to_start_timeout, to_start)
+    _set(attributes.start_to_close_timeout, start_to_close)
+    _set(attributes.heartbeat_timeout, heartbeat)
+    if command.HasField("retry_policy"):
+        attributes.retry_policy.CopyFrom(retry.to_message(retry.from_message(command.retry_policy)))
+    else:
+        attributes.retry_policy.CopyFrom(retry.DEFAULT_POLICY_MESSAGE)
+    return event
+
+
+def _set(message: Duration, ns: int) -> None:
+    message.seconds, message.nanos = divmod(ns, NS_PER_SECOND)
+
+
+def _timeouts(execution: Execution, command: ScheduleActivityTaskCommandAttributes) -> tuple[int, int, int, int]:
+    """(schedule-to-close, schedule-to-start, start-to-close, heartbeat), each filled in from the others
+    and capped by the run time-out, as Temporal's server does. Nanoseconds, 0: no limit."""
+    to_close = duration_ns(command.schedule_to_close_timeout)
+    to_start = duration_ns(command.schedule_to_start_timeout)
+    start_to_close = duration_ns(command.start_to_close_timeout)
+    heartbeat = duration_ns(command.heartbeat_timeout)
+    run = execution.run_timeout_ns
+    if to_close:
+        to_start = _shorter(to_start, to_close)
+        start_to_close = _shorter(start_to_close, to_close)
+    else:
+        to_close = run
+        to_start = to_start or run
+    if run:
+        to_close, to_start, start_to_close = min(to_close, run), min(to_start, run), min(start_to_close, run)
+    return to_close, to_start, start_to_close, min(heartbeat, start_to_close)
+
+
+def _shorter(one: int, other: int) -> int:
+    return min(one, other) if one else other
+
+
+def start(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> StartedActivityTask:
+    """Hand a queued attempt to a worker."""
+    attempt.state = TABLE.next(attempt.state, Trigger.START)
+    attempt.started_at_ns = attempt.heartbeat_at_ns = turn.now_ns
+    attempt.identity = identity
+    attempt.request_id = turn.context.new_id()
+    turn.touch()
+    deadline_ns = _started_deadline(activity, attempt)
+    if deadline_ns is not None:
+        turn.lower(deadline_ns)
+    execution = turn.execution
+    key = execution.key
+    event_id = activity.scheduled_event_id
+    return StartedActivityTask(
+        key,
+        encode_token(TaskToken(key, TaskKind.ACTIVITY, event_id, attempt.attempt)),
+        execution.workflow_type,
+        activity.activity_id,
+        event_id,
+        attempt.attempt,
+        activity.scheduled_at_ns,
+        attempt.scheduled_at_ns,
+        turn.now_ns,
+        attempt.heartbeat_details,
+    )
+
+
+def close(turn: Turn, activity: Activity, attempt: Attempt, trigger: Trigger, closing: HistoryEvent) -> None:
+    """Write the closing event, behind the Started event of the attempt that a worker held.
+
+    `closing` lacks only `started_event_id`. Both are held back while a workflow task runs.
+    """
+    event_id = activity.scheduled_event_id
+    if attempt.state == State.SCHEDULED:
+        turn.dequeue(TaskKind.ACTIVITY, event_id)
+    was_started = attempt.state == State.STARTED
+    attempt.state = TABLE.next(attempt.state, trigger)
+    started_id = turn.add_or_buffer(_started_event(activity, attempt)) if was_started else 0
+    if started_id:
+        set_started_event_id(closing, started_id)
+    if turn.add_or_buffer(closing):
+        del turn.execution.facts.attempts[event_id]
+    else:
+        attempt.state = TABLE.next(attempt.state, Trigger.CLOSE_BUFFERED)
+
+
+def _started_event(activity: Activity, attempt: Attempt) -> HistoryEvent:
+    attributes = ActivityTaskStartedEventAttributes(
+        scheduled_event_id=activity.scheduled_event_id,
+        identity=attempt.identity,
+        request_id=attempt.request_id,
+        attempt=attempt.attempt,
+    )
+    if attempt.last_failure:
+        attributes.last_failure.ParseFromString(attempt.last_failure)
+    return HistoryEvent(
+        event_type=enums.ACTIVITY_TASK_STARTED,
+        event_time=timestamp(attempt.started_at_ns),
+        activity_task_started_event_attributes=attributes,
+    )
+
+
+def set_started_event_id(closing: HistoryEvent, started_event_id: int) -> None:
+    """Point a closing event at its Started event."""
+    if closing.event_type == enums.ACTIVITY_TASK_COMPLETED:
+        closing.activity_task_completed_event_attributes.started_event_id = started_event_id
+    elif closing.event_type == enums.ACTIVITY_TASK_FAILED:
+        closing.activity_task_failed_event_attributes.started_event_id = started_event_id
+    elif closing.event_type == enums.ACTIVITY_TASK_TIMED_OUT:
+        closing.activity_task_timed_out_event_attributes.started_event_id = started_event_id
+    else:
+        closing.activity_task_canceled_event_attributes.started_event_id = started_event_id
+
+
+def flushed(execution: Execution, scheduled_event_id: int) -> None:
+    """A buffered closing event enters history."""
+    attempt = execution.facts.attempts.pop(scheduled_event_id)
+    TABLE.next(attempt.state, Trigger.FLUSH)
+
+
+def _queued_deadline(activity: Activity, attempt_scheduled_at_ns: int) -> int | None:
+    """The earlier of schedule-to-start (of this attempt) and schedule-to-close (of all)."""
+    to_start = attempt_scheduled_at_ns + activity.schedule_to_start_ns if activity.schedule_to_start_ns else None
+    to_close = expires_at(activity)
+    if to_close and (to_start is None or to_close < to_start):
+        return to_close
+    return to_start
+
+
+def expires_at(activity: Activity) -> int:
+    """When trying ends (schedule-to-close); 0: never."""
+    return activity.scheduled_at_ns + activity.schedule_to_close_ns if activity.schedule_to_close_ns else 0
+
+
+def _started_deadline(activity: Activity, attempt: Attempt) -> int | None:
+    """The earliest of start-to-close, heartbeat and schedule-to-close."""
+    deadlines = [
+        origin + timeout
+        for origin, timeout in (
+            (attempt.started_at_ns, activity.start_to_close_ns),
+            (attempt.heartbeat_at_ns, activity.heartbeat_ns),
+            (activity.scheduled_at_ns, activity.schedule_to_close_ns),
+        )
+        if timeout
+    ]
+    return min(deadlines, default=None)
+
+
+def next_deadline(activity: Activity, attempt: Attempt) -> int | None:
+    """When this activity next needs attention."""
+    if attempt.state == State.STARTED:
+        return _started_deadline(activity, attempt)
+    if attempt.state == State.SCHEDULED:
+        return _queued_deadline(activity, attempt.scheduled_at_ns)
+    if attempt.state == State.BACKING_OFF:
+        return min(attempt.scheduled_at_ns, expires_at(activity) or attempt.scheduled_at_ns)
+    return None
+
+
+def fail_attempt(
+    turn: Turn, activity: Activity, attempt: Attempt, failure: Failure, identity: str, at_once: bool = False
+) -> enums.RetryState:
+    """An attempt ended with `failure`: try again, or give the reason why not (and change nothing).
+
+    `at_once` leaves out the back-off: the worker died, the work itself did not fail.
+    """
+    if activity.cancel_requested_event_id:
+        return enums.RETRY_CANCEL_REQUESTED
+    verdict = retry.judge(activity.retry, attempt.attempt, failure, turn.now_ns, expires_at(activity))
+    if verdict.retry_state != enums.RETRY_IN_PROGRESS:
+        return verdict.retry_state
+    wait_ns = 0 if at_once else verdict.backoff_ns
+    attempt.state = TABLE.next(attempt.state, Trigger.RETRY if wait_ns else Trigger.RETRY_NOW)
+    attempt.attempt += 1
+    attempt.scheduled_at_ns = turn.now_ns + wait_ns
+    attempt.started_at_ns = attempt.heartbeat_at_ns = 0
+    attempt.last_failure = failure.SerializeToString()
+    attempt.last_worker_identity = identity
+    attempt.identity = attempt.request_id = ""
+    turn.touch()
+    if wait_ns:
+        turn.lower(attempt.scheduled_at_ns)
+    else:
+        _queue(turn, activity, attempt)
+    return enums.RETRY_IN_PROGRESS
+
+
+def _queue(turn: Turn, activity: Activity, attempt: Attempt) -> None:
+    turn.enqueue(TaskKind.ACTIVITY, activity.task_queue, activity.scheduled_event_id, attempt.attempt)
+    deadline_ns = _queued_deadline(activity, attempt.scheduled_at_ns)
+    if deadline_ns is not None:
+        turn.lower(deadline_ns)
+
+
+def queue_if_due(turn: Turn, activity: Activity, attempt: Attempt) -> None:
+    """Put an attempt on the queue whose back-off is over."""
+    if attempt.state == State.BACKING_OFF and attempt.scheduled_at_ns <= turn.now_ns:
+        attempt.state = TABLE.next(attempt.state, Trigger.DUE)
+        turn.touch()
+        _queue(turn, activity, attempt)
+
+
+def overdue(activity: Activity, attempt: Attempt, now_ns: int) -> enums.TimeoutType | None:
+    """Which time-out has passed, the most final first."""
+    if attempt.state not in _OPEN:
+        return None
+    if _passed(activity.scheduled_at_ns, activity.schedule_to_close_ns, now_ns):
+        return enums.SCHEDULE_TO_CLOSE
+    if attempt.state == State.SCHEDULED and _passed(attempt.scheduled_at_ns, activity.schedule_to_start_ns, now_ns):
+        return enums.SCHEDULE_TO_START
+    if attempt.state == State.STARTED:
+        if _passed(attempt.started_at_ns, activity.start_to_close_ns, now_ns):
+            return enums.START_TO_CLOSE
+        if _passed(attempt.heartbeat_at_ns, activity.heartbeat_ns, now_ns):
+            return enums.HEARTBEAT
+    return None
+
+
+def _passed(origin_ns: int, timeout_ns: int, now_ns: int) -> bool:
+    return timeout_ns > 0 and origin_ns + timeout_ns <= now_ns
+
+
+def time_out(
+    turn: Turn, activity: Activity, attempt: Attempt, timeout_type: enums.TimeoutType, at_once: bool = False
+) -> bool:
+    """A time-out has passed: try again or close with ActivityTaskTimedOut. True when it closed."""
+    failure = timeout_failure(timeout_type, attempt.heartbeat_details)
+    retry_state = enums.RETRY_TIMEOUT
+    if timeout_type != enums.SCHEDULE_TO_CLOSE:
+        retry_state = fail_attempt(turn, activity, attempt, failure, attempt.identity, at_once)
+        if retry_state == enums.RETRY_IN_PROGRESS:
+            return False
+    if attempt.last_failure:
+        failure.cause.ParseFromString(attempt.last_failure)
+    closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_TIMED_OUT)
+    attributes = closing.activity_task_timed_out_event_attributes
+    attributes.failure.CopyFrom(failure)
+    attributes.scheduled_event_id = activity.scheduled_event_id
+    attributes.retry_state = retry_state
+    close(turn, activity, attempt, Trigger.TIME_OUT, closing)
+    return True
+
+
+def close_failed(
+    turn: Turn, activity: Activity, attempt: Attempt, failure: Failure, retry_state: enums.RetryState, identity: str
+) -> None:
+    """Close with ActivityTaskFailed."""
+    closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_FAILED)
+    attributes = closing.activity_task_failed_event_attributes
+    attributes.failure.CopyFrom(failure)
+    attributes.scheduled_event_id = activity.scheduled_event_id
+    attributes.identity = identity
+    attributes.retry_state = retry_state
+    close(turn, activity, attempt, Trigger.FAIL, closing)
+
+
+def too_large_failure(what: str, limit_bytes: int) -> Failure:
+    """What a workflow is told instead of a result or failure that is too big to keep."""
+    return server_failure(f"{what} exceeds size limit of {limit_bytes} bytes.")
+
+
+def request_cancel(turn: Turn, scheduled_event_id: int, completed_event_id: int, identity: str) -> bool:
+    """Ask a running activity to stop; one that no worker holds is cancelled here and now (then True)."""
+    execution = turn.execution
+    requested_id = turn.add(
+        HistoryEvent(
+            event_type=enums.ACTIVITY_TASK_CANCEL_REQUESTED,
+            activity_task_cancel_requested_event_attributes=ActivityTaskCancelRequestedEventAttributes(
+                scheduled_event_id=scheduled_event_id, workflow_task_completed_event_id=completed_event_id
+            ),
+        )
+    )
+    attempt = execution.facts.attempts.get(scheduled_event_id)
+    if attempt is None or attempt.state not in (State.SCHEDULED, State.BACKING_OFF):
+        return False
+    closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_CANCELED)
+    attributes = closing.activity_task_canceled_event_attributes
+    attributes.latest_cancel_requested_event_id = requested_id
+    attributes.scheduled_event_id = scheduled_event_id
+    attributes.identity = identity
+    close(turn, execution.activities[scheduled_event_id], attempt, Trigger.CANCEL, closing)
+    return True
+
+
+@folds(enums.ACTIVITY_TASK_SCHEDULED)
+def _scheduled(execution: Execution, event: HistoryEvent) -> None:
+    attributes = event.activity_task_scheduled_event_attributes
+    event_id = event.event_id
+    activity_id = attributes.activity_id
+    execution.activities[event_id] = Activity(
+        event_id,
+        activity_id,
+        attributes.activity_type.name,
+        attributes.task_queue.name,
+        timestamp_ns(event.event_time),
+        duration_ns(attributes.schedule_to_close_timeout),
+        duration_ns(attributes.schedule_to_start_timeout),
+        duration_ns(attributes.start_to_close_timeout),
+        duration_ns(attributes.heartbeat_timeout),
+        retry.from_message(attributes.retry_policy) if attributes.HasField("retry_policy") else None,
+    )
+    execution.activity_ids[activity_id] = event_id
+
+
+@folds(enums.ACTIVITY_TASK_STARTED)
+def _started(execution: Execution, event: HistoryEvent) -> None:
+    """Written together with the closing event, which says all that the state needs."""
+
+
+@folds(enums.ACTIVITY_TASK_CANCEL_REQUESTED)
+def _cancel_requested(execution: Execution, event: HistoryEvent) -> None:
+    activity = execution.activities.get(event.activity_task_cancel_requested_event_attributes.scheduled_event_id)
+    if activity is not None:
+        activity.cancel_requested_event_id = event.event_id
+
+
+def scheduled_event_id_of(closing: HistoryEvent) -> int:
+    """The Scheduled event that an activity's closing event points at."""
+    if closing.event_type == enums.ACTIVITY_TASK_COMPLETED:
+        return closing.activity_task_completed_event_attributes.scheduled_event_id
+    if closing.event_type == enums.ACTIVITY_TASK_FAILED:
+        return closing.activity_task_failed_event_attributes.scheduled_event_id
+    if closing.event_type == enums.ACTIVITY_TASK_TIMED_OUT:
+        return closing.activity_task_timed_out_event_attributes.scheduled_event_id
+    return closing.activity_task_canceled_event_attributes.scheduled_event_id
+
+
+CLOSING_EVENTS = (
+    enums.ACTIVITY_TASK_COMPLETED,
+    enums.ACTIVITY_TASK_FAILED,
+    enums.ACTIVITY_TASK_TIMED_OUT,
+    enums.ACTIVITY_TASK_CANCELED,
+)
+
+
+def _closed(execution: Execution, event: HistoryEvent) -> None:
+    activity = execution.activities.pop(scheduled_event_id_of(event))
+    del execution.activity_ids[activity.activity_id]
+
+
+for _event_type in CLOSING_EVENTS:
+    folds(_event_type)(_closed)

@@ -1,0 +1,99 @@
+"""What workers say about the activities in their hands: done, failed, cancelled, still alive."""
+
+from __future__ import annotations
+
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.api import enums
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core import activity, workflow_task
+from perdure.core.activity import State, Trigger
+from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbeat, ReportActivityCanceled
+from perdure.core.commit import HeartbeatRecorded, TaskKind
+from perdure.core.state import Activity, Attempt
+from perdure.core.tokens import TaskToken
+from perdure.core.turn import Turn
+
+
+def require_started(turn: Turn, token: TaskToken) -> tuple[Activity, Attempt]:
+    """The attempt that a worker's token means. Raises Rejected NOT_FOUND when it is not that worker's any more."""
+    execution = turn.execution
+    attempt = execution.facts.attempts.get(token.scheduled_event_id) if token.kind == TaskKind.ACTIVITY else None
+    if attempt is None or attempt.state != State.STARTED or attempt.attempt != token.attempt:
+        raise Rejected(
+            StatusCode.NOT_FOUND,
+            "invalid activityID or activity already timed out or invoking workflow is completed",
+        )
+    return execution.activities[token.scheduled_event_id], attempt
+
+
+def complete(turn: Turn, command: CompleteActivity) -> None:
+    request = command.request
+    pending, attempt = require_started(turn, command.token)
+    closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_COMPLETED)
+    attributes = closing.activity_task_completed_event_attributes
+    if request.HasField("result"):
+        if request.result.ByteSize() > turn.limits.blob_bytes:
+            _fail_too_large(turn, pending, attempt, request.identity)
+            return
+        attributes.result.CopyFrom(request.result)
+    attributes.scheduled_event_id = pending.scheduled_event_id
+    attributes.identity = request.identity
+    activity.close(turn, pending, attempt, Trigger.COMPLETE, closing)
+    workflow_task.schedule(turn)
+
+
+def _fail_too_large(turn: Turn, pending: Activity, attempt: Attempt, identity: str) -> None:
+    failure = activity.too_large_failure("RespondActivityTaskCompletedRequest.Result", turn.limits.blob_bytes)
+    activity.close_failed(turn, pending, attempt, failure, enums.RETRY_NON_RETRYABLE_FAILURE, identity)
+    workflow_task.schedule(turn)
+
+
+def fail(turn: Turn, command: FailActivity) -> None:
+    request = command.request
+    pending, attempt = require_started(turn, command.token)
+    failure = request.failure
+    if failure.ByteSize() > turn.limits.blob_bytes:
+        failure = activity.too_large_failure("RespondActivityTaskFailedRequest.Failure", turn.limits.blob_bytes)
+    if request.HasField("last_heartbeat_details"):
+        attempt.heartbeat_details = request.last_heartbeat_details.SerializeToString()
+    retry_state = activity.fail_attempt(turn, pending, attempt, failure, request.identity)
+    if retry_state != enums.RETRY_IN_PROGRESS:
+        activity.close_failed(turn, pending, attempt, failure, retry_state, request.identity)
+        workflow_task.schedule(turn)
+
+
+def report_canceled(turn: Turn, command: ReportActivityCanceled) -> None:
+    """Raises Rejected INVALID_ARGUMENT when nobody asked for the cancellation."""
+    request = command.request
+    pending, attempt = require_started(turn, command.token)
+    if not pending.cancel_requested_event_id:
+        raise Rejected(
+            StatusCode.INVALID_ARGUMENT,
+            "unable to mark activity as canceled without activity being request canceled first",
+        )
+    closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_CANCELED)
+    attributes = closing.activity_task_canceled_event_attributes
+    if request.HasField("details"):
+        attributes.details.CopyFrom(request.details)
+    attributes.latest_cancel_requested_event_id = pending.cancel_requested_event_id
+    attributes.scheduled_event_id = pending.scheduled_event_id
+    attributes.identity = request.identity
+    activity.close(turn, pending, attempt, Trigger.CANCEL, closing)
+    workflow_task.schedule(turn)
+
+
+def record_heartbeat(turn: Turn, command: RecordHeartbeat) -> HeartbeatRecorded:
+    """The worker lives; its deadline moves on (later: the stored one stays)."""
+    request = command.request
+    pending, attempt = require_started(turn, command.token)
+    if request.details.ByteSize() > turn.limits.blob_bytes:
+        raise Rejected(
+            StatusCode.INVALID_ARGUMENT, f"Heartbeat details are bigger than {turn.limits.blob_bytes} bytes."
+        )
+    attempt.state = activity.TABLE.next(attempt.state, Trigger.HEARTBEAT)
+    attempt.heartbeat_at_ns = turn.now_ns
+    if request.HasField("details"):
+        attempt.heartbeat_details = request.details.SerializeToString()
+    turn.touch()
+    return HeartbeatRecorded(pending.cancel_requested_event_id != 0)

@@ -1,0 +1,36 @@
+"""Events that arrived while a worker held the workflow task, and how they enter history behind it."""
+
+from __future__ import annotations
+
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.api import enums
+from perdure.core import activity, timer
+from perdure.core.turn import Turn
+
+
+def flush(turn: Turn) -> bool:
+    """Append all buffered events, in order of arrival but closed activities last, as Temporal does.
+
+    The workflow task must have ended. True when there were any.
+    """
+    facts = turn.execution.facts
+    if not facts.buffered:
+        return False
+    waiting = [HistoryEvent.FromString(data) for data in facts.buffered]
+    facts.buffered = []
+    started_ids: dict[int, int] = {}
+    for event in waiting:
+        if event.event_type not in activity.CLOSING_EVENTS:
+            event_id = turn.add_dated(event)
+            if event.event_type == enums.ACTIVITY_TASK_STARTED:
+                started_ids[event.activity_task_started_event_attributes.scheduled_event_id] = event_id
+            elif event.event_type == enums.TIMER_FIRED:
+                timer.flushed(turn.execution, event.timer_fired_event_attributes.timer_id)
+    for event in waiting:
+        if event.event_type in activity.CLOSING_EVENTS:
+            scheduled_id = activity.scheduled_event_id_of(event)
+            activity.set_started_event_id(event, started_ids.get(scheduled_id, 0))
+            turn.add_dated(event)
+            activity.flushed(turn.execution, scheduled_id)
+    return True

@@ -1,0 +1,156 @@
+"""How a run ends: completed, failed, cancelled by its own command, terminated or timed out from outside."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from temporalio.api.command.v1 import (
+    CancelWorkflowExecutionCommandAttributes,
+    CompleteWorkflowExecutionCommandAttributes,
+    FailWorkflowExecutionCommandAttributes,
+)
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.history.v1 import (
+    HistoryEvent,
+    WorkflowExecutionTerminatedEventAttributes,
+    WorkflowExecutionTimedOutEventAttributes,
+)
+
+from perdure.api import enums
+from perdure.api.times import timestamp_ns
+from perdure.core import activity, buffer, workflow_task
+from perdure.core.commit import TaskKind
+from perdure.core.fold import folds
+from perdure.core.state import Execution
+from perdure.core.table import Table
+from perdure.core.turn import Turn
+
+
+class State(IntEnum):
+    """WorkflowExecutionStatus; 0: there is no run yet."""
+
+    NONE = 0
+    RUNNING = enums.RUNNING
+    COMPLETED = enums.COMPLETED
+    FAILED = enums.FAILED
+    CANCELED = enums.CANCELED
+    TERMINATED = enums.TERMINATED
+    TIMED_OUT = enums.TIMED_OUT
+
+
+class Trigger(IntEnum):
+    START = 1
+    COMPLETE = 2
+    FAIL = 3
+    CANCEL = 4
+    TERMINATE = 5
+    TIME_OUT = 6
+
+
+TABLE: Table[State, Trigger] = Table(
+    "Run",
+    State.NONE,
+    {
+        (State.NONE, Trigger.START): State.RUNNING,
+        (State.RUNNING, Trigger.COMPLETE): State.COMPLETED,
+        (State.RUNNING, Trigger.FAIL): State.FAILED,
+        (State.RUNNING, Trigger.CANCEL): State.CANCELED,
+        (State.RUNNING, Trigger.TERMINATE): State.TERMINATED,
+        (State.RUNNING, Trigger.TIME_OUT): State.TIMED_OUT,
+    },
+)
+
+
+def complete(turn: Turn, command: CompleteWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
+    event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_COMPLETED)
+    attributes = event.workflow_execution_completed_event_attributes
+    if command.HasField("result"):
+        attributes.result.CopyFrom(command.result)
+    attributes.workflow_task_completed_event_id = completed_event_id
+    _close(turn, event, Trigger.COMPLETE)
+
+
+def fail(turn: Turn, command: FailWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
+    event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_FAILED)
+    attributes = event.workflow_execution_failed_event_attributes
+    attributes.failure.CopyFrom(command.failure)
+    attributes.retry_state = enums.RETRY_POLICY_NOT_SET
+    attributes.workflow_task_completed_event_id = completed_event_id
+    _close(turn, event, Trigger.FAIL)
+
+
+def cancel(turn: Turn, command: CancelWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
+    event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_CANCELED)
+    attributes = event.workflow_execution_canceled_event_attributes
+    if command.HasField("details"):
+        attributes.details.CopyFrom(command.details)
+    attributes.workflow_task_completed_event_id = completed_event_id
+    _close(turn, event, Trigger.CANCEL)
+
+
+def terminate(turn: Turn, reason: str, details: Payloads | None, identity: str) -> None:
+    """End the run whatever it is doing. A workflow task in a worker's hands is failed first."""
+    workflow_task.abandon(turn)
+    buffer.flush(turn)
+    attributes = WorkflowExecutionTerminatedEventAttributes(reason=reason, details=details, identity=identity)
+    event = HistoryEvent(
+        event_type=enums.WORKFLOW_EXECUTION_TERMINATED, workflow_execution_terminated_event_attributes=attributes
+    )
+    _close(turn, event, Trigger.TERMINATE)
+
+
+def time_out(turn: Turn) -> None:
+    """The run or execution time-out has passed."""
+    workflow_task.abandon(turn)
+    buffer.flush(turn)
+    attributes = WorkflowExecutionTimedOutEventAttributes(retry_state=enums.RETRY_TIMEOUT)
+    event = HistoryEvent(
+        event_type=enums.WORKFLOW_EXECUTION_TIMED_OUT, workflow_execution_timed_out_event_attributes=attributes
+    )
+    _close(turn, event, Trigger.TIME_OUT)
+
+
+def _close(turn: Turn, event: HistoryEvent, trigger: Trigger) -> None:
+    """Append the closing event; nothing is owed to anybody after it."""
+    execution = turn.execution
+    TABLE.next(execution.status, trigger)
+    for event_id, attempt in execution.facts.attempts.items():
+        if attempt.state == activity.State.SCHEDULED:
+            turn.dequeue(TaskKind.ACTIVITY, event_id)
+    workflow_task.drop(turn)
+    facts = execution.facts
+    facts.attempts = {}
+    facts.fired_timers = set()
+    facts.sticky_queue = ""
+    facts.sticky_schedule_to_start_ns = 0
+    turn.add(event)
+    execution.wake_at_ns = None
+
+
+def run_deadline(execution: Execution) -> int | None:
+    """When the run or the whole execution times out."""
+    deadlines: list[int] = []
+    if execution.run_timeout_ns:
+        deadlines.append(execution.started_at_ns + execution.first_task_backoff_ns + execution.run_timeout_ns)
+    if execution.execution_expires_at_ns:
+        deadlines.append(execution.execution_expires_at_ns)
+    return min(deadlines, default=None)
+
+
+def _closes(event_type: enums.EventType, trigger: Trigger) -> None:
+    def closed(execution: Execution, event: HistoryEvent) -> None:
+        execution.status = TABLE.transitions[State(execution.status), trigger]
+        execution.closed_at_ns = timestamp_ns(event.event_time)
+        execution.workflow_task = None
+        execution.activities = {}
+        execution.activity_ids = {}
+        execution.timers = {}
+
+    folds(event_type)(closed)
+
+
+_closes(enums.WORKFLOW_EXECUTION_COMPLETED, Trigger.COMPLETE)
+_closes(enums.WORKFLOW_EXECUTION_FAILED, Trigger.FAIL)
+_closes(enums.WORKFLOW_EXECUTION_CANCELED, Trigger.CANCEL)
+_closes(enums.WORKFLOW_EXECUTION_TERMINATED, Trigger.TERMINATE)
+_closes(enums.WORKFLOW_EXECUTION_TIMED_OUT, Trigger.TIME_OUT)

@@ -1,0 +1,187 @@
+"""What a worker's answer to a workflow task does: its commands, validated wholly, then applied in order.
+
+A bad command is the workflow's fault, not the engine's: the task fails with Temporal's cause for
+it, in history, and the worker's request is refused with INVALID_ARGUMENT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio.api.command.v1 import Command as CommandMessage
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.api import enums
+from perdure.api.errors import Rejected, StatusCode
+from perdure.api.times import duration_ns
+from perdure.core import activity, buffer, close, timer, validation, workflow_task
+from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
+from perdure.core.commit import StartedActivityTask, TaskKind, WorkflowTaskCompleted
+from perdure.core.turn import Turn
+from perdure.core.validation import BadCommand
+
+
+class Answer:
+    """One worker's answer while it is applied."""
+
+    __slots__ = ("completed_event_id", "eager", "identity", "needs_task", "turn")
+
+    def __init__(self, turn: Turn, identity: str, completed_event_id: int) -> None:
+        self.turn = turn
+        self.identity = identity
+        self.completed_event_id = completed_event_id
+        self.needs_task = False
+        """Whether something happened that the workflow must hear of in a next task."""
+        self.eager: list[StartedActivityTask] = []
+
+
+def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted | Rejected:
+    """Apply a worker's answer. Raises Rejected NOT_FOUND for a stale token; returns (not raises) the
+    Rejected of a bad command, because the failed task is in history then."""
+    request = command.request
+    execution = turn.execution
+    task = workflow_task.require_started(execution, command.token)
+    try:
+        validation.validate(turn, request.commands)
+    except BadCommand as bad:
+        return _fail_for(turn, bad, request.identity)
+    completed_event_id = workflow_task.complete(turn, task, request)
+    sticky = request.sticky_attributes
+    workflow_task.remember_sticky(
+        execution, sticky.worker_task_queue.name, duration_ns(sticky.schedule_to_start_timeout)
+    )
+    answer = Answer(turn, request.identity, completed_event_id)
+    for message in request.commands:
+        _APPLY[message.command_type](answer, message)
+    if not execution.is_open:
+        return WorkflowTaskCompleted(None, answer.eager)
+    if buffer.flush(turn) or answer.needs_task or request.force_create_new_workflow_task:
+        workflow_task.schedule(turn)
+    started = None
+    if request.return_new_workflow_task and workflow_task.is_queued(execution):
+        started = workflow_task.take(turn, request.identity)
+    return WorkflowTaskCompleted(started, answer.eager)
+
+
+def _fail_for(turn: Turn, bad: BadCommand, identity: str) -> Rejected:
+    failure = Failure(message=bad.message, source="Server")
+    failure.server_failure_info.non_retryable = False
+    end_failed(turn, bad.cause, failure, identity)
+    return Rejected(StatusCode.INVALID_ARGUMENT, bad.message)
+
+
+def end_failed(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failure | None, identity: str) -> None:
+    """The running task failed: what was buffered enters history, and the next attempt is scheduled."""
+    workflow_task.fail(turn, cause, failure, identity)
+    schedule_next(turn)
+
+
+def schedule_next(turn: Turn) -> None:
+    """After a task that did not complete."""
+    if buffer.flush(turn):
+        workflow_task.reset_attempts(turn.execution)
+    workflow_task.schedule(turn)
+
+
+def fail(turn: Turn, command: FailWorkflowTask) -> None:
+    """A worker says that it could not work on the task. Raises Rejected NOT_FOUND for a stale token."""
+    workflow_task.require_started(turn.execution, command.token)
+    request = command.request
+    end_failed(turn, request.cause, request.failure if request.HasField("failure") else None, request.identity)
+
+
+def time_out(turn: Turn) -> None:
+    """The worker did not answer in time."""
+    workflow_task.time_out(turn)
+    schedule_next(turn)
+
+
+def time_out_sticky(turn: Turn) -> None:
+    workflow_task.time_out_sticky(turn)
+    workflow_task.schedule(turn)
+
+
+def _schedule_activity(answer: Answer, message: CommandMessage) -> None:
+    turn = answer.turn
+    command = message.schedule_activity_task_command_attributes
+    event_id = activity.schedule(turn, message, answer.completed_event_id)
+    if command.request_eager_execution:
+        execution = turn.execution
+        turn.dequeue(TaskKind.ACTIVITY, event_id)
+        attempt = execution.facts.attempts[event_id]
+        answer.eager.append(activity.start(turn, execution.activities[event_id], attempt, answer.identity))
+
+
+def _request_cancel_activity(answer: Answer, message: CommandMessage) -> None:
+    scheduled_event_id = message.request_cancel_activity_task_command_attributes.scheduled_event_id
+    if activity.request_cancel(answer.turn, scheduled_event_id, answer.completed_event_id, answer.identity):
+        answer.needs_task = True
+
+
+def _start_timer(answer: Answer, message: CommandMessage) -> None:
+    timer.start(answer.turn, message, answer.completed_event_id)
+
+
+def _cancel_timer(answer: Answer, message: CommandMessage) -> None:
+    timer.cancel(answer.turn, message.cancel_timer_command_attributes, answer.completed_event_id, answer.identity)
+
+
+def _record_marker(answer: Answer, message: CommandMessage) -> None:
+    command = message.record_marker_command_attributes
+    event = HistoryEvent(event_type=enums.MARKER_RECORDED)
+    attributes = event.marker_recorded_event_attributes
+    attributes.marker_name = command.marker_name
+    for name, payloads in command.details.items():
+        attributes.details[name].CopyFrom(payloads)
+    attributes.workflow_task_completed_event_id = answer.completed_event_id
+    if command.HasField("header"):
+        attributes.header.CopyFrom(command.header)
+    if command.HasField("failure"):
+        attributes.failure.CopyFrom(command.failure)
+    answer.turn.add(event)
+
+
+def _upsert_search_attributes(answer: Answer, message: CommandMessage) -> None:
+    command = message.upsert_workflow_search_attributes_command_attributes
+    event = HistoryEvent(event_type=enums.UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
+    attributes = event.upsert_workflow_search_attributes_event_attributes
+    attributes.workflow_task_completed_event_id = answer.completed_event_id
+    attributes.search_attributes.CopyFrom(command.search_attributes)
+    answer.turn.add(event)
+
+
+def _modify_properties(answer: Answer, message: CommandMessage) -> None:
+    command = message.modify_workflow_properties_command_attributes
+    event = HistoryEvent(event_type=enums.WORKFLOW_PROPERTIES_MODIFIED)
+    attributes = event.workflow_properties_modified_event_attributes
+    attributes.workflow_task_completed_event_id = answer.completed_event_id
+    attributes.upserted_memo.CopyFrom(command.upserted_memo)
+    answer.turn.add(event)
+
+
+def _complete_workflow(answer: Answer, message: CommandMessage) -> None:
+    close.complete(answer.turn, message.complete_workflow_execution_command_attributes, answer.completed_event_id)
+
+
+def _fail_workflow(answer: Answer, message: CommandMessage) -> None:
+    close.fail(answer.turn, message.fail_workflow_execution_command_attributes, answer.completed_event_id)
+
+
+def _cancel_workflow(answer: Answer, message: CommandMessage) -> None:
+    close.cancel(answer.turn, message.cancel_workflow_execution_command_attributes, answer.completed_event_id)
+
+
+_APPLY: dict[Any, Callable[[Answer, CommandMessage], None]] = {
+    enums.COMMAND_SCHEDULE_ACTIVITY_TASK: _schedule_activity,
+    enums.COMMAND_REQUEST_CANCEL_ACTIVITY_TASK: _request_cancel_activity,
+    enums.COMMAND_START_TIMER: _start_timer,
+    enums.COMMAND_CANCEL_TIMER: _cancel_timer,
+    enums.COMMAND_RECORD_MARKER: _record_marker,
+    enums.COMMAND_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _upsert_search_attributes,
+    enums.COMMAND_MODIFY_WORKFLOW_PROPERTIES: _modify_properties,
+    enums.COMMAND_COMPLETE_WORKFLOW_EXECUTION: _complete_workflow,
+    enums.COMMAND_FAIL_WORKFLOW_EXECUTION: _fail_workflow,
+    enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: _cancel_workflow,
+}

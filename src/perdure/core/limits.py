@@ -1,0 +1,40 @@
+"""Every bound of the law, in one place. The numbers are Temporal's defaults
+(https://docs.temporal.io/self-hosted-guide/defaults) so that programs written against it fit here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NS_PER_SECOND = 1_000_000_000
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """Bounds that an operator may change; times in nanoseconds."""
+
+    id_length: int = 1000
+    """Of workflow, activity and timer ids, type and queue names, in characters."""
+    blob_bytes: int = 2 << 20
+    """Of one input, result, failure or details: a bigger one fails the workflow or the activity."""
+    memo_bytes: int = 2 << 20
+    pending_activities: int = 2_000
+    pending_timers: int = 2_000
+    history_events_warn: int = 10_240
+    """From here on workers are told to continue as new (`suggest_continue_as_new`)."""
+    history_events: int = 51_200
+    """A run with more events is terminated."""
+    history_bytes_warn: int = 10 << 20
+    history_bytes: int = 50 << 20
+    buffered_events: int = 2_000
+    """More events waiting behind one workflow task than this fail that task."""
+    task_timeout_ns: int = 10 * NS_PER_SECOND
+    """Workflow task start-to-close when the start request names none."""
+    task_timeout_max_ns: int = 120 * NS_PER_SECOND
+    task_backoff_attempts: int = 3
+    """From this attempt of one workflow task on, failing ones back off."""
+    task_backoff_initial_ns: int = 5 * NS_PER_SECOND
+    task_backoff_max_ns: int = 600 * NS_PER_SECOND
+
+
+DEFAULT_LIMITS = Limits()

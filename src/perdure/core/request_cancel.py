@@ -1,0 +1,57 @@
+"""Requests from outside to end a run: cancellation asks the workflow, termination does not."""
+
+from __future__ import annotations
+
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.api import enums
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core import close, start, workflow_task
+from perdure.core.commands import RequestCancel, Terminate
+from perdure.core.fold import folds
+from perdure.core.state import Execution
+from perdure.core.turn import Turn
+
+
+def request_cancel(turn: Turn, command: RequestCancel) -> None:
+    """Tell the workflow. A second request is accepted and changes nothing."""
+    request = command.request
+    execution = turn.execution
+    _require_chain(execution, request.workflow_execution.run_id, request.first_execution_run_id)
+    if execution.cancel_requested or _is_buffered(execution):
+        return
+    event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+    attributes = event.workflow_execution_cancel_requested_event_attributes
+    attributes.cause = request.reason
+    attributes.identity = request.identity
+    if request.links:
+        event.links.extend(request.links)
+    turn.add_or_buffer(event)
+    if not start.waits_for_first_task(execution):
+        workflow_task.schedule(turn)
+
+
+def _is_buffered(execution: Execution) -> bool:
+    return any(
+        HistoryEvent.FromString(data).event_type == enums.WORKFLOW_EXECUTION_CANCEL_REQUESTED
+        for data in execution.facts.buffered
+    )
+
+
+def terminate(turn: Turn, command: Terminate) -> None:
+    """End the run now: always possible while it is open."""
+    request = command.request
+    _require_chain(turn.execution, request.workflow_execution.run_id, request.first_execution_run_id)
+    details = request.details if request.HasField("details") else None
+    close.terminate(turn, request.reason, details, request.identity)
+
+
+def _require_chain(execution: Execution, run_id: str, first_run_id: str) -> None:
+    """Raises Rejected NOT_FOUND when the request means another run, or another chain of runs."""
+    if run_id not in ("", execution.key.run_id) or first_run_id not in ("", execution.first_run_id):
+        raise Rejected(StatusCode.NOT_FOUND, "workflow execution not found")
+
+
+@folds(enums.WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+def _cancel_requested(execution: Execution, event: HistoryEvent) -> None:
+    execution.cancel_requested = True

@@ -1,0 +1,188 @@
+"""The state of one run: what history says, and the few facts that Temporal keeps out of history.
+
+`Execution`'s own fields are the fold of its events and of nothing else; only functions registered
+with `perdure.core.fold` write them. `facts` is decided, not folded. Both go into the snapshot.
+
+The structs are arrays on disk (msgpack, `array_like`): small and fast to write at every commit.
+New fields go to the END of a struct and have a default, so that older snapshots still decode.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from perdure.core.commit import ExecutionKey
+
+RUNNING_STATUS = 1
+"""WORKFLOW_EXECUTION_STATUS_RUNNING; every other status is a closed one."""
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
+    """`temporal.api.common.v1.RetryPolicy` with every default filled in; durations in nanoseconds."""
+
+    initial_interval_ns: int
+    backoff_coefficient: float
+    maximum_interval_ns: int
+    maximum_attempts: int
+    """0: no limit."""
+    non_retryable_error_types: tuple[str, ...] = ()
+
+
+class WorkflowTask(msgspec.Struct, array_like=True):
+    """The one workflow task that a run has at a time: scheduled, and perhaps started."""
+
+    scheduled_event_id: int
+    attempt: int
+    scheduled_at_ns: int
+    start_to_close_ns: int
+    queue: str
+    sticky: bool
+    started_event_id: int = 0
+    """0: not started."""
+    started_at_ns: int = 0
+    identity: str = ""
+    request_id: str = ""
+
+
+class Activity(msgspec.Struct, array_like=True):
+    """An activity that history has scheduled and not closed. Durations in nanoseconds, 0: no limit."""
+
+    scheduled_event_id: int
+    activity_id: str
+    activity_type: str
+    task_queue: str
+    scheduled_at_ns: int
+    schedule_to_close_ns: int
+    schedule_to_start_ns: int
+    start_to_close_ns: int
+    heartbeat_ns: int
+    retry: RetryPolicy | None
+    cancel_requested_event_id: int = 0
+
+
+class Attempt(msgspec.Struct, array_like=True):
+    """Where a pending activity stands: kept out of history, as Temporal does."""
+
+    state: int
+    """`perdure.core.activity.State`."""
+    attempt: int
+    scheduled_at_ns: int
+    """When this attempt was, or after its back-off will be, put on the queue."""
+    started_at_ns: int = 0
+    identity: str = ""
+    request_id: str = ""
+    heartbeat_at_ns: int = 0
+    heartbeat_details: bytes = b""
+    """Serialised `Payloads`; survives attempts."""
+    last_failure: bytes = b""
+    """Serialised `Failure` of the attempt before."""
+    last_worker_identity: str = ""
+
+
+class Timer(msgspec.Struct, array_like=True):
+    """A user timer that history has started and not closed."""
+
+    timer_id: str
+    started_event_id: int
+    fire_at_ns: int
+
+
+class Facts(msgspec.Struct, array_like=True):
+    """What is known beside history: losing it costs work, never what history says."""
+
+    request_id: str = ""
+    """Of the start request: the same start again is answered with this run."""
+    transient_task: WorkflowTask | None = None
+    """The workflow task of an attempt > 1, whose events enter history only if it completes."""
+    task_attempt: int = 1
+    """Of the next workflow task to be scheduled."""
+    task_not_before_ns: int = 0
+    """The transient task is not queued before this time: back-off of a failing workflow. 0: it is queued."""
+    sticky_queue: str = ""
+    sticky_schedule_to_start_ns: int = 0
+    attempts: dict[int, Attempt] = {}
+    """By scheduled event id, for every pending activity."""
+    fired_timers: set[str] = set()
+    """Pending timers whose TimerFired event is buffered."""
+    buffered: list[bytes] = []
+    """Serialised events that wait for the running workflow task to end, in order of arrival."""
+
+
+class Execution(msgspec.Struct, array_like=True):
+    """State of one run. Only core changes it; the shell reads the fields below."""
+
+    key: ExecutionKey
+    version: int
+    """Number of commits applied; what the compare-and-set compares."""
+    workflow_type: str = ""
+    task_queue: str = ""
+    status: int = RUNNING_STATUS
+    """temporal.api.enums.v1.WorkflowExecutionStatus."""
+    started_at_ns: int = 0
+    closed_at_ns: int | None = None
+    next_event_id: int = 1
+    wake_at_ns: int | None = None
+    """The deadline as stored: never later than the earliest true one."""
+    first_run_id: str = ""
+    """`first_execution_run_id`: the run that the chain of continued runs began with."""
+    task_timeout_ns: int = 0
+    """Workflow task start-to-close."""
+    execution_timeout_ns: int = 0
+    run_timeout_ns: int = 0
+    """0: no limit, as for all time-outs of this struct."""
+    execution_expires_at_ns: int = 0
+    first_task_backoff_ns: int = 0
+    cancel_requested: bool = False
+    started_task_completed: int = 0
+    """Started event of the last completed workflow task: what workers have seen. 0: none completed."""
+    history_bytes: int = 0
+    workflow_task: WorkflowTask | None = None
+    activities: dict[int, Activity] = {}
+    """Pending ones by scheduled event id, in that order."""
+    activity_ids: dict[str, int] = {}
+    """Pending activity id -> scheduled event id."""
+    timers: dict[str, Timer] = {}
+    """Pending ones by timer id."""
+    facts: Facts = msgspec.field(default_factory=Facts)
+
+    @property
+    def is_open(self) -> bool:
+        return self.closed_at_ns is None
+
+    @property
+    def current_task(self) -> WorkflowTask | None:
+        """The scheduled or started workflow task, in history or transient."""
+        return self.workflow_task or self.facts.transient_task
+
+    @property
+    def task_started(self) -> bool:
+        """Whether a worker works on a workflow task, so that other events must wait behind it."""
+        task = self.workflow_task or self.facts.transient_task
+        return task is not None and task.started_event_id != 0
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a worker, or a queue that only one worker serves, holds a task of this execution."""
+        if self.closed_at_ns is not None:
+            return False
+        task = self.workflow_task or self.facts.transient_task
+        if task is not None and (task.started_event_id or task.sticky):
+            return True
+        return any(attempt.state == ATTEMPT_STARTED for attempt in self.facts.attempts.values())
+
+
+ATTEMPT_STARTED = 2
+"""`perdure.core.activity.State.STARTED`, here because `in_flight` is asked of the struct."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Execution)
+
+
+def encode(execution: Execution) -> bytes:
+    """The snapshot that stores keep (msgpack)."""
+    return _encoder.encode(execution)
+
+
+def decode(snapshot: bytes) -> Execution:
+    """Raises msgspec.ValidationError when the bytes are not a snapshot."""
+    return _decoder.decode(snapshot)

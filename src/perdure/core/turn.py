@@ -1,0 +1,86 @@
+"""One turn of the law: an execution, what happens to it, and the Commit that grows out of it.
+
+A `Turn` is what every entity's code writes through: `add` appends an event and folds it at once,
+`enqueue` owes a worker a task, `lower` owes a wake-up. Poller are reserved when the turn is
+settled, after the last command, so that work which a later command undoes is never handed out.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.api.times import timestamp
+from perdure.core.commit import Commit, Context, QueueName, Task, TaskKind, TaskRef
+from perdure.core.fold import evolve
+from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.state import Execution
+
+
+class Turn:
+    """The decisions of one commit on one execution, in the making."""
+
+    __slots__ = ("commit", "context", "execution", "limits", "now", "now_ns", "queued")
+
+    def __init__(self, execution: Execution, context: Context, expected_version: int) -> None:
+        self.execution = execution
+        self.context = context
+        self.limits: Limits = context.limits if context.limits is not None else DEFAULT_LIMITS
+        self.now_ns = context.now_ns
+        self.now: Timestamp = timestamp(context.now_ns)
+        self.commit = Commit(execution.key, expected_version, execution, changed=False)
+        self.queued: list[Task] = []
+        """Tasks owed since this turn began, neither on the durable queue nor given to a poller yet."""
+
+    def touch(self) -> None:
+        """Something changed beside history: the commit must be stored."""
+        self.commit.changed = True
+
+    def add(self, event: HistoryEvent) -> int:
+        """Append an event (its id is set here, its time too) and fold it. Returns its id."""
+        event.event_time.CopyFrom(self.now)
+        return self.add_dated(event)
+
+    def add_dated(self, event: HistoryEvent) -> int:
+        """Append an event that happened earlier and carries its own time. Returns its id."""
+        event_id = event.event_id = self.execution.next_event_id
+        evolve(self.execution, event)
+        self.commit.events.append(event)
+        self.commit.changed = True
+        return event_id
+
+    def add_or_buffer(self, event: HistoryEvent) -> int:
+        """Append an event, or hold it back behind the workflow task that a worker is running.
+
+        An event that carries a time keeps it. Returns its id, 0 when it was held back.
+        """
+        if not event.HasField("event_time"):
+            event.event_time.CopyFrom(self.now)
+        if not self.execution.task_started:
+            return self.add_dated(event)
+        self.execution.facts.buffered.append(event.SerializeToString())
+        self.commit.changed = True
+        return 0
+
+    def enqueue(self, kind: TaskKind, queue: str, scheduled_event_id: int, attempt: int) -> None:
+        """Owe a worker this task: a waiting poller gets it when the turn is settled, or a row is added."""
+        key = self.execution.key
+        name = QueueName(key.namespace, queue, kind)
+        self.queued.append(Task(name, key, scheduled_event_id, attempt))
+        self.commit.changed = True
+
+    def dequeue(self, kind: TaskKind, scheduled_event_id: int) -> None:
+        """Owe it no more: it started, or nobody needs it now."""
+        self.commit.changed = True
+        for position, task in enumerate(self.queued):
+            if task.scheduled_event_id == scheduled_event_id and task.queue.kind == kind:
+                del self.queued[position]
+                return
+        self.commit.remove_tasks.append(TaskRef(self.execution.key, kind, scheduled_event_id))
+
+    def lower(self, deadline_ns: int) -> None:
+        """Owe a wake-up no later than this; the stored deadline moves only if this one is earlier."""
+        stored = self.execution.wake_at_ns
+        if stored is None or deadline_ns < stored:
+            self.execution.wake_at_ns = deadline_ns
+            self.commit.changed = True

@@ -1,0 +1,459 @@
+"""The workflow task: one at a time, it asks a worker what the workflow wants next.
+
+The first attempt is in history from the moment it is scheduled. Later attempts are *transient*:
+their Scheduled and Started events are sent to the worker and enter history only if the attempt
+completes, so that a workflow which fails over and over does not grow its history. Events that
+arrive while a worker holds the task are buffered behind it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import (
+    HistoryEvent,
+    WorkflowTaskScheduledEventAttributes,
+    WorkflowTaskStartedEventAttributes,
+    WorkflowTaskTimedOutEventAttributes,
+)
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
+
+from perdure.api import enums
+from perdure.api.errors import Rejected, StatusCode
+from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
+from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind
+from perdure.core.fold import folds
+from perdure.core.state import Execution, WorkflowTask
+from perdure.core.table import Table
+from perdure.core.tokens import TaskToken, encode_token
+from perdure.core.turn import Turn
+
+
+class State(IntEnum):
+    """Where the run's workflow task stands; derived from the state by `state_of`."""
+
+    NONE = 0
+    SCHEDULED = 1
+    STARTED = 2
+    BACKING_OFF = 3
+    """An attempt > 1 that is not queued yet."""
+    RETRY_SCHEDULED = 4
+    RETRY_STARTED = 5
+
+
+class Trigger(IntEnum):
+    SCHEDULE = 1
+    SCHEDULE_RETRY = 2
+    BACK_OFF = 3
+    DUE = 4
+    START = 5
+    START_AS_NEW = 6
+    """An attempt > 1 starts after events arrived: it becomes a first attempt, in history."""
+    COMPLETE = 7
+    FAIL = 8
+    TIME_OUT = 9
+    STICKY_TIME_OUT = 10
+    CLOSE = 11
+
+
+TABLE: Table[State, Trigger] = Table(
+    "Workflow task",
+    State.NONE,
+    {
+        (State.NONE, Trigger.SCHEDULE): State.SCHEDULED,
+        (State.NONE, Trigger.SCHEDULE_RETRY): State.RETRY_SCHEDULED,
+        (State.NONE, Trigger.BACK_OFF): State.BACKING_OFF,
+        (State.BACKING_OFF, Trigger.DUE): State.RETRY_SCHEDULED,
+        (State.BACKING_OFF, Trigger.CLOSE): State.NONE,
+        (State.SCHEDULED, Trigger.START): State.STARTED,
+        (State.SCHEDULED, Trigger.STICKY_TIME_OUT): State.NONE,
+        (State.SCHEDULED, Trigger.CLOSE): State.NONE,
+        (State.STARTED, Trigger.COMPLETE): State.NONE,
+        (State.STARTED, Trigger.FAIL): State.NONE,
+        (State.STARTED, Trigger.TIME_OUT): State.NONE,
+        (State.RETRY_SCHEDULED, Trigger.START): State.RETRY_STARTED,
+        (State.RETRY_SCHEDULED, Trigger.START_AS_NEW): State.STARTED,
+        (State.RETRY_SCHEDULED, Trigger.CLOSE): State.NONE,
+        (State.RETRY_STARTED, Trigger.COMPLETE): State.NONE,
+        (State.RETRY_STARTED, Trigger.FAIL): State.NONE,
+        (State.RETRY_STARTED, Trigger.TIME_OUT): State.NONE,
+    },
+)
+
+
+def state_of(execution: Execution) -> State:
+    """The state that the execution's fields amount to."""
+    task = execution.workflow_task
+    if task is not None:
+        return State.STARTED if task.started_event_id else State.SCHEDULED
+    task = execution.facts.transient_task
+    if task is None:
+        return State.NONE
+    if task.started_event_id:
+        return State.RETRY_STARTED
+    return State.BACKING_OFF if execution.facts.task_not_before_ns else State.RETRY_SCHEDULED
+
+
+def schedule(turn: Turn) -> None:
+    """Owe the workflow a task, unless one is scheduled or running already."""
+    execution = turn.execution
+    if execution.current_task is not None:
+        return
+    facts = execution.facts
+    if facts.sticky_queue and not turn.context.has_worker(_queue_name(execution, facts.sticky_queue)):
+        facts.sticky_queue = ""
+    if facts.task_attempt > 1:
+        _schedule_retry(turn)
+        return
+    TABLE.next(State.NONE, Trigger.SCHEDULE)
+    scheduled_id = turn.add(_scheduled_event(execution, facts.sticky_queue, 1, execution.task_timeout_ns))
+    _queue(turn, facts.sticky_queue or execution.task_queue, scheduled_id, 1)
+
+
+def _schedule_retry(turn: Turn) -> None:
+    """A transient attempt: no event."""
+    execution = turn.execution
+    facts = execution.facts
+    task = facts.transient_task = WorkflowTask(
+        execution.next_event_id,
+        facts.task_attempt,
+        turn.now_ns,
+        execution.task_timeout_ns,
+        execution.task_queue,
+        False,
+    )
+    turn.touch()
+    if facts.task_not_before_ns > turn.now_ns:
+        TABLE.next(State.NONE, Trigger.BACK_OFF)
+        turn.lower(facts.task_not_before_ns)
+        return
+    facts.task_not_before_ns = 0
+    TABLE.next(State.NONE, Trigger.SCHEDULE_RETRY)
+    _queue(turn, task.queue, task.scheduled_event_id, task.attempt)
+
+
+def _queue(turn: Turn, queue: str, scheduled_event_id: int, attempt: int) -> None:
+    turn.enqueue(TaskKind.WORKFLOW, queue, scheduled_event_id, attempt)
+    facts = turn.execution.facts
+    if queue == facts.sticky_queue and facts.sticky_schedule_to_start_ns:
+        turn.lower(turn.now_ns + facts.sticky_schedule_to_start_ns)
+
+
+def start(turn: Turn, identity: str) -> StartedWorkflowTask:
+    """Hand the scheduled task to a worker. The caller has checked that one is scheduled."""
+    execution = turn.execution
+    request_id = turn.context.new_id()
+    transient = execution.facts.transient_task
+    if transient is None:
+        task = _start_in_history(turn, identity, request_id)
+        events: list[HistoryEvent] = []
+    elif transient.scheduled_event_id != execution.next_event_id:
+        TABLE.next(State.RETRY_SCHEDULED, Trigger.START_AS_NEW)
+        _forget_retries(execution)
+        turn.add(_scheduled_event(execution, "", 1, execution.task_timeout_ns))
+        task = _start_in_history(turn, identity, request_id)
+        events = []
+    else:
+        TABLE.next(State.RETRY_SCHEDULED, Trigger.START)
+        task = transient
+        task.started_event_id = task.scheduled_event_id + 1
+        task.started_at_ns = turn.now_ns
+        task.identity = identity
+        task.request_id = request_id
+        turn.touch()
+        events = transient_events(execution, task)
+    turn.lower(task.started_at_ns + task.start_to_close_ns)
+    return StartedWorkflowTask(
+        execution.key,
+        encode_token(TaskToken(execution.key, TaskKind.WORKFLOW, task.scheduled_event_id, task.attempt)),
+        execution.workflow_type,
+        task.attempt,
+        task.scheduled_event_id,
+        task.started_event_id,
+        execution.started_task_completed,
+        task.scheduled_at_ns,
+        task.started_at_ns,
+        task.sticky,
+        events,
+    )
+
+
+def _start_in_history(turn: Turn, identity: str, request_id: str) -> WorkflowTask:
+    execution = turn.execution
+    task = execution.workflow_task
+    assert task is not None
+    TABLE.next(State.SCHEDULED, Trigger.START)
+    turn.add(_started_event(execution, task.scheduled_event_id, identity, request_id))
+    return task
+
+
+def _forget_retries(execution: Execution) -> None:
+    execution.facts.transient_task = None
+    execution.facts.task_attempt = 1
+    execution.facts.task_not_before_ns = 0
+
+
+def transient_events(execution: Execution, task: WorkflowTask) -> list[HistoryEvent]:
+    """Scheduled and Started of an attempt > 1, as a worker is sent them and as they enter history on completion."""
+    scheduled = _scheduled_event(execution, "", task.attempt, task.start_to_close_ns)
+    scheduled.event_id = task.scheduled_event_id
+    scheduled.event_time.CopyFrom(timestamp(task.scheduled_at_ns))
+    started = _started_event(execution, task.scheduled_event_id, task.identity, task.request_id)
+    started.event_id = task.started_event_id
+    started.event_time.CopyFrom(timestamp(task.started_at_ns))
+    return [scheduled, started]
+
+
+def require_started(execution: Execution, token: TaskToken) -> WorkflowTask:
+    """The task that a worker's token means. Raises Rejected NOT_FOUND when it is not that worker's any more."""
+    task = execution.current_task
+    if (
+        task is None
+        or not task.started_event_id
+        or task.scheduled_event_id != token.scheduled_event_id
+        or task.attempt != token.attempt
+        or token.kind != TaskKind.WORKFLOW
+    ):
+        raise Rejected(StatusCode.NOT_FOUND, "Workflow task not found.")
+    return task
+
+
+def complete(turn: Turn, task: WorkflowTask, request: RespondWorkflowTaskCompletedRequest) -> int:
+    """Write WorkflowTaskCompleted (and for a transient attempt the two events before it). Returns its id."""
+    execution = turn.execution
+    TABLE.next(state_of(execution), Trigger.COMPLETE)
+    if task is execution.facts.transient_task:
+        events = transient_events(execution, task)
+        execution.facts.transient_task = None
+        for event in events:
+            turn.add_dated(event)
+    _forget_retries(execution)
+    event = HistoryEvent(event_type=enums.WORKFLOW_TASK_COMPLETED)
+    attributes = event.workflow_task_completed_event_attributes
+    attributes.scheduled_event_id = task.scheduled_event_id
+    attributes.started_event_id = task.started_event_id
+    attributes.identity = request.identity
+    attributes.binary_checksum = request.binary_checksum
+    if request.HasField("worker_version_stamp"):
+        attributes.worker_version.CopyFrom(request.worker_version_stamp)
+    if request.HasField("sdk_metadata"):
+        attributes.sdk_metadata.CopyFrom(request.sdk_metadata)
+    if request.HasField("metering_metadata"):
+        attributes.metering_metadata.CopyFrom(request.metering_metadata)
+    return turn.add(event)
+
+
+def fail(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failure | None, identity: str) -> None:
+    """The running task failed: an event for the first attempt, none for later ones. The next is not scheduled here."""
+    execution = turn.execution
+    task = execution.current_task
+    assert task is not None
+    TABLE.next(state_of(execution), Trigger.FAIL)
+    _end_attempt(turn, task)
+    if task.attempt == 1:
+        event = HistoryEvent(event_type=enums.WORKFLOW_TASK_FAILED)
+        attributes = event.workflow_task_failed_event_attributes
+        attributes.scheduled_event_id = task.scheduled_event_id
+        attributes.started_event_id = task.started_event_id
+        attributes.cause = cause
+        if failure is not None:
+            attributes.failure.CopyFrom(failure)
+        attributes.identity = identity
+        turn.add(event)
+    else:
+        back_off(turn, task.attempt)
+
+
+def time_out(turn: Turn) -> None:
+    """The running task's start-to-close time-out has passed."""
+    execution = turn.execution
+    task = execution.current_task
+    assert task is not None
+    TABLE.next(state_of(execution), Trigger.TIME_OUT)
+    _end_attempt(turn, task)
+    if task.attempt == 1:
+        turn.add(_timed_out_event(task, enums.START_TO_CLOSE))
+
+
+def time_out_sticky(turn: Turn) -> None:
+    """The one worker that serves the sticky queue did not come: the normal queue's workers may."""
+    execution = turn.execution
+    task = execution.workflow_task
+    assert task is not None
+    TABLE.next(state_of(execution), Trigger.STICKY_TIME_OUT)
+    turn.dequeue(TaskKind.WORKFLOW, task.scheduled_event_id)
+    _forget_sticky(execution)
+    turn.add(_timed_out_event(task, enums.SCHEDULE_TO_START))
+
+
+def _timed_out_event(task: WorkflowTask, timeout_type: enums.TimeoutType) -> HistoryEvent:
+    return HistoryEvent(
+        event_type=enums.WORKFLOW_TASK_TIMED_OUT,
+        workflow_task_timed_out_event_attributes=WorkflowTaskTimedOutEventAttributes(
+            scheduled_event_id=task.scheduled_event_id,
+            started_event_id=task.started_event_id,
+            timeout_type=timeout_type,
+        ),
+    )
+
+
+def _end_attempt(turn: Turn, task: WorkflowTask) -> None:
+    facts = turn.execution.facts
+    facts.transient_task = None
+    facts.task_attempt = task.attempt + 1
+    facts.task_not_before_ns = 0
+    _forget_sticky(turn.execution)
+    turn.touch()
+
+
+def back_off(turn: Turn, attempt: int) -> None:
+    """A worker reported that a later attempt failed: the next waits, longer each time.
+
+    Official SDKs report only the first failure and let later attempts time out, which is how
+    Temporal slows a failing workflow down; a worker that does report is slowed down here.
+    """
+    limits = turn.limits
+    beyond = attempt + 1 - limits.task_backoff_attempts
+    if beyond >= 0:
+        wait_ns = min(limits.task_backoff_initial_ns << min(beyond, 30), limits.task_backoff_max_ns)
+        turn.execution.facts.task_not_before_ns = turn.now_ns + wait_ns
+
+
+def _forget_sticky(execution: Execution) -> None:
+    execution.facts.sticky_queue = ""
+    execution.facts.sticky_schedule_to_start_ns = 0
+
+
+def remember_sticky(execution: Execution, queue: str, schedule_to_start_ns: int) -> None:
+    """The worker keeps this workflow in memory and wants its next task on its own queue ("": it does not)."""
+    execution.facts.sticky_queue = queue
+    execution.facts.sticky_schedule_to_start_ns = schedule_to_start_ns if queue else 0
+
+
+def is_queued(execution: Execution) -> bool:
+    """Whether a task is ready for a worker."""
+    return state_of(execution) in (State.SCHEDULED, State.RETRY_SCHEDULED)
+
+
+def take(turn: Turn, identity: str) -> StartedWorkflowTask:
+    """Start the queued task for a worker, wherever it was queued."""
+    task = turn.execution.current_task
+    assert task is not None
+    turn.dequeue(TaskKind.WORKFLOW, task.scheduled_event_id)
+    return start(turn, identity)
+
+
+def reset_attempts(execution: Execution) -> None:
+    """The next task is a first attempt: there are new events for it."""
+    _forget_retries(execution)
+
+
+def abandon(turn: Turn) -> None:
+    """The run ends while a worker holds a task: the task is failed first, as Temporal does."""
+    execution = turn.execution
+    if execution.task_started:
+        fail(turn, enums.FAILED_FORCE_CLOSE_COMMAND, None, "history-service")
+
+
+def drop(turn: Turn) -> None:
+    """The run is closing: a scheduled task is owed no more."""
+    execution = turn.execution
+    state = state_of(execution)
+    if state != State.NONE:
+        TABLE.next(state, Trigger.CLOSE)
+        task = execution.current_task
+        if task is not None and state != State.BACKING_OFF:
+            turn.dequeue(TaskKind.WORKFLOW, task.scheduled_event_id)
+    _forget_retries(execution)
+
+
+def queue_if_due(turn: Turn) -> None:
+    """Queue a transient task whose back-off is over."""
+    facts = turn.execution.facts
+    task = facts.transient_task
+    if task is not None and 0 < facts.task_not_before_ns <= turn.now_ns:
+        TABLE.next(State.BACKING_OFF, Trigger.DUE)
+        facts.task_not_before_ns = 0
+        task.scheduled_at_ns = turn.now_ns
+        _queue(turn, task.queue, task.scheduled_event_id, task.attempt)
+
+
+def next_deadline(execution: Execution) -> int | None:
+    """When the current task next needs attention."""
+    task = execution.current_task
+    if task is None:
+        return None
+    if task.started_event_id:
+        return task.started_at_ns + task.start_to_close_ns
+    facts = execution.facts
+    if task.sticky and facts.sticky_schedule_to_start_ns:
+        return task.scheduled_at_ns + facts.sticky_schedule_to_start_ns
+    return facts.task_not_before_ns or None
+
+
+def _queue_name(execution: Execution, queue: str) -> QueueName:
+    return QueueName(execution.key.namespace, queue, TaskKind.WORKFLOW)
+
+
+def _scheduled_event(execution: Execution, sticky_queue: str, attempt: int, start_to_close_ns: int) -> HistoryEvent:
+    if sticky_queue:
+        queue = TaskQueue(name=sticky_queue, kind=enums.QUEUE_STICKY, normal_name=execution.task_queue)
+    else:
+        queue = TaskQueue(name=execution.task_queue, kind=enums.QUEUE_NORMAL)
+    return HistoryEvent(
+        event_type=enums.WORKFLOW_TASK_SCHEDULED,
+        workflow_task_scheduled_event_attributes=WorkflowTaskScheduledEventAttributes(
+            task_queue=queue, start_to_close_timeout=duration(start_to_close_ns), attempt=attempt
+        ),
+    )
+
+
+def _started_event(execution: Execution, scheduled_event_id: int, identity: str, request_id: str) -> HistoryEvent:
+    return HistoryEvent(
+        event_type=enums.WORKFLOW_TASK_STARTED,
+        workflow_task_started_event_attributes=WorkflowTaskStartedEventAttributes(
+            scheduled_event_id=scheduled_event_id,
+            identity=identity,
+            request_id=request_id,
+            history_size_bytes=execution.history_bytes,
+        ),
+    )
+
+
+@folds(enums.WORKFLOW_TASK_SCHEDULED)
+def _scheduled(execution: Execution, event: HistoryEvent) -> None:
+    attributes = event.workflow_task_scheduled_event_attributes
+    queue = attributes.task_queue
+    execution.workflow_task = WorkflowTask(
+        event.event_id,
+        attributes.attempt,
+        timestamp_ns(event.event_time),
+        duration_ns(attributes.start_to_close_timeout),
+        queue.name,
+        queue.kind == enums.QUEUE_STICKY,
+    )
+
+
+@folds(enums.WORKFLOW_TASK_STARTED)
+def _started(execution: Execution, event: HistoryEvent) -> None:
+    attributes = event.workflow_task_started_event_attributes
+    task = execution.workflow_task
+    assert task is not None
+    task.started_event_id = event.event_id
+    task.started_at_ns = timestamp_ns(event.event_time)
+    task.identity = attributes.identity
+    task.request_id = attributes.request_id
+
+
+@folds(enums.WORKFLOW_TASK_COMPLETED)
+def _completed(execution: Execution, event: HistoryEvent) -> None:
+    execution.started_task_completed = event.workflow_task_completed_event_attributes.started_event_id
+    execution.workflow_task = None
+
+
+@folds(enums.WORKFLOW_TASK_FAILED)
+@folds(enums.WORKFLOW_TASK_TIMED_OUT)
+def _ended(execution: Execution, event: HistoryEvent) -> None:
+    execution.workflow_task = None
