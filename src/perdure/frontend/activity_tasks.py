@@ -1,0 +1,109 @@
+"""Activity tasks: poll, completed, failed, canceled, heartbeat."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from typing import Any
+
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbeat, ReportActivityCanceled
+from perdure.core.commit import HeartbeatRecorded, QueueName, StartedActivityTask, TaskKind
+from perdure.core.tokens import TaskToken
+from perdure.engine.engine import Engine
+from perdure.frontend.edge import check_length, check_namespace, check_queue, exceeds_blob_limit, token_of
+from perdure.frontend.responses import activity_task_response
+
+
+class ActivityTasks:
+    """The RPCs of activity workers. Each answer raises Rejected NOT_FOUND when the attempt is not owed any more."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def poll(self, request: service.PollActivityTaskQueueRequest) -> service.PollActivityTaskQueueResponse:
+        """PollActivityTaskQueue: waits for a task; an empty response when none came in time."""
+        engine = self._engine
+        check_namespace(engine, request.namespace)
+        check_queue(request.task_queue.name)
+        check_length("Identity", request.identity)
+        queue = QueueName(request.namespace, request.task_queue.name, TaskKind.ACTIVITY)
+        polled = await engine.poll(queue, request.identity)
+        if polled is None:
+            return service.PollActivityTaskQueueResponse()
+        task, waiting = polled
+        assert isinstance(task, StartedActivityTask)
+        try:
+            return await activity_task_response(engine, task)
+        except BaseException:  # also when the caller goes away meanwhile
+            engine.matching.give_back(waiting, task)
+            raise
+
+    async def completed(
+        self, request: service.RespondActivityTaskCompletedRequest
+    ) -> service.RespondActivityTaskCompletedResponse:
+        """RespondActivityTaskCompleted. A result beyond the blob limit fails the activity for good."""
+        token = self._token(request.task_token, request.namespace)
+        if exceeds_blob_limit(request.result):
+            await self._fail(token, request.identity, "Complete result exceeds size limit.")
+        else:
+            await self._submit(token, CompleteActivity(token, request))
+        return service.RespondActivityTaskCompletedResponse()
+
+    async def failed(
+        self, request: service.RespondActivityTaskFailedRequest
+    ) -> service.RespondActivityTaskFailedResponse:
+        """RespondActivityTaskFailed. A failure beyond the blob limit is replaced by one that says so."""
+        token = self._token(request.task_token, request.namespace)
+        if exceeds_blob_limit(request.failure):
+            request = service.RespondActivityTaskFailedRequest(
+                task_token=request.task_token,
+                identity=request.identity,
+                failure=_server_failure("Failure exceeds size limit.", non_retryable=False),
+            )
+        await self._submit(token, FailActivity(token, request))
+        return service.RespondActivityTaskFailedResponse()
+
+    async def canceled(
+        self, request: service.RespondActivityTaskCanceledRequest
+    ) -> service.RespondActivityTaskCanceledResponse:
+        """RespondActivityTaskCanceled."""
+        token = self._token(request.task_token, request.namespace)
+        if exceeds_blob_limit(request.details):
+            await self._fail(token, request.identity, "Cancel details exceed size limit.")
+        else:
+            await self._submit(token, ReportActivityCanceled(token, request))
+        return service.RespondActivityTaskCanceledResponse()
+
+    async def heartbeat(
+        self, request: service.RecordActivityTaskHeartbeatRequest
+    ) -> service.RecordActivityTaskHeartbeatResponse:
+        """RecordActivityTaskHeartbeat. Details beyond the blob limit fail the activity: it is told to cancel."""
+        token = self._token(request.task_token, request.namespace)
+        if exceeds_blob_limit(request.details):
+            await self._fail(token, request.identity, "Heartbeat details exceed size limit.")
+            return service.RecordActivityTaskHeartbeatResponse(cancel_requested=True)
+        recorded: HeartbeatRecorded = await self._submit(token, RecordHeartbeat(token, request))
+        return service.RecordActivityTaskHeartbeatResponse(cancel_requested=recorded.cancel_requested)
+
+    def _token(self, data: bytes, namespace: str) -> TaskToken:
+        return token_of(self._engine, data, namespace, TaskKind.ACTIVITY)
+
+    def _submit(self, token: TaskToken, command: ActivityAnswer) -> Future[Any]:
+        key = token.key
+        return self._engine.submit(key.namespace, key.workflow_id, key.run_id, command)
+
+    async def _fail(self, token: TaskToken, identity: str, message: str) -> None:
+        failure = _server_failure(message, non_retryable=True)
+        request = service.RespondActivityTaskFailedRequest(identity=identity, failure=failure)
+        await self._submit(token, FailActivity(token, request))
+
+
+ActivityAnswer = CompleteActivity | FailActivity | ReportActivityCanceled | RecordHeartbeat
+
+
+def _server_failure(message: str, *, non_retryable: bool) -> Failure:
+    failure = Failure(message=message, source="Server")
+    failure.server_failure_info.non_retryable = non_retryable
+    return failure

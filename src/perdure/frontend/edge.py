@@ -1,0 +1,114 @@
+"""What every request is checked for before anything else is done with it.
+
+The wording is that of Temporal's server where clients are known to show it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import WorkflowExecution
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.commit import ExecutionKey, TaskKind
+from perdure.core.execution import Execution
+from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.tokens import TaskToken, decode_token
+from perdure.engine.engine import Engine
+
+LIMITS = DEFAULT_LIMITS
+
+
+def invalid(message: str) -> Rejected:
+    """INVALID_ARGUMENT."""
+    return Rejected(StatusCode.INVALID_ARGUMENT, message)
+
+
+def check_namespace(engine: Engine, name: str) -> None:
+    """Raises Rejected INVALID_ARGUMENT when it is missing, NOT_FOUND when there is no such namespace."""
+    if not name:
+        raise invalid("Namespace not set on request.")
+    engine.namespaces.get(name)
+
+
+def check_length(name: str, value: str) -> None:
+    """Raises Rejected INVALID_ARGUMENT when an id or name is too long."""
+    if len(value) > LIMITS.id_length:
+        raise invalid(f"{name} length exceeds limit of {LIMITS.id_length} characters.")
+
+
+def check_execution(execution: WorkflowExecution) -> None:
+    """Raises Rejected INVALID_ARGUMENT when it does not name a workflow."""
+    if not execution.workflow_id:
+        raise invalid("WorkflowId is not set on request.")
+    check_length("WorkflowId", execution.workflow_id)
+    check_length("RunId", execution.run_id)
+
+
+def check_queue(name: str) -> None:
+    """Raises Rejected INVALID_ARGUMENT when a poll does not name a usable task queue."""
+    if not name:
+        raise invalid("TaskQueue is not set on request.")
+    check_length("TaskQueue", name)
+
+
+def exceeds_blob_limit(blob: Message) -> bool:
+    """Whether a result, failure or details are larger than what one blob may be."""
+    return blob.ByteSize() > LIMITS.blob_bytes
+
+
+def token_of(engine: Engine, data: bytes, namespace: str, kind: TaskKind) -> TaskToken:
+    """The task token of a request. Raises Rejected INVALID_ARGUMENT when it is missing or not such a one."""
+    if not data:
+        raise invalid("Task token not set on request.")
+    token = decode_token(data)
+    if namespace and namespace != token.key.namespace:
+        raise invalid("Operation requested with a token from a different namespace.")
+    if token.kind != kind:
+        raise invalid("Task token is for another kind of task.")
+    check_namespace(engine, token.key.namespace)
+    return token
+
+
+def found(execution: Execution | None, workflow_id: str) -> Execution:
+    """Raises Rejected NOT_FOUND when there is no such run."""
+    if execution is None:
+        raise Rejected(StatusCode.NOT_FOUND, f"workflow not found for ID: {workflow_id}")
+    return execution
+
+
+class HistoryToken(msgspec.Struct, frozen=True, array_like=True):
+    """`next_page_token` of histories: which run, and where to go on."""
+
+    run_id: str
+    next_event_id: int
+    last_event_id: int = 0
+    """Of a worker's history: the workflow task's Started event is the last it may see. 0: no such bound."""
+    transient_events: bytes = b""
+    """Serialised `History` that follows the last page: events of an attempt > 1, which are not stored."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_history_token = msgspec.msgpack.Decoder(HistoryToken).decode
+_decode_key = msgspec.msgpack.Decoder(ExecutionKey).decode
+
+
+def encode_page_token(token: HistoryToken | ExecutionKey) -> bytes:
+    """Opaque to clients."""
+    return _encode(token)
+
+
+def decode_history_token(data: bytes) -> HistoryToken:
+    """Raises Rejected INVALID_ARGUMENT when the bytes are not a token of ours."""
+    try:
+        return _decode_history_token(data)
+    except msgspec.MsgspecError as error:
+        raise invalid("Invalid NextPageToken.") from error
+
+
+def decode_key_token(data: bytes) -> ExecutionKey:
+    """Raises Rejected INVALID_ARGUMENT when the bytes are not a token of ours."""
+    try:
+        return _decode_key(data)
+    except msgspec.MsgspecError as error:
+        raise invalid("Invalid NextPageToken.") from error

@@ -1,0 +1,89 @@
+"""A started task as the worker gets it: what core decided, and the events that belong to it."""
+
+from __future__ import annotations
+
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import TaskQueueKind
+from temporalio.api.history.v1 import History
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.times import timestamp
+from perdure.core.commit import StartedActivityTask, StartedWorkflowTask
+from perdure.engine.engine import Engine
+from perdure.frontend.edge import HistoryToken, encode_page_token
+
+
+async def workflow_task_response(
+    engine: Engine, task: StartedWorkflowTask, queue_name: str = ""
+) -> service.PollWorkflowTaskQueueResponse:
+    """The task with its history: for a sticky worker what it has not seen, otherwise from the beginning.
+
+    A long history ends with `next_page_token`, for GetWorkflowExecutionHistory.
+    Raises Rejected when the history cannot be read.
+    """
+    key = task.key
+    response = service.PollWorkflowTaskQueueResponse(
+        task_token=task.token,
+        previous_started_event_id=task.previous_started_event_id,
+        started_event_id=task.started_event_id,
+        attempt=task.attempt,
+        scheduled_time=timestamp(task.scheduled_at_ns),
+        started_time=timestamp(task.started_at_ns),
+    )
+    response.workflow_execution.workflow_id = key.workflow_id
+    response.workflow_execution.run_id = key.run_id
+    response.workflow_type.name = task.workflow_type
+    if queue_name:
+        response.workflow_execution_task_queue.name = queue_name
+        response.workflow_execution_task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+    first_event_id = task.previous_started_event_id + 1 if task.sticky else 1
+    last_event_id = task.started_event_id - len(task.transient_events)
+    next_event_id = first_event_id
+    if first_event_id <= last_event_id:
+        events = engine.histories.recent(key, first_event_id, last_event_id)
+        if events is None:
+            events = await engine.histories.page(key, first_event_id, last_event_id)
+        response.history.events.extend(events)
+        next_event_id += len(events)
+    if next_event_id <= last_event_id:
+        transient = History(events=task.transient_events).SerializeToString()
+        token = HistoryToken(key.run_id, next_event_id, last_event_id, transient)
+        response.next_page_token = encode_page_token(token)
+    else:
+        response.history.events.extend(task.transient_events)
+    return response
+
+
+async def activity_task_response(engine: Engine, task: StartedActivityTask) -> service.PollActivityTaskQueueResponse:
+    """The attempt with what its scheduled event says. Raises Rejected when that cannot be read."""
+    key = task.key
+    recent = engine.histories.recent(key, task.scheduled_event_id, task.scheduled_event_id)
+    event = recent[0] if recent else await engine.histories.event(key, task.scheduled_event_id)
+    scheduled = event.activity_task_scheduled_event_attributes
+    response = service.PollActivityTaskQueueResponse(
+        task_token=task.token,
+        workflow_namespace=key.namespace,
+        activity_type=scheduled.activity_type,
+        activity_id=task.activity_id,
+        scheduled_time=timestamp(task.scheduled_at_ns),
+        current_attempt_scheduled_time=timestamp(task.current_attempt_scheduled_at_ns),
+        started_time=timestamp(task.started_at_ns),
+        attempt=task.attempt,
+        schedule_to_close_timeout=scheduled.schedule_to_close_timeout,
+        start_to_close_timeout=scheduled.start_to_close_timeout,
+        heartbeat_timeout=scheduled.heartbeat_timeout,
+    )
+    response.workflow_execution.workflow_id = key.workflow_id
+    response.workflow_execution.run_id = key.run_id
+    response.workflow_type.name = task.workflow_type
+    if scheduled.HasField("input"):
+        response.input.CopyFrom(scheduled.input)
+    if scheduled.HasField("header"):
+        response.header.CopyFrom(scheduled.header)
+    if scheduled.HasField("retry_policy"):
+        response.retry_policy.CopyFrom(scheduled.retry_policy)
+    if scheduled.HasField("priority"):
+        response.priority.CopyFrom(scheduled.priority)
+    if task.heartbeat_details:
+        response.heartbeat_details.CopyFrom(Payloads.FromString(task.heartbeat_details))
+    return response

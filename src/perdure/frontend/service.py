@@ -1,0 +1,52 @@
+"""All RPCs under their names: what a transport, or the SDK in the same process, talks to.
+
+The methods are those of the nouns, taken as they are: a call costs no further coroutine. Each takes
+its RPC's request message, returns the response message, and raises `perdure.api.errors.Rejected`.
+"""
+
+from __future__ import annotations
+
+from perdure.engine.engine import Engine
+from perdure.frontend.activity_tasks import ActivityTasks
+from perdure.frontend.history import Histories
+from perdure.frontend.namespaces import Namespaces
+from perdure.frontend.system import System
+from perdure.frontend.visibility import Visibility
+from perdure.frontend.workflow_tasks import WorkflowTasks
+from perdure.frontend.workflows import Workflows
+
+
+class WorkflowService:
+    """`temporal.api.workflowservice.v1.WorkflowService` over an engine that was started.
+
+    Satisfies `perdure.sdk.connection.Connection`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        workflows = Workflows(engine)
+        self.start_workflow_execution = workflows.start
+        self.describe_workflow_execution = workflows.describe
+        self.request_cancel_workflow_execution = workflows.request_cancel
+        self.terminate_workflow_execution = workflows.terminate
+
+        workflow_tasks = WorkflowTasks(engine)
+        self.poll_workflow_task_queue = workflow_tasks.poll
+        self.respond_workflow_task_completed = workflow_tasks.completed
+        self.respond_workflow_task_failed = workflow_tasks.failed
+        self.shutdown_worker = workflow_tasks.shutdown_worker
+
+        activity_tasks = ActivityTasks(engine)
+        self.poll_activity_task_queue = activity_tasks.poll
+        self.respond_activity_task_completed = activity_tasks.completed
+        self.respond_activity_task_failed = activity_tasks.failed
+        self.respond_activity_task_canceled = activity_tasks.canceled
+        self.record_activity_task_heartbeat = activity_tasks.heartbeat
+
+        self.get_workflow_execution_history = Histories(engine).get
+
+        visibility = Visibility(engine)
+        self.list_workflow_executions = visibility.list
+        self.count_workflow_executions = visibility.count
+
+        self.describe_namespace = Namespaces(engine).describe
+        self.get_system_info = System().info

@@ -1,0 +1,85 @@
+"""Workflow tasks: poll, completed, failed; and the end of a worker."""
+
+from __future__ import annotations
+
+import logging
+
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.errors import Rejected
+from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
+from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind, WorkflowTaskCompleted
+from perdure.engine.engine import Engine
+from perdure.frontend.edge import check_length, check_namespace, check_queue, token_of
+from perdure.frontend.responses import activity_task_response, workflow_task_response
+
+_log = logging.getLogger(__name__)
+
+
+class WorkflowTasks:
+    """The RPCs of workflow workers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def poll(self, request: service.PollWorkflowTaskQueueRequest) -> service.PollWorkflowTaskQueueResponse:
+        """PollWorkflowTaskQueue: waits for a task; an empty response when none came in time."""
+        engine, queue = self._engine, request.task_queue
+        check_namespace(engine, request.namespace)
+        check_queue(queue.name)
+        check_length("Identity", request.identity)
+        polled = await engine.poll(QueueName(request.namespace, queue.name, TaskKind.WORKFLOW), request.identity)
+        if polled is None:
+            return service.PollWorkflowTaskQueueResponse()
+        task, waiting = polled
+        assert isinstance(task, StartedWorkflowTask)
+        try:
+            return await workflow_task_response(engine, task, queue.normal_name or queue.name)
+        except BaseException:  # also when the caller goes away meanwhile
+            engine.matching.give_back(waiting, task)
+            raise
+
+    async def completed(
+        self, request: service.RespondWorkflowTaskCompletedRequest
+    ) -> service.RespondWorkflowTaskCompletedResponse:
+        """RespondWorkflowTaskCompleted. Raises Rejected NOT_FOUND when the task is not this worker's any more."""
+        engine = self._engine
+        token = token_of(engine, request.task_token, request.namespace, TaskKind.WORKFLOW)
+        key = token.key
+        done: WorkflowTaskCompleted = await engine.submit(
+            key.namespace, key.workflow_id, key.run_id, CompleteWorkflowTask(token, request)
+        )
+        response = service.RespondWorkflowTaskCompletedResponse()
+        if done.workflow_task is not None or done.activity_tasks:
+            await self._attach(response, done)
+        return response
+
+    async def _attach(
+        self, response: service.RespondWorkflowTaskCompletedResponse, done: WorkflowTaskCompleted
+    ) -> None:
+        """What the worker gets in the same breath. The completion stands even if that cannot be read now."""
+        engine = self._engine
+        try:
+            if done.workflow_task is not None:
+                response.workflow_task.CopyFrom(await workflow_task_response(engine, done.workflow_task))
+            for task in done.activity_tasks:
+                response.activity_tasks.append(await activity_task_response(engine, task))
+        except Rejected as error:
+            _log.warning("tasks that were to go out with a completion are left to their time-outs: %s", error)
+
+    async def failed(
+        self, request: service.RespondWorkflowTaskFailedRequest
+    ) -> service.RespondWorkflowTaskFailedResponse:
+        """RespondWorkflowTaskFailed. Raises Rejected NOT_FOUND when the task is not this worker's any more."""
+        token = token_of(self._engine, request.task_token, request.namespace, TaskKind.WORKFLOW)
+        key = token.key
+        await self._engine.submit(key.namespace, key.workflow_id, key.run_id, FailWorkflowTask(token, request))
+        return service.RespondWorkflowTaskFailedResponse()
+
+    async def shutdown_worker(self, request: service.ShutdownWorkerRequest) -> service.ShutdownWorkerResponse:
+        """ShutdownWorker: nobody will poll its sticky queue again, so what follows goes to the normal one."""
+        check_namespace(self._engine, request.namespace)
+        if request.sticky_task_queue:
+            name = QueueName(request.namespace, request.sticky_task_queue, TaskKind.WORKFLOW)
+            self._engine.matching.drop(name)
+        return service.ShutdownWorkerResponse()

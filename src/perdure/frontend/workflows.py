@@ -1,0 +1,170 @@
+"""Workflow executions: start, describe, request cancellation, terminate."""
+
+from __future__ import annotations
+
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
+from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.times import duration, timestamp
+from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
+from perdure.core.commit import Started
+from perdure.core.execution import Execution
+from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt
+from perdure.engine.engine import Engine
+from perdure.frontend.edge import check_execution, check_length, check_namespace, found
+
+
+class Workflows:
+    """The RPCs about a whole execution."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def start(self, request: service.StartWorkflowExecutionRequest) -> service.StartWorkflowExecutionResponse:
+        """StartWorkflowExecution. Core judges the request itself: it must hold for any caller.
+
+        Raises Rejected ALREADY_EXISTS as the id policies say, INVALID_ARGUMENT.
+        """
+        check_namespace(self._engine, request.namespace)
+        started: Started = await self._engine.submit(
+            request.namespace, request.workflow_id, None, StartWorkflow(request)
+        )
+        return service.StartWorkflowExecutionResponse(
+            run_id=started.run_id,
+            started=started.created,
+            status=started.status,  # pyright: ignore[reportArgumentType] - the enum's number
+        )
+
+    async def request_cancel(
+        self, request: service.RequestCancelWorkflowExecutionRequest
+    ) -> service.RequestCancelWorkflowExecutionResponse:
+        """RequestCancelWorkflowExecution. Raises Rejected NOT_FOUND when no such run is open."""
+        execution = request.workflow_execution
+        check_namespace(self._engine, request.namespace)
+        check_execution(execution)
+        await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, RequestCancel(request))
+        return service.RequestCancelWorkflowExecutionResponse()
+
+    async def terminate(
+        self, request: service.TerminateWorkflowExecutionRequest
+    ) -> service.TerminateWorkflowExecutionResponse:
+        """TerminateWorkflowExecution. Raises Rejected NOT_FOUND when no such run is open."""
+        execution = request.workflow_execution
+        check_namespace(self._engine, request.namespace)
+        check_execution(execution)
+        check_length("Reason", request.reason)
+        await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, Terminate(request))
+        return service.TerminateWorkflowExecutionResponse()
+
+    async def describe(
+        self, request: service.DescribeWorkflowExecutionRequest
+    ) -> service.DescribeWorkflowExecutionResponse:
+        """DescribeWorkflowExecution. Raises Rejected NOT_FOUND."""
+        engine, workflow_id = self._engine, request.execution.workflow_id
+        check_namespace(engine, request.namespace)
+        check_execution(request.execution)
+
+        def look(execution: Execution | None) -> tuple[service.DescribeWorkflowExecutionResponse, Execution]:
+            execution = found(execution, workflow_id)
+            return _describe(execution, engine.clock.now_ns()), execution
+
+        response, execution = await engine.read(request.namespace, workflow_id, request.execution.run_id, look)
+        first = await engine.histories.event(execution.key, 1)
+        _add_what_the_start_said(response, first.workflow_execution_started_event_attributes)
+        if first.HasField("user_metadata"):
+            response.execution_config.user_metadata.CopyFrom(first.user_metadata)
+        return response
+
+
+def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExecutionResponse:
+    response = service.DescribeWorkflowExecutionResponse()
+    config = response.execution_config
+    config.task_queue.name = execution.task_queue
+    config.task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+    config.workflow_execution_timeout.CopyFrom(duration(execution.execution_timeout_ns))
+    config.workflow_run_timeout.CopyFrom(duration(execution.run_timeout_ns))
+    config.default_workflow_task_timeout.CopyFrom(duration(execution.task_timeout_ns))
+    info = response.workflow_execution_info
+    info.execution.workflow_id = execution.key.workflow_id
+    info.execution.run_id = execution.key.run_id
+    info.type.name = execution.workflow_type
+    info.start_time.CopyFrom(timestamp(execution.started_at_ns))
+    info.execution_time.CopyFrom(timestamp(execution.started_at_ns + execution.first_task_backoff_ns))
+    if execution.closed_at_ns is not None:
+        info.close_time.CopyFrom(timestamp(execution.closed_at_ns))
+        info.execution_duration.CopyFrom(duration(execution.closed_at_ns - execution.started_at_ns))
+    info.status = execution.status  # pyright: ignore[reportAttributeAccessIssue] - the enum's number
+    info.history_length = execution.next_event_id - 1
+    info.history_size_bytes = execution.history_bytes
+    info.state_transition_count = execution.version
+    info.task_queue = execution.task_queue
+    info.first_run_id = execution.first_run_id
+    if execution.closed_at_ns is None:
+        _describe_pending(response, execution, now_ns)
+    return response
+
+
+def _describe_pending(response: service.DescribeWorkflowExecutionResponse, execution: Execution, now_ns: int) -> None:
+    for scheduled_event_id, activity in execution.activities.items():
+        attempt = execution.facts.attempts.get(scheduled_event_id)
+        response.pending_activities.append(_pending_activity(activity, attempt, now_ns))
+    task = execution.current_task
+    if task is not None:
+        info = PendingWorkflowTaskInfo(
+            state=PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
+            if task.started_event_id
+            else PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED,
+            scheduled_time=timestamp(task.scheduled_at_ns),
+            original_scheduled_time=timestamp(task.scheduled_at_ns),
+            attempt=task.attempt,
+        )
+        if task.started_event_id:
+            info.started_time.CopyFrom(timestamp(task.started_at_ns))
+        response.pending_workflow_task.CopyFrom(info)
+
+
+def _pending_activity(activity: Activity, attempt: Attempt | None, now_ns: int) -> PendingActivityInfo:
+    info = PendingActivityInfo(
+        activity_id=activity.activity_id,
+        state=PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED,
+        scheduled_time=timestamp(activity.scheduled_at_ns),
+        maximum_attempts=activity.retry.maximum_attempts if activity.retry else 1,
+    )
+    info.activity_type.name = activity.activity_type
+    if activity.schedule_to_close_ns:
+        info.expiration_time.CopyFrom(timestamp(activity.scheduled_at_ns + activity.schedule_to_close_ns))
+    if attempt is None:
+        return info
+    info.attempt = attempt.attempt
+    info.last_worker_identity = attempt.identity
+    if activity.cancel_requested_event_id:
+        info.state = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+    elif attempt.state == ATTEMPT_STARTED:
+        info.state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    if attempt.started_at_ns:
+        info.last_started_time.CopyFrom(timestamp(attempt.started_at_ns))
+    if attempt.state != ATTEMPT_STARTED and attempt.scheduled_at_ns > now_ns:
+        info.next_attempt_schedule_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
+    if attempt.heartbeat_at_ns:
+        info.last_heartbeat_time.CopyFrom(timestamp(attempt.heartbeat_at_ns))
+    if attempt.heartbeat_details:
+        info.heartbeat_details.CopyFrom(Payloads.FromString(attempt.heartbeat_details))
+    if attempt.last_failure:
+        info.last_failure.CopyFrom(Failure.FromString(attempt.last_failure))
+    return info
+
+
+def _add_what_the_start_said(
+    response: service.DescribeWorkflowExecutionResponse, started: WorkflowExecutionStartedEventAttributes
+) -> None:
+    info = response.workflow_execution_info
+    if started.HasField("memo"):
+        info.memo.CopyFrom(started.memo)
+    if started.HasField("search_attributes"):
+        info.search_attributes.CopyFrom(started.search_attributes)
+    if started.HasField("priority"):
+        info.priority.CopyFrom(started.priority)
