@@ -153,10 +153,6 @@ def _always(queue: QueueName) -> bool:
     return True
 
 
-def _always(queue: QueueName) -> bool:
-    return True
-
-
 @dataclass(slots=True)
 class Context:
     """All that the law is told about the outside."""
@@ -172,9 +168,6 @@ class Context:
     task goes to the normal queue at once, instead of after its schedule-to-start time-out."""
     limits: Limits | None = None
     """None: `perdure.core.limits.DEFAULT_LIMITS`."""
-    polled: Callable[[QueueName], bool] = _always
-    """Whether anybody polled that queue lately. A workflow task is put on a sticky queue only if so: its worker
-    may be dead (after a restart of the process it surely is), and waiting for its time-out would be in vain."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perdure.core.limits import DEFAULT_LIMITS, Limits
+
 _SECOND_NS = 1_000_000_000
 
 
@@ -23,6 +25,10 @@ class EngineConfig:
     tail_bytes_max: int = 512 << 10
     decoded_bytes_max: int = 16 << 20
     """Decoded history batches kept for activities whose scheduled event left the tail."""
+
+    # --- the law ------------------------------------------------------------------------------
+    limits: Limits = DEFAULT_LIMITS
+    """What core and the edge hold requests and runs to."""
 
     # --- mailboxes ----------------------------------------------------------------------------
     calls_per_mailbox_max: int = 20_000

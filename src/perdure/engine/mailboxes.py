@@ -59,7 +59,7 @@ class Mailboxes:
         self._matching = matching
         self._publish = publish
         self._now_ns = clock.now_ns
-        self._context = Context(0, new_id, matching.reserve, matching.is_polled)
+        self._context = Context(0, new_id, matching.reserve, matching.is_polled, config.limits)
         self._mailboxes: dict[tuple[str, str], Mailbox] = {}
         self._ready: deque[Mailbox] = deque()
         self._turn_is_due = False

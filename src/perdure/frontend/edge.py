@@ -17,6 +17,7 @@ from perdure.core.tokens import TaskToken, decode_token
 from perdure.engine.engine import Engine
 
 LIMITS = DEFAULT_LIMITS
+"""What the edge itself checks; runs are held to `EngineConfig.limits` by core."""
 
 
 def invalid(message: str) -> Rejected:
