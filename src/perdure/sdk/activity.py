@@ -21,7 +21,7 @@ import msgspec
 
 from perdure.sdk.definitions import ActivityDefinition, AsyncActivity, SyncActivity, default_registry
 from perdure.sdk.errors import CancelledError, EngineError
-from perdure.sdk.options import SECOND_NS, Duration, Retry, activity_options, optional_duration
+from perdure.sdk.options import SECOND_NS, Cancellation, Duration, Retry, activity_options, optional_duration
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -171,6 +171,7 @@ class ActivityNamespace:
         heartbeat: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
+        cancellation: Cancellation | None = None,
         run_in: str = "auto",
     ) -> ActivityDecorator: ...
 
@@ -187,6 +188,7 @@ class ActivityNamespace:
             heartbeat: how long an attempt may be silent; then it counts as dead.
             retry: when it is tried again; default: from 1 s, doubling, to 100 s, without end.
             task_queue: whose workers run it; default the workflow's own.
+            cancellation: "try" (default), "wait" or "abandon": what the workflow does when it cancels a call.
             run_in: "thread" (a `def`'s default), "process" (a `def` that keeps a CPU busy), "loop" (`async def`).
 
         Raises:

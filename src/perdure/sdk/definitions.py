@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
-from perdure.sdk.options import ActivityOptions, Duration, Retry, activity_options
+from perdure.sdk.options import ActivityOptions, Cancellation, Duration, Retry, activity_options
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -164,6 +164,7 @@ class ActivityDefinition(Definition[P, R_co]):
         heartbeat: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
+        cancellation: Cancellation | None = None,
     ) -> ActivityDefinition[P, R_co]:
         """The same activity with other options for one call; what is left out stays as declared."""
         changed = object.__new__(type(self))
@@ -176,6 +177,7 @@ class ActivityDefinition(Definition[P, R_co]):
             heartbeat=heartbeat,
             retry=retry,
             task_queue=task_queue,
+            cancellation=cancellation,
         )
         return changed
 
@@ -230,10 +232,9 @@ class Registry:
 
     def add(self, definition: Definition[Any, Any]) -> None:
         """Raises DefinitionError when another function has that name."""
-        if isinstance(definition, WorkflowDefinition):
-            _put(self.workflows, cast(AnyWorkflow, definition), "workflows")
-        elif isinstance(definition, ActivityDefinition):
-            _put(self.activities, cast(AnyActivity, definition), "activities")
+        is_workflow = isinstance(definition, WorkflowDefinition)
+        known: Any = self.workflows if is_workflow else self.activities
+        _put(known, definition, "workflows" if is_workflow else "activities")
 
     def workflow(self, name: str) -> AnyWorkflow:
         """Raises UnknownTypeError, which lists the known names."""
@@ -250,7 +251,7 @@ class Registry:
         return found
 
 
-def _put(known: dict[str, D], definition: D, plural: str) -> None:
+def _put(known: dict[str, Definition[Any, Any]], definition: Definition[Any, Any], plural: str) -> None:
     other = known.get(definition.name)
     if (
         other is not None

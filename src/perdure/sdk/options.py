@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 from google.protobuf.duration_pb2 import Duration as DurationMessage
 from temporalio.api.common.v1 import RetryPolicy
@@ -183,6 +183,11 @@ class Retry:
         )
 
 
+Cancellation = Literal["try", "wait", "abandon"]
+"""How a workflow cancels an activity. "try" (Temporal's TRY_CANCEL): tell it and go on at once. "wait"
+(WAIT_CANCELLATION_COMPLETED): tell it and go on when it has ended. "abandon": go on, and do not tell it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActivityOptions:
     """How one activity is called. All times are nanoseconds; None: not set."""
@@ -195,6 +200,8 @@ class ActivityOptions:
     """None: the server's default (from 1 s, doubling, to 100 s, without end)."""
     task_queue: str | None = None
     """None: the workflow's own."""
+    cancellation: Cancellation = "try"
+    """What the workflow does when it cancels the call; see `Cancellation`."""
 
     def __post_init__(self) -> None:
         if self.start_to_close_ns is None and self.schedule_to_close_ns is None:
@@ -210,6 +217,7 @@ def activity_options(
     heartbeat: Duration | None = None,
     retry: Retry | None = None,
     task_queue: str | None = None,
+    cancellation: Cancellation | None = None,
 ) -> ActivityOptions:
     """Options as users write them, over those of `base`; what is None keeps the base's value."""
     base = base or ActivityOptions(schedule_to_close_ns=None if schedule_to_close is None else 1)
@@ -222,7 +230,14 @@ def activity_options(
         heartbeat_ns=_over(heartbeat, base.heartbeat_ns, "heartbeat"),
         retry=retry or base.retry,
         task_queue=task_queue or base.task_queue,
+        cancellation=_cancellation(cancellation or base.cancellation),
     )
+
+
+def _cancellation(value: Cancellation) -> Cancellation:
+    if value not in get_args(Cancellation):
+        raise ValueError(f"cancellation must be one of {', '.join(get_args(Cancellation))}, not {value!r}")
+    return value
 
 
 def _over(value: Duration | None, base_ns: int | None, what: str) -> int | None:

@@ -1,0 +1,5 @@
+"""The determinism guard."""
+
+
+def install() -> None:
+    """Begin to watch."""

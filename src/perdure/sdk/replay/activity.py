@@ -1,0 +1,270 @@
+"""Activities: ScheduleActivityTask and RequestCancelActivityTask.
+
+How the code learns of a cancellation that it asked for is the activity's `cancellation`:
+
+* "try" (Temporal's TRY_CANCEL): the activity is told, the code goes on at once;
+* "wait" (WAIT_CANCELLATION_COMPLETED): the activity is told, the code goes on when it has ended;
+* "abandon": the activity is not told.
+
+The command's constant part, one per declared activity and task queue, is built once.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.sdk.definitions import AnyActivity
+from perdure.sdk.errors import ActivityError, CancelledError, FailureError, RetryState
+from perdure.sdk.options import duration_message
+from perdure.sdk.replay.entry import Entry, Operation
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
+
+
+class ActivityState(StrEnum):
+    """Where an activity call stands, as the code can know it."""
+
+    CREATED = "Created"
+    SCHEDULED = "Scheduled"
+    CANCELING = "Canceling"
+    CANCEL_REQUESTED = "CancelRequested"
+    CLOSED = "Closed"
+
+
+class ActivityTrigger(StrEnum):
+    """What moves it: history's events, and the code's cancel."""
+
+    TASK_SCHEDULED = "ActivityTaskScheduled"
+    CANCEL = "cancel"
+    TASK_CANCEL_REQUESTED = "ActivityTaskCancelRequested"
+    TASK_COMPLETED = "ActivityTaskCompleted"
+    TASK_FAILED = "ActivityTaskFailed"
+    TASK_TIMED_OUT = "ActivityTaskTimedOut"
+    TASK_CANCELED = "ActivityTaskCanceled"
+
+
+_S = ActivityState
+_T = ActivityTrigger
+
+ACTIVITY_TRANSITIONS: Final[dict[tuple[ActivityState, ActivityTrigger], ActivityState]] = {
+    (_S.CREATED, _T.TASK_SCHEDULED): _S.SCHEDULED,
+    (_S.CREATED, _T.CANCEL): _S.CLOSED,
+    (_S.SCHEDULED, _T.CANCEL): _S.CANCELING,
+    (_S.SCHEDULED, _T.TASK_COMPLETED): _S.CLOSED,
+    (_S.SCHEDULED, _T.TASK_FAILED): _S.CLOSED,
+    (_S.SCHEDULED, _T.TASK_TIMED_OUT): _S.CLOSED,
+    (_S.SCHEDULED, _T.TASK_CANCELED): _S.CLOSED,
+    (_S.CANCELING, _T.TASK_CANCEL_REQUESTED): _S.CANCEL_REQUESTED,
+    (_S.CANCEL_REQUESTED, _T.TASK_COMPLETED): _S.CLOSED,
+    (_S.CANCEL_REQUESTED, _T.TASK_FAILED): _S.CLOSED,
+    (_S.CANCEL_REQUESTED, _T.TASK_TIMED_OUT): _S.CLOSED,
+    (_S.CANCEL_REQUESTED, _T.TASK_CANCELED): _S.CLOSED,
+}
+
+_CREATED, _SCHEDULED, _CANCELING, _CANCEL_REQUESTED = _S.CREATED, _S.SCHEDULED, _S.CANCELING, _S.CANCEL_REQUESTED
+_ON_SCHEDULED, _ON_CANCEL, _ON_CANCEL_REQUESTED = _T.TASK_SCHEDULED, _T.CANCEL, _T.TASK_CANCEL_REQUESTED
+_ON_COMPLETED, _ON_FAILED, _ON_TIMED_OUT, _ON_CANCELED = (
+    _T.TASK_COMPLETED,
+    _T.TASK_FAILED,
+    _T.TASK_TIMED_OUT,
+    _T.TASK_CANCELED,
+)
+_REQUEST_CANCEL = CommandType.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK
+
+
+def template_of(activity: AnyActivity, task_queue: str) -> Command:
+    """The command without id and input. Shared: to be copied, never changed."""
+    cached: tuple[Any, str, Command] | None = activity.__dict__.get("_command_template")
+    if cached is not None and cached[0] is activity.activity_options and cached[1] == task_queue:
+        return cached[2]
+    template = _build_template(activity, task_queue)
+    activity.__dict__["_command_template"] = (activity.activity_options, task_queue, template)
+    return template
+
+
+def _build_template(activity: AnyActivity, task_queue: str) -> Command:
+    options = activity.activity_options
+    command = Command(command_type=CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK)
+    attributes = command.schedule_activity_task_command_attributes
+    attributes.activity_type.name = activity.name
+    attributes.task_queue.name = options.task_queue or task_queue
+    for field, duration_ns in (
+        (attributes.start_to_close_timeout, options.start_to_close_ns),
+        (attributes.schedule_to_close_timeout, options.schedule_to_close_ns),
+        (attributes.schedule_to_start_timeout, options.schedule_to_start_ns),
+        (attributes.heartbeat_timeout, options.heartbeat_ns),
+    ):
+        if duration_ns is not None:
+            field.CopyFrom(duration_message(duration_ns))
+    if options.retry is not None:
+        attributes.retry_policy.CopyFrom(options.retry.message)
+    return command
+
+
+class Activity(Operation):
+    """One activity call. Its value is the decoded result."""
+
+    __slots__ = ("definition", "id", "machine", "scheduled_event_id", "state")
+
+    event_types = (EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,)
+
+    def __init__(self, machine: WorkflowMachine, definition: AnyActivity, activity_id: str) -> None:
+        super().__init__()
+        self.machine = machine
+        self.definition = definition
+        self.id = activity_id
+        self.scheduled_event_id = 0
+        self.state = _CREATED
+
+    def build(self, args: tuple[Any, ...]) -> None:
+        """Make the command. Raises PayloadError when an argument cannot be serialised."""
+        machine = self.machine
+        command = Command()
+        command.CopyFrom(template_of(self.definition, machine.task_queue))
+        attributes = command.schedule_activity_task_command_attributes
+        attributes.activity_id = self.id
+        if args:
+            what = f"the arguments of activity {self.definition.name}"
+            attributes.input.payloads.extend(machine.converter.to_payloads(args, what))
+        self.command = command
+
+    def _move(self, trigger: ActivityTrigger) -> None:
+        self.state = ACTIVITY_TRANSITIONS[self.state, trigger]
+
+    def accept(self, event: HistoryEvent) -> bool:
+        attributes = event.activity_task_scheduled_event_attributes
+        if attributes.activity_id != self.id or attributes.activity_type.name != self.definition.name:
+            return False
+        self._move(_ON_SCHEDULED)
+        self.scheduled_event_id = event.event_id
+        self.machine.activities[event.event_id] = self
+        return True
+
+    def completed(self, event: HistoryEvent) -> None:
+        """ActivityTaskCompleted: decode the result by the activity's annotation."""
+        self._move(_ON_COMPLETED)
+        if self.done:
+            return
+        attributes = event.activity_task_completed_event_attributes
+        definition = self.definition
+        payloads = attributes.result.payloads
+        try:
+            kinds = (definition.return_type,)
+            values = self.machine.converter.from_payloads(payloads, kinds, f"the result of activity {definition.name}")
+        except Exception as error:
+            self.reject(error)
+        else:
+            self.resolve(values[0] if values else None)
+
+    def failed(self, event: HistoryEvent) -> None:
+        """ActivityTaskFailed."""
+        self._move(_ON_FAILED)
+        attributes = event.activity_task_failed_event_attributes
+        self._reject_by_server(attributes.failure, attributes, "activity task failed")
+
+    def timed_out(self, event: HistoryEvent) -> None:
+        """ActivityTaskTimedOut."""
+        self._move(_ON_TIMED_OUT)
+        attributes = event.activity_task_timed_out_event_attributes
+        self._reject_by_server(attributes.failure, attributes, "activity task timed out")
+
+    def canceled(self, event: HistoryEvent) -> None:
+        """ActivityTaskCanceled: the activity did as it was told."""
+        asked = self.state is _CANCEL_REQUESTED
+        self._move(_ON_CANCELED)
+        if self.done:
+            return
+        attributes = event.activity_task_canceled_event_attributes
+        details = self.machine.converter.from_payloads(attributes.details.payloads)
+        cause = CancelledError(f"activity {self.definition.name} was cancelled", details=details)
+        if asked:
+            self.reject(cause)
+        else:
+            self._reject(cause, attributes, "activity task canceled", RetryState.UNKNOWN)
+
+    def _reject_by_server(self, failure: Failure, attributes: Any, message: str) -> None:
+        if not self.done:
+            cause = self.machine.read_failure(failure)
+            self._reject(cause, attributes, message, RetryState(attributes.retry_state))
+
+    def _reject(self, cause: FailureError, attributes: Any, message: str, retry_state: RetryState) -> None:
+        error = ActivityError(
+            message,
+            activity_type=self.definition.name,
+            activity_id=self.id,
+            scheduled_event_id=self.scheduled_event_id,
+            started_event_id=attributes.started_event_id,
+            identity=attributes.identity if "identity" in attributes.DESCRIPTOR.fields_by_name else "",
+            retry_state=retry_state,
+        )
+        error.__cause__ = cause
+        self.reject(error)
+
+    def cancel(self) -> bool:
+        """Ask it to stop. True when the code may go on at once."""
+        if self.done or self.state is _CANCELING or self.state is _CANCEL_REQUESTED:
+            return False
+        cancellation = self.definition.activity_options.cancellation
+        if self.state is _CREATED:
+            self._move(_ON_CANCEL)
+            self.machine.withdraw(self)
+        elif cancellation != "abandon":
+            self._move(_ON_CANCEL)
+            self.machine.emit(CancelActivity(self))
+            if cancellation == "wait":
+                return False
+        self.reject(CancelledError(f"activity {self.definition.name} was cancelled"))
+        return True
+
+    def cancel_requested(self) -> None:
+        """ActivityTaskCancelRequested: the server knows."""
+        self._move(_ON_CANCEL_REQUESTED)
+
+    def describe(self) -> str:
+        return f"activity {self.definition.name} (id {self.id})"
+
+
+class CancelActivity(Entry):
+    """The command that asks a scheduled activity to stop."""
+
+    __slots__ = ("activity",)
+
+    event_types = (EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED,)
+
+    def __init__(self, activity: Activity) -> None:
+        super().__init__()
+        self.activity = activity
+
+    def build(self) -> None:
+        """Make the command."""
+        self.command = Command(command_type=_REQUEST_CANCEL)
+        attributes = self.command.request_cancel_activity_task_command_attributes
+        attributes.scheduled_event_id = self.activity.scheduled_event_id
+
+    def accept(self, event: HistoryEvent) -> bool:
+        attributes = event.activity_task_cancel_requested_event_attributes
+        if attributes.scheduled_event_id != self.activity.scheduled_event_id:
+            return False
+        self.activity.cancel_requested()
+        return True
+
+    def describe(self) -> str:
+        return f"cancellation of {self.activity.describe()}"
+
+
+def describe_event(event: HistoryEvent) -> str | None:
+    """What an activity's command event is about; None for other events."""
+    if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+        attributes = event.activity_task_scheduled_event_attributes
+        return f"activity {attributes.activity_type.name} (id {attributes.activity_id})"
+    if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED:
+        scheduled = event.activity_task_cancel_requested_event_attributes.scheduled_event_id
+        return f"cancellation of the activity scheduled by event {scheduled}"
+    return None

@@ -1,0 +1,68 @@
+"""The end of a run: CompleteWorkflowExecution, FailWorkflowExecution, CancelWorkflowExecution."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.sdk.replay.entry import Entry
+
+
+class Ending(StrEnum):
+    """How the code ended."""
+
+    COMPLETE = "completion of the workflow"
+    FAIL = "failure of the workflow"
+    CANCEL = "cancellation of the workflow"
+
+
+_COMPLETED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
+_FAILED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED
+_CANCELED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED
+
+ENDINGS: Final[dict[EventType.ValueType, Ending]] = {
+    _COMPLETED: Ending.COMPLETE,
+    _FAILED: Ending.FAIL,
+    _CANCELED: Ending.CANCEL,
+}
+"""The event that each ending becomes. A run ends once: there is nothing to move to afterwards."""
+
+COMMAND_TYPES: Final[dict[Ending, CommandType.ValueType]] = {
+    Ending.COMPLETE: CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
+    Ending.FAIL: CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION,
+    Ending.CANCEL: CommandType.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION,
+}
+
+
+class Completion(Entry):
+    """The last command of a run."""
+
+    __slots__ = ("ending", "error")
+
+    event_types = (_COMPLETED, _FAILED, _CANCELED)
+
+    def __init__(self, ending: Ending, error: BaseException | None) -> None:
+        super().__init__()
+        self.ending = ending
+        self.error = error
+
+    def new_command(self) -> Command:
+        """The command, still to be given its result or failure."""
+        self.command = Command(command_type=COMMAND_TYPES[self.ending])
+        return self.command
+
+    def accept(self, event: HistoryEvent) -> bool:
+        return ENDINGS[event.event_type] is self.ending
+
+    def describe(self) -> str:
+        return self.ending.value if self.error is None else f"{self.ending.value} ({self.error!r})"
+
+
+def describe_event(event: HistoryEvent) -> str | None:
+    """What a closing event is about; None for other events."""
+    ending = ENDINGS.get(event.event_type)
+    return None if ending is None else ending.value

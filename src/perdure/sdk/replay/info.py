@@ -1,0 +1,75 @@
+"""What a run knows of itself, taken from its first event."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.sdk.options import SECOND_NS, duration_ns
+
+
+class ParentInfo(msgspec.Struct, frozen=True):
+    """The workflow that started this one."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+
+
+class WorkflowInfo(msgspec.Struct, frozen=True):
+    """A run's identity and settings. Times in nanoseconds since the epoch, time-outs in nanoseconds, 0: none."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    attempt: int
+    """1, unless the run is a retry."""
+    started_at_ns: int
+    execution_timeout_ns: int
+    run_timeout_ns: int
+    task_timeout_ns: int
+    first_run_id: str
+    """Of the chain of retries and continuations that this run is part of."""
+    original_run_id: str
+    """Stays the same when the run is reset; `workflow.random()` is seeded by it."""
+    continued_run_id: str
+    """The run that continued as this one, "" for none."""
+    cron_schedule: str
+    parent: ParentInfo | None
+
+    @property
+    def started_at(self) -> datetime:
+        """When the run was started."""
+        return datetime.fromtimestamp(self.started_at_ns / SECOND_NS, UTC)
+
+
+def info_of(started: HistoryEvent, namespace: str, workflow_id: str, run_id: str) -> WorkflowInfo:
+    """From WorkflowExecutionStarted."""
+    attributes: Any = started.workflow_execution_started_event_attributes
+    time = started.event_time
+    parent = None
+    if attributes.HasField("parent_workflow_execution"):
+        execution = attributes.parent_workflow_execution
+        parent = ParentInfo(attributes.parent_workflow_namespace, execution.workflow_id, execution.run_id)
+    return WorkflowInfo(
+        namespace,
+        attributes.workflow_id or workflow_id,
+        run_id,
+        attributes.workflow_type.name,
+        attributes.task_queue.name,
+        attributes.attempt or 1,
+        time.seconds * SECOND_NS + time.nanos,
+        duration_ns(attributes.workflow_execution_timeout),
+        duration_ns(attributes.workflow_run_timeout),
+        duration_ns(attributes.workflow_task_timeout),
+        attributes.first_execution_run_id,
+        attributes.original_execution_run_id or run_id,
+        attributes.continued_execution_run_id,
+        attributes.cron_schedule,
+        parent,
+    )

@@ -1,0 +1,545 @@
+"""One cached run: history in, commands out.
+
+The machine walks the sections of a history (see the package's docstring), runs the code at each
+WorkflowTaskStarted that led to something, and compares what the code asked for with what history
+says it asked for. It is used by one thread at a time, asks for nothing, and can be thrown away at
+any moment: a new one, given the whole history, gets to the same point.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import Memo
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
+
+from perdure.sdk.convert import Converter, error_of, failure_of
+from perdure.sdk.definitions import AnyActivity, AnyWorkflow
+from perdure.sdk.errors import (
+    ActivityError,
+    CancelledError,
+    EngineError,
+    FailureError,
+    NonDeterminismError,
+    PayloadError,
+    PerdureError,
+)
+from perdure.sdk.options import SECOND_NS
+from perdure.sdk.replay import mismatch
+from perdure.sdk.replay.activity import Activity
+from perdure.sdk.replay.completion import Completion, Ending
+from perdure.sdk.replay.entry import Entry, Site, current_site
+from perdure.sdk.replay.fiber import Fiber, GreenletFiber
+from perdure.sdk.replay.info import WorkflowInfo, info_of
+from perdure.sdk.replay.marker import SideEffect, side_effect_data
+from perdure.sdk.replay.returns import ReturnWatch
+from perdure.sdk.replay.running import WorkflowClosed, guarded, running
+from perdure.sdk.replay.timer import Timer
+
+_E = EventType
+_TASK_STARTED = _E.EVENT_TYPE_WORKFLOW_TASK_STARTED
+_TASK_COMPLETED = _E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+_MARKER_RECORDED = _E.EVENT_TYPE_MARKER_RECORDED
+_UNHANDLED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+_NON_DETERMINISTIC = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+_UNSPECIFIED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNSPECIFIED
+
+
+class HistoryGapError(PerdureError):
+    """The history given does not continue what this machine has seen: fetch it whole and process that."""
+
+
+@dataclass(slots=True)
+class TaskOutcome:
+    """What a workflow task comes to: commands, or a failure.
+
+    Attributes:
+        commands: in order; empty when failed.
+        failure: why the task (not the run) failed, None when it did not. The machine is then of no more use.
+        cause: of the failure.
+        finished: the run's last command is among `commands`, or is in its history already.
+        error: the exception behind `failure`.
+    """
+
+    commands: list[Command] = field(default_factory=list[Command])
+    failure: Failure | None = None
+    cause: WorkflowTaskFailedCause.ValueType = _UNSPECIFIED
+    finished: bool = False
+    error: BaseException | None = None
+
+
+class WorkflowMachine:
+    """One run in the cache.
+
+    Args:
+        definition: the workflow's code.
+        converter: of arguments, results and failures.
+        namespace, task_queue: where the run lives; activities go to that queue unless they name another.
+        guard: watch the code for what replay could not repeat.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_events",
+        "_index",
+        "_input",
+        "_watch",
+        "activities",
+        "activity_count",
+        "barred",
+        "cancel_reason",
+        "cancel_requested",
+        "converter",
+        "definition",
+        "extras",
+        "fiber",
+        "guard",
+        "history_length",
+        "info",
+        "matched",
+        "memo",
+        "namespace",
+        "next_event_id",
+        "now_ns",
+        "produced",
+        "replaying",
+        "side_effect_count",
+        "task_queue",
+        "timer_count",
+        "timers",
+        "unguarded",
+        "violation",
+    )
+
+    def __init__(
+        self, definition: AnyWorkflow, converter: Converter, *, namespace: str, task_queue: str, guard: bool = True
+    ) -> None:
+        self.definition = definition
+        self.converter = converter
+        self.namespace = namespace
+        self.task_queue = task_queue
+        self.guard = guard and definition.guarded
+        self._reset()
+
+    def _reset(self) -> None:
+        self.next_event_id = 1
+        self.info: WorkflowInfo | None = None
+        self.memo: Memo | None = None
+        self.now_ns = 0
+        self.history_length = 0
+        self.replaying = False
+        self.cancel_requested = False
+        self.cancel_reason = ""
+        self.produced: list[Entry] = []
+        self.matched = 0
+        self.activities: dict[int, Activity] = {}
+        self.timers: dict[str, Timer] = {}
+        self.activity_count = 0
+        self.timer_count = 0
+        self.side_effect_count = 0
+        self.violation: PerdureError | None = None
+        self.unguarded = 0
+        self.barred: str | None = None
+        self.extras: dict[str, Any] | None = None
+        self._input: Sequence[Any] = ()
+        self._events: Sequence[HistoryEvent] = ()
+        self._index = 0
+        self._watch: ReturnWatch | None = None
+        make: Callable[[Any], Fiber] = self.definition.fiber or GreenletFiber
+        self.fiber: Fiber = make(self)
+
+    # --- what the worker calls -------------------------------------------------------------------
+
+    def process(self, task: PollWorkflowTaskQueueResponse) -> TaskOutcome:
+        """Apply a task's history, run the code, and say what it asks for.
+
+        The history is complete: all its pages, from event 1 or from right behind what this machine has seen.
+        From event 1 on a machine that has seen more, it starts over.
+
+        Raises:
+            HistoryGapError: it starts elsewhere; the machine is as it was.
+        """
+        events = task.history.events
+        first = events[0].event_id if events else self.next_event_id
+        if first != self.next_event_id:
+            if first != 1:
+                raise HistoryGapError(
+                    f"run {task.workflow_execution.run_id} of {task.workflow_execution.workflow_id}: its cached state "
+                    f"ends before event {self.next_event_id}, and the history given begins at event {first}"
+                )
+            self.close()
+            self._reset()
+        if first == 1 and events:
+            self._begin(task, events[0])
+        self._events = events
+        try:
+            live = self._apply(events)
+        except NonDeterminismError as error:
+            return self._task_failed(self._with_return_site(task, error), _NON_DETERMINISTIC)
+        except Exception as error:
+            return self._task_failed(error, _UNHANDLED)
+        finally:
+            self._events = ()
+        if events:
+            self.next_event_id = events[-1].event_id + 1
+        commands: list[Any] = [entry.command for entry in self.produced] if live else []
+        return TaskOutcome(commands, None, _UNSPECIFIED, self.fiber.done)
+
+    def close(self) -> None:
+        """Free the code and all it holds. On the thread that ran it. The machine then starts over at event 1."""
+        self.barred = "closed"
+        ident = get_ident()
+        outer = running.get(ident)
+        running[ident] = self
+        try:
+            self.fiber.close()
+        finally:
+            _restore(ident, outer)
+        self.next_event_id = 0
+        self.produced, self.activities, self.timers, self.extras = [], {}, {}, None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the code has ended."""
+        return self.fiber.done
+
+    def _task_failed(self, error: Exception, cause: WorkflowTaskFailedCause.ValueType) -> TaskOutcome:
+        self.next_event_id = 0
+        return TaskOutcome([], failure_of(error, self.converter), cause, False, error)
+
+    def _with_return_site(self, task: PollWorkflowTaskQueueResponse, error: NonDeterminismError) -> NonDeterminismError:
+        """Where code returned too early is not known afterwards: replay once more, with an eye on returns.
+
+        No cost to any other replay. The second one is thrown away.
+        """
+        returned = any(isinstance(entry, Completion) and entry.error is None for entry in self.produced)
+        if not returned or self._watch is not None or task.history.events[0].event_id != 1:
+            return error
+        again = WorkflowMachine(
+            self.definition, self.converter, namespace=self.namespace, task_queue=self.task_queue, guard=self.guard
+        )
+        again._watch = ReturnWatch(self.definition.fn)
+        outcome = again.process(task)
+        again.close()
+        return outcome.error if isinstance(outcome.error, NonDeterminismError) else error
+
+    # --- walking through history -----------------------------------------------------------------
+
+    def _begin(self, task: PollWorkflowTaskQueueResponse, event: HistoryEvent) -> None:
+        execution = task.workflow_execution
+        self.info = info_of(event, self.namespace, execution.workflow_id, execution.run_id)
+        attributes = event.workflow_execution_started_event_attributes
+        if attributes.HasField("memo"):
+            self.memo = Memo()
+            self.memo.CopyFrom(attributes.memo)
+        self._input = attributes.input.payloads
+
+    def arguments(self) -> list[Any]:
+        """The workflow's arguments, decoded by its annotations. Once. Raises PayloadError."""
+        payloads, self._input = self._input, ()
+        definition = self.definition
+        return self.converter.from_payloads(
+            payloads, definition.argument_types, f"the arguments of workflow {definition.name}"
+        )
+
+    def _apply(self, events: Sequence[HistoryEvent]) -> bool:
+        """Returns whether the history ends with a task to be answered."""
+        last = len(events) - 1
+        for index, event in enumerate(events):
+            kind = event.event_type
+            if kind == _TASK_STARTED:
+                if index == last:
+                    self._index = index
+                    self._run(event, replaying=False)
+                    return True
+                # A task that failed or timed out left nothing behind: the code did not get that far.
+                if events[index + 1].event_type == _TASK_COMPLETED:
+                    self._index = index
+                    self._run(event, replaying=True)
+            else:
+                handler = _HANDLERS.get(kind)
+                if handler is not None:
+                    handler(self, event)
+        if self.matched < len(self.produced):
+            raise self._not_in_history()
+        self.produced, self.matched = [], 0
+        return False
+
+    def _run(self, started: HistoryEvent, *, replaying: bool) -> None:
+        if self.matched < len(self.produced):
+            raise self._not_in_history()
+        self.produced, self.matched = [], 0
+        self.replaying = replaying
+        time = started.event_time
+        self.history_length = started.event_id
+        self.now_ns = time.seconds * SECOND_NS + time.nanos
+        ident = get_ident()
+        outer = running.get(ident)
+        running[ident] = self
+        if self.guard and not self.unguarded:
+            guarded.add(ident)
+        try:
+            if self._watch is None:
+                self.fiber.run()
+            else:
+                self._watch.run(self.fiber.run)
+        finally:
+            guarded.discard(ident)
+            _restore(ident, outer)
+        if self.violation is not None:
+            raise self.violation
+        if self.fiber.done:
+            self._conclude()
+
+    def _conclude(self) -> None:
+        """The code ended: its last command, or a failure of the task when it raised what no one foresaw."""
+        error = self.fiber.error
+        if error is None:
+            entry = Completion(Ending.COMPLETE, None)
+            if not self.replaying:
+                what = f"the result of workflow {self.definition.name}"
+                payloads = self.converter.to_payloads((self.fiber.value,), what)
+                attributes = entry.new_command().complete_workflow_execution_command_attributes
+                attributes.result.payloads.extend(payloads)
+        elif self.cancel_requested and _is_cancellation(error):
+            entry = Completion(Ending.CANCEL, error)
+            if not self.replaying:
+                entry.new_command().cancel_workflow_execution_command_attributes.SetInParent()
+        elif isinstance(error, (FailureError, *self.definition.fail_on)):
+            entry = Completion(Ending.FAIL, error)
+            if not self.replaying:
+                failure = failure_of(error, self.converter)
+                entry.new_command().fail_workflow_execution_command_attributes.failure.CopyFrom(failure)
+        elif self.replaying:
+            raise mismatch.disagreement(self._next_event(), mismatch.raised_text(error), error)
+        else:
+            raise error if isinstance(error, Exception) else _as_exception(error)
+        self.produced.append(entry)
+
+    def _match(self, event: HistoryEvent) -> None:
+        """A command event: it must be what the code asked for next."""
+        index = self.matched
+        if index == len(self.produced):
+            raise mismatch.disagreement(event, mismatch.waiting_text(self.fiber.sites()))
+        entry = self.produced[index]
+        if event.event_type not in entry.event_types or not entry.accept(event):
+            raise mismatch.disagreement(event, self._entry_text(entry))
+        self.matched = index + 1
+
+    def _not_in_history(self) -> NonDeterminismError:
+        return mismatch.disagreement(self._event_after_commands(), self._entry_text(self.produced[self.matched]))
+
+    def _entry_text(self, entry: Entry) -> str:
+        return mismatch.entry_text(entry, self._returned_at())
+
+    def _returned_at(self) -> Site | None:
+        return None if self._watch is None else self._watch.site
+
+    def _event_after_commands(self) -> HistoryEvent | None:
+        """The event that stands where the next command's should be."""
+        completed = [i for i, e in enumerate(self._events) if i > self._index and e.event_type == _TASK_COMPLETED][:1]
+        start = completed[0] + 1 + self.matched if completed else self.matched + 1
+        return self._events[start] if start < len(self._events) else None
+
+    def _next_event(self) -> HistoryEvent | None:
+        """While replaying a task: the first event that its commands made."""
+        index = self._index + 2
+        return self._events[index] if index < len(self._events) else None
+
+    # --- events that wake the code ---------------------------------------------------------------
+
+    def _on_activity_completed(self, event: HistoryEvent) -> None:
+        scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
+        self.activities.pop(scheduled).completed(event)
+
+    def _on_activity_failed(self, event: HistoryEvent) -> None:
+        scheduled = event.activity_task_failed_event_attributes.scheduled_event_id
+        self.activities.pop(scheduled).failed(event)
+
+    def _on_activity_timed_out(self, event: HistoryEvent) -> None:
+        scheduled = event.activity_task_timed_out_event_attributes.scheduled_event_id
+        self.activities.pop(scheduled).timed_out(event)
+
+    def _on_activity_canceled(self, event: HistoryEvent) -> None:
+        scheduled = event.activity_task_canceled_event_attributes.scheduled_event_id
+        self.activities.pop(scheduled).canceled(event)
+
+    def _on_timer_fired(self, event: HistoryEvent) -> None:
+        self.timers[event.timer_fired_event_attributes.timer_id].fired()
+
+    def _on_cancel_requested(self, event: HistoryEvent) -> None:
+        if not self.cancel_requested:
+            self.cancel_requested = True
+            self.cancel_reason = event.workflow_execution_cancel_requested_event_attributes.cause
+            self.fiber.cancel()
+
+    # --- what the code asks for ------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        """Raises WorkflowClosed in code that was dropped, EngineError where code must not ask for anything."""
+        if self.barred is None:
+            return
+        if self.barred == "closed":
+            refuse = getattr(self.fiber, "refuse", None)
+            if refuse is not None:
+                refuse()
+            raise WorkflowClosed
+        raise EngineError(f"{self.barred} must not call activities, start timers or wait: replay does not run it")
+
+    def schedule_activity(self, activity: AnyActivity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activity:
+        """Raises TypeError as the call itself would, PayloadError for an argument that cannot be serialised."""
+        if self.barred is not None:
+            self.check_open()
+        args = activity.bind(args, kwargs)
+        self.activity_count += 1
+        entry = Activity(self, activity, str(self.activity_count))
+        if self.replaying:
+            entry.site = current_site()
+        else:
+            try:
+                entry.build(args)
+            except PayloadError as error:
+                # Replay encodes nothing, so code that caught this would take another path there.
+                self.violation = error
+                raise
+        self.produced.append(entry)
+        return entry
+
+    def start_timer(self, duration_ns: int) -> Timer:
+        """A durable timer; less than a nanosecond counts as one."""
+        if self.barred is not None:
+            self.check_open()
+        self.timer_count += 1
+        entry = Timer(self, str(self.timer_count), max(1, duration_ns))
+        self.emit(entry)
+        return entry
+
+    def emit(self, entry: Any) -> None:
+        """Add a command that builds itself."""
+        if self.barred is not None:
+            self.check_open()
+        if self.replaying:
+            entry.site = current_site()
+        else:
+            entry.build()
+        self.produced.append(entry)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Take back a command of this very task."""
+        self.produced.remove(entry)
+
+    def side_effect(self, make: Callable[[], Any], kind: Any) -> Any:
+        """Run `make` once in the run's life and record its value; replay gives the recorded one.
+
+        What is returned was encoded and decoded, live as in replay, so that both see the same.
+        """
+        self.check_open()
+        self.side_effect_count += 1
+        entry = SideEffect(self.side_effect_count)
+        if self.replaying:
+            entry.site = current_site()
+            payloads = self._recorded_side_effect(entry)
+        else:
+            self.barred = "a side effect"
+            try:
+                value = self.without_guard(make)
+            finally:
+                self.barred = None
+            entry.build(self.converter, value)
+            assert entry.command is not None
+            payloads = entry.command.record_marker_command_attributes.details["data"]
+        self.produced.append(entry)
+        return self.converter.from_payloads(payloads.payloads, (kind,), "the value of a side effect")[0]
+
+    def _recorded_side_effect(self, entry: SideEffect) -> Any:
+        for index in range(self._index + 2, len(self._events)):
+            event = self._events[index]
+            if event.event_type == _MARKER_RECORDED:
+                data = side_effect_data(event, entry.id)
+                if data is not None:
+                    return data
+            elif event.event_type == _TASK_STARTED:
+                break
+        index = self._index + 2 + len(self.produced)
+        event = self._events[index] if index < len(self._events) else None
+        self.violation = mismatch.disagreement(event, self._entry_text(entry))
+        raise self.violation
+
+    def without_guard(self, work: Callable[[], Any]) -> Any:
+        """Run something that the guard shall not watch."""
+        self.lift_guard()
+        try:
+            return work()
+        finally:
+            self.lower_guard()
+
+    def lift_guard(self) -> None:
+        """Stop watching, until as many `lower_guard` have come."""
+        self.unguarded += 1
+        guarded.discard(get_ident())
+
+    def lower_guard(self) -> None:
+        """Undo one `lift_guard`."""
+        self.unguarded -= 1
+        if self.guard and not self.unguarded and running.get(get_ident()) is self:
+            guarded.add(get_ident())
+
+    def read_failure(self, failure: Failure) -> FailureError:
+        """The exception of a recorded failure."""
+        return error_of(failure, self.converter)
+
+
+def _restore(ident: int, outer: WorkflowMachine | None) -> None:
+    if outer is None:
+        running.pop(ident, None)
+    else:
+        running[ident] = outer
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    return isinstance(error, CancelledError) or (
+        isinstance(error, ActivityError) and isinstance(error.__cause__, CancelledError)
+    )
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """SystemExit and its like, raised by workflow code, fail the task as any bug does."""
+    wrapped = EngineError(f"workflow code raised {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+_M = WorkflowMachine
+_match: Any = _M._match  # pyright: ignore[reportPrivateUsage] - the machine's own dispatch table
+
+_HANDLERS: Final[dict[int, Callable[[WorkflowMachine, HistoryEvent], None]]] = {
+    _E.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: _match,
+    _E.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED: _match,
+    _E.EVENT_TYPE_TIMER_STARTED: _match,
+    _E.EVENT_TYPE_TIMER_CANCELED: _match,
+    _E.EVENT_TYPE_MARKER_RECORDED: _match,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: _match,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: _match,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: _match,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: _match,
+    _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: _match,
+    _E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: _match,
+    _E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: _match,
+    _E.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _match,
+    _E.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: _match,
+    _E.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED: _match,
+    _E.EVENT_TYPE_NEXUS_OPERATION_CANCEL_REQUESTED: _match,
+    _E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: _M._on_activity_completed,  # pyright: ignore[reportPrivateUsage]
+    _E.EVENT_TYPE_ACTIVITY_TASK_FAILED: _M._on_activity_failed,  # pyright: ignore[reportPrivateUsage]
+    _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: _M._on_activity_timed_out,  # pyright: ignore[reportPrivateUsage]
+    _E.EVENT_TYPE_ACTIVITY_TASK_CANCELED: _M._on_activity_canceled,  # pyright: ignore[reportPrivateUsage]
+    _E.EVENT_TYPE_TIMER_FIRED: _M._on_timer_fired,  # pyright: ignore[reportPrivateUsage]
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _M._on_cancel_requested,  # pyright: ignore[reportPrivateUsage]
+}

@@ -1,0 +1,89 @@
+"""Markers: values that the code made itself and history keeps, by RecordMarker.
+
+A side effect's marker is the Go and Java SDKs' own: name "SideEffect", details "side-effect-id" and
+"data". The value is needed while the code runs, but its event comes behind the
+WorkflowTaskCompleted of that very task: so when replaying, the machine looks ahead for it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.sdk.replay.entry import Entry
+
+SIDE_EFFECT = "SideEffect"
+_ID, _DATA = "side-effect-id", "data"
+
+
+class MarkerState(StrEnum):
+    """Where a marker stands."""
+
+    CREATED = "Created"
+    RECORDED = "Recorded"
+
+
+class MarkerTrigger(StrEnum):
+    """What moves it."""
+
+    MARKER_RECORDED = "MarkerRecorded"
+
+
+MARKER_TRANSITIONS: Final[dict[tuple[MarkerState, MarkerTrigger], MarkerState]] = {
+    (MarkerState.CREATED, MarkerTrigger.MARKER_RECORDED): MarkerState.RECORDED,
+}
+
+
+class SideEffect(Entry):
+    """One value that was made outside of replay's reach and recorded."""
+
+    __slots__ = ("id", "state")
+
+    event_types = (EventType.EVENT_TYPE_MARKER_RECORDED,)
+
+    def __init__(self, side_effect_id: int) -> None:
+        super().__init__()
+        self.id = side_effect_id
+        self.state = MarkerState.CREATED
+
+    def build(self, converter: Any, value: Any) -> None:
+        """Make the command. Raises PayloadError when the value cannot be serialised."""
+        command = Command(command_type=CommandType.COMMAND_TYPE_RECORD_MARKER)
+        attributes = command.record_marker_command_attributes
+        attributes.marker_name = SIDE_EFFECT
+        attributes.details[_DATA].CopyFrom(converter.to_payloads_message((value,), "the value of a side effect"))
+        attributes.details[_ID].CopyFrom(converter.to_payloads_message((self.id,)))
+        self.command = command
+
+    def accept(self, event: HistoryEvent) -> bool:
+        if side_effect_data(event, self.id) is None:
+            return False
+        self.state = MARKER_TRANSITIONS[self.state, MarkerTrigger.MARKER_RECORDED]
+        return True
+
+    def describe(self) -> str:
+        return f"side effect (id {self.id})"
+
+
+def side_effect_data(event: HistoryEvent, side_effect_id: int) -> Payloads | None:
+    """The value in a MarkerRecorded event, None when it is not that side effect's."""
+    attributes = event.marker_recorded_event_attributes
+    if attributes.marker_name != SIDE_EFFECT or _ID not in attributes.details:
+        return None
+    ids = attributes.details[_ID].payloads
+    return attributes.details[_DATA] if ids and ids[0].data == b"%d" % side_effect_id else None
+
+
+def describe_event(event: HistoryEvent) -> str | None:
+    """What a marker's event is about; None for other events."""
+    if event.event_type != EventType.EVENT_TYPE_MARKER_RECORDED:
+        return None
+    attributes = event.marker_recorded_event_attributes
+    if attributes.marker_name == SIDE_EFFECT and _ID in attributes.details:
+        return f"side effect (id {attributes.details[_ID].payloads[0].data.decode(errors='replace')})"
+    return f"marker {attributes.marker_name}"

@@ -1,0 +1,81 @@
+"""The words of a NonDeterminismError: both sides, the event, the line of code, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.sdk.errors import NonDeterminismError
+from perdure.sdk.replay import activity, completion, marker, timer
+from perdure.sdk.replay.entry import Entry, Site, is_user_frame, site_text
+
+_DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
+    activity.describe_event,
+    timer.describe_event,
+    marker.describe_event,
+    completion.describe_event,
+)
+
+_ADVICE = (
+    "The code changed since this run did that, or it depends on something that replay cannot repeat. Deploy the code "
+    "that wrote this history, or let runs that began before the change keep their old path. The run stays open "
+    "and is tried again."
+)
+
+
+def event_text(event: HistoryEvent) -> str:
+    """`ActivityTaskScheduled, activity charge_payment (id 1)`."""
+    words = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").split("_")
+    name = "".join(word.capitalize() for word in words)
+    for describe in _DESCRIBERS:
+        about = describe(event)
+        if about is not None:
+            return f"{name}, {about}"
+    return name
+
+
+def disagreement(event: HistoryEvent | None, code: str, cause: BaseException | None = None) -> NonDeterminismError:
+    """The error for one place where the code does not do what the event says."""
+    where = "at its end" if event is None else f"at event {event.event_id}"
+    history = "nothing more" if event is None else event_text(event)
+    error = NonDeterminismError(
+        f"history and code disagree {where}.\n  history: {history}\n  code:    {code}\n{_ADVICE}"
+    )
+    error.__cause__ = cause
+    return error
+
+
+def entry_text(entry: Entry, returned: Site | None = None) -> str:
+    """A command and its line; `returned`: where the code returned, for a completion."""
+    site = entry.site
+    if isinstance(entry, completion.Completion):
+        site = returned if entry.error is None else raised_at(entry.error)
+    at = site_text(site)
+    return f"{entry.describe()}, at {at}" if at else entry.describe()
+
+
+def waiting_text(sites: Sequence[Site]) -> str:
+    """What to say when the code asked for nothing more."""
+    if not sites:
+        return "nothing"
+    return "nothing; it waits at " + " and at ".join(site_text(site) for site in sites[:3])
+
+
+def raised_text(error: BaseException) -> str:
+    """What to say when the code raised."""
+    at = site_text(raised_at(error))
+    return f"raised {type(error).__name__}: {error}" + (f", at {at}" if at else "")
+
+
+def raised_at(error: BaseException) -> Site | None:
+    """The innermost line of workflow code in an error's traceback, or in that of what caused it."""
+    site: Site | None = None
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        if is_user_frame(trace.tb_frame):
+            site = trace.tb_frame.f_code, trace.tb_lineno
+        trace = trace.tb_next
+    return site

@@ -1,0 +1,155 @@
+"""Durable timers: StartTimer and CancelTimer.
+
+A timer that is started and cancelled in the same workflow task leaves no command at all, so no
+event either.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.sdk.errors import CancelledError
+from perdure.sdk.options import SECOND_NS
+from perdure.sdk.replay.entry import Entry, Operation
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
+
+
+class TimerState(StrEnum):
+    """Where a timer stands."""
+
+    CREATED = "Created"
+    STARTED = "Started"
+    CANCELING = "Canceling"
+    FIRED = "Fired"
+    CANCELED = "Canceled"
+
+
+class TimerTrigger(StrEnum):
+    """What moves it: history's events, and the code's cancel."""
+
+    TIMER_STARTED = "TimerStarted"
+    TIMER_FIRED = "TimerFired"
+    CANCEL = "cancel"
+    TIMER_CANCELED = "TimerCanceled"
+
+
+_S = TimerState
+_T = TimerTrigger
+
+TIMER_TRANSITIONS: Final[dict[tuple[TimerState, TimerTrigger], TimerState]] = {
+    (_S.CREATED, _T.TIMER_STARTED): _S.STARTED,
+    (_S.CREATED, _T.CANCEL): _S.CANCELED,
+    (_S.STARTED, _T.TIMER_FIRED): _S.FIRED,
+    (_S.STARTED, _T.CANCEL): _S.CANCELING,
+    (_S.CANCELING, _T.TIMER_CANCELED): _S.CANCELED,
+}
+
+_CREATED, _STARTED = _S.CREATED, _S.STARTED
+_ON_STARTED, _ON_FIRED, _ON_CANCEL, _ON_CANCELED = _T.TIMER_STARTED, _T.TIMER_FIRED, _T.CANCEL, _T.TIMER_CANCELED
+_START_TIMER = CommandType.COMMAND_TYPE_START_TIMER
+_CANCEL_TIMER = CommandType.COMMAND_TYPE_CANCEL_TIMER
+
+
+class Timer(Operation):
+    """One durable timer. Its value is None."""
+
+    __slots__ = ("duration_ns", "id", "machine", "state")
+
+    event_types = (EventType.EVENT_TYPE_TIMER_STARTED,)
+
+    def __init__(self, machine: WorkflowMachine, timer_id: str, duration_ns: int) -> None:
+        super().__init__()
+        self.machine = machine
+        self.id = timer_id
+        self.duration_ns = duration_ns
+        self.state = _CREATED
+
+    def build(self) -> None:
+        """Make the command; `duration_ns` is at least 1."""
+        command = Command(command_type=_START_TIMER)
+        attributes = command.start_timer_command_attributes
+        attributes.timer_id = self.id
+        timeout = attributes.start_to_fire_timeout
+        timeout.seconds, timeout.nanos = divmod(self.duration_ns, SECOND_NS)
+        self.command = command
+
+    def _move(self, trigger: TimerTrigger) -> None:
+        self.state = TIMER_TRANSITIONS[self.state, trigger]
+
+    def accept(self, event: HistoryEvent) -> bool:
+        if event.timer_started_event_attributes.timer_id != self.id:
+            return False
+        self._move(_ON_STARTED)
+        self.machine.timers[self.id] = self
+        return True
+
+    def fired(self) -> None:
+        """TimerFired."""
+        self._move(_ON_FIRED)
+        del self.machine.timers[self.id]
+        self.resolve(None)
+
+    def cancel(self) -> bool:
+        if self.done:
+            return False
+        was = self.state
+        self._move(_ON_CANCEL)
+        if was is _CREATED:
+            self.machine.withdraw(self)
+        else:
+            self.machine.emit(CancelTimer(self))
+        self.reject(CancelledError("the timer was cancelled"))
+        return True
+
+    def canceled(self) -> None:
+        """TimerCanceled: the server knows."""
+        self._move(_ON_CANCELED)
+        del self.machine.timers[self.id]
+
+    def describe(self) -> str:
+        return f"timer (id {self.id}, {self.duration_ns / SECOND_NS:g} s)"
+
+
+class CancelTimer(Entry):
+    """The command that ends a started timer."""
+
+    __slots__ = ("timer",)
+
+    event_types = (EventType.EVENT_TYPE_TIMER_CANCELED,)
+
+    def __init__(self, timer: Timer) -> None:
+        super().__init__()
+        self.timer = timer
+
+    def build(self) -> None:
+        """Make the command."""
+        self.command = Command(command_type=_CANCEL_TIMER)
+        self.command.cancel_timer_command_attributes.timer_id = self.timer.id
+
+    def accept(self, event: HistoryEvent) -> bool:
+        if event.timer_canceled_event_attributes.timer_id != self.timer.id:
+            return False
+        self.timer.canceled()
+        return True
+
+    def describe(self) -> str:
+        return f"cancellation of the timer (id {self.timer.id})"
+
+
+def describe_event(event: HistoryEvent) -> str | None:
+    """What a timer's command event is about; None for other events."""
+    attributes: Any
+    if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
+        attributes = event.timer_started_event_attributes
+        timeout = attributes.start_to_fire_timeout
+        return f"timer (id {attributes.timer_id}, {timeout.seconds + timeout.nanos / SECOND_NS:g} s)"
+    if event.event_type == EventType.EVENT_TYPE_TIMER_CANCELED:
+        return f"cancellation of the timer (id {event.timer_canceled_event_attributes.timer_id})"
+    return None
