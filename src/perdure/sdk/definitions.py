@@ -15,13 +15,14 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.options import ActivityOptions, Cancellation, Duration, Retry, activity_options
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
+Ts = TypeVarTuple("Ts")
 
 RUN_IN = ("auto", "loop", "thread", "process")
 
@@ -212,6 +213,21 @@ class WorkflowDefinition(Definition[P, R_co]):
     """Whether the determinism guard watches the code."""
     fiber: Callable[[Any], Any] | None = None
     """Makes what carries the code for one WorkflowMachine; None: a greenlet."""
+
+    @property
+    def recorded(self) -> Callable[P, R_co]:
+        """The call as history sees it: its arguments, and the result without the coroutine around it.
+
+        For type checkers (see `StartableWorkflow`): at run time the function itself.
+        """
+        return self.fn
+
+
+class StartableWorkflow(Protocol[Unpack[Ts], R_co]):
+    """A workflow that takes these positional arguments; how `run` and `start` are typed beside their own keywords."""
+
+    @property
+    def recorded(self) -> Callable[[Unpack[Ts]], R_co]: ...
 
 
 AnyActivity = ActivityDefinition[Any, Any]

@@ -246,6 +246,10 @@ class DeterminismViolation(PerdureError):
 class WorkflowBlockedError(PerdureError):
     """Workflow code held its thread for longer than the deadlock limit; names the file and line."""
 
+    def __init__(self, message: str, *, stack_trace: str = "") -> None:
+        super().__init__(message)
+        self.stack_trace = stack_trace
+
 
 class DefinitionError(PerdureError, ValueError):
     """A workflow or activity is declared wrongly: two of one name, an impossible option."""

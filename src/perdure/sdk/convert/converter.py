@@ -114,7 +114,7 @@ def _encode_message(value: Message) -> Payload:
 
 
 def _decode(payload: Payload, kind: Any, what: str, index: int) -> Any:
-    encoding = payload.metadata["encoding"] if "encoding" in payload.metadata else b""
+    encoding = payload.metadata.get("encoding", b"")
     try:
         if encoding == b"json/plain":
             return decoder_for(kind)(payload.data)

@@ -95,9 +95,12 @@ def _text_of(error: BaseException) -> str:
 
 
 def _stack_trace(error: BaseException) -> str:
-    if error.__traceback__ is None:
-        return error.stack_trace if isinstance(error, errors.FailureError) else ""
-    text = "".join(traceback.format_tb(error.__traceback__))
+    if isinstance(error, errors.WorkflowBlockedError):
+        text = error.stack_trace
+    elif error.__traceback__ is None:
+        text = error.stack_trace if isinstance(error, errors.FailureError) else ""
+    else:
+        text = "".join(traceback.format_tb(error.__traceback__))
     return text if len(text) <= MAX_STACK_TRACE else "…" + text[-MAX_STACK_TRACE:]
 
 

@@ -103,10 +103,10 @@ def _pydantic_adapter(kind: Any) -> JsonDecoder | None:
 
 def find_unserialisable(value: Any, path: str = "value", depth: int = 0) -> tuple[str, Any]:
     """The path to, and the value of, the first part that has no JSON form; the whole when no part alone is it."""
-    if isinstance(value, Mapping):
-        for key in cast("Mapping[Any, Any]", value):
-            if not _encodes({key: None}):
-                return f"{path} (its key {key!r})", key
+    keys: list[Any] = list(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else []
+    for key in keys:
+        if not _encodes({key: None}):
+            return f"{path} (its key {key!r})", key
     if depth < 50:
         for name, part in _parts(value):
             if not _encodes(part):
@@ -124,7 +124,7 @@ def _encodes(value: Any) -> bool:
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
     """The members of a value, each with what leads to it."""
-    kind: Any = type(value)
+    kind = cast(Any, type(value))
     if isinstance(value, Mapping):
         return [(f"[{key!r}]", part) for key, part in cast("Mapping[Any, Any]", value).items()]
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -1,0 +1,225 @@
+"""One activity attempt from poll to answer.
+
+Whatever happens to user code, something is answered: a result, a failure that says how to retry,
+or a confirmed cancellation. Only an attempt that the server itself has given up (its time is
+up, its workflow is closed) is left unanswered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.workflowservice.v1 import (
+    PollActivityTaskQueueResponse,
+    RespondActivityTaskCanceledRequest,
+    RespondActivityTaskCompletedRequest,
+    RespondActivityTaskFailedRequest,
+)
+
+from perdure.api.errors import Rejected
+from perdure.sdk import errors
+from perdure.sdk.activity import current_attempt
+from perdure.sdk.connection import Connection
+from perdure.sdk.convert import Converter, failure_of
+from perdure.sdk.definitions import Registry
+from perdure.sdk.options import SECOND_NS, duration_ns
+from perdure.sdk.worker.attempt import Attempt, Heartbeats, Stop
+from perdure.sdk.worker.config import WorkerConfig
+from perdure.sdk.worker.delivery import deliver
+from perdure.sdk.worker.handover import Hands, Returns
+from perdure.sdk.worker.processes import ProcessHands
+from perdure.sdk.worker.workflow_tasks import WorkerName
+
+logger = logging.getLogger("perdure.worker")
+
+Outcome = list[Payload] | BaseException
+"""An attempt's encoded result, or what it raised."""
+
+
+def run_sync(attempt: Attempt) -> Outcome:
+    """Run a `def` activity where this is called, in a context of its own. Never raises."""
+    try:
+        current_attempt.set(attempt)
+        return _encoded(attempt, attempt.definition.fn(*_arguments(attempt)))
+    except BaseException as error:  # whatever user code raises is its outcome
+        return error
+
+
+async def run_async(attempt: Attempt) -> Outcome:
+    """Run an `async def` activity as a task of its own. Never raises."""
+    try:
+        current_attempt.set(attempt)
+        return _encoded(attempt, await attempt.definition.fn(*_arguments(attempt)))
+    except BaseException as error:  # whatever user code raises is its outcome, cancellation too
+        return error
+
+
+def _arguments(attempt: Attempt) -> list[Any]:
+    definition = attempt.definition
+    what = f"the arguments of activity {definition.name}"
+    return attempt.converter.from_payloads(attempt.task.input.payloads, definition.argument_types, what)
+
+
+def _encoded(attempt: Attempt, result: Any) -> list[Payload]:
+    return attempt.converter.to_payloads((result,), f"the result of activity {attempt.definition.name}")
+
+
+class ActivityTasks:
+    """Handles the activity tasks of one worker."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: WorkerName,
+        registry: Registry,
+        converter: Converter,
+        config: WorkerConfig,
+        returns: Returns,
+        hands: Hands,
+        processes: ProcessHands,
+    ) -> None:
+        self._connection = connection
+        self._name = name
+        self._registry = registry
+        self._converter = converter
+        self._config = config
+        self._returns = returns
+        self._hands = hands
+        self._processes = processes
+        self._loop = asyncio.get_running_loop()
+        self._running: set[Attempt] = set()
+
+    async def handle(self, task: PollActivityTaskQueueResponse) -> None:
+        """Run one attempt and answer it."""
+        try:
+            definition = self._registry.activity(task.activity_type.name)
+        except errors.UnknownTypeError as error:
+            # Retryable: another worker of this queue may know it, or this one after its next deployment.
+            logger.warning("%s", error)
+            await self._fail(task, failure_of(error, self._converter), None)
+            return
+        attempt = Attempt(
+            task, definition, self._converter, self._name.task_queue, self._returns, self._make_heartbeats
+        )
+        self._running.add(attempt)
+        try:
+            if definition.run_in == "thread":
+                outcome = await self._hands.submit(lambda: run_sync(attempt))
+            elif definition.run_in == "loop":
+                outcome = await self._run_on_loop(attempt)
+            else:
+                outcome = await self._processes.run(attempt)
+        finally:
+            self._running.discard(attempt)
+            unsent = attempt.end()
+        await self._answer(attempt, outcome, unsent)
+
+    def stop_running(self, why: Stop) -> None:
+        """Ask all running attempts to stop."""
+        for attempt in list(self._running):
+            attempt.request_stop(why)
+
+    def _make_heartbeats(self, attempt: Attempt) -> Heartbeats:
+        return Heartbeats(attempt, self._connection, self._config, self._name.namespace, self._name.identity)
+
+    async def _run_on_loop(self, attempt: Attempt) -> Outcome:
+        running = self._loop.create_task(run_async(attempt))
+        attempt.on_stop = running.cancel
+        limit_ns = _limit_ns(attempt.task)
+        timer = limit_ns and self._loop.call_later(limit_ns / SECOND_NS, attempt.request_stop, Stop.TIMED_OUT)
+        try:
+            return await running
+        except asyncio.CancelledError as error:
+            # Either the attempt was stopped before its first step, or this runner itself is being abandoned.
+            if attempt.stop is None:
+                raise
+            return error
+        finally:
+            if timer:
+                timer.cancel()
+
+    async def _answer(self, attempt: Attempt, outcome: Outcome, unsent: list[Payload] | None) -> None:
+        task = attempt.task
+        if attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
+            logger.info("attempt %d of %s is left unanswered: %s", task.attempt, _named(task), attempt.stop.value)
+        elif isinstance(outcome, list):
+            await self._complete(attempt, outcome)
+        elif not isinstance(outcome, (errors.CancelledError, asyncio.CancelledError)):
+            await self._fail(task, failure_of(outcome, self._converter), unsent)
+        elif attempt.stop is Stop.CANCELLED:
+            await self._confirm_cancelled(task, outcome)
+        else:
+            await self._fail(task, failure_of(_unasked(attempt, outcome), self._converter), unsent)
+
+    async def _complete(self, attempt: Attempt, result: Sequence[Payload]) -> None:
+        task = attempt.task
+        request = RespondActivityTaskCompletedRequest()
+        request.task_token = task.task_token
+        request.identity = self._name.identity
+        request.namespace = self._name.namespace
+        request.result.payloads.extend(result)
+        try:
+            await deliver(
+                self._connection.respond_activity_task_completed, request, lambda: f"the result of {_named(task)}"
+            )
+        except Rejected as rejected:
+            # The server will never take this result (too large for it, say): trying again cannot help.
+            refused = errors.ApplicationError(
+                f"the server refused the result: {rejected.message}", type=rejected.code.name, non_retryable=True
+            )
+            await self._fail(task, failure_of(refused, self._converter), None)
+
+    async def _fail(self, task: PollActivityTaskQueueResponse, failure: Failure, unsent: list[Payload] | None) -> None:
+        logger.info("attempt %d of %s failed: %s", task.attempt, _named(task), failure.message)
+        request = RespondActivityTaskFailedRequest(
+            task_token=task.task_token,
+            failure=failure,
+            identity=self._name.identity,
+            namespace=self._name.namespace,
+        )
+        if unsent is not None:
+            request.last_heartbeat_details.payloads.extend(unsent)
+        await deliver(self._connection.respond_activity_task_failed, request, lambda: f"the failure of {_named(task)}")
+
+    async def _confirm_cancelled(self, task: PollActivityTaskQueueResponse, error: BaseException) -> None:
+        request = RespondActivityTaskCanceledRequest(
+            task_token=task.task_token, identity=self._name.identity, namespace=self._name.namespace
+        )
+        if isinstance(error, errors.CancelledError) and error.details:
+            request.details.payloads.extend(self._converter.to_payloads(error.details, "cancellation details"))
+        await deliver(
+            self._connection.respond_activity_task_canceled, request, lambda: f"the cancellation of {_named(task)}"
+        )
+
+
+def _limit_ns(task: PollActivityTaskQueueResponse) -> int:
+    """How long this attempt may run, 0: as long as it likes. From the server's own times: clocks may differ."""
+    limit = duration_ns(task.start_to_close_timeout)
+    overall = duration_ns(task.schedule_to_close_timeout)
+    if overall:
+        spent = task.started_time.ToNanoseconds() - task.scheduled_time.ToNanoseconds()
+        left = max(overall - spent, 1)
+        return min(limit, left) if limit else left
+    return limit
+
+
+def _unasked(attempt: Attempt, error: BaseException) -> errors.ApplicationError:
+    """A cancellation that the workflow did not ask for is a failure to be retried."""
+    name = attempt.definition.name
+    if attempt.stop is Stop.SHUTDOWN:
+        stopped = errors.ApplicationError(f"activity {name} was stopped: the worker shuts down", type="WorkerShutdown")
+    else:
+        stopped = errors.ApplicationError(
+            f"activity {name} raised {type(error).__name__} without having been cancelled", type="CancelledError"
+        )
+    stopped.__cause__ = None
+    return stopped
+
+
+def _named(task: PollActivityTaskQueueResponse) -> str:
+    return f"activity {task.activity_type.name} of {task.workflow_execution.workflow_id!r}"

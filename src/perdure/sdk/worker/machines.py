@@ -1,0 +1,99 @@
+"""The runs kept in memory between workflow tasks, least recently used first to go.
+
+A cached run costs no replay. It belongs to the thread that first ran it (its greenlet cannot
+move), and it is taken out of the cache while a task of it is in hand: if the server hands the
+same run out a second time, because it gave up on the first, the second starts from history and
+the two never meet.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
+
+from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.replay.machine import TaskOutcome
+from perdure.sdk.worker.config import MACHINE_BYTES
+
+
+class Machine(Protocol):
+    """What the worker asks of `sdk.replay.machine.WorkflowMachine`."""
+
+    history_length: int
+    """The WorkflowTaskStarted event being processed: grows while a long history is replayed."""
+
+    def process(self, task: PollWorkflowTaskQueueResponse) -> TaskOutcome: ...
+
+    def close(self) -> None: ...
+
+
+class CachedRun:
+    """One run's machine, and how far it has read its history."""
+
+    __slots__ = ("bytes", "definition", "home", "machine", "read_to", "run_id")
+
+    def __init__(self, run_id: str, definition: AnyWorkflow, machine: Machine, home: object) -> None:
+        self.run_id = run_id
+        self.definition = definition
+        self.machine = machine
+        self.home = home
+        """The thread that owns it."""
+        self.read_to = 0
+        """The WorkflowTaskStarted event it has processed."""
+        self.bytes = MACHINE_BYTES
+        """An upper guess: the machine and all history it has read."""
+
+
+class RunCache:
+    """Bounded by count and by weight. Used on the loop alone.
+
+    Args:
+        dispose: closes a machine, on the thread that it belongs to.
+    """
+
+    def __init__(self, most_runs: int, most_bytes: int, dispose: Callable[[CachedRun], None]) -> None:
+        self._runs: OrderedDict[str, CachedRun] = OrderedDict()
+        self._most_runs = most_runs
+        self._most_bytes = most_bytes
+        self._dispose = dispose
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def take(self, run_id: str) -> CachedRun | None:
+        """Remove and return; the taker puts it back or disposes of it."""
+        run = self._runs.pop(run_id, None)
+        if run is not None:
+            self.bytes -= run.bytes
+        return run
+
+    def put(self, run: CachedRun) -> None:
+        """Keep a run, and let go of the least recently used beyond the bounds."""
+        other = self.take(run.run_id)
+        if other is not None:
+            self._dispose(other)
+        self._runs[run.run_id] = run
+        self.bytes += run.bytes
+        while self._runs and (len(self._runs) > self._most_runs or self.bytes > self._most_bytes):
+            _, oldest = self._runs.popitem(last=False)
+            self.bytes -= oldest.bytes
+            self._dispose(oldest)
+
+    def evict_home(self, home: object) -> int:
+        """Let go of all runs of a thread that is given up; how many they were."""
+        lost = [run for run in self._runs.values() if run.home is home]
+        for run in lost:
+            self.take(run.run_id)
+            self._dispose(run)
+        return len(lost)
+
+    def clear(self) -> None:
+        """Let go of all."""
+        while self._runs:
+            _, run = self._runs.popitem()
+            self._dispose(run)
+        self.bytes = 0

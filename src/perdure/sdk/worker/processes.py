@@ -1,0 +1,196 @@
+"""Processes for activities that keep a CPU busy: `run_in="process"`.
+
+Each lane is one process with one attempt at a time, so that a process that dies (out of memory, a
+crash in C) takes only its own attempt with it; that attempt fails, retryably, and the lane gets a new
+process. Lanes are started when first needed. Unlike a thread, a process can be stopped: an
+attempt whose time is up is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+from collections import deque
+from multiprocessing.connection import Connection as Pipe
+from typing import Any
+
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.failure.v1 import Failure
+
+from perdure.sdk.convert import Converter, error_of
+from perdure.sdk.errors import ApplicationError
+from perdure.sdk.options import SECOND_NS, duration_ns
+from perdure.sdk.worker.attempt import Attempt, Stop
+from perdure.sdk.worker.handover import Returns
+from perdure.sdk.worker.process_child import child_main
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+class _Lane:
+    """The parent's end of one process."""
+
+    def __init__(self, returns: Returns, converter: Converter, number: int) -> None:
+        self._returns = returns
+        self._pipe: Pipe
+        self._pipe, child_end = _spawn.Pipe()
+        self.process = _spawn.Process(
+            target=child_main, args=(child_end, converter), name=f"perdure-activities-{number}", daemon=True
+        )
+        self.process.start()
+        child_end.close()
+        self.ready = False
+        self.dead = False
+        self.attempt: Attempt | None = None
+        self.outcome: asyncio.Future[list[Payload] | BaseException] | None = None
+        threading.Thread(target=self._listen, name=f"perdure-lane-{number}", daemon=True).start()
+
+    def run(self, attempt: Attempt, task_queue: str) -> asyncio.Future[list[Payload] | BaseException]:
+        self.attempt = attempt
+        self.outcome = asyncio.get_running_loop().create_future()
+        definition = attempt.definition
+        self._send((definition.__module__, definition.__qualname__, attempt.task.SerializeToString(), task_queue))
+        return self.outcome
+
+    def stop_attempt(self) -> None:
+        """Ask, or when its time is up or nobody waits for it: kill."""
+        if self.attempt is not None and self.attempt.stop in (Stop.TIMED_OUT, Stop.GONE):
+            self.process.kill()
+        else:
+            self._send("cancel")
+
+    def end(self) -> None:
+        self.process.kill()
+
+    def _send(self, message: Any) -> None:
+        try:
+            self._pipe.send(message)
+        except OSError:
+            # The process is gone: the listening thread sees the end of the pipe and reports the death.
+            return
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                kind, data = self._pipe.recv()
+            except (EOFError, OSError):
+                break
+            self._returns.put(self._receive, (kind, data))
+        self.process.join()
+        self._pipe.close()
+        self._returns.put(self._died, self.process.exitcode)
+
+    def _receive(self, message: tuple[str, bytes]) -> None:
+        kind, data = message
+        attempt = self.attempt
+        if kind == "ready":
+            self.ready = True
+        elif attempt is None:
+            return
+        elif kind == "heartbeat":
+            attempt.record_heartbeat(list(Payloads.FromString(data).payloads))
+        elif kind == "result":
+            self._settle(list(Payloads.FromString(data).payloads))
+        else:
+            self._settle(error_of(Failure.FromString(data), attempt.converter))
+
+    def _died(self, exit_code: int | None) -> None:
+        self.dead = True
+        if self.attempt is None:
+            return
+        why = "was killed" if exit_code == -9 else "died"
+        hint = (
+            "; perhaps out of memory"
+            if self.ready
+            else '; it did not start: is the main program guarded by `if __name__ == "__main__":`?'
+        )
+        self._settle(
+            ApplicationError(
+                f"the process that ran activity {self.attempt.definition.name} {why} (exit code {exit_code}){hint}",
+                type="ProcessDied",
+            )
+        )
+
+    def _settle(self, outcome: list[Payload] | BaseException) -> None:
+        self.attempt = None
+        if self.outcome is not None and not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+class ProcessHands:
+    """The lanes of one worker."""
+
+    def __init__(self, returns: Returns, converter: Converter, most: int, task_queue: str) -> None:
+        self._returns = returns
+        self._converter = converter
+        self._most = most
+        self._task_queue = task_queue
+        self._idle: list[_Lane] = []
+        self._lanes: set[_Lane] = set()
+        self._starting = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._started = 0
+
+    async def run(self, attempt: Attempt) -> list[Payload] | BaseException:
+        """Run an attempt in a process of its own choosing; waits for a free one."""
+        try:
+            lane = await self._free_lane()
+        except OSError as error:
+            return ApplicationError(f"no process could be started for an activity: {error}", type="ProcessDied")
+        attempt.on_stop = lane.stop_attempt
+        timer: asyncio.TimerHandle | None = None
+        limit_ns = duration_ns(attempt.task.start_to_close_timeout)
+        if limit_ns:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(limit_ns / SECOND_NS, attempt.request_stop, Stop.TIMED_OUT)
+        try:
+            return await lane.run(attempt, self._task_queue)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            attempt.on_stop = None
+            self._give_back(lane)
+
+    def stop(self) -> None:
+        """Kill all processes."""
+        for lane in self._lanes:
+            lane.end()
+        self._lanes.clear()
+        self._idle.clear()
+
+    async def _free_lane(self) -> _Lane:
+        while True:
+            while self._idle:
+                lane = self._idle.pop()
+                if not lane.dead:
+                    return lane
+                self._lanes.discard(lane)
+            if len(self._lanes) + self._starting < self._most:
+                return await self._start_lane()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    async def _start_lane(self) -> _Lane:
+        self._started += 1
+        self._starting += 1
+        try:
+            lane = await asyncio.to_thread(_Lane, self._returns, self._converter, self._started)
+        finally:
+            self._starting -= 1
+        self._lanes.add(lane)
+        return lane
+
+    def _give_back(self, lane: _Lane) -> None:
+        if lane.dead or lane.attempt is not None:
+            # Left in the middle of an attempt: nobody may use it again.
+            lane.end()
+            self._lanes.discard(lane)
+        else:
+            self._idle.append(lane)
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break

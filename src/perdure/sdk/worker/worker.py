@@ -1,0 +1,231 @@
+"""The worker as a whole: its queues, its runners, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.api.enums.v1 import TaskQueueKind, TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    PollActivityTaskQueueRequest,
+    PollActivityTaskQueueResponse,
+    PollWorkflowTaskQueueRequest,
+    PollWorkflowTaskQueueResponse,
+    ShutdownWorkerRequest,
+)
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.sdk.connection import Connection
+from perdure.sdk.convert import Converter
+from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
+from perdure.sdk.errors import EngineError
+from perdure.sdk.options import SECOND_NS
+from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.worker.activity_tasks import ActivityTasks
+from perdure.sdk.worker.attempt import Stop
+from perdure.sdk.worker.config import WorkerConfig
+from perdure.sdk.worker.delivery import logger
+from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
+from perdure.sdk.worker.machines import Machine, RunCache
+from perdure.sdk.worker.processes import ProcessHands
+from perdure.sdk.worker.runners import Runners
+from perdure.sdk.worker.workflow_tasks import WorkerName, WorkflowTasks
+from perdure.sdk.worker.workflow_thread import InlineWorkflows, WorkflowExecutor, WorkflowThread
+
+
+def default_identity() -> str:
+    """`pid@host`, as Temporal's workers call themselves."""
+    return f"{os.getpid()}@{socket.gethostname()}"
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerSeams:
+    """What tests and the simulation put in place of threads and chance."""
+
+    inline: bool = False
+    """Run workflow code and `def` activities on the loop itself, at once."""
+    instance_key: str | None = None
+    """Instead of a random one: names this worker's sticky queue."""
+
+
+class Worker:
+    """Pulls tasks of one task queue, runs them, answers. All methods are called on one event loop.
+
+    Args:
+        connection: the server.
+        task_queue: whose tasks.
+        registry: what it can run; default everything decorated in this process.
+        namespace: the namespace of the task queue.
+        converter: for arguments and results.
+        config: bounds and time-outs.
+        identity: how the server and its UI call it; default `pid@host`.
+        seams: for tests.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        task_queue: str,
+        registry: Registry | None = None,
+        *,
+        namespace: str = "default",
+        converter: Converter | None = None,
+        config: WorkerConfig | None = None,
+        identity: str | None = None,
+        seams: WorkerSeams | None = None,
+    ) -> None:
+        seams = seams or WorkerSeams()
+        key = seams.instance_key or uuid.uuid4().hex
+        identity = identity or default_identity()
+        self._connection = connection
+        self._registry = registry if registry is not None else default_registry
+        self._converter = converter or Converter()
+        self._config = config or WorkerConfig()
+        self._inline = seams.inline
+        self.name = WorkerName(namespace, task_queue, f"{identity}-{key}", identity, key)
+        self._runners: list[Runners[Any]] = []
+        self._cache: RunCache | None = None
+        self._executor: WorkflowExecutor | None = None
+        self._hands: Hands | None = None
+        self._processes: ProcessHands | None = None
+        self._activities: ActivityTasks | None = None
+
+    @property
+    def cached_runs(self) -> int:
+        """How many runs are in memory between their tasks."""
+        return 0 if self._cache is None else len(self._cache)
+
+    async def start(self) -> None:
+        """Begin to poll.
+
+        Raises:
+            EngineError: the namespace does not exist, or the server is not to be reached.
+        """
+        await self._check_namespace()
+        returns = Returns(asyncio.get_running_loop())
+        self._executor = (
+            InlineWorkflows() if self._inline else WorkflowThread(returns, self._config.deadlock_ns, self._on_lost)
+        )
+        self._cache = RunCache(self._config.cached_runs, self._config.cached_bytes, self._executor.dispose)
+        self._hands = InlineHands() if self._inline else ThreadHands(returns, self._config.activity_slots, "perdure")
+        self._processes = ProcessHands(returns, self._converter, self._config.processes, self.name.task_queue)
+        self._activities = ActivityTasks(
+            self._connection, self.name, self._registry, self._converter, self._config, returns, self._hands,
+            self._processes,
+        )  # fmt: skip
+        activity_runners = self._activity_runners(self._activities)
+        workflows = WorkflowTasks(
+            self._connection, self.name, self._registry, self._converter, self._config, self._executor, self._cache,
+            self._make_machine, activity_runners.accept,
+        )  # fmt: skip
+        self._runners = [*self._workflow_runners(workflows), activity_runners]
+        for runners in self._runners:
+            runners.start()
+
+    async def stop(self) -> None:
+        """Stop polling, let running work end within the grace period, then cancel it. Idempotent."""
+        runners, self._runners = self._runners, []
+        if not runners or self._executor is None or self._activities is None:
+            return
+        await self._announce_shutdown()
+        for group in runners:
+            group.stop_polling()
+        if not await _drained(runners, self._config.shutdown_grace_ns):
+            self._activities.stop_running(Stop.SHUTDOWN)
+            if not await _drained(runners, self._config.shutdown_cancel_ns):
+                logger.warning("activities that do not stop are left behind; they will be run again")
+        for group in runners:
+            await group.abandon()
+        if self._cache is not None:
+            self._cache.clear()
+        await self._executor.stop()
+        if self._hands is not None and self._processes is not None:
+            self._hands.stop()
+            self._processes.stop()
+
+    def _make_machine(self, definition: AnyWorkflow) -> Machine:
+        return WorkflowMachine(
+            definition, self._converter, namespace=self.name.namespace, task_queue=self.name.task_queue
+        )
+
+    def _on_lost(self, home: object) -> None:
+        """The workflow thread was given up: its runs are replayed when their next task comes."""
+        if self._cache is not None:
+            lost = self._cache.evict_home(home)
+            logger.warning("the workflow thread was blocked and is replaced; %d cached runs are replayed", lost)
+
+    def _activity_runners(self, tasks: ActivityTasks) -> Runners[PollActivityTaskQueueResponse]:
+        request = PollActivityTaskQueueRequest(
+            namespace=self.name.namespace,
+            task_queue=TaskQueue(name=self.name.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
+            identity=self.name.identity,
+            worker_instance_key=self.name.instance_key,
+        )
+        return Runners(
+            f"activity queue {self.name.task_queue!r}",
+            lambda: self._connection.poll_activity_task_queue(request),
+            tasks.handle,
+            slots=self._config.activity_slots,
+            polls=self._config.activity_polls,
+        )
+
+    def _workflow_runners(self, tasks: WorkflowTasks) -> list[Runners[PollWorkflowTaskQueueResponse]]:
+        normal = TaskQueue(name=self.name.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
+        sticky = TaskQueue(
+            name=self.name.sticky_queue,
+            kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY,
+            normal_name=self.name.task_queue,
+        )
+        queues = [normal, sticky] if self._config.cached_runs else [normal]
+        return [self._runners_of(queue, tasks) for queue in queues]
+
+    def _runners_of(self, queue: TaskQueue, tasks: WorkflowTasks) -> Runners[PollWorkflowTaskQueueResponse]:
+        request = PollWorkflowTaskQueueRequest(
+            namespace=self.name.namespace,
+            task_queue=queue,
+            identity=self.name.identity,
+            worker_instance_key=self.name.instance_key,
+        )
+        return Runners(
+            f"workflow queue {queue.name!r}",
+            lambda: self._connection.poll_workflow_task_queue(request),
+            tasks.handle,
+            slots=self._config.workflow_slots,
+            polls=self._config.workflow_polls,
+        )
+
+    async def _check_namespace(self) -> None:
+        try:
+            await self._connection.describe_namespace(DescribeNamespaceRequest(namespace=self.name.namespace))
+        except Rejected as rejected:
+            if rejected.code == StatusCode.NOT_FOUND:
+                raise EngineError(f"the namespace {self.name.namespace!r} does not exist on this server") from rejected
+            raise EngineError(f"the server cannot be asked for its namespace: {rejected.message}") from rejected
+
+    async def _announce_shutdown(self) -> None:
+        """So that tasks of cached runs go to other workers at once, and waiting polls end at the server."""
+        request = ShutdownWorkerRequest(
+            namespace=self.name.namespace,
+            sticky_task_queue=self.name.sticky_queue,
+            identity=self.name.identity,
+            reason="worker stopped",
+            worker_instance_key=self.name.instance_key,
+            task_queue=self.name.task_queue,
+            task_queue_types=[TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY],
+        )
+        try:
+            await self._connection.shutdown_worker(request)
+        except Rejected as rejected:
+            # A courtesy: without it the sticky queue's time-out moves the tasks, ten seconds later.
+            logger.info("the server was not told of the shutdown: %s", rejected.message)
+
+
+async def _drained(groups: list[Runners[Any]], limit_ns: int) -> bool:
+    ended = await asyncio.gather(*(group.drain(limit_ns / SECOND_NS) for group in groups))
+    return all(ended)

@@ -1,0 +1,240 @@
+"""One workflow task from poll to answer.
+
+The run is taken from the cache if it has read exactly the history that comes before this task's;
+else it is replayed from its first event, fetching what the task did not bring. The machine
+decides on the workflow thread; the answer goes out, and whatever next task comes back with it
+is processed in the same breath.
+
+A run goes back into the cache only after the server took the answer: a machine whose commands
+were refused has gone further than its history.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from temporalio.api.enums.v1 import TaskQueueKind, WorkflowTaskFailedCause
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    GetWorkflowExecutionHistoryRequest,
+    PollActivityTaskQueueResponse,
+    PollWorkflowTaskQueueResponse,
+    RespondWorkflowTaskCompletedRequest,
+    RespondWorkflowTaskFailedRequest,
+)
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.sdk.connection import Connection
+from perdure.sdk.convert import Converter, failure_of
+from perdure.sdk.definitions import AnyWorkflow, Registry
+from perdure.sdk.errors import NonDeterminismError, PayloadTooLargeError
+from perdure.sdk.options import duration_message
+from perdure.sdk.replay.machine import HistoryGapError, TaskOutcome
+from perdure.sdk.worker.config import WorkerConfig
+from perdure.sdk.worker.delivery import deliver
+from perdure.sdk.worker.machines import CachedRun, Machine, RunCache
+from perdure.sdk.worker.workflow_thread import ThreadLost, WorkflowExecutor
+
+logger = logging.getLogger("perdure.worker")
+
+MachineMaker = Callable[[AnyWorkflow], Machine]
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerName:
+    """What requests say of who sends them."""
+
+    namespace: str
+    task_queue: str
+    sticky_queue: str
+    identity: str
+    instance_key: str
+
+
+class WorkflowTasks:
+    """Handles the workflow tasks of one worker."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: WorkerName,
+        registry: Registry,
+        converter: Converter,
+        config: WorkerConfig,
+        executor: WorkflowExecutor,
+        cache: RunCache,
+        make_machine: MachineMaker,
+        on_eager: Callable[[PollActivityTaskQueueResponse], None],
+    ) -> None:
+        self._connection = connection
+        self._name = name
+        self._registry = registry
+        self._converter = converter
+        self._executor = executor
+        self._cache = cache
+        self._make_machine = make_machine
+        self._on_eager = on_eager
+        self._sticky = StickyExecutionAttributes(
+            worker_task_queue=TaskQueue(
+                name=name.sticky_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY, normal_name=name.task_queue
+            ),
+            schedule_to_start_timeout=duration_message(config.sticky_schedule_to_start_ns),
+        )
+        self._cached = config.cached_runs > 0
+
+    async def handle(self, task: PollWorkflowTaskQueueResponse) -> None:
+        """Process and answer a task, and the ones that come back with the answers."""
+        next_task: PollWorkflowTaskQueueResponse | None = task
+        while next_task is not None:
+            next_task = await self._handle_one(next_task)
+
+    async def _handle_one(self, task: PollWorkflowTaskQueueResponse) -> PollWorkflowTaskQueueResponse | None:
+        run: CachedRun | None = None
+        try:
+            run, outcome = await self._process(task)
+        except Exception as error:  # of workflow code or of its declaration: this task's fault alone
+            await self._fail(task, failure_of(error, self._converter), _cause_of(error))
+            return None
+        if outcome.failure is not None:
+            self._executor.dispose(run)
+            await self._fail(task, outcome.failure, outcome.cause)
+            return None
+        try:
+            return await self._complete(task, run, outcome)
+        except BaseException:
+            self._executor.dispose(run)
+            raise
+
+    async def _process(self, task: PollWorkflowTaskQueueResponse) -> tuple[CachedRun, TaskOutcome]:
+        if task.next_page_token:
+            await self._fetch_pages(task)
+        run = self._cache.take(task.workflow_execution.run_id)
+        if run is not None and not _goes_on(run, task):
+            self._executor.dispose(run)
+        elif run is not None:
+            try:
+                return run, await self._step(run, task)
+            except (ThreadLost, HistoryGapError):
+                pass  # its thread was given up while it waited there, or it was ahead: it is replayed below
+        await self._complete_history(task)
+        for _ in range(3):
+            run = self._new_run(task)
+            try:
+                return run, await self._step(run, task)
+            except ThreadLost:
+                continue  # behind a run that blocked; the new thread starts over
+        raise RuntimeError("workflow threads are given up faster than this run can be replayed")
+
+    async def _step(self, run: CachedRun, task: PollWorkflowTaskQueueResponse) -> TaskOutcome:
+        try:
+            outcome = await self._executor.process(run, task)
+        except BaseException:
+            self._executor.dispose(run)
+            raise
+        run.read_to = task.started_event_id
+        run.bytes += task.history.ByteSize()
+        return outcome
+
+    def _new_run(self, task: PollWorkflowTaskQueueResponse) -> CachedRun:
+        definition = self._registry.workflow(task.workflow_type.name)
+        machine = self._make_machine(definition)
+        return CachedRun(task.workflow_execution.run_id, definition, machine, self._executor.home)
+
+    async def _fetch_pages(self, task: PollWorkflowTaskQueueResponse) -> None:
+        """The rest of a history that did not fit into the poll's answer."""
+        task.history.events.extend(await self._history(task, task.next_page_token))
+        task.ClearField("next_page_token")
+
+    async def _complete_history(self, task: PollWorkflowTaskQueueResponse) -> None:
+        """Put what comes before a partial history in front of it."""
+        events = task.history.events
+        first = events[0].event_id if events else task.started_event_id + 1
+        if first == 1:
+            return
+        before = [event for event in await self._history(task, b"") if event.event_id < first]
+        before.extend(events)
+        task.history.ClearField("events")
+        task.history.events.extend(before)
+
+    async def _history(self, task: PollWorkflowTaskQueueResponse, token: bytes) -> Sequence[HistoryEvent]:
+        request = GetWorkflowExecutionHistoryRequest(
+            namespace=self._name.namespace, execution=task.workflow_execution, next_page_token=token
+        )
+        found: list[HistoryEvent] = []
+        while True:
+            page = await deliver(self._connection.get_workflow_execution_history, request, lambda: "reading a history")
+            if page is None:
+                raise RuntimeError("the run's history is gone")
+            found.extend(page.history.events)
+            if not page.next_page_token:
+                return found
+            request.next_page_token = page.next_page_token
+
+    async def _complete(
+        self, task: PollWorkflowTaskQueueResponse, run: CachedRun, outcome: TaskOutcome
+    ) -> PollWorkflowTaskQueueResponse | None:
+        request = RespondWorkflowTaskCompletedRequest()
+        request.task_token = task.task_token
+        request.identity = self._name.identity
+        request.namespace = self._name.namespace
+        request.commands.extend(outcome.commands)
+        if not outcome.finished:
+            request.return_new_workflow_task = True
+            if self._cached:
+                request.sticky_attributes.CopyFrom(self._sticky)
+        try:
+            response = await deliver(
+                self._connection.respond_workflow_task_completed, request, lambda: f"workflow task of {_named(task)}"
+            )
+        except Rejected as rejected:
+            if rejected.code != StatusCode.INVALID_ARGUMENT:
+                raise
+            # Events came in while the run decided to close, or a command is malformed: the server has failed the
+            # task with the reason and hands out another one.
+            logger.info("workflow task of %s was refused: %s", _named(task), rejected.message)
+            response = None
+        if response is None or outcome.finished:
+            self._executor.dispose(run)
+        else:
+            self._cache.put(run)
+        if response is None:
+            return None
+        for activity_task in response.activity_tasks:
+            self._on_eager(activity_task)
+        return response.workflow_task if response.workflow_task.task_token else None
+
+    async def _fail(
+        self, task: PollWorkflowTaskQueueResponse, failure: Failure, cause: WorkflowTaskFailedCause.ValueType
+    ) -> None:
+        logger.warning("workflow task of %s failed (attempt %d): %s", _named(task), task.attempt, failure.message)
+        request = RespondWorkflowTaskFailedRequest(
+            task_token=task.task_token,
+            cause=cause,
+            failure=failure,
+            identity=self._name.identity,
+            namespace=self._name.namespace,
+        )
+        await deliver(
+            self._connection.respond_workflow_task_failed, request, lambda: f"failed workflow task of {_named(task)}"
+        )
+
+
+def _goes_on(run: CachedRun, task: PollWorkflowTaskQueueResponse) -> bool:
+    events = task.history.events
+    return bool(events) and events[0].event_id == run.read_to + 1
+
+
+def _named(task: PollWorkflowTaskQueueResponse) -> str:
+    return f"{task.workflow_type.name} {task.workflow_execution.workflow_id!r}"
+
+
+def _cause_of(error: Exception) -> WorkflowTaskFailedCause.ValueType:
+    if isinstance(error, NonDeterminismError):
+        return WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+    if isinstance(error, PayloadTooLargeError):
+        return WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_PAYLOADS_TOO_LARGE
+    return WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
