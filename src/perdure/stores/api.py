@@ -116,9 +116,7 @@ class Store(Protocol):
         """
         ...
 
-    async def history(
-        self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20
-    ) -> Sequence[Batch]:
+    async def history(self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20) -> Sequence[Batch]:
         """Whole batches in order, from the one that holds `first_event_id`; `limit_bytes` in all, but at least one.
 
         Empty when the run does not exist or has no such event yet.
@@ -146,8 +144,13 @@ class Store(Protocol):
         ...
 
     async def list_executions(
-        self, namespace: str, *, open_only: bool | None = None, workflow_type: str | None = None,
-        after: ExecutionKey | None = None, limit: int = 100,
+        self,
+        namespace: str,
+        *,
+        open_only: bool | None = None,
+        workflow_type: str | None = None,
+        after: ExecutionKey | None = None,
+        limit: int = 100,
     ) -> Sequence[Summary]:
         """A page of summaries in key order, past `after`. `open_only`: True open ones, False closed ones, None all."""
         ...

@@ -111,9 +111,7 @@ class MemoryStore:
         run = self._runs.get(ExecutionKey(reference.namespace, reference.workflow_id, run_id))
         return decode(run.latest.snapshot) if run else None
 
-    async def history(
-        self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20
-    ) -> Sequence[Batch]:
+    async def history(self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20) -> Sequence[Batch]:
         """See `Store.history`."""
         self._check_open()
         run = self._runs.get(key)

@@ -1,0 +1,126 @@
+"""Reading a store's file from outside, beside the engine that owns it or when none does.
+
+For the command line, for checks, for people who want to see for themselves. Nothing here writes, takes
+ownership, or asks an engine: what it tells is what is on disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from temporalio.api.history.v1 import History, HistoryEvent
+
+from perdure.core.commit import ExecutionKey, QueueName
+from perdure.core.execution import Execution, blank, evolve
+from perdure.stores.api import Reference, StoreError, Summary
+from perdure.stores.sqlite import reader, schema
+from perdure.stores.sqlite.errors import as_store_error
+
+_SCHEME = "sqlite:///"
+_NEWEST_SCHEMA = max(schema.read_migrations(), default=schema.FIRST_VERSION)
+_ALL_BYTES = 1 << 62
+_ALL_ROWS = 1 << 62
+_FOLDED_FIELDS = tuple(f for f in Execution.__struct_fields__ if f not in ("facts", "version", "wake_at_ns"))
+"""What history alone decides."""
+
+
+def path_of(url: str) -> Path:
+    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`; a plain path is taken as it is.
+
+    Raises StoreError for another kind of store.
+    """
+    if url.startswith(_SCHEME):
+        return Path(url.removeprefix(_SCHEME))
+    if "://" in url:
+        raise StoreError(f"{url} cannot be read from outside: name a SQLite store, as in sqlite:///orders.db.")
+    return Path(url)
+
+
+class StoreFile:
+    """A store's SQLite file, opened for reading; use as a context manager. Raises StoreError throughout."""
+
+    def __init__(self, url: str) -> None:
+        self.path = path_of(url)
+        if not self.path.is_file():
+            raise StoreError(f"There is no store {self.path}: correct the URL, or start an engine on it first.")
+        with as_store_error(self.path):
+            self._connection = sqlite3.connect(
+                f"{self.path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5
+            )
+        try:
+            with as_store_error(self.path):
+                version = schema.identify(self._connection, self.path, _NEWEST_SCHEMA)
+            if version != _NEWEST_SCHEMA:
+                raise StoreError(
+                    f"The store {self.path} has schema {version}, this perdure reads {_NEWEST_SCHEMA}: "
+                    "an engine brings it up to date when it opens it."
+                )
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> StoreFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def load(self, workflow_id: str, run_id: str | None = None, namespace: str = "default") -> Execution | None:
+        """The stored state of a run, the newest one of its workflow id when `run_id` is None."""
+        with as_store_error(self.path):
+            try:
+                return reader.load(self._connection, Reference(namespace, workflow_id, run_id))
+            except msgspec.MsgspecError as error:
+                raise StoreError(f"The stored state of {workflow_id!r} in {self.path} is damaged: {error}.") from error
+
+    def history(self, key: ExecutionKey) -> list[HistoryEvent]:
+        """Every event of a run, in order."""
+        with as_store_error(self.path):
+            batches = reader.read_history(self._connection, key, 1, _ALL_BYTES)
+        return list(History.FromString(b"".join(batch.data for batch in batches)).events)
+
+    def executions(
+        self,
+        namespace: str = "default",
+        *,
+        open_only: bool | None = None,
+        workflow_type: str | None = None,
+        limit: int = _ALL_ROWS,
+    ) -> Sequence[Summary]:
+        """Summaries in order of workflow id and run id."""
+        with as_store_error(self.path):
+            return reader.list_executions(self._connection, namespace, open_only, workflow_type, None, limit)
+
+    def waiting_tasks(self) -> dict[QueueName, int]:
+        """How many tasks wait on each queue for a worker."""
+        with as_store_error(self.path):
+            queues = reader.list_queues(self._connection)
+            return Counter({queue: len(reader.list_tasks(self._connection, queue, 0, _ALL_ROWS)) for queue in queues})
+
+    def backup(self, target: Path) -> None:
+        """Copy the store to a new file, whole and consistent, while the engine goes on."""
+        if target.exists():
+            raise StoreError(f"{target} exists already: name a new file for the backup.")
+        with as_store_error(target):
+            copy = sqlite3.connect(target)
+            try:
+                self._connection.backup(copy)
+            finally:
+                copy.close()
+
+
+def fold(key: ExecutionKey, events: Iterable[HistoryEvent]) -> Execution:
+    """The state that these events alone lead to: what a store keeps, less what history does not say."""
+    execution = blank(key)
+    for event in events:
+        evolve(execution, event)
+    return execution
+
+
+def differences(stored: Execution, folded: Execution) -> list[str]:
+    """The fields of a stored state that are not what its history says; none in a store that is sound."""
+    return [name for name in _FOLDED_FIELDS if getattr(stored, name) != getattr(folded, name)]

@@ -1,0 +1,65 @@
+"""Copies a live store to another file, and checks one.
+
+SQLite's backup begins anew whenever another connection commits, so beside a busy engine it would
+never end. The copying connection therefore holds a read transaction: it copies the file as it was
+when the copy began, and the writer goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from perdure.stores.api import StoreError
+from perdure.stores.sqlite.errors import as_store_error
+
+_PAGES_PER_STEP = 1024
+"""4 MB between two chances for other threads to run."""
+
+
+def copy(source: sqlite3.Connection, path: Path) -> None:
+    """Write `source`, as it is now, to a new file at `path`; all of it or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    for file in (path, partial):
+        if file.exists():
+            raise StoreError(f"The backup would overwrite {file}: name a new file, or move that one away.")
+    if not path.parent.is_dir():
+        raise StoreError(f"The backup's directory {path.parent} does not exist: create it, or name another file.")
+    try:
+        with as_store_error(path):
+            _copy_pages(source, partial)
+        _synchronise(partial)
+        os.link(partial, path)
+        _synchronise(path.parent)
+    except FileExistsError:
+        raise StoreError(f"The backup would overwrite {path}: name a new file, or move that one away.") from None
+    except OSError as error:
+        raise StoreError(f"The backup {path} cannot be written ({error.strerror}): choose another place.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _copy_pages(source: sqlite3.Connection, path: Path) -> None:
+    target = sqlite3.connect(path, isolation_level=None)
+    try:
+        source.execute("BEGIN")
+        source.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        source.backup(target, pages=_PAGES_PER_STEP)
+    finally:
+        target.close()
+        source.rollback()
+
+
+def _synchronise(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def check(connection: sqlite3.Connection) -> list[str]:
+    """SQLite's own check of every page, row and index entry."""
+    found = [row[0] for row in connection.execute("PRAGMA integrity_check").fetchall()]
+    return [] if found == ["ok"] else found

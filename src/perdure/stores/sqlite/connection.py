@@ -1,0 +1,81 @@
+"""Opens the database file, or says in one sentence why not.
+
+Three connections on one file: one writes, one answers small reads on the event loop, one is for
+reads that scan and run in a thread. In WAL mode readers see what is committed and nobody waits for
+anybody. Caches are small and bounded; the operating system caches the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from perdure.stores.api import StoreError
+
+_MAGIC = b"SQLite format 3\x00"
+"""How every SQLite file begins (https://www.sqlite.org/fileformat.html)."""
+_WRITER_CACHE_KIB = 16 << 10
+_READER_CACHE_KIB = 4 << 10
+CHECKPOINT_PAGES = 4000
+"""The write-ahead log is copied into the file when it is this long (16 MB): hot pages are copied once."""
+_LOG_KEPT_BYTES = 64 << 20
+"""A log that a long backup made grow is cut to this length afterwards."""
+
+
+def check_path(path: Path) -> None:
+    """Raises StoreError for a place where a store cannot be: no directory, no right, another kind of file."""
+    directory = path.parent
+    if not directory.is_dir():
+        raise StoreError(
+            f"The store {path} cannot be opened, its directory {directory} does not exist: create it with "
+            f"`mkdir -p {directory}`, or correct the store's URL."
+        )
+    if path.is_dir():
+        raise StoreError(f"The store {path} cannot be opened, it is a directory: name a file in the store's URL.")
+    if not os.access(directory, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.R_OK | os.W_OK)):
+        raise StoreError(f"The store {path} is read-only: make the file and its directory writable for this user.")
+    if path.exists() and not _begins_like_sqlite(path):
+        raise StoreError(
+            f"{path} is not a SQLite database: name another file in the store's URL, or move this one away."
+        )
+
+
+def _begins_like_sqlite(path: Path) -> bool:
+    """An empty file is a database without tables."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) in (_MAGIC, b"")
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """The connection that writes, with nothing changed in the file yet.
+
+    It never waits for a lock (it runs on the event loop): a busy file is an error at once.
+    """
+    return _connect(path, _WRITER_CACHE_KIB)
+
+
+def make_durable(connection: sqlite3.Connection, path: Path) -> None:
+    """From now on every commit is synchronised to disk before it returns. Raises StoreError when it cannot be."""
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(f"The store {path} cannot keep a write-ahead log here: use a local disk, not a network one.")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the platters
+    connection.execute("PRAGMA checkpoint_fullfsync = ON")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT_BYTES}")
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    connection = _connect(path, _READER_CACHE_KIB)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _connect(path: Path, cache_kib: int) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+    connection.execute("PRAGMA mmap_size = 0")
+    return connection

@@ -1,0 +1,100 @@
+"""One process owns a database file, and a second one is told who.
+
+The engine caches what the store holds, so two engines on one file would trip over each other on
+every commit. The owner holds a POSIX record lock on `<file>.lock`: the kernel lets go of it however
+the process ends, SIGKILL included, and a forked child (a process pool for activities) does not
+inherit it, as it would inherit `flock`. A record lock says nothing within one process, so a set of
+the files owned here stands beside it. The lock file is left behind on purpose: deleting it would
+let two processes lock two files of one name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+import msgspec
+
+from perdure.stores.api import StoreError
+
+_owned: dict[Path, int] = {}
+"""Files owned in this process, and its pid: after a fork the child sees its parent's."""
+_owned_guard = Lock()
+
+
+class Owner(msgspec.Struct):
+    """What the lock file says about who holds it."""
+
+    pid: int
+    host: str
+    since: str
+    """ISO 8601, UTC."""
+
+
+class Ownership:
+    """Holds `path` for this process until `release`."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError naming the owner when there is one already."""
+        self._path = path.resolve()
+        self.lock_path = self._path.with_name(self._path.name + ".lock")
+        with _owned_guard:
+            if self._path in _owned:
+                raise StoreError(
+                    f"The store {path} is open already in this process (pid {_owned[self._path]}): "
+                    "share that engine, close it first, or use another file."
+                )
+            self._file = self._lock(path)
+            _owned[self._path] = os.getpid()
+
+    def _lock(self, path: Path) -> int:
+        try:
+            file = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(
+                f"The store {path} cannot be owned, its lock file {self.lock_path} cannot be written "
+                f"({error.strerror}): make the file and its directory writable for this user."
+            ) from error
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(file, 0)
+            os.pwrite(file, _describe_this_process(), 0)
+        except BlockingIOError:
+            owner = _read_owner(file)
+            os.close(file)
+            raise StoreError(
+                f"The store {path} is owned by another process, {owner}: stop that process, or use another file."
+            ) from None
+        except OSError as error:
+            os.close(file)
+            raise StoreError(
+                f"The store {path} cannot be owned, locking {self.lock_path} failed ({error.strerror}): use a local "
+                "disk with room on it, not a network file system."
+            ) from error
+        return file
+
+    def release(self) -> None:
+        """Let another process own the file. Idempotent."""
+        with _owned_guard:
+            if _owned.get(self._path) == os.getpid() and self._file >= 0:
+                del _owned[self._path]
+                os.close(self._file)
+                self._file = -1
+
+
+def _describe_this_process() -> bytes:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return msgspec.json.encode(Owner(os.getpid(), socket.gethostname(), since)) + b"\n"
+
+
+def _read_owner(file: int) -> str:
+    """Who wrote the lock file, in words; it may be half written just now."""
+    try:
+        owner = msgspec.json.decode(os.pread(file, 4096, 0), type=Owner)
+    except msgspec.MsgspecError:
+        return "which is just starting"
+    return f"pid {owner.pid} on {owner.host} since {owner.since}"

@@ -1,0 +1,121 @@
+"""Answers reads, on connections that cannot write.
+
+Rows are fetched on the event loop, where a point read costs some ten microseconds; a thread would
+have to win the interpreter lock back for every row. What scans is one statement with one row for
+an answer, and may run in a thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from perdure.core.commit import ExecutionKey, QueueName, Task, TaskKind
+from perdure.core.execution import Execution, decode
+from perdure.stores.api import Batch, Namespace, QueuedTask, Reference, Summary
+from perdure.stores.sqlite.queries import query
+
+_LOAD_RUN = query("load_run")
+_LOAD_CURRENT_RUN = query("load_current_run")
+_FIND_HISTORY = query("find_history")
+_READ_HISTORY = query("read_history")
+_LIST_DUE = query("list_due")
+_FIND_NEXT_WAKE = query("find_next_wake")
+_LIST_TASKS = query("list_tasks")
+_LIST_QUEUES = query("list_queues")
+_LIST_IN_FLIGHT = query("list_in_flight")
+_LIST_EXECUTIONS = query("list_executions")
+_COUNT_EXECUTIONS = query("count_executions")
+_LIST_NAMESPACES = query("list_namespaces")
+
+_SummaryRow = tuple[str, str, str, str, int, int, int | None, int]
+_summary_rows = msgspec.json.Decoder(list[_SummaryRow])
+
+
+def load(connection: sqlite3.Connection, reference: Reference) -> Execution | None:
+    """The stored state. Raises msgspec.MsgspecError when the snapshot is damaged."""
+    workflow = (reference.namespace, reference.workflow_id)
+    if reference.run_id is None:
+        row = connection.execute(_LOAD_CURRENT_RUN, workflow).fetchone()
+    else:
+        row = connection.execute(_LOAD_RUN, (*workflow, reference.run_id)).fetchone()
+    return decode(row[0]) if row else None
+
+
+def read_history(
+    connection: sqlite3.Connection, key: ExecutionKey, first_event_id: int, limit_bytes: int
+) -> list[Batch]:
+    """See `Store.history`."""
+    found = connection.execute(_FIND_HISTORY, (key.namespace, key.workflow_id, key.run_id, first_event_id)).fetchone()
+    if found is None:
+        return []
+    batches: list[Batch] = []
+    size = 0
+    cursor = connection.execute(_READ_HISTORY, (found[0], first_event_id))
+    for first, data in cursor:
+        size += len(data)
+        if batches and size > limit_bytes:
+            break
+        batches.append(Batch(first, data))
+    cursor.close()  # ends the read transaction, so that the log can be copied past it
+    return batches
+
+
+def list_due(connection: sqlite3.Connection, now_ns: int, limit: int) -> list[ExecutionKey]:
+    """See `Store.due`."""
+    return [ExecutionKey(*row) for row in connection.execute(_LIST_DUE, (now_ns, limit)).fetchall()]
+
+
+def find_next_wake(connection: sqlite3.Connection) -> int | None:
+    """See `Store.next_wake_at_ns`."""
+    return connection.execute(_FIND_NEXT_WAKE).fetchone()[0]
+
+
+def list_tasks(connection: sqlite3.Connection, queue: QueueName, after_position: int, limit: int) -> list[QueuedTask]:
+    """See `Store.tasks`."""
+    parameters = (queue.namespace, queue.name, queue.kind, after_position, limit)
+    return [
+        QueuedTask(position, Task(queue, ExecutionKey(namespace, workflow_id, run_id), event_id, stamp, priority))
+        for position, namespace, workflow_id, run_id, event_id, stamp, priority in connection.execute(
+            _LIST_TASKS, parameters
+        ).fetchall()
+    ]
+
+
+def list_queues(connection: sqlite3.Connection) -> list[QueueName]:
+    """See `Store.queues`."""
+    rows = connection.execute(_LIST_QUEUES).fetchall()
+    return [QueueName(namespace, name, TaskKind(kind)) for namespace, name, kind in rows]
+
+
+def list_in_flight(connection: sqlite3.Connection, after: ExecutionKey | None, limit: int) -> list[ExecutionKey]:
+    """See `Store.in_flight`."""
+    past = (after.namespace, after.workflow_id, after.run_id) if after else ("", "", "")
+    return [ExecutionKey(*row) for row in connection.execute(_LIST_IN_FLIGHT, (*past, limit)).fetchall()]
+
+
+def list_executions(
+    connection: sqlite3.Connection,
+    namespace: str,
+    open_only: bool | None,
+    workflow_type: str | None,
+    after: ExecutionKey | None,
+    limit: int,
+) -> Sequence[Summary]:
+    """See `Store.list_executions`."""
+    past = (after.workflow_id, after.run_id) if after else ("", "")
+    parameters = (namespace, *past, open_only, workflow_type, limit)
+    rows = _summary_rows.decode(connection.execute(_LIST_EXECUTIONS, parameters).fetchone()[0])
+    return [Summary(ExecutionKey(namespace, row[0], row[1]), *row[2:]) for row in rows]
+
+
+def count_executions(connection: sqlite3.Connection, namespace: str) -> dict[int, int]:
+    """See `Store.count_executions`."""
+    return dict(connection.execute(_COUNT_EXECUTIONS, (namespace,)).fetchall())
+
+
+def list_namespaces(connection: sqlite3.Connection) -> list[Namespace]:
+    """See `Store.namespaces`."""
+    return [Namespace(*row) for row in connection.execute(_LIST_NAMESPACES).fetchall()]

@@ -1,0 +1,272 @@
+"""The SQLite store: one file, durable when `commit` returns, for one process on one machine.
+
+Statements run on the event loop and only the wait for the disk runs in a thread. Python's sqlite3
+gives up the interpreter lock around every statement; a thread that executes a batch of two hundred
+commits beside a busy event loop has to win it back four hundred times, up to 5 ms each. The loop
+itself wins it back at once, and some ten microseconds of its time per commit buy a transaction that
+waits for nothing but the disk (docs/adr/0002-sqlite-writer.md has the figures).
+
+One transaction at a time: the next batch waits for the one that is being synchronised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from perdure.core.commit import Commit, ExecutionKey, QueueName
+from perdure.core.execution import Execution
+from perdure.stores.api import Batch, Namespace, Outcome, QueuedTask, Reference, StoreError, Summary
+from perdure.stores.encoding import encode_chain
+from perdure.stores.sqlite import backup, reader, schema
+from perdure.stores.sqlite.connection import check_path, connect_reader, connect_writer, make_durable
+from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
+from perdure.stores.sqlite.ownership import Ownership
+from perdure.stores.sqlite.queries import query
+from perdure.stores.sqlite.writer import Writer
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+_PUT_NAMESPACE = query("put_namespace")
+_BUSY_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(0.1,) * 50)
+"""How long a transaction waits for a program that has the file locked, before it is refused: about 5 s."""
+
+
+class SqliteStore:
+    """A store in the file at `path`, which is made when it does not exist; see the module's text."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: _OpenFile | None = None
+
+    async def open(self) -> None:
+        """Own the file, create or migrate its tables. Raises StoreError naming what is wrong and the fix."""
+        if self._file is not None:
+            raise StoreError(f"The store {self.path} is open already: share that engine, or close it first.")
+        self._file = await asyncio.get_running_loop().run_in_executor(None, _OpenFile, self.path)
+
+    async def close(self) -> None:
+        """Finish the transaction under way, close the file and let another process own it. Idempotent."""
+        file, self._file = self._file, None
+        if file is not None:
+            async with file.turn:
+                await asyncio.get_running_loop().run_in_executor(None, file.release)
+
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+        """See `Store.commit`."""
+        file = self._opened()
+        chains = [encode_chain(commit) for commit in commits]
+        return await file.transact(lambda: file.writer.write(chains)) if chains else []
+
+    async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
+        """See `Store.load`."""
+        return [self._read(reader.load, reference) for reference in references]
+
+    async def history(self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20) -> Sequence[Batch]:
+        """See `Store.history`."""
+        return self._read(reader.read_history, key, first_event_id, limit_bytes)
+
+    async def due(self, now_ns: int, limit: int) -> Sequence[ExecutionKey]:
+        """See `Store.due`."""
+        return self._read(reader.list_due, now_ns, limit)
+
+    async def next_wake_at_ns(self) -> int | None:
+        """See `Store.next_wake_at_ns`."""
+        return self._read(reader.find_next_wake)
+
+    async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
+        """See `Store.tasks`."""
+        return self._read(reader.list_tasks, queue, after_position, limit)
+
+    async def queues(self) -> Sequence[QueueName]:
+        """See `Store.queues`."""
+        return self._read(reader.list_queues)
+
+    async def in_flight(self, after: ExecutionKey | None, limit: int) -> Sequence[ExecutionKey]:
+        """See `Store.in_flight`."""
+        return await self._scan(reader.list_in_flight, after, limit)
+
+    async def list_executions(
+        self,
+        namespace: str,
+        *,
+        open_only: bool | None = None,
+        workflow_type: str | None = None,
+        after: ExecutionKey | None = None,
+        limit: int = 100,
+    ) -> Sequence[Summary]:
+        """See `Store.list_executions`."""
+        return await self._scan(reader.list_executions, namespace, open_only, workflow_type, after, limit)
+
+    async def count_executions(self, namespace: str) -> dict[int, int]:
+        """See `Store.count_executions`."""
+        return await self._scan(reader.count_executions, namespace)
+
+    async def put_namespace(self, namespace: Namespace) -> None:
+        """See `Store.put_namespace`."""
+        file = self._opened()
+        row = (namespace.name, namespace.id, namespace.retention_days, namespace.description)
+        await file.transact(lambda: file.connection.execute(_PUT_NAMESPACE, row))
+
+    async def namespaces(self) -> Sequence[Namespace]:
+        """See `Store.namespaces`."""
+        return self._read(reader.list_namespaces)
+
+    async def backup(self, path: str | Path) -> None:
+        """Copy the store as it is at this moment to a new file at `path`, while it goes on serving.
+
+        The copy is durable and complete when this returns, or there is none. The write-ahead log grows
+        while the copy is made. Raises StoreError when something is at `path` already or cannot be
+        written there.
+        """
+        await self._scan(backup.copy, Path(path))
+
+    async def check(self) -> Sequence[str]:
+        """What is wrong with the file, a sentence each; nothing when it is sound. Reads all of it."""
+        return await self._scan(backup.check)
+
+    def _opened(self) -> _OpenFile:
+        if self._file is None:
+            raise StoreError(f"The store {self.path} is not open: call `open()` before using it.")
+        return self._file
+
+    def _read(
+        self,
+        read: Callable[Concatenate[sqlite3.Connection, Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """A small read, on the event loop."""
+        try:
+            return read(self._opened().reader, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise store_error(error, self.path) from error
+
+    async def _scan(
+        self,
+        read: Callable[Concatenate[sqlite3.Connection, Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """A read of many rows, in a thread and on a connection of its own."""
+        self._opened()
+
+        def scan() -> Result:
+            with as_store_error(self.path):
+                connection = connect_reader(self.path)
+                try:
+                    return read(connection, *args, **kwargs)
+                finally:
+                    connection.close()
+
+        return await asyncio.get_running_loop().run_in_executor(None, scan)
+
+
+class _OpenFile:
+    """A file that is owned and open: the connections on it, and whose turn it is to write."""
+
+    def __init__(self, path: Path) -> None:
+        """Everything is held, or nothing and a StoreError is raised."""
+        check_path(path)
+        self.path = path
+        self.turn = asyncio.Lock()
+        self._why_broken: str | None = None
+        self._ownership = Ownership(path)
+        self._connections: list[sqlite3.Connection] = []
+        self._disk = ThreadPoolExecutor(1, "perdure-disk")
+        try:
+            with as_store_error(path):
+                self._connect()
+        except BaseException:
+            self.release()
+            raise
+
+    def _connect(self) -> None:
+        path = self.path
+        self.connection = connect_writer(path)
+        self._connections.append(self.connection)
+        migrations = schema.read_migrations()
+        version = schema.identify(self.connection, path, max(migrations, default=schema.FIRST_VERSION))
+        make_durable(self.connection, path)
+        schema.migrate(self.connection, version, migrations)
+        self.writer = Writer(self.connection)
+        self.reader = connect_reader(path)
+        self._connections.append(self.reader)
+
+    def release(self) -> None:
+        """Close what is open, the writer last, so that it copies the log into the file; then disown it."""
+        self._disk.shutdown()
+        for connection in reversed(self._connections):
+            connection.close()
+        self._ownership.release()
+
+    async def transact(self, write: Callable[[], Result]) -> Result:
+        """One transaction, entirely or not at all, when its turn has come. Raises StoreError."""
+        async with self.turn:
+            if self._why_broken is not None:
+                raise StoreError(self._why_broken)
+            try:
+                result = await self._begin_and(write)
+                await self._finish()
+            except sqlite3.Error as error:
+                raise self._give_up(error) from error
+            except BaseException:
+                self.writer.abandon()
+                raise
+            return result
+
+    async def _begin_and(self, write: Callable[[], Result]) -> Result:
+        """Another program (a person with `sqlite3`, a backup tool) may have the file locked for a moment."""
+        for pause_s in _BUSY_PAUSES_S:
+            try:
+                self.writer.begin()
+                return write()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                self.writer.abandon()
+            await asyncio.sleep(pause_s)
+        self.writer.begin()
+        return write()
+
+    async def _finish(self) -> None:
+        """Wait for the disk. Who is cancelled meanwhile is cancelled after: the transaction has left already."""
+        written = asyncio.get_running_loop().run_in_executor(self._disk, self.writer.finish)
+        _yield_interpreter()
+        cancelled: asyncio.CancelledError | None = None
+        while not written.done():
+            try:
+                await asyncio.shield(written)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        written.result()
+        self.writer.remember()
+        if cancelled is not None:
+            raise cancelled
+
+    def _give_up(self, error: sqlite3.Error) -> StoreError:
+        """Undo what was begun, and say why."""
+        try:
+            self.writer.abandon()
+        except sqlite3.Error as second:
+            self._why_broken = (
+                f"The store {self.path} could not undo a failed transaction ({second}): restart the engine."
+            )
+        if is_fsync_failure(error):
+            self._why_broken = (
+                f"The disk under the store {self.path} failed to synchronise ({error}), so only opening the file again "
+                "can tell what it holds: check the disk and the system's log, then restart the engine."
+            )
+            return StoreError(self._why_broken)
+        return store_error(error, self.path)
+
+
+def _yield_interpreter() -> None:
+    """Lets the thread that has just been given work begin now, instead of after the switch interval (5 ms)."""
+    time.sleep(0)

@@ -1,0 +1,217 @@
+"""Turns a batch of encoded commits into the statements of one transaction.
+
+The ordinary batch has no conflict, so it is written first and compared while it is written: every
+statement that must hit exactly its row says so in its WHERE or in a unique key, each kind of
+statement runs once over the whole batch, and the rows hit are counted. When the count is short the
+transaction is rolled back and done again the careful way: commit by commit, each compared with the
+tables first and written only when it passes. Either way a conflict leaves no row behind, and an
+ordinary commit costs one UPDATE and one INSERT.
+
+Everything here but `finish` runs on the event loop and never waits. `finish`, which waits for the
+disk, runs in a thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from perdure.core.commit import ExecutionKey
+from perdure.stores.api import Outcome
+from perdure.stores.encoding import EncodedCommit
+from perdure.stores.sqlite.queries import query
+
+Row = tuple[Any, ...]
+Chain = Sequence[EncodedCommit]
+
+_INSERT_EXECUTION = query("insert_execution")
+_ADVANCE_EXECUTION = query("advance_execution")
+_TURN_EXECUTION = query("turn_execution")
+_APPEND_HISTORY = query("append_history")
+_CLAIM_WORKFLOW_ID = query("claim_workflow_id")
+_SUCCEED_RUN = query("succeed_run")
+_REMOVE_TASK = query("remove_task")
+_ADD_TASK = query("add_task")
+_FIND_EXECUTION = query("find_execution")
+_FIND_CURRENT_RUN = query("find_current_run")
+_FIND_LAST_NUMBERS = query("find_last_numbers")
+
+_REMEMBERED_MAX = 16_384
+"""Open executions whose row number is remembered (about 400 bytes each); the others are looked up."""
+
+
+class _Remembered(NamedTuple):
+    """What a commit need not look up or write again, of an execution written lately."""
+
+    id: int
+    wake_at_ns: int | None
+    is_open: bool
+
+
+def _rows() -> list[Row]:
+    return []
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The parameters of a transaction, by statement."""
+
+    advanced: list[Row] = field(default_factory=_rows)
+    turned: list[Row] = field(default_factory=_rows)
+    started: list[Row] = field(default_factory=_rows)
+    claimed: list[Row] = field(default_factory=_rows)
+    succeeded: list[Row] = field(default_factory=_rows)
+    batches: list[Row] = field(default_factory=_rows)
+    removed_tasks: list[Row] = field(default_factory=_rows)
+    added_tasks: list[Row] = field(default_factory=_rows)
+
+
+class _Missed(Exception):
+    """A row that a commit expects is not there: some commit of the batch is a conflict."""
+
+
+class Writer:
+    """Writes on one connection, one transaction at a time: `begin`, `write`, `finish`, `remember`; else `abandon`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[ExecutionKey, _Remembered] = {}
+        self._planned: dict[ExecutionKey, _Remembered] = {}
+        """What will be known once the transaction is durable, and not before."""
+        self._last_id, self._last_position = connection.execute(_FIND_LAST_NUMBERS).fetchone()
+
+    def begin(self) -> None:
+        """Take the write lock at once. Raises sqlite3.OperationalError (busy) when another program has it."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._planned = {}
+
+    def write(self, chains: Sequence[Chain]) -> list[Outcome]:
+        """Write what has no conflict, within the transaction that was begun."""
+        try:
+            self._execute(self._plan(chains))
+            return [Outcome.APPLIED] * len(chains)
+        except (_Missed, sqlite3.IntegrityError):
+            self.abandon()
+        self.begin()
+        return [self._write_carefully(chain) for chain in chains]
+
+    def _write_carefully(self, chain: Chain) -> Outcome:
+        if not self._is_expected(chain):
+            return Outcome.CONFLICT
+        self._execute(self._plan([chain]))
+        return Outcome.APPLIED
+
+    def _is_expected(self, chain: Chain) -> bool:
+        """Whether every link finds the version, and the current run, that it was decided on."""
+        current: dict[tuple[str, str], str | None] = {}
+        for link in chain:
+            key = link.key
+            row = self._connection.execute(_FIND_EXECUTION, (key.namespace, key.workflow_id, key.run_id)).fetchone()
+            if (row[1] if row else 0) != link.expected_version:
+                return False
+            if link.expected_version == 0:
+                workflow = (key.namespace, key.workflow_id)
+                run_id = current[workflow] if workflow in current else self._find_current_run(workflow)
+                if run_id != link.expected_current_run_id:
+                    return False
+                current[workflow] = key.run_id
+        return True
+
+    def _find_current_run(self, workflow: tuple[str, str]) -> str | None:
+        row = self._connection.execute(_FIND_CURRENT_RUN, workflow).fetchone()
+        return row[0] if row else None
+
+    def finish(self) -> None:
+        """Make the transaction durable. Runs in a thread."""
+        self._connection.execute("COMMIT")
+
+    def remember(self) -> None:
+        """The transaction is durable: what it wrote may be relied on."""
+        known = self._known
+        for key, remembered in self._planned.items():
+            known.pop(key, None)
+            if remembered.is_open:
+                known[key] = remembered
+        while len(known) > _REMEMBERED_MAX:
+            del known[next(iter(known))]
+
+    def abandon(self) -> None:
+        """Drop what was written since `begin`, if the transaction still stands."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _plan(self, chains: Sequence[Chain]) -> _Plan:
+        """Raises _Missed when a run that should go on does not exist."""
+        plan = _Plan()
+        for chain in chains:
+            for link in chain:
+                number = self._plan_start(plan, link) if link.expected_version == 0 else self._plan_advance(plan, link)
+                if link.batch:
+                    plan.batches.append((number, link.first_event_id, link.batch))
+                if link.remove_tasks or link.add_tasks:
+                    self._plan_tasks(plan, number, link)
+        return plan
+
+    def _plan_start(self, plan: _Plan, link: EncodedCommit) -> int:
+        self._last_id = number = self._last_id + 1
+        key = link.key
+        plan.started.append(
+            (number, key.namespace, key.workflow_id, key.run_id, link.version, link.status, link.in_flight,
+             link.history_length, link.wake_at_ns, link.started_at_ns, link.closed_at_ns, link.workflow_type,
+             link.task_queue, link.snapshot)
+        )  # fmt: skip
+        if link.expected_current_run_id is None:
+            plan.claimed.append((key.namespace, key.workflow_id, number))
+        else:
+            plan.succeeded.append((key.namespace, key.workflow_id, number, link.expected_current_run_id))
+        self._planned[key] = _Remembered(number, link.wake_at_ns, link.closed_at_ns is None)
+        return number
+
+    def _plan_advance(self, plan: _Plan, link: EncodedCommit) -> int:
+        key = link.key
+        known = self._planned.get(key) or self._known.get(key) or self._look_up(key)
+        number, wake_at_ns, was_open = known
+        row = (number, link.expected_version, link.version, link.in_flight, link.history_length, link.snapshot)
+        is_open = link.closed_at_ns is None
+        if is_open and was_open and wake_at_ns == link.wake_at_ns:
+            plan.advanced.append(row)
+            self._planned[key] = known
+        else:
+            plan.turned.append((*row, link.wake_at_ns, link.status, link.closed_at_ns))
+            self._planned[key] = _Remembered(number, link.wake_at_ns, is_open)
+        return number
+
+    def _plan_tasks(self, plan: _Plan, number: int, link: EncodedCommit) -> None:
+        for ref in link.remove_tasks:
+            plan.removed_tasks.append((number, ref.scheduled_event_id, ref.kind))
+        for task in link.add_tasks:
+            self._last_position += 1
+            queue = task.queue
+            plan.added_tasks.append(
+                (self._last_position, queue.namespace, queue.name, queue.kind, number, task.scheduled_event_id,
+                 task.stamp, task.priority)
+            )  # fmt: skip
+
+    def _look_up(self, key: ExecutionKey) -> _Remembered:
+        row = self._connection.execute(_FIND_EXECUTION, (key.namespace, key.workflow_id, key.run_id)).fetchone()
+        if row is None:
+            raise _Missed
+        number, _, wake_at_ns, is_open = row
+        return _Remembered(number, wake_at_ns, bool(is_open))
+
+    def _execute(self, plan: _Plan) -> None:
+        """Raises _Missed or sqlite3.IntegrityError when a commit of the plan is a conflict."""
+        for statement, rows, must_hit in (
+            (_ADVANCE_EXECUTION, plan.advanced, True),
+            (_TURN_EXECUTION, plan.turned, True),
+            (_INSERT_EXECUTION, plan.started, True),
+            (_CLAIM_WORKFLOW_ID, plan.claimed, True),
+            (_SUCCEED_RUN, plan.succeeded, True),
+            (_APPEND_HISTORY, plan.batches, True),
+            (_REMOVE_TASK, plan.removed_tasks, False),
+            (_ADD_TASK, plan.added_tasks, False),
+        ):
+            if rows and self._connection.executemany(statement, rows).rowcount != len(rows) and must_hit:
+                raise _Missed
