@@ -1,0 +1,48 @@
+"""From the URL that a user writes to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from perdure.stores.api import Store, StoreError
+from perdure.stores.memory import MemoryStore
+from perdure.stores.sqlite import SqliteStore
+
+_EXAMPLES = "`sqlite:///orders.db` (relative), `sqlite:////var/lib/orders.db` (absolute) or `memory://`"
+
+
+def open_store(url: str) -> Store:
+    """The store that `url` names, not opened yet.
+
+    * `sqlite:///orders.db`: a file beside the working directory; `sqlite:////var/lib/orders.db`: an
+      absolute path. Percent-encoding is undone (`%20`), so every path can be written.
+    * `memory://`: in this process, gone with it.
+
+    Raises StoreError for anything else, saying what would be right.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        if parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+            raise StoreError(f"The store URL {url!r} is not understood: a memory store has no name, write `memory://`.")
+        return MemoryStore()
+    if parts.scheme == "sqlite":
+        return SqliteStore(_sqlite_path(url))
+    if parts.scheme in ("postgresql", "postgres"):
+        raise StoreError(
+            "PostgreSQL is not supported yet, it comes with a later release; until then use " + _EXAMPLES + "."
+        )
+    raise StoreError(f"The store URL {url!r} is not understood: write {_EXAMPLES}.")
+
+
+def _sqlite_path(url: str) -> Path:
+    """What stands behind `sqlite:///`, which may hold `?` and `#`: they are legal in a file name."""
+    prefix, path = url[: len("sqlite:///")], unquote(url[len("sqlite:///") :])
+    if prefix != "sqlite:///" or not path or path.endswith("/"):
+        raise StoreError(
+            f"The store URL {url!r} names no file: write `sqlite:///orders.db` (relative) or "
+            "`sqlite:////var/lib/orders.db` (absolute)."
+        )
+    if path.startswith(":memory:"):
+        raise StoreError(f"The store URL {url!r} names no file: for a store in memory write `memory://`.")
+    return Path(path)
