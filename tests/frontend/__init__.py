@@ -1,0 +1,1 @@
+"""The edge: what is refused and how, and what the responses say."""
