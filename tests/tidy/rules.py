@@ -24,8 +24,9 @@ PURE_MODULES = {
     "google", "greenlet", "msgspec", "perdure", "temporalio",
 }  # fmt: skip
 
-# Which thread runs this is a question about identity, not the outside world.
-PURE_NAMES = {"_thread.get_ident"}
+# Which thread runs this is a question about identity, not the outside world; a point in time is a value
+# (that nobody asks the class for the present one is checked by `clock_reads`).
+PURE_NAMES = {"_thread.get_ident", "datetime.UTC", "datetime.datetime", "datetime.timedelta"}
 
 # Written with a bracket in the middle so that this file does not accuse itself.
 LEFT_FOR_LATER = re.compile(r"\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b")
@@ -85,6 +86,15 @@ def impure_imports(source: str) -> list[str]:
         f"{line}: a pure layer imports {name}"
         for line, name in imports(source)
         if name.split(".")[0] not in PURE_MODULES and name not in PURE_NAMES
+    ]
+
+
+def clock_reads(source: str) -> list[str]:
+    """Pure code is told the time and never asks for it."""
+    return [
+        f"{node.lineno}: a pure layer reads the clock with {ast.unparse(node)}"
+        for node in ast.walk(parse(source))
+        if isinstance(node, ast.Attribute) and re.fullmatch(r"(datetime|date)\.(now|today|utcnow)", ast.unparse(node))
     ]
 
 

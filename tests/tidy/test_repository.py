@@ -31,7 +31,7 @@ def test_python(rule: Callable[[str], list[str]]) -> None:
     assert complaints(rule, python_files()) == []
 
 
-@pytest.mark.parametrize("rule", [rules.coroutines, rules.impure_imports])
+@pytest.mark.parametrize("rule", [rules.coroutines, rules.impure_imports, rules.clock_reads])
 def test_pure_layers(rule: Callable[[str], list[str]]) -> None:
     assert complaints(rule, python_files(*PURE)) == []
 

@@ -19,6 +19,7 @@ SAMPLES: list[tuple[Rule, str, str]] = [
     (rules.impure_imports, "def f():\n    import time\n", "import math\n"),
     (rules.impure_imports, "from os.path import join\n", "from collections.abc import Callable\n"),
     (rules.impure_imports, "from _thread import allocate_lock\n", "from _thread import get_ident\n"),
+    (rules.clock_reads, "at = datetime.now(UTC)\n", "at = datetime.fromtimestamp(0, UTC)\n"),
     (rules.foreign_temporalio, "from temporalio.client import Client\n", "from temporalio.api.enums.v1 import X\n"),
     (rules.foreign_temporalio, "from temporalio import workflow\n", "import temporalio.api.common.v1\n"),
     (
