@@ -16,50 +16,51 @@ PURE = ("src/perdure/core", "src/perdure/sdk/replay")
 RULES_THEMSELVES = Path("tests/tidy/test_rules.py")
 
 
-def complaints(rule: Callable[[str], list[str]], paths: Iterable[Path]) -> list[str]:
-    """What the rule says of these files, as file:line: sentence."""
-    return [f"{path}:{complaint}" for path in paths for complaint in rule(text_of(path))]
+def hold(rule: Callable[[str], list[str]], paths: Iterable[Path]) -> None:
+    """Hold these files to a rule; a breach is told as file:line: sentence."""
+    complaints = [f"{path}:{complaint}" for path in paths for complaint in rule(text_of(path))]
+    assert not complaints, "\n".join(["", *complaints])
 
 
 @pytest.mark.parametrize("rule", [rules.too_long_file, rules.left_for_later])
 def test_code(rule: Callable[[str], list[str]]) -> None:
-    assert complaints(rule, code_files()) == []
+    hold(rule, code_files())
 
 
 @pytest.mark.parametrize("rule", [rules.too_long_functions, rules.swallowed_exceptions, rules.bare_excepts])
 def test_python(rule: Callable[[str], list[str]]) -> None:
-    assert complaints(rule, python_files()) == []
+    hold(rule, python_files())
 
 
 @pytest.mark.parametrize("rule", [rules.coroutines, rules.impure_imports, rules.clock_reads])
 def test_pure_layers(rule: Callable[[str], list[str]]) -> None:
-    assert complaints(rule, python_files(*PURE)) == []
+    hold(rule, python_files(*PURE))
 
 
 def test_only_the_messages_of_temporalio_are_used() -> None:
-    assert complaints(rules.foreign_temporalio, python_files("src")) == []
+    hold(rules.foreign_temporalio, python_files("src"))
 
 
 def test_sdk_and_engine_meet_in_embedded_alone() -> None:
     others = [path for path in python_files("src") if not path.as_posix().startswith("src/perdure/embedded")]
-    assert complaints(rules.sdk_with_engine, others) == []
+    hold(rules.sdk_with_engine, others)
 
 
 def test_every_test_runs() -> None:
     tests = [path for path in python_files("tests") if path != RULES_THEMSELVES]
-    assert complaints(rules.unproven_tests, tests) == []
+    hold(rules.unproven_tests, tests)
 
 
 @pytest.mark.parametrize("rule", [rules.machine_paths, rules.registries])
 def test_no_traces_of_a_machine(rule: Callable[[str], list[str]]) -> None:
-    assert complaints(rule, tracked()) == []
+    hold(rule, tracked())
 
 
 @pytest.mark.parametrize("rule", [rules.lock_addresses, rules.unlocked])
 def test_locks(rule: Callable[[str], list[str]]) -> None:
     locks = [path for path in tracked() if path.is_relative_to("requirements")]
     assert {path.stem for path in locks} == {"runtime", "dev", "bench"}
-    assert complaints(rule, locks) == []
+    hold(rule, locks)
 
 
 def test_locks_hold_what_the_package_asks_for() -> None:

@@ -182,4 +182,4 @@ def serve(definition: Definition, arguments: list[str] | None = None) -> None:
     try:
         server.serve_forever(poll_interval=60)
     except KeyboardInterrupt:
-        pass
+        pass  # Ctrl-C is how a person stops a service
