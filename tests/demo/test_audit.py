@@ -56,7 +56,7 @@ Day = tuple[Path, Mapping[str, Ended]]
 
 def report(directory: Path, ended: Mapping[str, Ended]) -> Report:
     return audit(
-        ORDERS, ended, read_books(*(directory / f"{name}.db" for name in ("payments", "inventory", "shipping")))
+        ORDERS, ended, read_books(*(directory / f"{name}.db" for name in ("payment_gateway", "inventory", "shipping")))
     )
 
 
@@ -70,30 +70,34 @@ def test_a_day_in_order_has_no_findings(day: Day) -> None:
 
 BREAKAGES = [
     (
-        "payments",
+        "payment_gateway",
         "INSERT INTO charges (order_id, customer, amount_cents, at_ns) VALUES ('1001', 'ada', 4200, 0)",
         "order 1001 was charged $42.00 + $42.00, should have been $42.00",
     ),
     (
-        "payments",
+        "payment_gateway",
         "DELETE FROM charges WHERE order_id = '1004'",
         "order 1004 was charged nothing, should have been $25.00",
     ),
-    ("payments", "UPDATE charges SET amount_cents = 4201 WHERE order_id = '1001'", "order 1001 was charged $42.01"),
-    ("payments", "DELETE FROM refunds", "order 1003 was refunded nothing, should have been $320.00"),
     (
-        "payments",
+        "payment_gateway",
+        "UPDATE charges SET amount_cents = 4201 WHERE order_id = '1001'",
+        "order 1001 was charged $42.01",
+    ),
+    ("payment_gateway", "DELETE FROM refunds", "order 1003 was refunded nothing, should have been $320.00"),
+    (
+        "payment_gateway",
         "INSERT INTO refunds (charge_id, order_id, amount_cents, at_ns) VALUES (1, '1001', 4200, 0)",
         "order 1001 was refunded $42.00, should have been nothing",
     ),
     (
-        "payments",
+        "payment_gateway",
         "INSERT INTO charges (order_id, customer, amount_cents, at_ns) VALUES ('1002', 'grace', 1900, 0)",
         "order 1002 was charged $19.00, should have been nothing",
     ),
-    ("payments", "DELETE FROM calls WHERE order_id = '1002'", "order 1002: the gateway never declined it"),
+    ("payment_gateway", "DELETE FROM calls WHERE order_id = '1002'", "order 1002: the gateway never declined it"),
     (
-        "payments",
+        "payment_gateway",
         "INSERT INTO charges (order_id, customer, amount_cents, at_ns) VALUES ('666', 'eve', 1, 0)",
         "the ledgers know orders that nobody placed: 666",
     ),

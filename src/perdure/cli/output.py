@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
 
-from perdure.api.errors import Rejected
 from perdure.stores.api import StoreError
 
 PIPED_WIDTH = 110
@@ -32,11 +31,9 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """What the store or the engine refuses becomes one sentence on standard error and exit code 1."""
+def plain_errors() -> Generator[None, None, None]:
+    """What a store refuses becomes one sentence on standard error and exit code 1."""
     try:
         yield
-    except Rejected as error:
-        raise click.ClickException(error.message) from error
     except StoreError as error:
         raise click.ClickException(str(error)) from error

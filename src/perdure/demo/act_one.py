@@ -35,7 +35,7 @@ def act_one(screen: Screen, directory: Path) -> int:
 
 def _job(town: Town, orders: Path) -> Process:
     done = str(orders.with_name("order-1001.done"))
-    return Process("perdure.demo.cron_job", "1001", str(orders), done, environment=town.environment)
+    return Process("-m", "perdure.demo.cron_job", "1001", str(orders), done, environment=town.environment)
 
 
 def _first_run_dies(screen: Screen, town: Town, orders: Path) -> None:

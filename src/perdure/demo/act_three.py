@@ -64,14 +64,27 @@ def act_three(screen: Screen, directory: Path, orders: Sequence[Order], kills: i
         return Storms(report, storm.killed, storm.resumed_after_ns, took, _repeated(town.ledgers))
 
 
+@dataclass(frozen=True)
+class Kill:
+    """When to kill: so long after the services have answered so many calls."""
+
+    after_calls: int
+    delay_s: float
+
+
+def plan_kills(orders: int, kills: int, seed: int) -> list[Kill]:
+    """Random moments of the whole work, in order; the same for the same seed."""
+    dice = random.Random(seed)
+    moments = sorted(dice.randrange(1, int(orders * CALLS_PER_ORDER)) for _ in range(kills))
+    return [Kill(moment, dice.uniform(0, 0.05)) for moment in moments]
+
+
 class _Storm:
     def __init__(self, town: Town, engine_file: EngineFile, orders: Path, count: int, kills: int, seed: int) -> None:
-        dice = random.Random(seed)
         self._town = town
         self.engine_file = engine_file
         self._orders = orders
-        self._thresholds = sorted(dice.randrange(1, max(2, int(count * CALLS_PER_ORDER))) for _ in range(kills))
-        self._delays_s = [dice.uniform(0, 0.05) for _ in range(kills)]
+        self._plan = plan_kills(count, kills, seed)
         self._seed = seed
         self.killed = 0
         self._finished = 0
@@ -92,7 +105,7 @@ class _Storm:
         with self.engine_file.start_engine(self._orders, self._town) as engine:
             done = self._watch(engine, calls, progress)
             if not done:
-                time.sleep(self._delays_s[self.killed])
+                time.sleep(self._plan[self.killed].delay_s)
                 engine.kill_9()
                 self.killed += 1
             first = first_call_at_ns(self._town.ledgers, str(engine.pid))
@@ -106,7 +119,7 @@ class _Storm:
         news_at, news = time.monotonic(), (0, 0)
         while not engine.ended:
             seen = calls.count()
-            if self.killed < len(self._thresholds) and seen >= self._thresholds[self.killed]:
+            if self.killed < len(self._plan) and seen >= self._plan[self.killed].after_calls:
                 return False
             self._note_progress(engine, progress)
             if (seen, self._finished) != news:

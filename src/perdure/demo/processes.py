@@ -29,17 +29,14 @@ class ProcessFailed(Exception):
 
 
 class Process:
-    """A Python module running as a process of its own, its output read line by line."""
+    """A Python program running as a process of its own, its output read line by line."""
 
-    def __init__(
-        self, module: str, *arguments: str, environment: Mapping[str, str] | None = None, script: Path | None = None
-    ) -> None:
-        """Run `python -m module arguments`, or `python script arguments` when a script is given."""
-        self.module = module
+    def __init__(self, *command: str, environment: Mapping[str, str] | None = None) -> None:
+        """Run `python command…`, with `environment` over this process's own."""
+        self.name = " ".join(command[:2])
         self.started_at_ns = time.time_ns()
-        what = [str(script)] if script else ["-m", module]
         self._process = subprocess.Popen(
-            [sys.executable, *what, *arguments],
+            [sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -80,7 +77,7 @@ class Process:
         self._finish_reading_if_ended()
         line = found()
         if line is None:
-            raise ProcessFailed(f"{self.module} said no {prefix!r}: {self._last_words()}")
+            raise ProcessFailed(f"{self.name} said no {prefix!r}: {self._last_words()}")
         return line
 
     def wait(self, timeout_s: float) -> int:
@@ -88,7 +85,7 @@ class Process:
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise ProcessFailed(f"{self.module} did not end within {timeout_s:.0f} s: {self._last_words()}") from error
+            raise ProcessFailed(f"{self.name} did not end within {timeout_s:.0f} s: {self._last_words()}") from error
         self._finish_reading_if_ended()
         return self._process.returncode
 
@@ -135,17 +132,29 @@ class Process:
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: its process, its ledger file and a client of it."""
+    """A running service: its process, its ledger file, a client of it. It ends with its `with` block."""
 
     process: Process
     ledger: Path
     client: ServiceClient
 
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.close()
+
 
 def start_service(name: str, ledger: Path) -> Service:
     """Start `perdure.demo.services.NAME` and wait until it can be called."""
-    module = f"perdure.demo.services.{name}"
-    process = Process(module, "--ledger", str(ledger), "--leave-with-parent")
+    return _service(_service_process(name, ledger), ledger)
+
+
+def _service_process(name: str, ledger: Path) -> Process:
+    return Process("-m", f"perdure.demo.services.{name}", "--ledger", str(ledger), "--leave-with-parent")
+
+
+def _service(process: Process, ledger: Path) -> Service:
     return Service(process, ledger, ServiceClient(process.wait_line("ready ")))
 
 
@@ -164,17 +173,12 @@ class Town:
         self._stack = ExitStack()
 
     def __enter__(self) -> Town:
-        names = {"payment_gateway": "payments.db", "inventory": "inventory.db", "shipping": "shipping.db"}
-        processes: dict[str, Process] = {}
         with self._stack:  # whatever fails below, what was started is ended
-            for name, ledger in names.items():
-                arguments = ("--ledger", str(self._directory / ledger), "--leave-with-parent")
-                process = Process(f"perdure.demo.services.{name}", *arguments)
-                processes[name] = self._stack.enter_context(process)
-            self.payments, self.inventory, self.shipping = (
-                Service(process, self._directory / names[name], ServiceClient(process.wait_line("ready ")))
-                for name, process in processes.items()
-            )
+            starting: list[tuple[Process, Path]] = []
+            for name in ("payment_gateway", "inventory", "shipping"):
+                ledger = self._directory / f"{name}.db"
+                starting.append((self._stack.enter_context(_service_process(name, ledger)), ledger))
+            self.payments, self.inventory, self.shipping = (_service(*started) for started in starting)
             stock = {sku: product.stock for sku, product in CATALOGUE.items()}
             self.inventory.client.post("/stock", {"order_id": "opening", "quantities": stock}, key="opening")
             self._stack = self._stack.pop_all()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -134,7 +134,7 @@ class Screen:
         self.console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
     @contextmanager
-    def storm(self, orders: int, kills: int) -> Iterator[Storm]:
+    def storm(self, orders: int, kills: int) -> Generator[Storm, None, None]:
         """The progress of Act 3."""
         storm = _Bar(self.console, orders, kills) if self.console.is_terminal else _Lines(self.console, orders, kills)
         with storm:

@@ -27,7 +27,7 @@ def open_store(url: str) -> Store:
             raise StoreError(f"The store URL {url!r} is not understood: a memory store has no name, write `memory://`.")
         return MemoryStore()
     if parts.scheme == "sqlite":
-        return SqliteStore(_sqlite_path(url))
+        return SqliteStore(sqlite_path(url))
     if parts.scheme in ("postgresql", "postgres"):
         raise StoreError(
             "PostgreSQL is not supported yet, it comes with a later release; until then use " + _EXAMPLES + "."
@@ -35,7 +35,7 @@ def open_store(url: str) -> Store:
     raise StoreError(f"The store URL {url!r} is not understood: write {_EXAMPLES}.")
 
 
-def _sqlite_path(url: str) -> Path:
+def sqlite_path(url: str) -> Path:
     """What stands behind `sqlite:///`, which may hold `?` and `#`: they are legal in a file name."""
     prefix, path = url[: len("sqlite:///")], unquote(url[len("sqlite:///") :])
     if prefix != "sqlite:///" or not path or path.endswith("/"):

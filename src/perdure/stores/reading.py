@@ -17,10 +17,10 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from perdure.core.commit import ExecutionKey, QueueName
 from perdure.core.execution import Execution, blank, evolve
 from perdure.stores.api import Reference, StoreError, Summary
+from perdure.stores.open import sqlite_path
 from perdure.stores.sqlite import reader, schema
 from perdure.stores.sqlite.errors import as_store_error
 
-_SCHEME = "sqlite:///"
 _NEWEST_SCHEMA = max(schema.read_migrations(), default=schema.FIRST_VERSION)
 _ALL_BYTES = 1 << 62
 _ALL_ROWS = 1 << 62
@@ -29,12 +29,12 @@ _FOLDED_FIELDS = tuple(f for f in Execution.__struct_fields__ if f not in ("fact
 
 
 def path_of(url: str) -> Path:
-    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`; a plain path is taken as it is.
+    """The file that a `sqlite:///` URL names; a plain path is taken as it is.
 
     Raises StoreError for another kind of store.
     """
-    if url.startswith(_SCHEME):
-        return Path(url.removeprefix(_SCHEME))
+    if url.startswith("sqlite:"):
+        return sqlite_path(url)
     if "://" in url:
         raise StoreError(f"{url} cannot be read from outside: name a SQLite store, as in sqlite:///orders.db.")
     return Path(url)

@@ -1,0 +1,80 @@
+"""Scene 05: task queues.
+
+Workers pull. Thirty orders are placed while there is no worker at all; their tasks wait in the file. Version 1
+of the workers comes, gets some done and is killed. Version 2 is shipped and finishes the rest. Nothing is lost, and
+what was recorded is not done again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+
+from stage import Stage, play, seen, show, step, title
+
+from perdure import Engine, Retry, activity, call, workflow
+from perdure.stores.reading import StoreFile
+
+ORDERS = [f"order-{number}" for number in range(1001, 1031)]
+
+
+@activity(start_to_close="10s", retry=Retry(initial_interval="50ms"))
+def ship(order_id: str) -> str:
+    time.sleep(0.03)
+    return f"{order_id} shipped by {os.environ['VERSION']}"
+
+
+@workflow
+def fulfil(order_id: str) -> str:
+    return call(ship, order_id)
+
+
+def shop(file: str) -> None:
+    """Takes orders; runs no activities."""
+    with Engine(f"sqlite:///{file}", activities=[]) as engine:
+        for order_id in ORDERS:
+            engine.start(fulfil, order_id, id=order_id)
+        print("placed", len(ORDERS), flush=True)
+
+
+def workers(file: str) -> None:
+    """Runs activities, two at a time, until every order is finished."""
+    with Engine(f"sqlite:///{file}", max_concurrent_activities=2) as engine:
+        for order_id in ORDERS:
+            print(engine.run(fulfil, order_id, id=order_id), flush=True)
+
+
+def story(stage: Stage) -> None:
+    title("Scene 05: task queues")
+    file = stage.directory / "orders.db"
+
+    step("a shop without workers takes 30 orders")
+    stage.process(shop, file).wait(30)
+    with StoreFile(f"sqlite:///{file}") as store:
+        waiting = store.waiting_tasks()
+        still_open = store.executions(open_only=True)
+    for queue, tasks in waiting.items():
+        show(f"on disk, queue {queue.name!r}: {tasks} {queue.kind.name.lower()} tasks")
+    seen("30 tasks wait for a worker", sum(waiting.values()) == len(ORDERS))
+    seen("nothing has failed: 30 orders are open", len(still_open) == len(ORDERS))
+
+    step("version 1 of the workers pulls tasks, and is killed after a few")
+    first = stage.process(workers, file, VERSION="v1")
+    first.wait_line("order-1005 shipped by v1")
+    first.kill_9()
+    show(f"kill -9 {first.pid}: no worker is alive; time passes, nobody times out")
+    time.sleep(0.3)
+
+    step("version 2 is shipped")
+    second = stage.process(workers, file, VERSION="v2")
+    second.wait(60)
+    by_version = Counter(line.split()[-1] for line in second.lines)
+    show(f"shipped by: {dict(by_version)}")
+    seen("every order was shipped", [line.split()[0] for line in second.lines] == ORDERS)
+    seen("what version 1 had recorded was kept", set(first.lines) <= set(second.lines) and by_version["v1"] >= 5)
+    seen("the rest is the work of version 2", by_version["v2"] > 0 and by_version.total() == 30)
+
+
+if __name__ == "__main__":
+    play(__file__, story, shop, workers)

@@ -1,0 +1,55 @@
+"""`perdure store`: the file itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from perdure.cli.output import console, plain_errors, print_json
+from perdure.cli.workflow import json_option, namespace_option, store_option
+from perdure.stores.reading import StoreFile, differences, fold
+
+
+@click.group()
+def store() -> None:
+    """A store's file: check it, back it up. An engine may be running on it."""
+
+
+@store.command()
+@store_option
+@namespace_option
+@json_option
+def check(store_url: str, namespace: str, as_json: bool) -> None:
+    """Fold every history again and compare it with the stored state. Exit code 1 when one differs."""
+    problems: list[str] = []
+    events_folded = 0
+    with plain_errors(), StoreFile(store_url) as file:
+        summaries = file.executions(namespace)
+        for summary in summaries:
+            stored = file.load(summary.key.workflow_id, summary.key.run_id, namespace)
+            events = file.history(summary.key)
+            events_folded += len(events)
+            if stored is not None and stored.next_event_id <= len(events):
+                continue  # it went on between the two reads
+            wrong = ["state"] if stored is None else differences(stored, fold(summary.key, events))
+            if wrong:
+                problems.append(f"{summary.key.workflow_id} (run {summary.key.run_id}): {', '.join(wrong)}")
+    if as_json:
+        print_json({"executions": len(summaries), "events": events_folded, "problems": problems})
+    else:
+        for problem in problems:
+            console().print(f"differs from its history: {problem}", markup=False)
+        console().print(f"{len(summaries)} executions, {events_folded} events folded, {len(problems)} differ")
+    if problems:
+        raise SystemExit(1)
+
+
+@store.command()
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@store_option
+def backup(target: Path, store_url: str) -> None:
+    """Copy the store to the new file TARGET, whole and consistent."""
+    with plain_errors(), StoreFile(store_url) as file:
+        file.backup(target)
+    console().print(f"{target}: {target.stat().st_size:,} bytes", markup=False)

@@ -1,0 +1,87 @@
+"""Every scene of `examples/` is run as a reader would run it, and must show what it is there to show."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCENES = sorted(EXAMPLES.glob("scene*.py"))
+
+FACTS = {
+    "scene01": [
+        "✓ without the engine: charged twice, $84.00",
+        "✓ with the engine: finished",
+        "✓ with the engine: charged once, $42.00",
+    ],
+    "scene02": [
+        "✓ the results of all 3 finished steps are on disk",
+        "folded again from the first, are the stored state",
+        "✓ each by another process: no memory was needed",
+    ],
+    "scene03": [
+        "✓ it ran again from the top",
+        "✓ the recorded result was handed back: the card was charged once",
+        "✓ the error says what to use instead",
+        "✓ and the line of code",
+    ],
+    "scene04": [
+        "✓ ActivityTaskScheduled is in the history",
+        "✓ the effect was still had once",
+        "✓ is stopped before it could: effects belong in activities",
+    ],
+    "scene05": [
+        "✓ 30 tasks wait for a worker",
+        "✓ what version 1 had recorded was kept",
+        "✓ the rest is the work of version 2",
+    ],
+    "scene06": [
+        "✓ the gaps widen, up to the maximum",
+        "✓ after three attempts the workflow is told why",
+        "✓ one attempt, no more",
+        "✓ they come back spread out, not all at once",
+    ],
+    "scene06a": [
+        "✓ the activity ran twice, attempts 1 and 2",
+        "✓ both under the same key",
+        "✓ the gateway was called twice and charged once",
+    ],
+    "scene07": [
+        "✓ nobody was woken early",
+        "✓ all 1000 were asked after thirty days",
+    ],
+}
+
+
+def run(scene: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(scene)], capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=[scene.stem for scene in SCENES])
+def test_a_scene_shows_what_it_is_there_to_show(scene: Path) -> None:
+    played = run(scene)
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert played.stderr == ""
+    assert "✗" not in played.stdout
+    for fact in FACTS[scene.stem.split("_")[0]]:
+        assert fact in played.stdout
+
+
+def test_no_scene_is_without_facts_or_an_entry_in_the_index() -> None:
+    index = (EXAMPLES / "README.md").read_text()
+    assert {scene.stem.split("_")[0] for scene in SCENES} == set(FACTS)
+    assert [scene.name for scene in SCENES if scene.name not in index] == []
+
+
+def test_a_fact_that_is_not_true_ends_a_scene_with_exit_code_1(tmp_path: Path) -> None:
+    scene = tmp_path / "scene99_false.py"
+    scene.write_text(
+        f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})\n"
+        "from stage import play, seen\n"
+        "play(__file__, lambda stage: seen('the moon is a lamp', False))\n"
+    )
+    played = run(scene)
+    assert (played.returncode, played.stdout) == (1, "  ✗ the moon is a lamp\n")
