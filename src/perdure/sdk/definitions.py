@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypeVarTuple, cast
 
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.options import ActivityOptions, Cancellation, Duration, Retry, activity_options
@@ -223,16 +223,15 @@ class WorkflowDefinition(Definition[P, R_co]):
         return self.fn
 
 
-class StartableWorkflow(Protocol[Unpack[Ts], R_co]):
+class StartableWorkflow(Protocol[*Ts, R_co]):
     """A workflow that takes these positional arguments; how `run` and `start` are typed beside their own keywords."""
 
     @property
-    def recorded(self) -> Callable[[Unpack[Ts]], R_co]: ...
+    def recorded(self) -> Callable[[*Ts], R_co]: ...
 
 
 AnyActivity = ActivityDefinition[Any, Any]
 AnyWorkflow = WorkflowDefinition[Any, Any]
-D = TypeVar("D", bound="Definition[Any, Any]")
 
 
 class Registry:
@@ -248,7 +247,7 @@ class Registry:
 
     def add(self, definition: Definition[Any, Any]) -> None:
         """Raises DefinitionError when another function has that name."""
-        is_workflow = isinstance(definition, WorkflowDefinition)
+        is_workflow = issubclass(type(definition), WorkflowDefinition)
         known: Any = self.workflows if is_workflow else self.activities
         _put(known, definition, "workflows" if is_workflow else "activities")
 
@@ -282,7 +281,7 @@ def _put(known: dict[str, Definition[Any, Any]], definition: Definition[Any, Any
     known[definition.name] = definition
 
 
-def _expected(item: Any, kind: type[D], word: str) -> D:
+def _expected(item: Any, kind: type[Any], word: str) -> Any:
     if isinstance(item, kind):
         return item
     raise DefinitionError(f"{getattr(item, '__qualname__', item)!r} is not decorated with @{word}")

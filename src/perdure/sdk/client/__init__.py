@@ -1,0 +1,22 @@
+"""The client: starts workflows, asks for their results, and manages them."""
+
+from perdure.sdk.client.client import Client
+from perdure.sdk.client.descriptions import (
+    PendingActivity,
+    WorkflowDescription,
+    WorkflowStatus,
+    WorkflowSummary,
+)
+from perdure.sdk.client.handle import WorkflowHandle
+from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy
+
+__all__ = [
+    "Client",
+    "IdConflictPolicy",
+    "IdReusePolicy",
+    "PendingActivity",
+    "WorkflowDescription",
+    "WorkflowHandle",
+    "WorkflowStatus",
+    "WorkflowSummary",
+]

@@ -103,8 +103,7 @@ def _pydantic_adapter(kind: Any) -> JsonDecoder | None:
 
 def find_unserialisable(value: Any, path: str = "value", depth: int = 0) -> tuple[str, Any]:
     """The path to, and the value of, the first part that has no JSON form; the whole when no part alone is it."""
-    keys: list[Any] = list(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else []
-    for key in keys:
+    for key in _keys(value):
         if not _encodes({key: None}):
             return f"{path} (its key {key!r})", key
     if depth < 50:
@@ -112,6 +111,10 @@ def find_unserialisable(value: Any, path: str = "value", depth: int = 0) -> tupl
             if not _encodes(part):
                 return find_unserialisable(part, path + name, depth + 1)
     return path, value
+
+
+def _keys(value: Any) -> list[Any]:
+    return list(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else []
 
 
 def _encodes(value: Any) -> bool:

@@ -1,0 +1,81 @@
+"""How the client calls the server: trying again what is transient, and raising errors that users know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.sdk.connection import Connection
+from perdure.sdk.convert import Converter
+from perdure.sdk.errors import EngineError, WorkflowNotFoundError
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+TRANSIENT = frozenset({StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED})
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+
+
+class Reach:
+    """What everything of one client shares.
+
+    Args:
+        check: called before every request, and again before each repetition; raises when the client cannot be used.
+        new_id: makes request ids and default workflow ids.
+        retry_s: about how long a request is repeated while the server is busy or away.
+    """
+
+    __slots__ = ("check", "connection", "converter", "identity", "namespace", "new_id", "retry_s")
+
+    def __init__(
+        self,
+        connection: Connection,
+        namespace: str,
+        converter: Converter,
+        identity: str,
+        retry_s: float,
+        new_id: Callable[[], str],
+        check: Callable[[], None],
+    ) -> None:
+        self.connection = connection
+        self.namespace = namespace
+        self.converter = converter
+        self.identity = identity
+        self.retry_s = retry_s
+        self.new_id = new_id
+        self.check = check
+
+    async def call(self, rpc: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+        """Raises Rejected: what the server says, unchanged."""
+        pause_s, spent_s = FIRST_PAUSE_S, 0.0
+        while True:
+            self.check()
+            try:
+                return await rpc(request)
+            except Rejected as rejected:
+                if rejected.code not in TRANSIENT or spent_s >= self.retry_s:
+                    raise
+            await asyncio.sleep(pause_s)
+            spent_s += pause_s
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def ask(self, rpc: Callable[[Request], Awaitable[Response]], request: Request, what: str) -> Response:
+        """As `call`, with the errors that users know. `what` names the question in them."""
+        try:
+            return await self.call(rpc, request)
+        except Rejected as rejected:
+            raise public_error(rejected, what) from rejected
+
+
+def public_error(rejected: Rejected, what: str) -> Exception:
+    """The error that users know for a refusal.
+
+    Args:
+        what: names what was asked, e.g. "describing workflow 'order-1'".
+    """
+    if rejected.code == StatusCode.NOT_FOUND:
+        return WorkflowNotFoundError(f"{what}: {rejected.message}")
+    return EngineError(f"{what} was refused ({rejected.code.name}): {rejected.message}")

@@ -1,0 +1,335 @@
+"""The client.
+
+A workflow id is an idempotency key: starting an id that exists attaches to what exists, open or
+closed, unless the caller's policies say otherwise. So a program that died between starting and
+noting that it had started simply starts again.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, TypeVarTuple, cast
+
+from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.errordetails.v1 import WorkflowExecutionAlreadyStartedFailure
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.sdk.client.calls import Reach, public_error
+from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
+from perdure.sdk.client.handle import WorkflowHandle
+from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy, policy_of
+from perdure.sdk.connection import Connection
+from perdure.sdk.convert import Converter
+from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
+from perdure.sdk.errors import DefinitionError, EngineError, WorkflowAlreadyStartedError
+from perdure.sdk.options import Duration, duration_message, positive_duration
+from perdure.sdk.worker.worker import default_identity
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+LIST_PAGE = 1000
+
+
+class Client:
+    """Talks to a server about workflows. Safe to use from many tasks of one event loop.
+
+    Args:
+        connection: the server.
+        namespace: where the workflows live.
+        task_queue: whose workers run what is started here, unless `start` names another.
+        converter: for arguments and results.
+        identity: who is asking, as history will name it.
+        retry_s: how long to go on asking a server that is busy or away.
+        new_id: makes request ids and default workflow ids; default random UUIDs.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        namespace: str = "default",
+        task_queue: str = "default",
+        converter: Converter | None = None,
+        identity: str | None = None,
+        retry_s: float = 10.0,
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        self._reach = Reach(
+            connection,
+            namespace,
+            converter or Converter(),
+            identity or default_identity(),
+            retry_s,
+            new_id or _random_id,
+            self._check_usable,
+        )
+        self._task_queue = task_queue
+
+    async def start(
+        self,
+        workflow: StartableWorkflow[*Ts, R],
+        *args: *Ts,
+        id: str | None = None,
+        task_queue: str | None = None,
+        execution_timeout: Duration | None = None,
+        run_timeout: Duration | None = None,
+        task_timeout: Duration | None = None,
+        start_delay: Duration | None = None,
+        id_reuse_policy: IdReusePolicy | str | None = None,
+        id_conflict_policy: IdConflictPolicy | str | None = None,
+        memo: Mapping[str, Any] | None = None,
+    ) -> WorkflowHandle[R]:
+        """Start a workflow, or attach to the one of that id.
+
+        Args:
+            workflow: decorated with @workflow.
+            args: its positional arguments.
+            id: the idempotency key; default a fresh UUID.
+            task_queue: whose workers run it.
+            execution_timeout: for the whole chain of runs.
+            run_timeout: for one run.
+            task_timeout: for one turn of workflow code; the server's default is 10 s.
+            start_delay: wait before the first turn.
+            id_reuse_policy: for a closed run of that id; default: attach to it.
+            id_conflict_policy: for an open run of that id; default: attach to it.
+            memo: values kept beside the run, for people.
+
+        Raises:
+            WorkflowAlreadyStartedError: the id belongs to another workflow type, or the policies forbid.
+            PayloadError: an argument cannot be serialised, or is too large.
+            TypeError: the arguments do not fit the workflow.
+            EngineError: the server refused.
+        """
+        definition = _definition_of(workflow)
+        self._check_startable(definition, task_queue or self._task_queue)
+        reuse = policy_of(IdReusePolicy, id_reuse_policy, "id_reuse_policy")
+        conflict = policy_of(IdConflictPolicy, id_conflict_policy, "id_conflict_policy")
+        request = self._request(definition, args, id or self._reach.new_id(), task_queue)
+        _put_durations(
+            request,
+            workflow_execution_timeout=positive_duration(execution_timeout, "execution_timeout"),
+            workflow_run_timeout=positive_duration(run_timeout, "run_timeout"),
+            workflow_task_timeout=positive_duration(task_timeout, "task_timeout"),
+            workflow_start_delay=positive_duration(start_delay, "start_delay") if start_delay else None,
+        )
+        _put_policies(request, reuse, conflict)
+        for name, value in (memo or {}).items():
+            request.memo.fields[name].CopyFrom(self._reach.converter.to_payload(value, f"memo {name!r}"))
+        run_id = await self._start(request, reuse, conflict)
+        return WorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
+
+    async def run(
+        self,
+        workflow: StartableWorkflow[*Ts, R],
+        *args: *Ts,
+        id: str | None = None,
+        task_queue: str | None = None,
+        execution_timeout: Duration | None = None,
+        run_timeout: Duration | None = None,
+        task_timeout: Duration | None = None,
+        start_delay: Duration | None = None,
+        id_reuse_policy: IdReusePolicy | str | None = None,
+        id_conflict_policy: IdConflictPolicy | str | None = None,
+        memo: Mapping[str, Any] | None = None,
+    ) -> R:
+        """`start` and wait for the result. Raises as both do."""
+        handle = await self.start(
+            workflow,
+            *args,
+            id=id,
+            task_queue=task_queue,
+            execution_timeout=execution_timeout,
+            run_timeout=run_timeout,
+            task_timeout=task_timeout,
+            start_delay=start_delay,
+            id_reuse_policy=id_reuse_policy,
+            id_conflict_policy=id_conflict_policy,
+            memo=memo,
+        )
+        return await handle.result()
+
+    def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> WorkflowHandle[Any]:
+        """A handle to a workflow that may exist; nothing is asked yet.
+
+        Args:
+            result_type: what `result()` decodes to; default what the JSON says.
+        """
+        return WorkflowHandle(self._reach, id, run_id, result_type)
+
+    async def describe(self, id: str, run_id: str | None = None) -> WorkflowDescription:
+        """How a workflow stands. Raises WorkflowNotFoundError."""
+        return await self.get(id, run_id).describe()
+
+    async def history(self, id: str, run_id: str | None = None) -> builtins.list[HistoryEvent]:
+        """All events of a run, default the current one. Raises WorkflowNotFoundError."""
+        return await self.get(id, run_id).history()
+
+    async def cancel(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
+        """Ask a workflow to stop. Raises WorkflowNotFoundError when it is closed or unknown."""
+        await self.get(id, run_id).cancel(reason)
+
+    async def terminate(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
+        """End a workflow now. Raises WorkflowNotFoundError when it is closed or unknown."""
+        await self.get(id, run_id).terminate(reason)
+
+    async def list(self, query: str = "", *, limit: int = LIST_PAGE) -> builtins.list[WorkflowSummary]:
+        """Executions that match, at most `limit`.
+
+        Args:
+            query: `ExecutionStatus = "Running"`, `WorkflowType = "…"`, joined by AND; "": all.
+
+        Raises:
+            EngineError: the query cannot be answered.
+        """
+        request = service.ListWorkflowExecutionsRequest(namespace=self._reach.namespace, query=query)
+        found: builtins.list[WorkflowSummary] = []
+        while len(found) < limit:
+            request.page_size = min(limit - len(found), LIST_PAGE)
+            page = await self._reach.ask(self._reach.connection.list_workflow_executions, request, "listing workflows")
+            found.extend(summary_of(info) for info in page.executions)
+            if not page.next_page_token:
+                break
+            request.next_page_token = page.next_page_token
+        return found
+
+    async def count(self, query: str = "") -> int:
+        """How many executions match. Raises EngineError."""
+        request = service.CountWorkflowExecutionsRequest(namespace=self._reach.namespace, query=query)
+        response = await self._reach.ask(
+            self._reach.connection.count_workflow_executions, request, "counting workflows"
+        )
+        return response.count
+
+    async def count_by_status(self) -> dict[WorkflowStatus, int]:
+        """How many executions have each status; those with none are left out. Raises EngineError."""
+        request = service.CountWorkflowExecutionsRequest(
+            namespace=self._reach.namespace, query="GROUP BY ExecutionStatus"
+        )
+        response = await self._reach.ask(
+            self._reach.connection.count_workflow_executions, request, "counting workflows"
+        )
+        return {_status_named(json.loads(g.group_values[0].data)): g.count for g in response.groups}
+
+    def _check_usable(self) -> None:
+        """Before every request; an embedded engine refuses here once it is closed."""
+
+    def _check_startable(self, definition: AnyWorkflow, task_queue: str) -> None:
+        """Before every start; an embedded engine refuses here what its own worker would not know."""
+
+    def _request(
+        self, definition: AnyWorkflow, args: tuple[Any, ...], workflow_id: str, task_queue: str | None
+    ) -> service.StartWorkflowExecutionRequest:
+        args = definition.bind(args, {})
+        payloads = self._reach.converter.to_payloads(args, f"the arguments of workflow {definition.name}")
+        request = service.StartWorkflowExecutionRequest()
+        request.namespace = self._reach.namespace
+        request.workflow_id = workflow_id
+        request.workflow_type.CopyFrom(WorkflowType(name=definition.name))
+        request.task_queue.CopyFrom(TaskQueue(name=task_queue or self._task_queue))
+        request.identity = self._reach.identity
+        request.request_id = self._reach.new_id()
+        if payloads:
+            request.input.payloads.extend(payloads)
+        return request
+
+    async def _start(
+        self,
+        request: service.StartWorkflowExecutionRequest,
+        reuse: IdReusePolicy | None,
+        conflict: IdConflictPolicy | None,
+    ) -> str:
+        """The run id of the run that was started, or that is there already."""
+        try:
+            response = await self._reach.call(self._reach.connection.start_workflow_execution, request)
+        except Rejected as rejected:
+            if rejected.code != StatusCode.ALREADY_EXISTS:
+                raise public_error(rejected, f"starting workflow {request.workflow_id!r}") from rejected
+            return await self._attach(request, rejected, reuse, conflict)
+        if not response.started:
+            await self._check_type(request, response.run_id)
+        return response.run_id
+
+    async def _attach(
+        self,
+        request: service.StartWorkflowExecutionRequest,
+        rejected: Rejected,
+        reuse: IdReusePolicy | None,
+        conflict: IdConflictPolicy | None,
+    ) -> str:
+        detail = rejected.detail
+        run_id = detail.run_id if isinstance(detail, WorkflowExecutionAlreadyStartedFailure) else ""
+        is_open = await self._check_type(request, run_id)
+        given = conflict if is_open else reuse
+        if given is not None:
+            raise WorkflowAlreadyStartedError(
+                f"workflow {request.workflow_id!r} is {'running' if is_open else 'closed'} already "
+                f"(run {run_id}), and {given} forbids another run",
+                workflow_id=request.workflow_id,
+                run_id=run_id,
+                workflow_type=request.workflow_type.name,
+            ) from rejected
+        return run_id
+
+    async def _check_type(self, request: service.StartWorkflowExecutionRequest, run_id: str) -> bool:
+        """Whether the run is open. Raises WorkflowAlreadyStartedError when it is of another type."""
+        execution = WorkflowExecution(workflow_id=request.workflow_id, run_id=run_id)
+        response = await self._reach.ask(
+            self._reach.connection.describe_workflow_execution,
+            service.DescribeWorkflowExecutionRequest(namespace=self._reach.namespace, execution=execution),
+            f"attaching to workflow {request.workflow_id!r}",
+        )
+        summary = summary_of(response.workflow_execution_info)
+        if summary.workflow_type != request.workflow_type.name:
+            raise WorkflowAlreadyStartedError(
+                f"workflow id {request.workflow_id!r} belongs to a run of type {summary.workflow_type!r}, "
+                f"not {request.workflow_type.name!r}; ids are shared by all types: use another one",
+                workflow_id=request.workflow_id,
+                run_id=summary.run_id,
+                workflow_type=summary.workflow_type,
+            )
+        return summary.status is WorkflowStatus.RUNNING
+
+
+def _random_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _definition_of(workflow: Any) -> AnyWorkflow:
+    if isinstance(workflow, WorkflowDefinition):
+        return cast(AnyWorkflow, workflow)
+    name = getattr(workflow, "__qualname__", repr(workflow))
+    raise DefinitionError(f"{name} is not a workflow: decorate the function with @workflow")
+
+
+def _put_durations(request: service.StartWorkflowExecutionRequest, **durations_ns: int | None) -> None:
+    for field, ns in durations_ns.items():
+        if ns is not None:
+            getattr(request, field).CopyFrom(duration_message(ns))
+
+
+def _put_policies(
+    request: service.StartWorkflowExecutionRequest, reuse: IdReusePolicy | None, conflict: IdConflictPolicy | None
+) -> None:
+    reuse_value = (reuse or IdReusePolicy.REJECT_DUPLICATE).value
+    request.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse_value)
+    if conflict is None and reuse is IdReusePolicy.TERMINATE_IF_RUNNING:
+        return  # that reuse policy speaks of open runs too; the server takes no second word on them
+    conflict_value = (conflict or IdConflictPolicy.USE_EXISTING).value
+    request.workflow_id_conflict_policy = cast(WorkflowIdConflictPolicy.ValueType, conflict_value)
+
+
+def _status_named(name: str) -> WorkflowStatus:
+    """From the query language's spelling, "TimedOut"."""
+    spelled = "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(name)).upper()
+    try:
+        return WorkflowStatus[spelled]
+    except KeyError as error:
+        raise EngineError(f"the server counts an unknown status {name!r}") from error

@@ -1,0 +1,144 @@
+"""What `describe` and `list` tell, as plain values."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+
+
+class WorkflowStatus(Enum):
+    """How a run stands. Temporal's names and numbers."""
+
+    UNSPECIFIED = 0
+    RUNNING = 1
+    COMPLETED = 2
+    FAILED = 3
+    CANCELED = 4
+    TERMINATED = 5
+    CONTINUED_AS_NEW = 6
+    TIMED_OUT = 7
+
+
+class WorkflowSummary(msgspec.Struct, frozen=True):
+    """One line of a list. Times in nanoseconds since the epoch."""
+
+    id: str
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    status: WorkflowStatus
+    started_at_ns: int
+    closed_at_ns: int | None
+    history_length: int
+
+
+class PendingActivity(msgspec.Struct, frozen=True):
+    """An activity that has not ended yet. Times in nanoseconds since the epoch."""
+
+    activity_id: str
+    activity_type: str
+    state: str
+    """"scheduled", "started" or "cancel_requested"."""
+    attempt: int
+    maximum_attempts: int
+    """0: without end."""
+    last_failure: str
+    """Of the attempt before, "" when there was none."""
+    last_worker: str
+    next_attempt_at_ns: int | None
+    """When it backs off: until when."""
+    last_heartbeat_at_ns: int | None
+
+
+class WorkflowDescription(msgspec.Struct, frozen=True):
+    """All that can be said of a run without reading its history."""
+
+    summary: WorkflowSummary
+    pending_activities: tuple[PendingActivity, ...]
+    workflow_task_attempt: int
+    """0: no workflow task is owed; above 1: the last ones failed or timed out."""
+    workflow_task_failure: str
+    """Why the workflow code could not go on, "" when it can. The run waits; mend the code and deploy."""
+
+    @property
+    def id(self) -> str:
+        return self.summary.id
+
+    @property
+    def run_id(self) -> str:
+        return self.summary.run_id
+
+    @property
+    def workflow_type(self) -> str:
+        return self.summary.workflow_type
+
+    @property
+    def task_queue(self) -> str:
+        return self.summary.task_queue
+
+    @property
+    def status(self) -> WorkflowStatus:
+        return self.summary.status
+
+    @property
+    def started_at_ns(self) -> int:
+        return self.summary.started_at_ns
+
+    @property
+    def closed_at_ns(self) -> int | None:
+        return self.summary.closed_at_ns
+
+    @property
+    def history_length(self) -> int:
+        return self.summary.history_length
+
+
+def summary_of(info: WorkflowExecutionInfo) -> WorkflowSummary:
+    """From the wire."""
+    return WorkflowSummary(
+        id=info.execution.workflow_id,
+        run_id=info.execution.run_id,
+        workflow_type=info.type.name,
+        task_queue=info.task_queue,
+        status=WorkflowStatus(info.status),
+        started_at_ns=info.start_time.ToNanoseconds(),
+        closed_at_ns=info.close_time.ToNanoseconds() if info.HasField("close_time") else None,
+        history_length=info.history_length,
+    )
+
+
+def description_of(response: DescribeWorkflowExecutionResponse, workflow_task_failure: str) -> WorkflowDescription:
+    """From the wire."""
+    return WorkflowDescription(
+        summary=summary_of(response.workflow_execution_info),
+        pending_activities=tuple(_pending(info) for info in response.pending_activities),
+        workflow_task_attempt=response.pending_workflow_task.attempt,
+        workflow_task_failure=workflow_task_failure,
+    )
+
+
+_STATES = {
+    PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED: "scheduled",
+    PendingActivityState.PENDING_ACTIVITY_STATE_STARTED: "started",
+    PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED: "cancel_requested",
+}
+
+
+def _pending(info: PendingActivityInfo) -> PendingActivity:
+    return PendingActivity(
+        activity_id=info.activity_id,
+        activity_type=info.activity_type.name,
+        state=_STATES.get(info.state, PendingActivityState.Name(info.state)),
+        attempt=info.attempt,
+        maximum_attempts=info.maximum_attempts,
+        last_failure=info.last_failure.message,
+        last_worker=info.last_worker_identity,
+        next_attempt_at_ns=(
+            info.next_attempt_schedule_time.ToNanoseconds() if info.HasField("next_attempt_schedule_time") else None
+        ),
+        last_heartbeat_at_ns=info.last_heartbeat_time.ToNanoseconds() if info.HasField("last_heartbeat_time") else None,
+    )

@@ -1,0 +1,162 @@
+"""One workflow id, perhaps one run of it, as the outside sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, HistoryEventFilterType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.sdk.client.calls import Reach
+from perdure.sdk.client.descriptions import WorkflowDescription, description_of
+from perdure.sdk.client.results import next_run_of, result_of
+from perdure.sdk.options import SECOND_NS, Duration, optional_duration
+
+R = TypeVar("R")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+_CLOSE_EVENT = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
+_CLOSED_BY = frozenset(
+    {
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
+    }
+)
+
+
+class WorkflowHandle(Generic[R]):
+    """Asks after a workflow, and steers it.
+
+    Attributes:
+        id: the workflow id.
+        run_id: the run that was started or attached to; None: whichever is current.
+    """
+
+    def __init__(self, reach: Reach, workflow_id: str, run_id: str | None, result_type: Any = Any) -> None:
+        self._reach = reach
+        self.id = workflow_id
+        self.run_id = run_id
+        self._result_type = result_type
+
+    def __repr__(self) -> str:
+        return f"<WorkflowHandle {self.id!r}{f' run {self.run_id}' if self.run_id else ''}>"
+
+    async def result(self, timeout: Duration | None = None) -> R:
+        """Wait for the result, over continued runs to the last one.
+
+        Args:
+            timeout: give up waiting; the workflow goes on.
+
+        Raises:
+            WorkflowFailedError: it closed without a result; the cause says why.
+            WorkflowNotFoundError: there is no such workflow.
+            TimeoutError: the builtin one; `timeout` passed.
+        """
+        limit_ns = optional_duration(timeout, "timeout")
+        if limit_ns is None:
+            return await self._result()
+        try:
+            async with asyncio.timeout(limit_ns / SECOND_NS):
+                return await self._result()
+        except TimeoutError:
+            raise TimeoutError(f"workflow {self.id!r} has not closed within {timeout}; it goes on") from None
+
+    async def _result(self) -> R:
+        run_id = self.run_id or ""
+        while True:
+            event = await self._closing_event(run_id)
+            run_id = next_run_of(event)
+            if not run_id:
+                return result_of(event, self._result_type, self._reach.converter, self.id, self.run_id or "")
+
+    async def _closing_event(self, run_id: str) -> HistoryEvent:
+        request = service.GetWorkflowExecutionHistoryRequest()
+        request.namespace = self._reach.namespace
+        request.execution.workflow_id = self.id
+        request.execution.run_id = run_id
+        request.wait_new_event = True
+        request.history_event_filter_type = _CLOSE_EVENT
+        while True:
+            page = await self._reach.ask(
+                self._reach.connection.get_workflow_execution_history, request, f"the result of workflow {self.id!r}"
+            )
+            events = page.history.events
+            if events and events[-1].event_type in _CLOSED_BY:
+                return events[-1]
+            request.next_page_token = page.next_page_token
+
+    async def describe(self) -> WorkflowDescription:
+        """How it stands. Raises WorkflowNotFoundError."""
+        request = service.DescribeWorkflowExecutionRequest(namespace=self._reach.namespace, execution=self._execution())
+        response = await self._reach.ask(
+            self._reach.connection.describe_workflow_execution, request, f"a description of workflow {self.id!r}"
+        )
+        failure = ""
+        if response.pending_workflow_task.attempt > 1:
+            failure = await self._last_task_failure(response.workflow_execution_info.execution)
+        return description_of(response, failure)
+
+    async def history(self) -> list[HistoryEvent]:
+        """All events of the run, from the first. Raises WorkflowNotFoundError."""
+        return await self._events(self._execution())
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask the workflow to stop; it may clean up, or go on. Raises WorkflowNotFoundError when it is closed."""
+        request = service.RequestCancelWorkflowExecutionRequest(
+            namespace=self._reach.namespace,
+            workflow_execution=self._execution(),
+            identity=self._reach.identity,
+            request_id=self._reach.new_id(),
+            reason=reason,
+        )
+        await self._reach.ask(
+            self._reach.connection.request_cancel_workflow_execution, request, f"cancellation of workflow {self.id!r}"
+        )
+
+    async def terminate(self, reason: str = "") -> None:
+        """End the workflow now; its code is not asked. Raises WorkflowNotFoundError when it is closed."""
+        request = service.TerminateWorkflowExecutionRequest(
+            namespace=self._reach.namespace,
+            workflow_execution=self._execution(),
+            identity=self._reach.identity,
+            reason=reason,
+        )
+        await self._reach.ask(
+            self._reach.connection.terminate_workflow_execution, request, f"termination of workflow {self.id!r}"
+        )
+
+    def _execution(self) -> WorkflowExecution:
+        return WorkflowExecution(workflow_id=self.id, run_id=self.run_id or "")
+
+    async def _events(self, execution: WorkflowExecution) -> list[HistoryEvent]:
+        request = service.GetWorkflowExecutionHistoryRequest(namespace=self._reach.namespace, execution=execution)
+        events: list[HistoryEvent] = []
+        while True:
+            page = await self._reach.ask(
+                self._reach.connection.get_workflow_execution_history, request, f"the history of workflow {self.id!r}"
+            )
+            events.extend(page.history.events)
+            if not page.next_page_token:
+                return events
+            request.next_page_token = page.next_page_token
+
+    async def _last_task_failure(self, execution: WorkflowExecution) -> str:
+        """Only the first failure in a row is in history; the later ones say the same of the same code."""
+        for event in reversed(await self._events(execution)):
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+                return event.workflow_task_failed_event_attributes.failure.message
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+                return "the workflow task timed out: no worker answered in time"
+        return ""
+
+    async def _ask(self, rpc: Callable[[Request], Awaitable[Response]], request: Request, what: str) -> Response:
+        return await self._reach.ask(rpc, request, f"{what} of workflow {self.id!r}")
