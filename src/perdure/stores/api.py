@@ -105,7 +105,8 @@ class Store(Protocol):
         Everything is encoded before the first `await`: the caller may change its executions as
         soon as it has the coroutine running. If it raises StoreError, nothing of the batch was
         applied; the store serves on, unless the message says that it must be reopened. Raises
-        ValueError for a commit that changed nothing (`changed` False), with nothing applied.
+        ValueError, with nothing applied, for a commit that changed nothing (`changed` False) and for
+        one that names a task of another execution.
         """
         ...
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from perdure.api.history import encode_batch
 from perdure.core.commit import Commit, ExecutionKey, Task, TaskRef
 from perdure.core.execution import encode
 from perdure.stores.api import Summary
+
+Row = TypeVar("Row", Task, TaskRef)
 
 
 @dataclass(slots=True)
@@ -58,7 +61,8 @@ class EncodedCommit:
 def encode_commit(commit: Commit) -> EncodedCommit:
     """One run's part, without its `next_run`.
 
-    Raises ValueError when there is nothing to store: such a commit never belongs in a store.
+    Raises ValueError when there is nothing to store, or a task is another execution's: such a
+    commit never belongs in a store.
     """
     execution = commit.execution
     if execution is None or not commit.changed:
@@ -77,12 +81,20 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         execution.closed_at_ns,
         execution.next_event_id - 1,
         commit.wake_at_ns,
-        execution.in_flight and execution.closed_at_ns is None,
+        execution.in_flight,
         events[0].event_id if events else 0,
         encode_batch(events) if events else b"",
-        commit.add_tasks,
-        commit.remove_tasks,
+        _own(commit.key, commit.add_tasks) if commit.add_tasks else (),
+        _own(commit.key, commit.remove_tasks) if commit.remove_tasks else (),
     )
+
+
+def _own(key: ExecutionKey, rows: Sequence[Row]) -> Sequence[Row]:
+    """A copy of the rows. Raises ValueError when one is another execution's."""
+    for row in rows:
+        if row.key != key:
+            raise ValueError(f"a commit of {key} was handed to the store with a task of {row.key}")
+    return tuple(rows)
 
 
 def encode_chain(commit: Commit) -> Sequence[EncodedCommit]:

@@ -1,0 +1,52 @@
+"""Every test that asks for `store` runs against every backend.
+
+Tests here may be coroutines: each runs on an event loop of its own, with the store it asks for
+opened before and closed after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.stores.api import Store
+from perdure.stores.memory import MemoryStore
+from perdure.stores.sqlite import SqliteStore
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store, open while a coroutine test runs."""
+    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> SqliteStore:
+    """An empty SQLite store, not opened."""
+    return SqliteStore(tmp_path / "store.db")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test; None leaves an ordinary one to pytest."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    asyncio.run(_run(pyfuncitem.obj, arguments))
+    return True
+
+
+async def _run(test: Any, arguments: dict[str, Any]) -> None:
+    store: Store | None = arguments.get("store")
+    if store is not None:
+        await store.open()
+    try:
+        await test(**arguments)
+    finally:
+        if store is not None:
+            await store.close()

@@ -1,0 +1,270 @@
+"""What `Store.commit` promises: all or nothing, compared and set, one commit at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from perdure.core.commit import Commit
+from perdure.stores.api import Outcome, Store
+from tests.stores.given import (
+    ACTIVITIES,
+    APPLIED,
+    COMPLETED,
+    CONFLICT,
+    QUEUE,
+    START_NS,
+    Run,
+    current_run_id,
+    queued,
+    stored,
+)
+
+
+async def test_a_run_starts_and_goes_on(store: Store) -> None:
+    run = Run()
+    assert await store.commit([run.commit(events=2)]) == [APPLIED]
+    assert await store.commit([run.commit(events=3)]) == [APPLIED]
+    assert await stored(store, run) == (2, [1, 2, 3, 4, 5])
+    assert await current_run_id(store, run) == "run-1"
+
+
+async def test_an_empty_batch_is_nothing(store: Store) -> None:
+    assert await store.commit([]) == []
+
+
+async def test_a_commit_without_events_stores_the_state_alone(store: Store) -> None:
+    run = Run()
+    await store.commit([run.commit(events=2)])
+    assert await store.commit([run.commit(events=0, held=True)]) == [APPLIED]
+    assert await stored(store, run) == (2, [1, 2])
+
+
+async def test_a_start_of_a_run_that_exists_is_a_conflict(store: Store) -> None:
+    await store.commit([Run().commit(events=2)])
+    assert await store.commit([Run().commit(events=9)]) == [CONFLICT]
+    assert await stored(store, Run()) == (1, [1, 2])
+
+
+async def test_a_commit_on_a_run_that_does_not_exist_is_a_conflict(store: Store) -> None:
+    run = Run()
+    run.commit()
+    assert await store.commit([run.commit()]) == [CONFLICT]
+    assert await stored(store, run) == (0, [])
+
+
+@pytest.mark.parametrize("versions", [1, 2])
+async def test_a_commit_on_an_old_version_is_a_conflict_that_writes_nothing(store: Store, versions: int) -> None:
+    run = Run()
+    for _ in range(3):
+        await store.commit([run.commit(events=1)])
+    stale = run.behind(versions).commit(events=1, wake_at_ns=5, held=True, close_as=COMPLETED, add=[run.task(7)])
+    assert await store.commit([stale]) == [CONFLICT]
+    assert await stored(store, run) == (3, [1, 2, 3])
+    assert await store.next_wake_at_ns() is None
+    assert await queued(store) == []
+    assert await store.in_flight(None, 10) == []
+    assert await store.count_executions("default") == {1: 1}
+
+
+async def test_a_commit_on_a_version_to_come_is_a_conflict(store: Store) -> None:
+    run = Run()
+    await store.commit([run.commit(events=1)])
+    assert await store.commit([run.behind(-1).commit(events=1)]) == [CONFLICT]
+    assert await stored(store, run) == (1, [1])
+
+
+async def test_a_conflict_does_not_touch_the_others_of_its_batch(store: Store) -> None:
+    runs = [Run(f"order-{number}") for number in range(5)]
+    await store.commit([run.commit(events=1) for run in runs])
+    runs[1].behind(1)
+    runs[3].behind(-1)
+    fresh = Run("order-5")
+    again = Run("order-0", "run-2")
+    batch = [*(run.commit(events=2) for run in runs), fresh.commit(events=1), again.commit(events=1, after="run-9")]
+    assert await store.commit(batch) == [APPLIED, CONFLICT, APPLIED, CONFLICT, APPLIED, APPLIED, CONFLICT]
+    assert [await stored(store, run) for run in runs] == [
+        (2, [1, 2, 3]),
+        (1, [1]),
+        (2, [1, 2, 3]),
+        (1, [1]),
+        (2, [1, 2, 3]),
+    ]
+    assert await stored(store, fresh) == (1, [1])
+    assert await current_run_id(store, runs[0]) == "run-1"
+
+
+async def test_what_comes_after_a_batch_with_a_conflict_is_as_if_it_had_had_none(store: Store) -> None:
+    first, second = Run("order-1"), Run("order-2")
+    await store.commit([first.commit(events=1, wake_at_ns=100), second.commit(events=1)])
+    await store.commit([first.behind(1).commit(events=0, wake_at_ns=50), second.commit(events=1)])
+    assert await store.commit([first.commit(events=1, wake_at_ns=100)]) == [APPLIED]
+    assert await store.next_wake_at_ns() == 100
+    assert await stored(store, first) == (2, [1, 2])
+
+
+async def test_the_first_run_of_a_workflow_id_expects_none(store: Store) -> None:
+    await store.commit([Run("order-1", "run-1").commit()])
+    assert await store.commit([Run("order-1", "run-2").commit(after=None)]) == [CONFLICT]
+    assert await store.commit([Run("order-2", "run-3").commit(after="run-1")]) == [CONFLICT]
+    assert await current_run_id(store, Run("order-1")) == "run-1"
+    assert await current_run_id(store, Run("order-2")) is None
+
+
+async def test_a_later_run_expects_the_one_before_it(store: Store) -> None:
+    await store.commit([Run("order-1", "run-1").commit(close_as=COMPLETED)])
+    second = Run("order-1", "run-2")
+    assert await store.commit([second.commit(events=3, after="run-1")]) == [APPLIED]
+    assert await store.commit([Run("order-1", "run-3").commit(after="run-1")]) == [CONFLICT]
+    assert await current_run_id(store, second) == "run-2"
+    assert await stored(store, Run("order-1", "run-1")) == (1, [1, 2])
+    assert await stored(store, second) == (1, [1, 2, 3])
+
+
+async def test_workflow_ids_are_apart_by_namespace(store: Store) -> None:
+    here, there = Run(namespace="here"), Run(namespace="there")
+    assert await store.commit([here.commit(events=1), there.commit(events=2)]) == [APPLIED, APPLIED]
+    assert await stored(store, here) == (1, [1])
+    assert await stored(store, there) == (1, [1, 2])
+
+
+def _continued(first: Run, second: Run) -> Commit:
+    """The first run ends and the second begins in one breath."""
+    following = second.commit(events=1, wake_at_ns=START_NS, add=[second.task()], after=first.key.run_id)
+    return first.commit(events=1, close_as=COMPLETED, remove=[first.task_ref()], then=following)
+
+
+async def test_a_run_and_the_one_that_follows_it_are_committed_together(store: Store) -> None:
+    first, second = Run("order-1", "run-1"), Run("order-1", "run-2")
+    await store.commit([first.commit(events=1, add=[first.task()])])
+    assert await store.commit([_continued(first, second)]) == [APPLIED]
+    assert await current_run_id(store, first) == "run-2"
+    assert await stored(store, first) == (2, [1, 2])
+    assert await stored(store, second) == (1, [1])
+    assert await queued(store) == [second.task()]
+    assert await store.due(START_NS, 10) == [second.key]
+
+
+async def test_a_chain_of_runs_is_committed_together(store: Store) -> None:
+    first, second, third = (Run("order-1", f"run-{number}") for number in (1, 2, 3))
+    await store.commit([first.commit(events=1)])
+    chain = second.commit(events=1, close_as=COMPLETED, after="run-1", then=third.commit(events=1, after="run-2"))
+    assert await store.commit([first.commit(events=1, close_as=COMPLETED, then=chain)]) == [APPLIED]
+    assert await current_run_id(store, first) == "run-3"
+    assert [(await stored(store, run))[0] for run in (first, second, third)] == [2, 1, 1]
+
+
+async def test_a_workflow_id_may_begin_with_a_chain(store: Store) -> None:
+    first, second = Run("order-1", "run-1"), Run("order-1", "run-2")
+    chain = first.commit(events=1, close_as=COMPLETED, then=second.commit(events=1, after="run-1"))
+    assert await store.commit([chain]) == [APPLIED]
+    assert await current_run_id(store, first) == "run-2"
+
+
+async def test_a_following_run_that_cannot_start_takes_its_commit_with_it(store: Store) -> None:
+    first, second = Run("order-1", "run-1"), Run("order-1", "run-2")
+    await store.commit([first.commit(events=1, add=[first.task()])])
+    wrong = second.commit(events=1, add=[second.task()], after="run-7")
+    commit = first.commit(events=1, close_as=COMPLETED, remove=[first.task_ref()], then=wrong)
+    assert await store.commit([commit]) == [CONFLICT]
+    assert await current_run_id(store, first) == "run-1"
+    assert await stored(store, first) == (1, [1])
+    assert await stored(store, second) == (0, [])
+    assert await queued(store) == [first.task()]
+
+
+async def test_a_conflict_takes_the_following_run_with_it(store: Store) -> None:
+    first, second = Run("order-1", "run-1"), Run("order-1", "run-2")
+    await store.commit([first.commit(events=1), Run("order-2").commit()])
+    first.behind(-1)
+    other = Run("order-3")
+    assert await store.commit([other.commit(), _continued(first, second)]) == [APPLIED, CONFLICT]
+    assert await current_run_id(store, first) == "run-1"
+    assert await stored(store, second) == (0, [])
+    assert await queued(store) == []
+    assert (await stored(store, other))[0] == 1
+
+
+async def test_what_is_stored_does_not_alias_what_was_handed_in_or_out(store: Store) -> None:
+    run = Run()
+    commit = run.commit(events=2, add=[run.task()])
+    await store.commit([commit])
+    commit.events[0].event_id = 77
+    commit.add_tasks.clear()
+    run.execution.version = 99
+    [loaded] = await store.load([run.reference])
+    assert loaded is not None
+    loaded.version = 55
+    assert await stored(store, run) == (1, [1, 2])
+    assert await queued(store) == [run.task()]
+
+
+async def test_an_execution_may_change_as_soon_as_its_commit_is_on_its_way(store: Store) -> None:
+    run = Run()
+    writing = asyncio.ensure_future(store.commit([run.commit(events=1)]))
+    await asyncio.sleep(0)
+    run.execution.workflow_type = "Changed"
+    await writing
+    [loaded] = await store.load([run.reference])
+    assert loaded is not None
+    assert loaded.workflow_type == "Order"
+
+
+async def test_concurrent_batches_are_each_applied_whole(store: Store) -> None:
+    runs = [Run(f"order-{number}") for number in range(30)]
+    batches = [[run.commit(events=1) for run in runs[number : number + 3]] for number in range(0, 30, 3)]
+    assert await asyncio.gather(*(store.commit(batch) for batch in batches)) == [[APPLIED] * 3] * 10
+    assert [await stored(store, run) for run in runs] == [(1, [1])] * 30
+
+
+async def test_of_concurrent_commits_on_one_version_one_wins(store: Store) -> None:
+    run = Run()
+    await store.commit([run.commit(events=1)])
+    rivals = [run.commit(events=1)]
+    rivals += [run.behind(1).commit(events=1) for _ in range(4)]
+    outcomes: list[Sequence[Outcome]] = await asyncio.gather(*(store.commit([rival]) for rival in rivals))
+    assert sorted(outcome.value for [outcome] in outcomes) == ["applied", *["conflict"] * 4]
+    assert (await stored(store, run))[0] == 2
+
+
+async def test_commits_of_one_run_in_the_order_of_their_calls(store: Store) -> None:
+    run = Run()
+    calls: list[asyncio.Future[Sequence[Outcome]]] = []
+    for _ in range(20):
+        calls.append(asyncio.ensure_future(store.commit([run.commit(events=1)])))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*calls) == [[APPLIED]] * 20
+    assert await stored(store, run) == (20, list(range(1, 21)))
+
+
+async def test_a_caller_that_is_cancelled_leaves_the_store_serving(store: Store) -> None:
+    first, second = Run("order-1"), Run("order-2")
+    writing = asyncio.ensure_future(store.commit([first.commit(events=1, wake_at_ns=100)]))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    assert await store.commit([second.commit(events=1)]) == [APPLIED]
+    # It had left for the disk already; that it is whole is what matters.
+    assert await stored(store, first) == (1, [1])
+    assert await store.commit([first.commit(events=1, wake_at_ns=50)]) == [APPLIED]
+    assert await store.next_wake_at_ns() == 50
+
+
+async def test_a_commit_that_changed_nothing_is_refused_with_its_batch(store: Store) -> None:
+    run, other = Run("order-1"), Run("order-2")
+    idle = other.commit(events=0)
+    idle.changed = False
+    with pytest.raises(ValueError, match="order-2"):
+        await store.commit([run.commit(), idle])
+    assert await stored(store, run) == (0, [])
+
+
+async def test_a_commit_with_a_task_of_another_execution_is_refused(store: Store) -> None:
+    run = Run()
+    with pytest.raises(ValueError, match="order-2"):
+        await store.commit([run.commit(add=[Run("order-2").task(queue=ACTIVITIES)])])
+    with pytest.raises(ValueError, match="order-2"):
+        await store.commit([run.commit(remove=[Run("order-2").task_ref()])])
+    assert await queued(store, QUEUE) == []
