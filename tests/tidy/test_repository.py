@@ -46,9 +46,9 @@ def test_sdk_and_engine_meet_in_embedded_alone() -> None:
     hold(rules.sdk_with_engine, others)
 
 
-def test_every_test_runs() -> None:
-    tests = [path for path in python_files("tests") if path != RULES_THEMSELVES]
-    hold(rules.unproven_tests, tests)
+@pytest.mark.parametrize("rule", [rules.tests_that_do_not_run, rules.real_sleeps])
+def test_tests_run_and_do_not_wait(rule: Callable[[str], list[str]]) -> None:
+    hold(rule, (path for path in python_files("tests") if path != RULES_THEMSELVES))
 
 
 @pytest.mark.parametrize("rule", [rules.machine_paths, rules.registries])
@@ -73,6 +73,18 @@ def test_locks_hold_what_the_package_asks_for() -> None:
         if f"\n{name}==" not in text_of(Path("requirements", f"{lock}.txt"))
     ]
     assert missing == []
+
+
+def test_invariants_are_named_in_code_and_in_the_docs() -> None:
+    """The list in core is the one that counts; the docs tell the same, and nobody cites another."""
+    home, document = Path("src/perdure/core/invariants.py"), Path("docs/ARCHITECTURE.md")
+    listed = re.findall(r"^(I\d+) +\w", text_of(home), re.MULTILINE)
+    assert listed == [f"I{number}" for number in range(1, len(listed) + 1)]
+    assert re.findall(r"^\| (I\d+) \|", text_of(document), re.MULTILINE) == listed
+    checked = set(re.findall(r"\"(I\d+)\"", text_of(home)))
+    assert checked == set(listed), "every invariant that is listed is checked"
+    cited = {name for path in python_files("src", "tests") for name in re.findall(r"[\"(](I\d+)[\")]", text_of(path))}
+    assert cited <= set(listed)
 
 
 def test_cited_documents_exist() -> None:

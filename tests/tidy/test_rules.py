@@ -31,11 +31,11 @@ SAMPLES: list[tuple[Rule, str, str]] = [
     (rules.bare_excepts, "try:\n    f()\nexcept:\n    g()\n", "try:\n    f()\nexcept:\n    g()\n    raise\n"),
     (rules.swallowed_exceptions, "with suppress(E):\n    f()\n", "# gone already\nwith suppress(E):\n    f()\n"),
     (
-        rules.unproven_tests,
+        rules.tests_that_do_not_run,
         "@pytest.mark.skip\ndef test(): ...\n",
         "@pytest.mark.parametrize('a', [1])\ndef t(a): ...\n",
     ),
-    (rules.unproven_tests, "time.sleep(1)\n", "clock.advance(1)\n"),
+    (rules.real_sleeps, "time.sleep(1)\n", "clock.advance(1)\n"),
     (rules.left_for_later, "# TO" + "DO: later\n", "# done\n"),
     (rules.machine_paths, "open('/wor" + "k/main/x')\n", "open('framework/main/x')\n"),
     (rules.registries, "# see pyp" + "i.org/p/x\n", "# see the package index\n"),
