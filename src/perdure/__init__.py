@@ -1,1 +1,79 @@
-"""perdure: durable execution in Python."""
+"""perdure: durable execution in Python.
+
+    from perdure import Engine, Retry, activity, call, workflow
+
+Everything a program needs is here; errors are also in `perdure.errors`.
+"""
+
+from perdure.embedded import AsyncEngine, Engine, SyncWorkflowHandle
+from perdure.errors import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    DeterminismViolation,
+    EngineError,
+    NonDeterminismError,
+    PayloadError,
+    PerdureError,
+    StoreError,
+    TerminatedError,
+    TimedOutError,
+    WorkflowAlreadyStartedError,
+    WorkflowFailedError,
+    WorkflowNotFoundError,
+)
+from perdure.sdk.activity import ActivityInfo, activity
+from perdure.sdk.client import (
+    Client,
+    IdConflictPolicy,
+    IdReusePolicy,
+    WorkflowDescription,
+    WorkflowHandle,
+    WorkflowStatus,
+    WorkflowSummary,
+)
+from perdure.sdk.convert import Converter, PayloadCodec
+from perdure.sdk.options import Duration, Retry
+from perdure.sdk.worker import Worker, WorkerConfig
+from perdure.sdk.workflow import Handle, WorkflowInfo, call, start, wait, workflow
+
+__all__ = [
+    "ActivityError",
+    "ActivityInfo",
+    "ApplicationError",
+    "AsyncEngine",
+    "CancelledError",
+    "Client",
+    "Converter",
+    "DeterminismViolation",
+    "Duration",
+    "Engine",
+    "EngineError",
+    "Handle",
+    "IdConflictPolicy",
+    "IdReusePolicy",
+    "NonDeterminismError",
+    "PayloadCodec",
+    "PayloadError",
+    "PerdureError",
+    "Retry",
+    "StoreError",
+    "SyncWorkflowHandle",
+    "TerminatedError",
+    "TimedOutError",
+    "Worker",
+    "WorkerConfig",
+    "WorkflowAlreadyStartedError",
+    "WorkflowDescription",
+    "WorkflowFailedError",
+    "WorkflowHandle",
+    "WorkflowInfo",
+    "WorkflowNotFoundError",
+    "WorkflowStatus",
+    "WorkflowSummary",
+    "activity",
+    "call",
+    "start",
+    "wait",
+    "workflow",
+]

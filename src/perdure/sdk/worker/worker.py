@@ -128,15 +128,15 @@ class Worker:
         for runners in self._runners:
             runners.start()
 
-    async def stop(self) -> None:
-        """Stop polling, let running work end within the grace period, then cancel it. Idempotent."""
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Stop polling, let running work end within the grace period (`at_once`: none), then cancel it. Idempotent."""
         runners, self._runners = self._runners, []
         if not runners or self._executor is None or self._activities is None:
             return
         await self._announce_shutdown()
         for group in runners:
             group.stop_polling()
-        if not await _drained(runners, self._config.shutdown_grace_ns):
+        if not await _drained(runners, 0 if at_once else self._config.shutdown_grace_ns):
             self._activities.stop_running(Stop.SHUTDOWN)
             if not await _drained(runners, self._config.shutdown_cancel_ns):
                 logger.warning("activities that do not stop are left behind; they will be run again")

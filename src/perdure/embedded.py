@@ -1,0 +1,491 @@
+"""`Engine`: the whole of perdure inside your process.
+
+    with Engine("sqlite:///orders.db") as engine:            # or: async with Engine(...) as engine
+        engine.run(fulfill_order, order, id="order-1001")
+
+The one module that joins what else never meets: store, engine, frontend, worker and client. All of
+it is asyncio on one event loop, `AsyncEngine`; `Engine` runs that loop in a thread of its own and
+bridges every method, so there is one implementation and not two.
+
+What is started survives this process. When it is opened again, whatever its workers had in
+their hands is handed out again at once, for they are known to be dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from _thread import get_ident
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.engine.clock import Clock
+from perdure.engine.config import EngineConfig
+from perdure.engine.engine import Engine as EngineCore
+from perdure.frontend.service import WorkflowService
+from perdure.sdk.client import Client, WorkflowDescription, WorkflowHandle
+from perdure.sdk.convert import Converter, PayloadCodec
+from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
+from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
+from perdure.sdk.options import Duration, optional_duration
+from perdure.sdk.replay.running import running
+from perdure.sdk.worker import Worker, WorkerConfig
+from perdure.sdk.worker.worker import WorkerSeams
+from perdure.stores.api import Store
+from perdure.stores.open import open_store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_MEMORY_MB = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSeams:
+    """What tests and the simulation put in place of the world. Not part of the public interface."""
+
+    store: Store | None = None
+    """Instead of the one that the URL names."""
+    clock: Clock | None = None
+    new_id: Callable[[], str] | None = None
+    engine_config: EngineConfig | None = None
+    worker_config: WorkerConfig | None = None
+    inline: bool = False
+    """Run workflow code and `def` activities on the event loop itself."""
+    instance_key: str | None = None
+
+
+class AsyncEngine(Client):
+    """The engine on the caller's event loop. See `Engine` for the arguments; every method is a coroutine.
+
+    Use it as `async with Engine(...) as engine`, or call `open()` and `close()`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        task_queue: str = "default",
+        namespace: str = "default",
+        workflows: Iterable[WorkflowDefinition[Any, Any]] | None = None,
+        activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
+        identity: str | None = None,
+        codec: PayloadCodec | None = None,
+        max_concurrent_activities: int = 100,
+        max_concurrent_workflow_tasks: int = 100,
+        memory_limit_mb: int = DEFAULT_MEMORY_MB,
+        worker: bool = True,
+        shutdown_grace: Duration | None = None,
+        seams: EngineSeams | None = None,
+    ) -> None:
+        seams = seams or EngineSeams()
+        bounds = _Bounds(max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace)
+        converter = Converter(codec)
+        self.url = url
+        self._store = seams.store or open_store(url)
+        self._core = EngineCore(
+            self._store, seams.clock, seams.new_id, seams.engine_config or bounds.engine_config(workers_died=worker)
+        )
+        connection = WorkflowService(self._core)
+        super().__init__(
+            connection,
+            namespace=namespace,
+            task_queue=task_queue,
+            converter=converter,
+            identity=identity,
+            new_id=seams.new_id,
+        )
+        self._registry = _registry_of(workflows, activities)
+        self._worker: Worker | None = None
+        if worker:
+            self._worker = Worker(
+                connection,
+                task_queue,
+                self._registry,
+                namespace=namespace,
+                converter=converter,
+                config=seams.worker_config or bounds.worker_config(),
+                identity=identity,
+                seams=WorkerSeams(seams.inline, seams.instance_key),
+            )
+        self._state = "not opened yet: use it in a `with` block, or call open()"
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    async def open(self) -> AsyncEngine:
+        """Open the store, take back what dead workers held, begin to work.
+
+        Raises:
+            StoreError: the store cannot be opened; the message says why and what to do.
+            EngineError: it was opened before.
+        """
+        if self._loop is not None:
+            raise EngineError(f"the engine on {self.url} was opened before; make a new one")
+        self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+        try:
+            await self._core.start()
+            self._state = ""
+            if self._worker is not None:
+                await self._worker.start()
+        except BaseException:
+            self._state = "not open: opening it failed"
+            await self._core.stop()
+            raise
+        return self
+
+    async def close(self, *, at_once: bool = False) -> None:
+        """Let running activities end within the grace period, stop, release the store. Idempotent.
+
+        Nothing is lost: what has not ended goes on when the store is opened again.
+
+        Args:
+            at_once: do not wait for running activities.
+        """
+        if self._state or self._loop is None:
+            return
+        self._check_usable()
+        self._state = "closed"
+        try:
+            if self._worker is not None:
+                await self._worker.stop(at_once=at_once)
+        finally:
+            await self._core.stop()
+
+    async def __aenter__(self) -> AsyncEngine:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(at_once=kind is not None and not issubclass(kind, Exception))
+
+    def _check_usable(self) -> None:
+        if self._state:
+            raise EngineClosedError(f"the engine on {self.url} is {self._state}")
+        if os.getpid() != self._pid:
+            raise EngineError(
+                f"the engine on {self.url} belongs to process {self._pid} and was carried into {os.getpid()} by a "
+                "fork; open an engine after forking, in one process alone"
+            )
+        if asyncio.get_running_loop() is not self._loop:
+            raise EngineError(f"the engine on {self.url} was opened on another event loop; use it there")
+
+    def _check_startable(self, definition: AnyWorkflow, task_queue: str) -> None:
+        """So that a run is not started that this engine's worker would refuse for ever."""
+        if self._worker is None or task_queue != self._worker.name.task_queue:
+            return
+        if self._registry is not default_registry:
+            self._registry.workflow(definition.name)
+        known = self._registry.workflows.get(definition.name)
+        if known is None or known.fn is not definition.fn:
+            self._registry.add(definition)
+
+
+def _bridged(
+    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Engine, P], R]:
+    @wraps(method)
+    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
+
+    return bridge
+
+
+def _bridged_start(
+    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, WorkflowHandle[R]]],
+) -> Callable[Concatenate[Engine, P], SyncWorkflowHandle[R]]:
+    @wraps(method)
+    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> SyncWorkflowHandle[R]:
+        handle = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
+        return SyncWorkflowHandle(self, handle)
+
+    return bridge
+
+
+class Engine:
+    """A durable execution engine in this process.
+
+    Args:
+        url: the store: "sqlite:///orders.db" (relative), "sqlite:////var/lib/orders.db" (absolute), "memory://".
+        task_queue: which queue this engine's worker serves, and starts on.
+        namespace: where its workflows live.
+        workflows: what its worker runs; default everything decorated in this process.
+        activities: likewise.
+        identity: how history names it; default `pid@host`.
+        codec: applied to all payloads, e.g. to encrypt them.
+        max_concurrent_activities: attempts running at once, also the most threads for `def` activities.
+        max_concurrent_workflow_tasks: workflow tasks in hand at once.
+        memory_limit_mb: what its caches may take together; beyond it runs are kept on disk alone.
+        worker: False to look and steer only, running nothing.
+        shutdown_grace: how long `close` waits for running activities; default 5 s.
+
+    Every method may be called from any thread. Used as `async with`, it gives an `AsyncEngine`
+    on the caller's event loop.
+
+    Raises:
+        StoreError: the URL is not understood; the store cannot be opened (in `with` or `open`).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        task_queue: str = "default",
+        namespace: str = "default",
+        workflows: Iterable[WorkflowDefinition[Any, Any]] | None = None,
+        activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
+        identity: str | None = None,
+        codec: PayloadCodec | None = None,
+        max_concurrent_activities: int = 100,
+        max_concurrent_workflow_tasks: int = 100,
+        memory_limit_mb: int = DEFAULT_MEMORY_MB,
+        worker: bool = True,
+        shutdown_grace: Duration | None = None,
+        seams: EngineSeams | None = None,
+    ) -> None:
+        self._engine = AsyncEngine(
+            url,
+            task_queue=task_queue,
+            namespace=namespace,
+            workflows=workflows,
+            activities=activities,
+            identity=identity,
+            codec=codec,
+            max_concurrent_activities=max_concurrent_activities,
+            max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
+            memory_limit_mb=memory_limit_mb,
+            worker=worker,
+            shutdown_grace=shutdown_grace,
+            seams=seams,
+        )
+        self._thread: LoopThread | None = None
+        self._lock = threading.Lock()
+
+    def open(self) -> Engine:
+        """Start the loop thread and open the engine on it. Raises as `AsyncEngine.open`."""
+        with self._lock:
+            if self._thread is not None:
+                raise EngineError(f"the engine on {self._engine.url} was opened before; make a new one")
+            thread = LoopThread(f"perdure-engine {self._engine.url}")
+            try:
+                thread.call(self._engine.open())
+            except BaseException:
+                thread.stop()
+                raise
+            self._thread = thread
+        return self
+
+    def close(self, *, at_once: bool = False) -> None:
+        """See `AsyncEngine.close`. Idempotent, from any thread."""
+        with self._lock:
+            thread = self._thread
+            if thread is None or not thread.is_running:
+                return
+            try:
+                thread.call(self._engine.close(at_once=at_once))
+            finally:
+                thread.stop()
+
+    def __enter__(self) -> Engine:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Ctrl-C means now: what runs is asked to stop at once, and is run again by the next start.
+        self.close(at_once=kind is not None and not issubclass(kind, Exception))
+
+    async def __aenter__(self) -> AsyncEngine:
+        return await self._engine.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._engine.__aexit__(kind, error, trace)
+
+    def _call(self, work: Coroutine[Any, Any, R]) -> R:
+        thread = self._thread
+        if thread is None or not thread.is_running:
+            work.close()
+            state = "closed" if thread is not None else "not opened yet: use it in a `with` block, or call open()"
+            raise EngineClosedError(f"the engine on {self._engine.url} is {state}")
+        return thread.call(work)
+
+    def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> SyncWorkflowHandle[Any]:
+        """See `Client.get`."""
+        return SyncWorkflowHandle(self, self._engine.get(id, run_id, result_type=result_type))
+
+    run = _bridged(AsyncEngine.run)
+    start = _bridged_start(AsyncEngine.start)
+    describe = _bridged(AsyncEngine.describe)
+    history = _bridged(AsyncEngine.history)
+    cancel = _bridged(AsyncEngine.cancel)
+    terminate = _bridged(AsyncEngine.terminate)
+    list = _bridged(AsyncEngine.list)
+    count = _bridged(AsyncEngine.count)
+    count_by_status = _bridged(AsyncEngine.count_by_status)
+
+
+class SyncWorkflowHandle(Generic[R]):
+    """A `WorkflowHandle` whose methods block. `id` and `run_id` as there."""
+
+    def __init__(self, engine: Engine, handle: WorkflowHandle[R]) -> None:
+        self._call = engine._call  # pyright: ignore[reportPrivateUsage] - part of its bridge
+        self._handle = handle
+        self.id = handle.id
+        self.run_id = handle.run_id
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    def result(self, timeout: Duration | None = None) -> R:
+        """See `WorkflowHandle.result`."""
+        return self._call(self._handle.result(timeout))
+
+    def describe(self) -> WorkflowDescription:
+        """See `WorkflowHandle.describe`."""
+        return self._call(self._handle.describe())
+
+    def history(self) -> list[HistoryEvent]:
+        """See `WorkflowHandle.history`."""
+        return self._call(self._handle.history())
+
+    def cancel(self, reason: str = "") -> None:
+        """See `WorkflowHandle.cancel`."""
+        self._call(self._handle.cancel(reason))
+
+    def terminate(self, reason: str = "") -> None:
+        """See `WorkflowHandle.terminate`."""
+        self._call(self._handle.terminate(reason))
+
+
+class LoopThread:
+    """An event loop in a daemon thread, and the way to run a coroutine on it from any other thread."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._pid = os.getpid()
+        self.is_running = True
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, R]) -> R:
+        """Run on the loop and wait.
+
+        Raises:
+            DeterminismViolation: called by workflow code.
+            EngineError: called on the loop itself, or in a forked process.
+            EngineClosedError: the loop was stopped meanwhile.
+        """
+        try:
+            self._check_caller()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except BaseException:
+            work.close()
+            raise
+        try:
+            return future.result()
+        except asyncio.CancelledError as error:
+            raise EngineClosedError("the engine was closed while this was asked of it") from error
+        except BaseException:
+            # Ctrl-C while waiting: nobody will take the result.
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Cancel what still runs, end the loop and wait for the thread. Idempotent."""
+        if not self.is_running:
+            return
+        self.is_running = False
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _check_caller(self) -> None:
+        ident = get_ident()
+        if ident in running:
+            raise DeterminismViolation(
+                "workflow code asked the engine directly; replay would ask again: do it in an activity"
+            )
+        if ident == self._thread.ident:
+            raise EngineError(
+                "the engine was asked from its own event loop, which would wait for itself: an `async def` activity "
+                "must not use the blocking Engine; make it a `def` activity"
+            )
+        if os.getpid() != self._pid:
+            raise EngineError(
+                f"this engine belongs to process {self._pid} and was carried into {os.getpid()} by a fork; open an "
+                "engine after forking, in one process alone"
+            )
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            self._finish()
+        finally:
+            self._loop.close()
+
+    def _finish(self) -> None:
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What the user set, shared out to the parts."""
+
+    activities: int
+    workflow_tasks: int
+    memory_mb: int
+    shutdown_grace: Duration | None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("max_concurrent_activities", self.activities, 1),
+            ("max_concurrent_workflow_tasks", self.workflow_tasks, 1),
+            ("memory_limit_mb", self.memory_mb, 16),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
+
+    def engine_config(self, *, workers_died: bool) -> EngineConfig:
+        return EngineConfig(cache_bytes_max=self._cache_bytes(), workers_died=workers_died)
+
+    def worker_config(self) -> WorkerConfig:
+        usual = WorkerConfig()
+        grace_ns = optional_duration(self.shutdown_grace, "shutdown_grace")
+        return WorkerConfig(
+            workflow_slots=self.workflow_tasks,
+            activity_slots=self.activities,
+            # A waiting poll is one future here, and a task that finds one is dispatched without a second commit.
+            workflow_polls=self.workflow_tasks,
+            activity_polls=self.activities,
+            cached_bytes=self._cache_bytes(),
+            shutdown_grace_ns=usual.shutdown_grace_ns if grace_ns is None else grace_ns,
+        )
+
+    def _cache_bytes(self) -> int:
+        """Half for the engine's states, half for the worker's runs."""
+        return (self.memory_mb << 20) // 2
+
+
+def _registry_of(
+    workflows: Iterable[WorkflowDefinition[Any, Any]] | None, activities: Iterable[ActivityDefinition[Any, Any]] | None
+) -> Registry:
+    if workflows is None and activities is None:
+        return default_registry
+    return Registry(
+        default_registry.workflows.values() if workflows is None else workflows,
+        default_registry.activities.values() if activities is None else activities,
+    )
