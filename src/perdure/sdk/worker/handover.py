@@ -12,7 +12,6 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -82,6 +81,11 @@ class InlineHands:
 class ThreadHands:
     """Daemon threads, started as needed, never more than jobs that were in hand at once.
 
+    Waking a thread costs more than a short activity does. So a wave of jobs wakes one thread, which
+    takes one job after another; if some are still there a millisecond later, because a job took its
+    thread with it, more threads are woken, twice as many each time. Short jobs are done by one or two
+    threads; a hundred blocking ones are on a hundred threads within a few milliseconds.
+
     Each job runs in a fresh copy of the context that the pool was made in, so that what one
     activity sets is not seen by the next.
     """
@@ -90,36 +94,82 @@ class ThreadHands:
         self._returns = returns
         self._most = most
         self._name = name
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._jobs: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self._idle: list[threading.Lock] = []
         self._context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
-        self._in_hand = 0
         self._threads = 0
+        self._relief: asyncio.TimerHandle | None = None
+        self._relief_size = 1
+        self._stopped = False
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """From the loop alone."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._in_hand += 1
-        if self._threads < self._in_hand and self._threads < self._most:
-            self._threads += 1
-            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
-        self._jobs.put((job, future))
+        self._jobs.append((job, future))
+        if self._relief is None:
+            self._wake_one()
+            self._relief = self._loop.call_later(RELIEF_S, self._relieve)
         return future
 
     def stop(self) -> None:
         """Idle threads end; busy ones end after their job."""
-        for _ in range(self._threads):
-            self._jobs.put(None)
+        self._stopped = True
+        if self._relief is not None:
+            self._relief.cancel()
+        while self._idle:
+            self._idle.pop().release()
+
+    def _relieve(self) -> None:
+        if not self._jobs:
+            self._relief, self._relief_size = None, 1
+            return
+        self._relief_size *= 2
+        woken = 0
+        while woken < min(self._relief_size, len(self._jobs)) and self._wake_one():
+            woken += 1
+        # With every thread at work nobody is left to wake: they take what is there when they get to it.
+        self._relief = self._loop.call_later(RELIEF_S, self._relieve) if woken else None
+
+    def _wake_one(self) -> bool:
+        try:
+            self._idle.pop().release()
+        except IndexError:
+            if self._threads >= self._most:
+                return False
+            self._threads += 1
+            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+        return True
 
     def _run(self) -> None:
-        get, put, settled, fresh = self._jobs.get, self._returns.put, self._settle, self._context.copy
-        while (item := get()) is not None:
-            job, future = item
-            put(settled, (future, fresh().run(job)))
-            del item, job, future
+        waker = threading.Lock()
+        waker.acquire()
+        jobs, put, fresh = self._jobs, self._returns.put, self._context.copy
+        while not self._stopped:
+            try:
+                job, future = jobs.popleft()
+            except IndexError:
+                self._rest(waker)
+                continue
+            put(_settle, (future, fresh().run(job)))
+            del job, future
 
-    def _settle(self, done: tuple[asyncio.Future[Any], Any]) -> None:
-        self._in_hand -= 1
-        future, result = done
-        if not future.done():
-            future.set_result(result)
+    def _rest(self, waker: threading.Lock) -> None:
+        """Wait to be woken, unless a job came between looking and lying down."""
+        self._idle.append(waker)
+        if self._jobs or self._stopped:
+            try:
+                self._idle.remove(waker)
+                return
+            except ValueError:
+                pass  # woken already: the lock below is free
+        waker.acquire()
+
+
+RELIEF_S = 0.001
+
+
+def _settle(done: tuple[asyncio.Future[Any], Any]) -> None:
+    future, result = done
+    if not future.done():
+        future.set_result(result)

@@ -157,6 +157,7 @@ class WorkflowThread:
         self._on_lost = on_lost
         self._threads = 1
         self._thread = _Thread(returns, 1)
+        self._batch: list[_Job] = []
         self._watch: asyncio.TimerHandle | None = None
         self._seen: tuple[_Job | None, int] = (None, 0)
         self._looks = 0
@@ -171,10 +172,22 @@ class WorkflowThread:
         if run.home is not thread:
             future.set_exception(ThreadLost())
             return future
-        thread.jobs.put(_Job(run, task, future))
+        if not self._batch:
+            # Handed over together with whatever else this turn of the loop brings: one wake-up for all.
+            self._loop.call_soon(self._hand_over)
+        self._batch.append(_Job(run, task, future))
         if self._watch is None and self._look_s:
             self._watch = self._loop.call_later(self._look_s, self._look)
         return future
+
+    def _hand_over(self) -> None:
+        batch, self._batch = self._batch, []
+        put = self._thread.jobs.put
+        for job in batch:
+            if job.run.home is self._thread:
+                put(job)
+            else:
+                _settle((job, ThreadLost()))
 
     def dispose(self, run: CachedRun) -> None:
         home = run.home
