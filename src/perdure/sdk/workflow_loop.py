@@ -217,6 +217,7 @@ class WorkflowLoop(_Loop):
                 self._main = self.create_task(self._call())
             self._drain()
             if self._canceling and not self._main.done():
+                # Behind what else happened, so that the code gets the results that came before.
                 self._canceling = False
                 self._main.cancel()
                 self._drain()
@@ -270,10 +271,7 @@ class WorkflowLoop(_Loop):
                 self.value = main.result()
 
     def cancel(self) -> None:
-        if self._main is None:
-            self._canceling = True
-        else:
-            self._main.cancel()
+        self._canceling = True
 
     def close(self) -> None:
         tasks, self._tasks = list(self._tasks), {}

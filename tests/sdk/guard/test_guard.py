@@ -311,7 +311,12 @@ from perdure.sdk.workflow import workflow
 from tests.sdk.replay.given import History
 
 for ask in (
-    lambda: time(), lambda: random(), lambda: uuid4(), lambda: choice("ab"), lambda: datetime.now(), lambda: datetime.utcnow()
+    lambda: time(),
+    lambda: random(),
+    lambda: uuid4(),
+    lambda: choice("ab"),
+    lambda: datetime.now(),
+    lambda: datetime.utcnow(),
 ):
     @workflow
     def bad():
