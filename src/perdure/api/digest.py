@@ -133,7 +133,7 @@ def _payload_text(payload: Payload) -> str:
 def duration_text(ns: int) -> str:
     """The largest two units: `30d`, `1h30m`, `2.5s`, `300ms`."""
     if ns < NS_PER_SECOND:
-        return f"{ns / 1_000_000:g}ms"
+        return f"{ns / 1_000_000:.3g}ms"
     if ns < 60 * NS_PER_SECOND:
         return f"{ns / NS_PER_SECOND:.3g}s"
     seconds = ns // NS_PER_SECOND

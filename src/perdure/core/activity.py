@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import Command, ScheduleActivityTaskCommandAttributes
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
     ActivityTaskCancelRequestedEventAttributes,
@@ -18,7 +19,7 @@ from temporalio.api.history.v1 import (
 )
 
 from perdure.api import enums
-from perdure.api.failures import server_failure, timeout_failure
+from perdure.api.failures import shortened, timeout_failure
 from perdure.api.times import NS_PER_SECOND, duration_ns, timestamp, timestamp_ns
 from perdure.core import retry
 from perdure.core.commit import StartedActivityTask, TaskKind
@@ -294,7 +295,7 @@ def fail_attempt(
     attempt.attempt += 1
     attempt.scheduled_at_ns = turn.now_ns + wait_ns
     attempt.started_at_ns = attempt.heartbeat_at_ns = 0
-    attempt.last_failure = failure.SerializeToString()
+    attempt.last_failure = shortened(failure, turn.limits.kept_failure_bytes).SerializeToString()
     attempt.last_worker_identity = identity
     attempt.identity = attempt.request_id = ""
     turn.touch()
@@ -321,13 +322,13 @@ def queue_if_due(turn: Turn, activity: Activity, attempt: Attempt) -> None:
 
 
 def overdue(activity: Activity, attempt: Attempt, now_ns: int) -> enums.TimeoutType | None:
-    """Which time-out has passed, the most final first."""
+    """Which time-out has passed; of two that passed, the one that Temporal reports."""
     if attempt.state not in _OPEN:
         return None
-    if _passed(activity.scheduled_at_ns, activity.schedule_to_close_ns, now_ns):
-        return enums.SCHEDULE_TO_CLOSE
     if attempt.state == State.SCHEDULED and _passed(attempt.scheduled_at_ns, activity.schedule_to_start_ns, now_ns):
         return enums.SCHEDULE_TO_START
+    if _passed(activity.scheduled_at_ns, activity.schedule_to_close_ns, now_ns):
+        return enums.SCHEDULE_TO_CLOSE
     if attempt.state == State.STARTED:
         if _passed(attempt.started_at_ns, activity.start_to_close_ns, now_ns):
             return enums.START_TO_CLOSE
@@ -344,12 +345,16 @@ def time_out(
     turn: Turn, activity: Activity, attempt: Attempt, timeout_type: enums.TimeoutType, at_once: bool = False
 ) -> bool:
     """A time-out has passed: try again or close with ActivityTaskTimedOut. True when it closed."""
-    failure = timeout_failure(timeout_type, attempt.heartbeat_details)
+    failure = timeout_failure(timeout_type)
     retry_state = enums.RETRY_TIMEOUT
-    if timeout_type != enums.SCHEDULE_TO_CLOSE:
+    if timeout_type in (enums.START_TO_CLOSE, enums.HEARTBEAT):
         retry_state = fail_attempt(turn, activity, attempt, failure, attempt.identity, at_once)
         if retry_state == enums.RETRY_IN_PROGRESS:
             return False
+        if retry_state == enums.RETRY_TIMEOUT:
+            failure = timeout_failure(enums.SCHEDULE_TO_CLOSE)
+    if attempt.heartbeat_details:
+        failure.timeout_failure_info.last_heartbeat_details.ParseFromString(attempt.heartbeat_details)
     if attempt.last_failure:
         failure.cause.ParseFromString(attempt.last_failure)
     closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_TIMED_OUT)
@@ -374,15 +379,9 @@ def close_failed(
     close(turn, activity, attempt, Trigger.FAIL, closing)
 
 
-def too_large_failure(what: str, limit_bytes: int) -> Failure:
-    """What a workflow is told instead of a result or failure that is too big to keep."""
-    return server_failure(f"{what} exceeds size limit of {limit_bytes} bytes.")
-
-
-def request_cancel(turn: Turn, scheduled_event_id: int, completed_event_id: int, identity: str) -> bool:
-    """Ask a running activity to stop; one that no worker holds is cancelled here and now (then True)."""
-    execution = turn.execution
-    requested_id = turn.add(
+def request_cancel(turn: Turn, scheduled_event_id: int, completed_event_id: int) -> bool:
+    """Ask for the end of an activity. True when no worker holds it: then `cancel_unstarted` is due."""
+    turn.add(
         HistoryEvent(
             event_type=enums.ACTIVITY_TASK_CANCEL_REQUESTED,
             activity_task_cancel_requested_event_attributes=ActivityTaskCancelRequestedEventAttributes(
@@ -390,16 +389,27 @@ def request_cancel(turn: Turn, scheduled_event_id: int, completed_event_id: int,
             ),
         )
     )
-    attempt = execution.facts.attempts.get(scheduled_event_id)
-    if attempt is None or attempt.state not in (State.SCHEDULED, State.BACKING_OFF):
-        return False
+    attempt = turn.execution.facts.attempts[scheduled_event_id]
+    return attempt.state in (State.SCHEDULED, State.BACKING_OFF)
+
+
+NOT_STARTED_DETAILS = Payloads(
+    payloads=[Payload(metadata={"encoding": b"json/plain"}, data=b'"ACTIVITY_ID_NOT_STARTED"')]
+)
+"""What Temporal's server says of an activity that was cancelled before a worker had it."""
+
+
+def cancel_unstarted(turn: Turn, scheduled_event_id: int, identity: str) -> None:
+    """Close an activity that is queued or backing off: there is nobody to ask."""
+    execution = turn.execution
+    activity = execution.activities[scheduled_event_id]
     closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_CANCELED)
     attributes = closing.activity_task_canceled_event_attributes
-    attributes.latest_cancel_requested_event_id = requested_id
+    attributes.details.CopyFrom(NOT_STARTED_DETAILS)
+    attributes.latest_cancel_requested_event_id = activity.cancel_requested_event_id
     attributes.scheduled_event_id = scheduled_event_id
     attributes.identity = identity
-    close(turn, execution.activities[scheduled_event_id], attempt, Trigger.CANCEL, closing)
-    return True
+    close(turn, activity, execution.facts.attempts[scheduled_event_id], Trigger.CANCEL, closing)
 
 
 @folds(enums.ACTIVITY_TASK_SCHEDULED)

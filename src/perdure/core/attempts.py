@@ -5,11 +5,12 @@ from __future__ import annotations
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
-from perdure.api.errors import Rejected, StatusCode
+from perdure.api.failures import too_large_failure
 from perdure.core import activity, workflow_task
 from perdure.core.activity import State, Trigger
 from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbeat, ReportActivityCanceled
 from perdure.core.commit import HeartbeatRecorded, TaskKind
+from perdure.core.refusals import activity_not_found, invalid
 from perdure.core.state import Activity, Attempt
 from perdure.core.tokens import TaskToken
 from perdure.core.turn import Turn
@@ -20,10 +21,7 @@ def require_started(turn: Turn, token: TaskToken) -> tuple[Activity, Attempt]:
     execution = turn.execution
     attempt = execution.facts.attempts.get(token.scheduled_event_id) if token.kind == TaskKind.ACTIVITY else None
     if attempt is None or attempt.state != State.STARTED or attempt.attempt != token.attempt:
-        raise Rejected(
-            StatusCode.NOT_FOUND,
-            "invalid activityID or activity already timed out or invoking workflow is completed",
-        )
+        raise activity_not_found()
     return execution.activities[token.scheduled_event_id], attempt
 
 
@@ -33,8 +31,9 @@ def complete(turn: Turn, command: CompleteActivity) -> None:
     closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_COMPLETED)
     attributes = closing.activity_task_completed_event_attributes
     if request.HasField("result"):
-        if request.result.ByteSize() > turn.limits.blob_bytes:
-            _fail_too_large(turn, pending, attempt, request.identity)
+        size = request.result.ByteSize()
+        if size > turn.limits.blob_bytes:
+            _fail_too_large(turn, pending, attempt, size, request.identity)
             return
         attributes.result.CopyFrom(request.result)
     attributes.scheduled_event_id = pending.scheduled_event_id
@@ -43,8 +42,9 @@ def complete(turn: Turn, command: CompleteActivity) -> None:
     workflow_task.schedule(turn)
 
 
-def _fail_too_large(turn: Turn, pending: Activity, attempt: Attempt, identity: str) -> None:
-    failure = activity.too_large_failure("RespondActivityTaskCompletedRequest.Result", turn.limits.blob_bytes)
+def _fail_too_large(turn: Turn, pending: Activity, attempt: Attempt, size: int, identity: str) -> None:
+    """The worker did its part, but its result cannot be kept: running it again would not help."""
+    failure = too_large_failure("Complete result", size, turn.limits.blob_bytes)
     activity.close_failed(turn, pending, attempt, failure, enums.RETRY_NON_RETRYABLE_FAILURE, identity)
     workflow_task.schedule(turn)
 
@@ -53,8 +53,9 @@ def fail(turn: Turn, command: FailActivity) -> None:
     request = command.request
     pending, attempt = require_started(turn, command.token)
     failure = request.failure
-    if failure.ByteSize() > turn.limits.blob_bytes:
-        failure = activity.too_large_failure("RespondActivityTaskFailedRequest.Failure", turn.limits.blob_bytes)
+    size = failure.ByteSize()
+    if size > turn.limits.blob_bytes:
+        failure = too_large_failure("Failure", size, turn.limits.blob_bytes, failure)
     if request.HasField("last_heartbeat_details"):
         attempt.heartbeat_details = request.last_heartbeat_details.SerializeToString()
     retry_state = activity.fail_attempt(turn, pending, attempt, failure, request.identity)
@@ -68,10 +69,7 @@ def report_canceled(turn: Turn, command: ReportActivityCanceled) -> None:
     request = command.request
     pending, attempt = require_started(turn, command.token)
     if not pending.cancel_requested_event_id:
-        raise Rejected(
-            StatusCode.INVALID_ARGUMENT,
-            "unable to mark activity as canceled without activity being request canceled first",
-        )
+        raise invalid("unable to mark activity as canceled without activity being request canceled first")
     closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_CANCELED)
     attributes = closing.activity_task_canceled_event_attributes
     if request.HasField("details"):
@@ -88,9 +86,7 @@ def record_heartbeat(turn: Turn, command: RecordHeartbeat) -> HeartbeatRecorded:
     request = command.request
     pending, attempt = require_started(turn, command.token)
     if request.details.ByteSize() > turn.limits.blob_bytes:
-        raise Rejected(
-            StatusCode.INVALID_ARGUMENT, f"Heartbeat details are bigger than {turn.limits.blob_bytes} bytes."
-        )
+        raise invalid(f"Heartbeat details are bigger than {turn.limits.blob_bytes} bytes.")
     attempt.state = activity.TABLE.next(attempt.state, Trigger.HEARTBEAT)
     attempt.heartbeat_at_ns = turn.now_ns
     if request.HasField("details"):

@@ -103,7 +103,11 @@ def time_out(turn: Turn) -> None:
     """The run or execution time-out has passed."""
     workflow_task.abandon(turn)
     buffer.flush(turn)
-    attributes = WorkflowExecutionTimedOutEventAttributes(retry_state=enums.RETRY_TIMEOUT)
+    expires_at_ns = turn.execution.execution_expires_at_ns
+    expired = 0 < expires_at_ns <= turn.now_ns
+    attributes = WorkflowExecutionTimedOutEventAttributes(
+        retry_state=enums.RETRY_TIMEOUT if expired else enums.RETRY_POLICY_NOT_SET
+    )
     event = HistoryEvent(
         event_type=enums.WORKFLOW_EXECUTION_TIMED_OUT, workflow_execution_timed_out_event_attributes=attributes
     )

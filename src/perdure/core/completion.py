@@ -26,14 +26,14 @@ from perdure.core.validation import BadCommand
 class Answer:
     """One worker's answer while it is applied."""
 
-    __slots__ = ("completed_event_id", "eager", "identity", "needs_task", "turn")
+    __slots__ = ("canceled_unstarted", "completed_event_id", "eager", "identity", "turn")
 
     def __init__(self, turn: Turn, identity: str, completed_event_id: int) -> None:
         self.turn = turn
         self.identity = identity
         self.completed_event_id = completed_event_id
-        self.needs_task = False
-        """Whether something happened that the workflow must hear of in a next task."""
+        self.canceled_unstarted: list[int] = []
+        """Scheduled events of activities that no worker held: they are cancelled behind all commands."""
         self.eager: list[StartedActivityTask] = []
 
 
@@ -57,7 +57,10 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
         _APPLY[message.command_type](answer, message)
     if not execution.is_open:
         return WorkflowTaskCompleted(None, answer.eager)
-    if buffer.flush(turn) or answer.needs_task or request.force_create_new_workflow_task:
+    news = buffer.flush(turn)
+    for scheduled_event_id in answer.canceled_unstarted:
+        activity.cancel_unstarted(turn, scheduled_event_id, answer.identity)
+    if news or answer.canceled_unstarted or request.force_create_new_workflow_task:
         workflow_task.schedule(turn)
     started = None
     if request.return_new_workflow_task and workflow_task.is_queued(execution):
@@ -66,9 +69,13 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
 
 
 def _fail_for(turn: Turn, bad: BadCommand, identity: str) -> Rejected:
-    failure = Failure(message=bad.message, source="Server")
-    failure.server_failure_info.non_retryable = False
-    end_failed(turn, bad.cause, failure, identity)
+    failure = Failure(message=bad.message)
+    failure.server_failure_info.SetInParent()
+    if bad.closes:
+        workflow_task.fail(turn, bad.cause, failure, identity)
+        close.terminate(turn, bad.message, None, "history-service")
+    else:
+        end_failed(turn, bad.cause, failure, identity)
     return Rejected(StatusCode.INVALID_ARGUMENT, bad.message)
 
 
@@ -116,8 +123,8 @@ def _schedule_activity(answer: Answer, message: CommandMessage) -> None:
 
 def _request_cancel_activity(answer: Answer, message: CommandMessage) -> None:
     scheduled_event_id = message.request_cancel_activity_task_command_attributes.scheduled_event_id
-    if activity.request_cancel(answer.turn, scheduled_event_id, answer.completed_event_id, answer.identity):
-        answer.needs_task = True
+    if activity.request_cancel(answer.turn, scheduled_event_id, answer.completed_event_id):
+        answer.canceled_unstarted.append(scheduled_event_id)
 
 
 def _start_timer(answer: Answer, message: CommandMessage) -> None:

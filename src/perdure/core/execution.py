@@ -13,12 +13,18 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from perdure.api.errors import Rejected, StatusCode
+from perdure.api.errors import Rejected
 from perdure.core import activity, attempts, commands, completion, deadlines, lost, request_cancel, start
 from perdure.core import workflow_task as workflow_tasks
 from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind, TaskRef
 from perdure.core.fold import UnknownEvent, blank, evolve
 from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.refusals import (
+    activity_not_found,
+    workflow_completed,
+    workflow_not_found,
+    workflow_task_not_found,
+)
 from perdure.core.state import Execution, decode, encode
 from perdure.core.turn import Turn
 
@@ -62,7 +68,7 @@ class Chain:
         if isinstance(command, commands.StartWorkflow):
             return self._start(command)
         if not self.turns:
-            raise Rejected(StatusCode.NOT_FOUND, "workflow not found")
+            raise workflow_not_found()
         return _HANDLERS[type(command)](self.turns[-1], command)
 
     def _start(self, command: commands.StartWorkflow) -> Any:
@@ -72,7 +78,7 @@ class Chain:
         action = start.choose(existing, request)
         if existing is not None:
             if action == start.Action.REFUSE:
-                raise start.refusal(existing)
+                raise start.refusal(existing, request)
             if action == start.Action.USE_EXISTING:
                 return start.existing_run(existing)
         key = ExecutionKey(request.namespace, request.workflow_id, self.context.new_id())
@@ -120,12 +126,6 @@ def settle(turn: Turn) -> None:
     commit.wake_at_ns = execution.wake_at_ns
 
 
-def _require_open(turn: Turn, command: Any) -> None:
-    """Raises Rejected NOT_FOUND when the run is closed, or is another than the command means."""
-    if not turn.execution.is_open:
-        raise Rejected(StatusCode.NOT_FOUND, "workflow execution already completed")
-
-
 def _start_task(turn: Turn, command: commands.StartTask) -> None:
     """A poller took a row of the durable queue. Raises Rejected NOT_FOUND when the row is stale."""
     task = command.task
@@ -138,12 +138,12 @@ def _start_task(turn: Turn, command: commands.StartTask) -> None:
             or owed is None
             or not _matches(task, owed.scheduled_event_id, owed.attempt)
         ):
-            raise Rejected(StatusCode.NOT_FOUND, "Workflow task not found.")
+            raise workflow_task_not_found()
         started: Any = workflow_tasks.start(turn, command.poller.identity)
     else:
         attempt = execution.facts.attempts.get(task.scheduled_event_id)
         if attempt is None or attempt.state != activity.State.SCHEDULED or attempt.attempt != task.stamp:
-            raise Rejected(StatusCode.NOT_FOUND, "Activity task not found.")
+            raise activity_not_found()
         pending = execution.activities[task.scheduled_event_id]
         started = activity.start(turn, pending, attempt, command.poller.identity)
     turn.commit.remove_tasks.append(TaskRef(task.key, task.queue.kind, task.scheduled_event_id))
@@ -156,20 +156,12 @@ def _matches(task: Task, scheduled_event_id: int, attempt: int) -> bool:
 
 def _require_run(turn: Turn, key: ExecutionKey) -> None:
     if key.run_id != turn.execution.key.run_id or not turn.execution.is_open:
-        raise Rejected(StatusCode.NOT_FOUND, "workflow execution already completed")
+        raise workflow_completed()
 
 
 def _of_token(handler: Callable[[Turn, Any], Any]) -> Callable[[Turn, Any], Any]:
     def handle(turn: Turn, command: Any) -> Any:
         _require_run(turn, command.token.key)
-        return handler(turn, command)
-
-    return handle
-
-
-def _of_open(handler: Callable[[Turn, Any], Any]) -> Callable[[Turn, Any], Any]:
-    def handle(turn: Turn, command: Any) -> Any:
-        _require_open(turn, command)
         return handler(turn, command)
 
     return handle
@@ -187,8 +179,8 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.FailActivity: _of_token(attempts.fail),
     commands.ReportActivityCanceled: _of_token(attempts.report_canceled),
     commands.RecordHeartbeat: _of_token(attempts.record_heartbeat),
-    commands.RequestCancel: _of_open(request_cancel.request_cancel),
-    commands.Terminate: _of_open(request_cancel.terminate),
+    commands.RequestCancel: request_cancel.request_cancel,
+    commands.Terminate: request_cancel.terminate,
     commands.Wake: _wake,
     commands.LoseWorkers: lost.lose_workers,
 }

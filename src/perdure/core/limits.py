@@ -17,6 +17,8 @@ class Limits:
     """Of workflow, activity and timer ids, type and queue names, in characters."""
     blob_bytes: int = 2 << 20
     """Of one input, result, failure or details: a bigger one fails the workflow or the activity."""
+    kept_failure_bytes: int = 4 << 10
+    """Of the failure that a retried activity's state keeps; a bigger one is shortened."""
     memo_bytes: int = 2 << 20
     pending_activities: int = 2_000
     pending_timers: int = 2_000

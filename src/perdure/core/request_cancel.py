@@ -5,20 +5,20 @@ from __future__ import annotations
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
-from perdure.api.errors import Rejected, StatusCode
 from perdure.core import close, start, workflow_task
 from perdure.core.commands import RequestCancel, Terminate
 from perdure.core.fold import folds
+from perdure.core.refusals import workflow_completed, workflow_not_found
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 
 
 def request_cancel(turn: Turn, command: RequestCancel) -> None:
-    """Tell the workflow. A second request is accepted and changes nothing."""
+    """Tell the workflow. A second request, or one that comes too late, is accepted and changes nothing."""
     request = command.request
     execution = turn.execution
     _require_chain(execution, request.workflow_execution.run_id, request.first_execution_run_id)
-    if execution.cancel_requested or _is_buffered(execution):
+    if not execution.is_open or execution.cancel_requested or _is_buffered(execution):
         return
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_CANCEL_REQUESTED)
     attributes = event.workflow_execution_cancel_requested_event_attributes
@@ -39,8 +39,10 @@ def _is_buffered(execution: Execution) -> bool:
 
 
 def terminate(turn: Turn, command: Terminate) -> None:
-    """End the run now: always possible while it is open."""
+    """End the run now: always possible while it is open. Raises Rejected NOT_FOUND when it is closed."""
     request = command.request
+    if not turn.execution.is_open:
+        raise workflow_completed()
     _require_chain(turn.execution, request.workflow_execution.run_id, request.first_execution_run_id)
     details = request.details if request.HasField("details") else None
     close.terminate(turn, request.reason, details, request.identity)
@@ -49,7 +51,7 @@ def terminate(turn: Turn, command: Terminate) -> None:
 def _require_chain(execution: Execution, run_id: str, first_run_id: str) -> None:
     """Raises Rejected NOT_FOUND when the request means another run, or another chain of runs."""
     if run_id not in ("", execution.key.run_id) or first_run_id not in ("", execution.first_run_id):
-        raise Rejected(StatusCode.NOT_FOUND, "workflow execution not found")
+        raise workflow_not_found()
 
 
 @folds(enums.WORKFLOW_EXECUTION_CANCEL_REQUESTED)

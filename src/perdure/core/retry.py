@@ -49,6 +49,23 @@ def from_message(message: RetryPolicyMessage) -> RetryPolicy:
     )
 
 
+def fault(message: RetryPolicyMessage) -> str:
+    """What is wrong with a policy, in Temporal's words; "": nothing."""
+    initial = duration_ns(message.initial_interval)
+    maximum = duration_ns(message.maximum_interval)
+    if initial < 0:
+        return "InitialInterval cannot be negative on retry policy."
+    if message.backoff_coefficient and message.backoff_coefficient < 1:
+        return "BackoffCoefficient cannot be less than 1 on retry policy."
+    if maximum < 0:
+        return "MaximumInterval cannot be negative on retry policy."
+    if maximum and maximum < initial:
+        return "MaximumInterval cannot be less than InitialInterval on retry policy."
+    if message.maximum_attempts < 0:
+        return "MaximumAttempts cannot be negative on retry policy."
+    return ""
+
+
 def to_message(policy: RetryPolicy) -> RetryPolicyMessage:
     return RetryPolicyMessage(
         initial_interval=duration(policy.initial_interval_ns),

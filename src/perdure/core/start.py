@@ -12,10 +12,11 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
-from perdure.core import close, workflow_task
+from perdure.core import close, retry, workflow_task
 from perdure.core.commit import Started
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
+from perdure.core.refusals import invalid
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 
@@ -51,6 +52,8 @@ CLOSED_POLICY: dict[tuple[Standing, int], Action] = {
 }
 """(standing, WorkflowIdReusePolicy) -> action, when the newest run is closed."""
 
+REUSE_POLICIES = frozenset(policy for _, policy in CLOSED_POLICY)
+
 OPEN_POLICY: dict[int, Action] = {
     enums.CONFLICT_FAIL: Action.REFUSE,
     enums.CONFLICT_USE_EXISTING: Action.USE_EXISTING,
@@ -83,17 +86,23 @@ def choose(existing: Execution | None, request: StartWorkflowExecutionRequest) -
     return CLOSED_POLICY[now, reuse]
 
 
-def refusal(existing: Execution) -> Rejected:
+def refusal(existing: Execution, request: StartWorkflowExecutionRequest) -> Rejected:
     """ALREADY_EXISTS, with the detail that clients read the run id from."""
-    text = "running" if existing.is_open else "finished successfully"
-    if standing(existing) == Standing.UNSUCCESSFUL:
-        text = "finished"
     key = existing.key
-    return Rejected(
-        StatusCode.ALREADY_EXISTS,
-        f"Workflow execution is already {text}. WorkflowId: {key.workflow_id}, RunId: {key.run_id}.",
-        WorkflowExecutionAlreadyStartedFailure(start_request_id=existing.facts.request_id, run_id=key.run_id),
+    detail = WorkflowExecutionAlreadyStartedFailure(
+        start_request_id=existing.facts.request_id, run_id=key.run_id, first_execution_run_id=existing.first_run_id
     )
+    run = f"WorkflowId: {key.workflow_id}, RunId: {key.run_id}."
+    if existing.is_open:
+        text = f"Workflow execution is already running. {run}"
+    elif request.workflow_id_reuse_policy == enums.REUSE_REJECT_DUPLICATE:
+        text = f"Workflow execution already finished. {run} Workflow Id reuse policy: reject duplicate workflow Id."
+    else:
+        text = (
+            f"Workflow execution already finished successfully. {run} Workflow Id reuse policy: "
+            "allow duplicate workflow Id if last run failed."
+        )
+    return Rejected(StatusCode.ALREADY_EXISTS, text, detail)
 
 
 def existing_run(existing: Execution) -> Started:
@@ -112,47 +121,61 @@ def terminate_existing(turn: Turn, new_run_id: str) -> None:
 
 
 def validate(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
-    """Raises Rejected INVALID_ARGUMENT when the request can never be started."""
-    for name, value in (
-        ("WorkflowId", request.workflow_id),
-        ("WorkflowType", request.workflow_type.name),
-        ("TaskQueue", request.task_queue.name),
-    ):
-        if not value:
-            raise _invalid(f"{name} is not set on request.")
-        if len(value) > limits.id_length:
-            raise _invalid(f"{name} length exceeds limit of {limits.id_length} characters.")
-    if len(request.request_id) > limits.id_length:
-        raise _invalid(f"RequestId length exceeds limit of {limits.id_length} characters.")
+    """Raises Rejected INVALID_ARGUMENT when the request can never be started, UNIMPLEMENTED for what is to come."""
+    _check_names(request, limits.id_length)
     for name, field in (
-        ("WorkflowExecutionTimeout", request.workflow_execution_timeout),
-        ("WorkflowRunTimeout", request.workflow_run_timeout),
-        ("WorkflowTaskTimeout", request.workflow_task_timeout),
-        ("WorkflowStartDelay", request.workflow_start_delay),
+        ("WorkflowExecutionTimeoutSeconds", request.workflow_execution_timeout),
+        ("WorkflowRunTimeoutSeconds", request.workflow_run_timeout),
+        ("WorkflowTaskTimeoutSeconds", request.workflow_task_timeout),
+        ("WorkflowStartDelaySeconds", request.workflow_start_delay),
     ):
         if duration_ns(field) < 0:
-            raise _invalid(f"{name} is negative.")
-    if request.input.ByteSize() > limits.blob_bytes:
-        raise _invalid(f"Workflow input is bigger than {limits.blob_bytes} bytes.")
-    if request.memo.ByteSize() > limits.memo_bytes:
-        raise _invalid(f"Memo is bigger than {limits.memo_bytes} bytes.")
+            raise invalid(f"An invalid {name} is set on request. cause: negative duration")
+    if request.input.ByteSize() > limits.blob_bytes or request.memo.ByteSize() > limits.memo_bytes:
+        raise invalid("Blob data size exceeds limit.")
     if request.cron_schedule:
-        raise Rejected(StatusCode.UNIMPLEMENTED, "cron_schedule is not supported yet: use a schedule.")
-    conflict, reuse = request.workflow_id_conflict_policy, request.workflow_id_reuse_policy
+        raise Rejected(StatusCode.UNIMPLEMENTED, "cron_schedule is not supported yet.")
+    if request.HasField("retry_policy"):
+        why = retry.fault(request.retry_policy)
+        if why:
+            raise invalid(why)
+        if request.retry_policy.maximum_attempts != 1:
+            raise Rejected(StatusCode.UNIMPLEMENTED, "A retry policy of a whole workflow is not supported yet.")
+    _check_policies(request.workflow_id_conflict_policy, request.workflow_id_reuse_policy)
+
+
+def _check_names(request: StartWorkflowExecutionRequest, limit: int) -> None:
+    if not request.workflow_id:
+        raise invalid("WorkflowId is not set on request.")
+    if len(request.workflow_id) > limit:
+        raise invalid(f"WorkflowId exceeds maximum allowed length ({len(request.workflow_id)}/{limit})")
+    if not request.workflow_type.name:
+        raise invalid("WorkflowType is not set on request.")
+    if len(request.workflow_type.name) > limit:
+        raise invalid("WorkflowType length exceeds limit.")
+    if not request.task_queue.name:
+        raise invalid("missing task queue name")
+    if len(request.task_queue.name) > limit:
+        raise invalid("taskQueue length exceeds limit")
+    if len(request.request_id) > limit:
+        raise invalid("RequestId length exceeds limit.")
+
+
+def _check_policies(conflict: int, reuse: int) -> None:
     if conflict and reuse == enums.REUSE_TERMINATE_IF_RUNNING:
-        raise _invalid(
+        raise invalid(
             "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together "
-            "with a WorkflowIDConflictPolicy."
+            "with a WorkflowIDConflictPolicy"
         )
     if conflict == enums.CONFLICT_TERMINATE_EXISTING and reuse == enums.REUSE_REJECT_DUPLICATE:
-        raise _invalid(
+        raise invalid(
             "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE cannot be used together "
             "with WorkflowIdConflictPolicy WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING"
         )
-
-
-def _invalid(message: str) -> Rejected:
-    return Rejected(StatusCode.INVALID_ARGUMENT, message)
+    if reuse and reuse not in REUSE_POLICIES:
+        raise invalid(f"unknown WorkflowIdReusePolicy: {reuse}")
+    if conflict and conflict not in OPEN_POLICY:
+        raise invalid(f"unknown WorkflowIdConflictPolicy: {conflict}")
 
 
 def begin(turn: Turn, request: StartWorkflowExecutionRequest) -> Started:
@@ -187,8 +210,10 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
     task_ns = duration_ns(request.workflow_task_timeout) or turn.limits.task_timeout_ns
     task_ns = min(task_ns, turn.limits.task_timeout_max_ns, run_ns or task_ns)
     backoff_ns = duration_ns(request.workflow_start_delay)
-    attributes.workflow_execution_timeout.CopyFrom(duration(execution_ns))
-    attributes.workflow_run_timeout.CopyFrom(duration(run_ns))
+    if execution_ns:
+        attributes.workflow_execution_timeout.CopyFrom(duration(execution_ns))
+    if run_ns:
+        attributes.workflow_run_timeout.CopyFrom(duration(run_ns))
     attributes.workflow_task_timeout.CopyFrom(duration(task_ns))
     attributes.first_workflow_task_backoff.CopyFrom(duration(backoff_ns))
     if execution_ns:

@@ -9,14 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from temporalio.api.command.v1 import Command as CommandMessage
-from temporalio.api.common.v1 import RetryPolicy as RetryPolicyMessage
 from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 
 from perdure.api import enums
+from perdure.api.errors import Rejected
 from perdure.api.times import duration_ns
+from perdure.core import retry
 from perdure.core.limits import Limits
+from perdure.core.refusals import invalid
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 
@@ -24,11 +27,18 @@ from perdure.core.turn import Turn
 class BadCommand(Exception):
     """A command that cannot be applied: fails the workflow task with this cause."""
 
-    def __init__(self, cause: enums.WorkflowTaskFailedCause, why: str) -> None:
+    def __init__(self, cause: enums.WorkflowTaskFailedCause, why: str, closes: bool = False) -> None:
         name = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
         self.cause = cause
+        self.closes = closes
+        """The same answer would come for ever: the run is terminated, as Temporal does with what is too big."""
         self.message = f"{_camel(name)}: {why}" if why else _camel(name)
         super().__init__(self.message)
+
+
+def _builder_state(cause: enums.WorkflowTaskFailedCause, action: str, subject: str) -> BadCommand:
+    """A command that does not fit the state, in Temporal's words."""
+    return BadCommand(cause, f"invalid history builder state for action: {action}, {subject}")
 
 
 def _camel(name: str) -> str:
@@ -44,11 +54,13 @@ class Draft:
     activity_ids: set[str] = field(default_factory=set[str])
     started_timers: set[str] = field(default_factory=set[str])
     canceled_timers: set[str] = field(default_factory=set[str])
+    canceled_activities: set[int] = field(default_factory=set[int])
     closed: bool = False
 
 
 def validate(turn: Turn, commands: Sequence[CommandMessage]) -> None:
-    """Raises BadCommand for the first command that cannot be applied after those before it."""
+    """Raises BadCommand for the first command that cannot be applied after those before it,
+    Rejected INVALID_ARGUMENT for one that is unknown."""
     draft = Draft(turn.execution, turn.limits)
     for message in commands:
         judge = _JUDGES.get(message.command_type)
@@ -57,7 +69,9 @@ def validate(turn: Turn, commands: Sequence[CommandMessage]) -> None:
         if draft.closed:
             raise BadCommand(enums.FAILED_UNHANDLED_COMMAND, "A command follows the one that closes the workflow.")
         judge(draft, message)
-    if draft.closed and turn.execution.facts.buffered:
+    facts = turn.execution.facts
+    dropped = len(draft.canceled_timers & facts.fired_timers) if facts.fired_timers else 0
+    if draft.closed and len(facts.buffered) > dropped:
         raise BadCommand(enums.FAILED_UNHANDLED_COMMAND, "")
 
 
@@ -75,50 +89,63 @@ _UNSUPPORTED = {
 """Commands of Temporal's that this version has no entity for, and the cause that names them."""
 
 
-def _unsupported(message: CommandMessage) -> BadCommand:
-    cause = _UNSUPPORTED.get(message.command_type, "FEATURE_DISABLED")
+def _unsupported(message: CommandMessage) -> BadCommand | Rejected:
+    cause = _UNSUPPORTED.get(message.command_type)
+    if cause is None:
+        return invalid(f"unknown command type: {message.command_type}")
     number = WorkflowTaskFailedCause.Value(f"WORKFLOW_TASK_FAILED_CAUSE_{cause}")
     return BadCommand(number, f"This version of perdure does not support command type {message.command_type}.")
 
 
 def _check_id(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: str) -> None:
     if not value:
-        raise BadCommand(cause, f"{name} is not set on command.")
+        raise BadCommand(cause, f"{name} is not set")
     if len(value) > draft.limits.id_length:
         raise BadCommand(cause, f"{name} exceeds length limit. Length={len(value)} Limit={draft.limits.id_length}")
+
+
+def _check_name(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: str, command: str) -> None:
+    if not value:
+        raise BadCommand(cause, f"{name} is not set on {command}.")
+    if len(value) > draft.limits.id_length:
+        raise BadCommand(cause, f"{name} on {command} exceeds length limit. Length={len(value)}")
 
 
 def _check_blob(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: Message) -> None:
     size = value.ByteSize()
     if size > draft.limits.blob_bytes:
-        raise BadCommand(cause, f"{name} is {size} bytes, more than the limit of {draft.limits.blob_bytes}.")
+        why = f"{name} exceeds size limit. ({size} > {draft.limits.blob_bytes} bytes)"
+        raise BadCommand(cause, why, closes=True)
 
 
 def _judge_activity(draft: Draft, message: CommandMessage) -> None:
     command = message.schedule_activity_task_command_attributes
     cause = enums.BAD_SCHEDULE_ACTIVITY_ATTRIBUTES
     activity_id = command.activity_id
-    _check_id(draft, cause, "ActivityId", activity_id)
-    _check_id(draft, cause, "ActivityType", command.activity_type.name)
+    _check_id(draft, cause, "activityId", activity_id)
+    _check_id(draft, cause, "activityType", command.activity_type.name)
     if len(command.task_queue.name) > draft.limits.id_length:
         raise BadCommand(cause, "TaskQueue exceeds length limit.")
-    to_close = duration_ns(command.schedule_to_close_timeout)
-    start_to_close = duration_ns(command.start_to_close_timeout)
-    to_start = duration_ns(command.schedule_to_start_timeout)
-    if to_close < 0 or start_to_close < 0 or to_start < 0 or duration_ns(command.heartbeat_timeout) < 0:
-        raise BadCommand(cause, "A timeout is negative.")
+    to_close = _check_timeout("ScheduleToCloseTimeout", command.schedule_to_close_timeout)
+    start_to_close = _check_timeout("StartToCloseTimeout", command.start_to_close_timeout)
+    _check_timeout("ScheduleToStartTimeout", command.schedule_to_start_timeout)
+    _check_timeout("HeartbeatTimeout", command.heartbeat_timeout)
     if not to_close and not start_to_close:
         raise BadCommand(
             cause,
-            "A valid StartToClose or ScheduleToCloseTimeout is not set on command."
+            "a valid StartToCloseTimeout or ScheduleToCloseTimeout must be set on the activity."
             f" ActivityId={activity_id} ActivityType={command.activity_type.name}",
         )
     if command.HasField("retry_policy"):
-        _check_retry_policy(cause, command.retry_policy)
+        why = retry.fault(command.retry_policy)
+        if why:
+            raise BadCommand(cause, why)
     _check_blob(draft, cause, "ScheduleActivityTaskCommandAttributes.Input", command.input)
     execution = draft.execution
     if activity_id in execution.activity_ids or activity_id in draft.activity_ids:
-        raise BadCommand(enums.SCHEDULE_ACTIVITY_DUPLICATE_ID, f"ActivityId={activity_id} is pending already.")
+        raise _builder_state(
+            enums.SCHEDULE_ACTIVITY_DUPLICATE_ID, "add-activitytask-scheduled-event", f"ActivityID: {activity_id}"
+        )
     draft.activity_ids.add(activity_id)
     if len(execution.activities) + len(draft.activity_ids) > draft.limits.pending_activities:
         raise BadCommand(
@@ -128,44 +155,35 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
         )
 
 
-def _check_retry_policy(cause: enums.WorkflowTaskFailedCause, policy: RetryPolicyMessage) -> None:
-    initial = duration_ns(policy.initial_interval)
-    maximum = duration_ns(policy.maximum_interval)
-    why = ""
-    if initial < 0:
-        why = "InitialInterval cannot be negative on retry policy."
-    elif policy.backoff_coefficient and policy.backoff_coefficient < 1:
-        why = "BackoffCoefficient cannot be less than 1 on retry policy."
-    elif maximum < 0:
-        why = "MaximumInterval cannot be negative on retry policy."
-    elif maximum and maximum < initial:
-        why = "MaximumInterval cannot be less than InitialInterval on retry policy."
-    elif policy.maximum_attempts < 0:
-        why = "MaximumAttempts cannot be negative on retry policy."
-    if why:
-        raise BadCommand(cause, why)
+def _check_timeout(name: str, timeout: Duration) -> int:
+    ns = duration_ns(timeout)
+    if ns < 0:
+        raise BadCommand(enums.BAD_SCHEDULE_ACTIVITY_ATTRIBUTES, f"invalid {name}: negative duration")
+    return ns
 
 
 def _judge_cancel_activity(draft: Draft, message: CommandMessage) -> None:
     event_id = message.request_cancel_activity_task_command_attributes.scheduled_event_id
-    if event_id not in draft.execution.activities:
-        raise BadCommand(
+    pending = draft.execution.activities.get(event_id)
+    if pending is None or pending.cancel_requested_event_id or event_id in draft.canceled_activities:
+        raise _builder_state(
             enums.BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES,
-            f"ScheduledEventId={event_id} is not a pending activity.",
+            "add-activitytask-cancel-requested-event",
+            f"ScheduledEventID: {event_id}",
         )
+    draft.canceled_activities.add(event_id)
 
 
 def _judge_start_timer(draft: Draft, message: CommandMessage) -> None:
     command = message.start_timer_command_attributes
     timer_id = command.timer_id
-    _check_id(draft, enums.BAD_START_TIMER_ATTRIBUTES, "TimerId", timer_id)
-    if duration_ns(command.start_to_fire_timeout) <= 0:
-        raise BadCommand(
-            enums.BAD_START_TIMER_ATTRIBUTES, f"A valid StartToFireTimeout is not set on command. TimerId={timer_id}"
-        )
+    _check_name(draft, enums.BAD_START_TIMER_ATTRIBUTES, "TimerId", timer_id, "StartTimerCommand")
+    if duration_ns(command.start_to_fire_timeout) < 0:
+        why = f"An invalid StartToFireTimeout is set on StartTimerCommand: negative duration. TimerId={timer_id}"
+        raise BadCommand(enums.BAD_START_TIMER_ATTRIBUTES, why)
     pending = draft.execution.timers
     if timer_id in draft.started_timers or (timer_id in pending and timer_id not in draft.canceled_timers):
-        raise BadCommand(enums.START_TIMER_DUPLICATE_ID, f"TimerId={timer_id} is running already.")
+        raise _builder_state(enums.START_TIMER_DUPLICATE_ID, "add-timer-started-event", f"TimerID: {timer_id}")
     draft.started_timers.add(timer_id)
     if len(pending) + len(draft.started_timers) - len(draft.canceled_timers) > draft.limits.pending_timers:
         raise BadCommand(
@@ -176,19 +194,20 @@ def _judge_start_timer(draft: Draft, message: CommandMessage) -> None:
 
 def _judge_cancel_timer(draft: Draft, message: CommandMessage) -> None:
     timer_id = message.cancel_timer_command_attributes.timer_id
-    _check_id(draft, enums.BAD_CANCEL_TIMER_ATTRIBUTES, "TimerId", timer_id)
+    _check_name(draft, enums.BAD_CANCEL_TIMER_ATTRIBUTES, "TimerId", timer_id, "CancelTimerCommand")
     if timer_id in draft.started_timers:
         draft.started_timers.discard(timer_id)
     elif timer_id in draft.execution.timers and timer_id not in draft.canceled_timers:
         draft.canceled_timers.add(timer_id)
     else:
-        raise BadCommand(enums.BAD_CANCEL_TIMER_ATTRIBUTES, f"TimerId={timer_id} is not running.")
+        raise _builder_state(enums.BAD_CANCEL_TIMER_ATTRIBUTES, "add-timer-canceled-event", f"TimerID: {timer_id}")
 
 
 def _judge_marker(draft: Draft, message: CommandMessage) -> None:
     command = message.record_marker_command_attributes
-    _check_id(draft, enums.BAD_RECORD_MARKER_ATTRIBUTES, "MarkerName", command.marker_name)
-    _check_blob(draft, enums.BAD_RECORD_MARKER_ATTRIBUTES, "RecordMarkerCommandAttributes", command)
+    cause = enums.BAD_RECORD_MARKER_ATTRIBUTES
+    _check_name(draft, cause, "MarkerName", command.marker_name, "RecordMarkerCommand")
+    _check_blob(draft, cause, "RecordMarkerCommandAttributes", command)
 
 
 def _judge_search_attributes(draft: Draft, message: CommandMessage) -> None:
@@ -200,7 +219,7 @@ def _judge_properties(draft: Draft, message: CommandMessage) -> None:
     command = message.modify_workflow_properties_command_attributes
     cause = enums.BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES
     if not command.HasField("upserted_memo"):
-        raise BadCommand(cause, "UpsertedMemo is not set on command.")
+        raise BadCommand(cause, "UpsertedMemo is not set on ModifyWorkflowPropertiesCommand.")
     _check_blob(draft, cause, "UpsertedMemo", command.upserted_memo)
 
 
@@ -215,7 +234,7 @@ def _judge_fail(draft: Draft, message: CommandMessage) -> None:
     command = message.fail_workflow_execution_command_attributes
     cause = enums.BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES
     if not command.HasField("failure"):
-        raise BadCommand(cause, "Failure is not set on command.")
+        raise BadCommand(cause, "Failure is not set on FailWorkflowExecutionCommand.")
     _check_blob(draft, cause, "FailWorkflowExecutionCommandAttributes.Failure", command.failure)
     draft.closed = True
 

@@ -21,10 +21,11 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.api import enums
-from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
 from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind
 from perdure.core.fold import folds
+from perdure.core.limits import Limits
+from perdure.core.refusals import workflow_task_not_found
 from perdure.core.state import Execution, WorkflowTask
 from perdure.core.table import Table
 from perdure.core.tokens import TaskToken, encode_token
@@ -113,14 +114,15 @@ def schedule(turn: Turn) -> None:
 
 
 def _schedule_retry(turn: Turn) -> None:
-    """A transient attempt: no event."""
+    """A transient attempt: no event. Later attempts get more time, because official SDKs report only the
+    first failure and let the others time out: that is how Temporal slows a failing workflow down."""
     execution = turn.execution
     facts = execution.facts
     task = facts.transient_task = WorkflowTask(
         execution.next_event_id,
         facts.task_attempt,
         turn.now_ns,
-        execution.task_timeout_ns,
+        execution.task_timeout_ns + backoff_ns(turn.limits, facts.task_attempt),
         execution.task_queue,
         False,
     )
@@ -216,7 +218,7 @@ def require_started(execution: Execution, token: TaskToken) -> WorkflowTask:
         or task.attempt != token.attempt
         or token.kind != TaskKind.WORKFLOW
     ):
-        raise Rejected(StatusCode.NOT_FOUND, "Workflow task not found.")
+        raise workflow_task_not_found()
     return task
 
 
@@ -263,7 +265,7 @@ def fail(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failure | No
         attributes.identity = identity
         turn.add(event)
     else:
-        back_off(turn, task.attempt)
+        _back_off(turn, task.attempt)
 
 
 def time_out(turn: Turn) -> None:
@@ -308,17 +310,19 @@ def _end_attempt(turn: Turn, task: WorkflowTask) -> None:
     turn.touch()
 
 
-def back_off(turn: Turn, attempt: int) -> None:
-    """A worker reported that a later attempt failed: the next waits, longer each time.
-
-    Official SDKs report only the first failure and let later attempts time out, which is how
-    Temporal slows a failing workflow down; a worker that does report is slowed down here.
-    """
-    limits = turn.limits
-    beyond = attempt + 1 - limits.task_backoff_attempts
-    if beyond >= 0:
-        wait_ns = min(limits.task_backoff_initial_ns << min(beyond, 30), limits.task_backoff_max_ns)
+def _back_off(turn: Turn, attempt: int) -> None:
+    """A worker did report that a later attempt failed: the next waits, longer each time."""
+    wait_ns = backoff_ns(turn.limits, attempt + 1)
+    if wait_ns:
         turn.execution.facts.task_not_before_ns = turn.now_ns + wait_ns
+
+
+def backoff_ns(limits: Limits, attempt: int) -> int:
+    """How much slower than the first this attempt of one workflow task is: 0, then doubling up to a bound."""
+    beyond = attempt - limits.task_backoff_attempts - 1
+    if beyond < 0:
+        return 0
+    return min(limits.task_backoff_initial_ns << min(beyond, 30), limits.task_backoff_max_ns)
 
 
 def _forget_sticky(execution: Execution) -> None:

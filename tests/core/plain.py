@@ -1,0 +1,52 @@
+"""A history as plain data, without what differs from run to run: times, generated ids, sizes."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from temporalio.api.history.v1 import HistoryEvent
+
+ORACLE = Path(__file__).parent / "oracle"
+
+DROPPED = {
+    "event_time",
+    "task_id",  # the server's own bookkeeping
+    "history_size_bytes",
+    "workflow_execution_expiration_time",
+    "request_id",
+    "workflow_id",
+    "original_execution_run_id",
+    "first_execution_run_id",
+    "build_id_redirect_counter",
+}
+
+BASE64 = {"data", "encoding"}
+"""Bytes of payloads, shown as text."""
+
+_GENERATED = re.compile(r"-?[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\bid-\d+")
+
+
+def plain_history(events: Sequence[HistoryEvent]) -> list[dict[str, Any]]:
+    """One dict per event: its type and its attributes as JSON."""
+    return [_plain(MessageToDict(event, preserving_proto_field_name=True)) for event in events]
+
+
+def _text(data: Any) -> Any:
+    return base64.b64decode(data).decode() if isinstance(data, str) else data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _plain(_text(item) if key in BASE64 else item) for key, item in value.items() if key not in DROPPED
+        }
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return _GENERATED.sub("", value)
+    return value

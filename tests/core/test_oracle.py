@@ -1,0 +1,102 @@
+"""Our histories are Temporal's: every scenario, event by event, against what the real server recorded."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from temporalio.api.command.v1 import Command
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
+
+from perdure.api import enums
+from perdure.core import commands as law
+from tests.core import given
+from tests.core.given import World
+from tests.core.plain import ORACLE, plain_history
+from tests.core.scenarios import SCENARIOS
+
+
+class CoreStage:
+    """Plays a scenario on `decide` alone, on an injected clock."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.refusals: list[str] = []
+
+    def start(self, **fields: Any) -> None:
+        self.world.start(**fields)
+
+    def _until(self, take: Any) -> Any:
+        """What a long poll does: the task may come with a later deadline."""
+        for _ in range(10):
+            try:
+                return take()
+            except AssertionError:
+                wake_at_ns = self.world.run.wake_at_ns
+                assert wake_at_ns is not None
+                self.world.now_ns = max(self.world.now_ns, wake_at_ns)
+                self.world.when(law.Wake())
+        return take()
+
+    def workflow_task(self, queue: str = "queue") -> Any:
+        return self._until(lambda: self.world.workflow_task(queue))
+
+    def activity_task(self, activity_id: str = "1") -> Any:
+        return self._until(lambda: self.world.activity_task(activity_id))
+
+    def complete_task(self, token: Any, *commands: Command, sticky: bool = False, force: bool = False) -> None:
+        fields: dict[str, Any] = {"force_create_new_workflow_task": force}
+        if sticky:
+            queue = TaskQueue(name="sticky", kind=enums.QUEUE_STICKY, normal_name="queue")
+            fields["sticky_attributes"] = StickyExecutionAttributes(
+                worker_task_queue=queue, schedule_to_start_timeout=given.seconds(1)
+            )
+        self.world.complete_task(token, *commands, **fields)
+
+    def refused_task(self, token: Any, *commands: Command) -> None:
+        rejected = given.refused(lambda: self.world.complete_task(token, *commands))
+        self.refusals.append(f"{rejected.code.name}: {rejected.message}")
+
+    def fail_task(self, token: Any) -> None:
+        self.world.fail_task(token)
+
+    def complete_activity(self, token: Any) -> None:
+        self.world.complete_activity(token)
+
+    def fail_activity(self, token: Any, why: Failure) -> None:
+        self.world.fail_activity(token, why)
+
+    def report_canceled(self, token: Any) -> None:
+        self.world.report_canceled(token)
+
+    def heartbeat(self, token: Any) -> bool:
+        return self.world.heartbeat(token)
+
+    def cancel(self) -> None:
+        self.world.cancel()
+
+    def terminate(self) -> None:
+        self.world.terminate()
+
+    def elapse(self, seconds: float) -> None:
+        self.world.elapse(seconds)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_history_is_what_the_real_server_recorded(name: str) -> None:
+    stage = CoreStage()
+    SCENARIOS[name](stage)
+    recorded = json.loads((ORACLE / f"{name}.json").read_text())
+    ours = [plain_history(events) for _, events in stage.world.runs]
+    assert stage.refusals == recorded["refusals"]
+    assert len(ours) == len(recorded["runs"])
+    for run, expected in zip(ours, recorded["runs"], strict=True):
+        assert [event["event_type"] for event in run] == [event["event_type"] for event in expected]
+        for event, other in zip(run, expected, strict=True):
+            assert event == other
+
+
+def test_every_recording_belongs_to_a_scenario() -> None:
+    assert {path.stem for path in ORACLE.glob("*.json")} == set(SCENARIOS)
