@@ -31,11 +31,10 @@ def fulfil(order_id: str) -> str:
 
 
 def shop(file: str) -> None:
-    """Takes orders; runs no activities."""
-    with Engine(f"sqlite:///{file}", activities=[]) as engine:
+    """Takes orders; has no worker."""
+    with Engine(f"sqlite:///{file}", worker=False) as engine:
         for order_id in ORDERS:
             engine.start(fulfil, order_id, id=order_id)
-        print("placed", len(ORDERS), flush=True)
 
 
 def workers(file: str) -> None:

@@ -6,6 +6,7 @@ runs itself again, with the name of a role: `python scene01_….py engine /tmp/x
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import time
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from perdure.demo.processes import Process
+
+# Scenes show a workflow's errors themselves; said a second time by the log they would only disturb the story.
+logging.getLogger("perdure").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
 Role = Callable[..., None]

@@ -17,6 +17,7 @@ from google.protobuf.json_format import ParseDict
 from temporalio.api.history.v1 import History
 
 from perdure import Engine, Retry, activity, call, workflow
+from perdure.api.digest import digest
 from perdure.cli.main import cli
 from perdure.errors import ApplicationError, WorkflowFailedError
 from perdure.stores.reading import StoreFile
@@ -51,13 +52,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
         with pytest.raises(WorkflowFailedError):
             engine.run(greeting, "nobody", id="greeting-2")
         engine.start(patience, id="patience-1")
-        wait_for_event(engine, "patience-1", "timer_started_event_attributes")
+        while "TimerStarted" not in [line.name for line in digest(engine.history("patience-1"))]:
+            pass
     return url
-
-
-def wait_for_event(engine: Engine, workflow_id: str, attributes: str) -> None:
-    while not any(event.HasField(attributes) for event in engine.history(workflow_id)):
-        pass
 
 
 @pytest.fixture

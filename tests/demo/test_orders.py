@@ -17,7 +17,7 @@ from perdure.demo.orders import (
     total_cents,
     write_orders,
 )
-from perdure.demo.services.payment_gateway import DECLINED
+from perdure.demo.services import DECLINED
 
 
 def test_the_file_is_what_the_script_writes() -> None:

@@ -20,10 +20,15 @@ from perdure.cli.output import console
 @click.option("--no-color", is_flag=True, help="No colours, even on a terminal.")
 def demo(seed: int, orders: int, kills: int, fast: bool, keep: Path | None, no_color: bool) -> None:
     """ORDER #1001 survives a crash and is charged once; then 1,000 orders under 20 kills, and an audit."""
-    from perdure.demo.show import Options, run_demo  # heavy: only when played
+    from perdure.demo.processes import ProcessFailed  # imported when played: `perdure --help` shall be quick
+    from perdure.demo.show import Options, run_demo
 
     if fast:
         orders, kills = min(orders, 200), min(kills, 5)
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise click.UsageError(f"--keep {keep}: the directory is not empty; name a new one.")
-    raise SystemExit(run_demo(console(no_color=no_color), Options(seed, orders, kills, keep)))
+    try:
+        code = run_demo(console(no_color=no_color), Options(seed, orders, kills, keep))
+    except ProcessFailed as error:
+        raise click.ClickException(str(error)) from error
+    raise SystemExit(code)

@@ -66,7 +66,7 @@ def list_workflows(
 
 
 def _show_list(summaries: Sequence[Summary], limit: int) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("status", "workflow id", "type", "started", "took"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     table.add_column("events", justify="right")
@@ -163,7 +163,7 @@ def history(workflow_id: str, store_url: str, namespace: str, run_id: str | None
     if as_json:
         print_json(MessageToDict(History(events=events)))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("#", justify="right", style="dim")
     table.add_column("after", justify="right", no_wrap=True, style="dim")
     table.add_column("event", no_wrap=True)

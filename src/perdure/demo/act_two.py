@@ -86,7 +86,8 @@ class _Act:
             wait_until(lambda: warehouse.held() == 1, "the next step is under way")
             resumed = self._resumed_after(engine)
             screen.happens("engine", f"calls ChargeCard again, under the same key, {_ms(resumed)} after its start")
-            screen.happens("gateway", "knows the key: gives its first answer again, charges nothing")
+            calls = self._town.payments.client.get("/calls", order_id=ORDER_1001.order_id)
+            screen.happens("gateway", f"call {calls['calls']}: knows the key, gives its first answer again")
             screen.happens("engine", "records the result, goes on to ReserveInventory")
             engine.kill_9()
             screen.kill(engine.pid, "the engine: between two steps")
@@ -115,6 +116,7 @@ class _Act:
     def _show_file(self, title: str, *, handed_back: bool = False) -> None:
         lines = digest(self.file.history(WORKFLOW_ID))
         self._screen.strip(title, lines, new_after=self._seen, handed_back=handed_back)
+        self._screen.space()
         self._seen = lines[-1].event_id
 
 

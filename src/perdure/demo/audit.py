@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from perdure.demo.orders import CATALOGUE, Order, Outcome, money
+from perdure.demo.services import DECLINED
 from perdure.demo.services.ledger import open_for_reading
-from perdure.demo.services.payment_gateway import DECLINED
 
 
 @dataclass(frozen=True)

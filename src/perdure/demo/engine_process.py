@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from perdure import Engine
+from perdure import AsyncEngine, Engine
 from perdure.demo.fulfilment import fulfill_order
 from perdure.demo.orders import Order, read_orders
 from perdure.demo.services.parent import leave_with_parent
@@ -26,7 +26,7 @@ REPORT_EVERY_S = 0.1
 class Work:
     """The orders to fulfil, and how many are finished."""
 
-    def __init__(self, engine: Engine, orders: Sequence[Order]) -> None:
+    def __init__(self, engine: AsyncEngine, orders: Sequence[Order]) -> None:
         self._engine = engine
         self._orders = iter(orders)
         self.finished = 0

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from perdure.demo.services.payment_gateway import DECLINED
+from perdure.demo.services import DECLINED
 
 SEED = 1001
 FIRST_ORDER_ID = 1001

@@ -62,7 +62,8 @@ class Screen:
 
     def say(self, text: str, style: str = "") -> None:
         """A sentence between things."""
-        self.console.print(Padding(Text(text, style=style), (0, 0, 0, 2), expand=False))
+        for line in textwrap.wrap(text, self.console.width - 2):
+            self.console.print(Text("  ").append(line, style=style))
 
     def statement(self, title: str, statement: Mapping[str, object], *, right: bool) -> None:
         """A customer's statement as the gateway tells it."""
@@ -82,17 +83,19 @@ class Screen:
 
     def strip(self, title: str, lines: Sequence[EventLine], *, new_after: int = 0, handed_back: bool = False) -> None:
         """The event history as the strip on disk. Events past `new_after` are marked as new."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("#", justify="right", style="dim")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("#", justify="right", style="dim", no_wrap=True)
         table.add_column("event", no_wrap=True)
-        table.add_column("of", no_wrap=True, style="cyan")
-        table.add_column("what", no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column("of", style="cyan", no_wrap=True)
+        table.add_column("what", no_wrap=True)
+        taken = sum(max((len(getattr(line, name)) for line in lines), default=0) for name in ("name", "subject"))
+        room = max(16, self.console.width - taken - 16)
         for line in lines:
             new = line.event_id > new_after
             machinery = line.name.startswith(MACHINERY)
             given = handed_back and not new and not machinery and line.name.endswith(("Completed", "Fired"))
             name = Text(line.name, style="bold" if new and not machinery else "")
-            detail = Text(line.detail, style="green" if given else "")
+            detail = Text(_short(line.detail, room), style="green" if given else "")
             table.add_row(str(line.event_id), name, line.subject, detail, style="dim" if machinery else "")
         self._print_table(title, table)
 
@@ -126,7 +129,9 @@ class Screen:
         """The last word, in a frame."""
         style = "green" if right else "red"
         text = Group(*(Text(line, style=f"bold {style}" if index == 0 else "") for index, line in enumerate(lines)))
-        self.console.print(Padding(Panel.fit(text, border_style=style, padding=(0, 2)), (1, 0, 1, 2), expand=False))
+        self.console.print()
+        self.console.print(Padding(Panel.fit(text, border_style=style, padding=(0, 2)), (0, 0, 0, 2), expand=False))
+        self.console.print()
 
     def _print_table(self, title: str, table: Table) -> None:
         self.console.print()
@@ -139,6 +144,10 @@ class Screen:
         storm = _Bar(self.console, orders, kills) if self.console.is_terminal else _Lines(self.console, orders, kills)
         with storm:
             yield storm
+
+
+def _short(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def _dollars(cents: object) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
+
+STDIN = 0
 
 
 def leave_with_parent() -> None:
@@ -13,5 +14,7 @@ def leave_with_parent() -> None:
 
 
 def _wait() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: its lock, held by a waiting thread, would be fatal when the process ends on its own.
+    while os.read(STDIN, 4096):
+        pass
     os._exit(0)

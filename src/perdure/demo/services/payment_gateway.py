@@ -10,10 +10,9 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from perdure.demo.services import DECLINED
 from perdure.demo.services.ledger import Answer, now_ns
 from perdure.demo.services.server import Action, Definition, OrderRequest, serve
-
-DECLINED = "tok_declined"
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS charges (
