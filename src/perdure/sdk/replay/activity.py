@@ -19,6 +19,7 @@ from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.sdk import jitter
 from perdure.sdk.definitions import AnyActivity
 from perdure.sdk.errors import ActivityError, CancelledError, FailureError, RetryState
 from perdure.sdk.options import duration_message
@@ -105,6 +106,8 @@ def _build_template(activity: AnyActivity, task_queue: str) -> Command:
             field.CopyFrom(duration_message(duration_ns))
     if options.retry is not None:
         attributes.retry_policy.CopyFrom(options.retry.message)
+        if options.retry.jitter:
+            jitter.ask_for(attributes, options.retry.jitter)
     return command
 
 

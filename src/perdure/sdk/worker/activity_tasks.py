@@ -22,7 +22,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.errors import Rejected
-from perdure.sdk import errors
+from perdure.sdk import errors, jitter
 from perdure.sdk.activity import current_attempt
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, failure_of
@@ -176,6 +176,7 @@ class ActivityTasks:
 
     async def _fail(self, task: PollActivityTaskQueueResponse, failure: Failure, unsent: list[Payload] | None) -> None:
         logger.info("attempt %d of %s failed: %s", task.attempt, _named(task), failure.message)
+        jitter.spread(task, failure)
         request = RespondActivityTaskFailedRequest(
             task_token=task.task_token,
             failure=failure,

@@ -1,0 +1,52 @@
+"""Jitter of retries: the part of a back-off that is random, so that a crowd does not come back all at once.
+
+Temporal's retry policy has no field for it. So the call carries it in a header of its own, and the worker whose
+attempt failed says with the failure when the next one is due. That works against every server; an attempt
+that ends in a time-out has nobody to say it and waits for the whole back-off.
+"""
+
+from __future__ import annotations
+
+import random
+
+from temporalio.api.command.v1 import ScheduleActivityTaskCommandAttributes
+from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
+
+from perdure.sdk.options import SECOND_NS, duration_message, duration_ns
+
+_HEADER = "perdure-retry-jitter"
+_INTERVAL_MAX_NS = 365 * 86_400 * SECOND_NS
+
+
+def ask_for(attributes: ScheduleActivityTaskCommandAttributes, jitter: float) -> None:
+    """Put a jitter (0 to 1) into the header of a call."""
+    payload = Payload(metadata={"encoding": b"json/plain"}, data=repr(jitter).encode())
+    attributes.header.fields[_HEADER].CopyFrom(payload)
+
+
+def spread(task: PollActivityTaskQueueResponse, failure: Failure) -> None:
+    """Shorten the back-off behind this failed attempt by its random part, if the call asked for jitter.
+
+    A delay that the activity itself asked for stays. What is drawn depends on the attempt alone, so that a
+    simulation sees the same every time.
+    """
+    info = failure.application_failure_info
+    if _HEADER not in task.header.fields or not failure.HasField("application_failure_info"):
+        return
+    if info.non_retryable or info.HasField("next_retry_delay"):
+        return
+    jitter = float(task.header.fields[_HEADER].data)
+    whole = _backoff_ns(task)
+    drawn = random.Random(f"{task.workflow_execution.run_id}:{task.activity_id}:{task.attempt}").random()
+    info.next_retry_delay.CopyFrom(duration_message(max(1, round(whole * (1 - jitter * drawn)))))
+
+
+def _backoff_ns(task: PollActivityTaskQueueResponse) -> int:
+    policy = task.retry_policy
+    try:
+        whole = duration_ns(policy.initial_interval) * (policy.backoff_coefficient or 2.0) ** (task.attempt - 1)
+    except OverflowError:
+        whole = _INTERVAL_MAX_NS
+    return round(min(whole, duration_ns(policy.maximum_interval) or _INTERVAL_MAX_NS))
