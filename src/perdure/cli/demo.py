@@ -9,7 +9,7 @@ import click
 from perdure.cli.output import console
 
 
-@click.command()
+@click.command(short_help="See an order survive kill -9, then a thousand.")
 @click.option(
     "--seed", default=1001, show_default=True, help="Decides when the engine is killed and the services fail."
 )

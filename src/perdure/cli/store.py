@@ -11,7 +11,7 @@ from perdure.cli.workflow import json_option, namespace_option, store_option
 from perdure.stores.reading import StoreFile, differences, fold
 
 
-@click.group()
+@click.group(short_help="A store's file: check it, back it up.")
 def store() -> None:
     """A store's file: check it, back it up. An engine may be running on it."""
 

@@ -40,7 +40,7 @@ run_option = click.option("--run-id", help="A run other than the newest of its w
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 
 
-@click.group()
+@click.group(short_help="Executions: list, describe, history.")
 def workflow() -> None:
     """Executions in a store: list them, describe one, show its history."""
 

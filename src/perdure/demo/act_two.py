@@ -116,7 +116,8 @@ class _Act:
     def _show_file(self, title: str, *, handed_back: bool = False) -> None:
         lines = digest(self.file.history(WORKFLOW_ID))
         self._screen.strip(title, lines, new_after=self._seen, handed_back=handed_back)
-        self._screen.space()
+        if not handed_back:
+            self._screen.space()
         self._seen = lines[-1].event_id
 
 

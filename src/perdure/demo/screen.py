@@ -47,11 +47,11 @@ class Screen:
 
     def happens(self, who: str, what: str, style: str = "") -> None:
         """A line of the story: when (seconds since the act began), who, what."""
-        head = Text(f"{time.monotonic() - self._began:6.2f} s  ", style="dim").append(f"{who:<9}", style="bold not dim")
-        indent = len(head)
+        line = Text.assemble((f"{time.monotonic() - self._began:6.2f} s  ", "dim"), (f"{who:<9}", "bold"))
+        indent = len(line)
         words = textwrap.wrap(what, max(20, self.console.width - indent))
-        head.append(f"\n{' ' * indent}".join(words), style=style or "not dim")
-        self.console.print(head)
+        line.append(f"\n{' ' * indent}".join(words), style=style)
+        self.console.print(line)
 
     def kill(self, pid: int, why: str) -> None:
         """The line of a SIGKILL."""
