@@ -6,6 +6,7 @@ stack traces were taken out afterwards.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from google.protobuf import json_format
@@ -39,5 +40,5 @@ def task_of(events: list[HistoryEvent], run_id: str = "run") -> PollWorkflowTask
 
 def task_ends(events: list[HistoryEvent]) -> list[int]:
     """How many events a worker had seen at each workflow task that was completed."""
-    pairs = zip(events, events[1:], strict=False)
+    pairs = itertools.pairwise(events)
     return [a.event_id for a, b in pairs if a.event_type == _STARTED and b.event_type == _COMPLETED]

@@ -178,7 +178,7 @@ class WorkflowMachine:
             self._reset()
         if first == 1 and events:
             self._begin(task, events[0])
-        self._events = events
+        self._events, self._index = events, -1
         try:
             live = self._apply(events)
         except NonDeterminismError as error:
@@ -256,13 +256,11 @@ class WorkflowMachine:
             kind = event.event_type
             if kind == _TASK_STARTED:
                 if index == last:
-                    self._index = index
-                    self._run(event, replaying=False)
+                    self._run(event, index, replaying=False)
                     return True
                 # A task that failed or timed out left nothing behind: the code did not get that far.
                 if events[index + 1].event_type == _TASK_COMPLETED:
-                    self._index = index
-                    self._run(event, replaying=True)
+                    self._run(event, index, replaying=True)
             else:
                 handler = _HANDLERS.get(kind)
                 if handler is not None:
@@ -272,10 +270,11 @@ class WorkflowMachine:
         self.produced, self.matched = [], 0
         return False
 
-    def _run(self, started: HistoryEvent, *, replaying: bool) -> None:
+    def _run(self, started: HistoryEvent, index: int, *, replaying: bool) -> None:
         if self.matched < len(self.produced):
             raise self._not_in_history()
         self.produced, self.matched = [], 0
+        self._index = index
         self.replaying = replaying
         time = started.event_time
         self.history_length = started.event_id
@@ -318,7 +317,8 @@ class WorkflowMachine:
                 failure = failure_of(error, self.converter)
                 entry.new_command().fail_workflow_execution_command_attributes.failure.CopyFrom(failure)
         elif self.replaying:
-            raise mismatch.disagreement(self._next_event(), mismatch.raised_text(error), error)
+            event = self._event_at(2 + len(self.produced))
+            raise mismatch.disagreement(event, mismatch.raised_text(error), error)
         else:
             raise error if isinstance(error, Exception) else _as_exception(error)
         self.produced.append(entry)
@@ -343,14 +343,16 @@ class WorkflowMachine:
         return None if self._watch is None else self._watch.site
 
     def _event_after_commands(self) -> HistoryEvent | None:
-        """The event that stands where the next command's should be."""
-        completed = [i for i, e in enumerate(self._events) if i > self._index and e.event_type == _TASK_COMPLETED][:1]
-        start = completed[0] + 1 + self.matched if completed else self.matched + 1
+        """The event that stands where the next command's should be: behind the task, behind those that matched."""
+        start = self._index + 1
+        while start < len(self._events) and self._events[start].event_type != _TASK_COMPLETED:
+            start += 1
+        start += 1 + self.matched
         return self._events[start] if start < len(self._events) else None
 
-    def _next_event(self) -> HistoryEvent | None:
-        """While replaying a task: the first event that its commands made."""
-        index = self._index + 2
+    def _event_at(self, distance: int) -> HistoryEvent | None:
+        """The event so many behind the WorkflowTaskStarted that is being replayed."""
+        index = self._index + distance
         return self._events[index] if index < len(self._events) else None
 
     # --- events that wake the code ---------------------------------------------------------------
@@ -467,9 +469,7 @@ class WorkflowMachine:
                     return data
             elif event.event_type == _TASK_STARTED:
                 break
-        index = self._index + 2 + len(self.produced)
-        event = self._events[index] if index < len(self._events) else None
-        self.violation = mismatch.disagreement(event, self._entry_text(entry))
+        self.violation = mismatch.disagreement(self._event_at(2 + len(self.produced)), self._entry_text(entry))
         raise self.violation
 
     def without_guard(self, work: Callable[[], Any]) -> Any:
