@@ -38,7 +38,7 @@ class State(IntEnum):
     BACKING_OFF = 3
     """Waits for its next attempt."""
     CLOSING = 4
-    """Its closing event waits behind the running workflow task."""
+    """Its closing event is decided; it waits while a worker holds the workflow task."""
     CLOSED = 5
 
 
@@ -53,8 +53,8 @@ class Trigger(IntEnum):
     FAIL = 8
     TIME_OUT = 9
     CANCEL = 10
-    CLOSE_BUFFERED = 11
-    FLUSH = 12
+    RECORD = 11
+    """The closing event enters history."""
 
 
 _OPEN = (State.SCHEDULED, State.STARTED, State.BACKING_OFF)
@@ -65,20 +65,19 @@ TABLE: Table[State, Trigger] = Table(
     {
         (State.NONE, Trigger.SCHEDULE): State.SCHEDULED,
         (State.SCHEDULED, Trigger.START): State.STARTED,
-        (State.SCHEDULED, Trigger.TIME_OUT): State.CLOSED,
-        (State.SCHEDULED, Trigger.CANCEL): State.CLOSED,
+        (State.SCHEDULED, Trigger.TIME_OUT): State.CLOSING,
+        (State.SCHEDULED, Trigger.CANCEL): State.CLOSING,
         (State.STARTED, Trigger.HEARTBEAT): State.STARTED,
         (State.STARTED, Trigger.RETRY): State.BACKING_OFF,
         (State.STARTED, Trigger.RETRY_NOW): State.SCHEDULED,
-        (State.STARTED, Trigger.COMPLETE): State.CLOSED,
-        (State.STARTED, Trigger.FAIL): State.CLOSED,
-        (State.STARTED, Trigger.TIME_OUT): State.CLOSED,
-        (State.STARTED, Trigger.CANCEL): State.CLOSED,
+        (State.STARTED, Trigger.COMPLETE): State.CLOSING,
+        (State.STARTED, Trigger.FAIL): State.CLOSING,
+        (State.STARTED, Trigger.TIME_OUT): State.CLOSING,
+        (State.STARTED, Trigger.CANCEL): State.CLOSING,
         (State.BACKING_OFF, Trigger.DUE): State.SCHEDULED,
-        (State.BACKING_OFF, Trigger.TIME_OUT): State.CLOSED,
-        (State.BACKING_OFF, Trigger.CANCEL): State.CLOSED,
-        (State.CLOSED, Trigger.CLOSE_BUFFERED): State.CLOSING,
-        (State.CLOSING, Trigger.FLUSH): State.CLOSED,
+        (State.BACKING_OFF, Trigger.TIME_OUT): State.CLOSING,
+        (State.BACKING_OFF, Trigger.CANCEL): State.CLOSING,
+        (State.CLOSING, Trigger.RECORD): State.CLOSED,
     },
 )
 
@@ -200,9 +199,7 @@ def close(turn: Turn, activity: Activity, attempt: Attempt, trigger: Trigger, cl
     if started_id:
         set_started_event_id(closing, started_id)
     if turn.add_or_buffer(closing):
-        del turn.execution.facts.attempts[event_id]
-    else:
-        attempt.state = TABLE.next(attempt.state, Trigger.CLOSE_BUFFERED)
+        recorded(turn.execution, event_id)
 
 
 def _started_event(activity: Activity, attempt: Attempt) -> HistoryEvent:
@@ -233,10 +230,10 @@ def set_started_event_id(closing: HistoryEvent, started_event_id: int) -> None:
         closing.activity_task_canceled_event_attributes.started_event_id = started_event_id
 
 
-def flushed(execution: Execution, scheduled_event_id: int) -> None:
-    """A buffered closing event enters history."""
+def recorded(execution: Execution, scheduled_event_id: int) -> None:
+    """The closing event has entered history: the attempt is forgotten."""
     attempt = execution.facts.attempts.pop(scheduled_event_id)
-    TABLE.next(attempt.state, Trigger.FLUSH)
+    TABLE.next(attempt.state, Trigger.RECORD)
 
 
 def _queued_deadline(activity: Activity, attempt_scheduled_at_ns: int) -> int | None:

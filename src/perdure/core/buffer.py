@@ -26,11 +26,11 @@ def flush(turn: Turn) -> bool:
             if event.event_type == enums.ACTIVITY_TASK_STARTED:
                 started_ids[event.activity_task_started_event_attributes.scheduled_event_id] = event_id
             elif event.event_type == enums.TIMER_FIRED:
-                timer.flushed(turn.execution, event.timer_fired_event_attributes.timer_id)
+                timer.recorded(turn.execution, event.timer_fired_event_attributes.timer_id)
     for event in waiting:
         if event.event_type in activity.CLOSING_EVENTS:
             scheduled_id = activity.scheduled_event_id_of(event)
             activity.set_started_event_id(event, started_ids.get(scheduled_id, 0))
             turn.add_dated(event)
-            activity.flushed(turn.execution, scheduled_id)
+            activity.recorded(turn.execution, scheduled_id)
     return True

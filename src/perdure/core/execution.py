@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from perdure.api.errors import Rejected
-from perdure.core import activity, attempts, commands, completion, deadlines, lost, request_cancel, start
+from perdure.core import activity, attempts, bounds, commands, completion, deadlines, lost, request_cancel, start
 from perdure.core import workflow_task as workflow_tasks
 from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind, TaskRef
 from perdure.core.fold import UnknownEvent, blank, evolve
@@ -99,6 +99,7 @@ class Chain:
             version = execution.version if execution is not None else 0
             return Commit(key, version, execution, replies=replies, changed=False)
         for turn in changed:
+            bounds.enforce(turn)
             settle(turn)
         for turn, following in pairwise(changed):
             turn.commit.next_run = following.commit

@@ -22,14 +22,16 @@ class Limits:
     memo_bytes: int = 2 << 20
     pending_activities: int = 2_000
     pending_timers: int = 2_000
-    history_events_warn: int = 10_240
+    suggest_continue_as_new_events: int = 4_096
     """From here on workers are told to continue as new (`suggest_continue_as_new`)."""
+    suggest_continue_as_new_bytes: int = 4 << 20
     history_events: int = 51_200
     """A run with more events is terminated."""
-    history_bytes_warn: int = 10 << 20
     history_bytes: int = 50 << 20
-    buffered_events: int = 2_000
-    """More events waiting behind one workflow task than this fail that task."""
+    """A run with a bigger history is terminated."""
+    buffered_events: int = 4_000
+    """More events than this waiting behind one workflow task fail that task, so that they enter history."""
+    buffered_bytes: int = 16 << 20
     task_timeout_ns: int = 10 * NS_PER_SECOND
     """Workflow task start-to-close when the start request names none."""
     task_timeout_max_ns: int = 120 * NS_PER_SECOND

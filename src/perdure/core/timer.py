@@ -24,16 +24,16 @@ class State(IntEnum):
     NONE = 0
     RUNNING = 1
     FIRED = 2
-    """Its TimerFired event waits behind the running workflow task."""
+    """Its TimerFired event is decided; it waits while a worker holds the workflow task."""
     CLOSED = 3
 
 
 class Trigger(IntEnum):
     START = 1
     FIRE = 2
-    FIRE_BUFFERED = 3
-    FLUSH = 4
-    CANCEL = 5
+    RECORD = 3
+    """TimerFired enters history."""
+    CANCEL = 4
 
 
 TABLE: Table[State, Trigger] = Table(
@@ -41,10 +41,9 @@ TABLE: Table[State, Trigger] = Table(
     State.NONE,
     {
         (State.NONE, Trigger.START): State.RUNNING,
-        (State.RUNNING, Trigger.FIRE): State.CLOSED,
-        (State.RUNNING, Trigger.FIRE_BUFFERED): State.FIRED,
+        (State.RUNNING, Trigger.FIRE): State.FIRED,
         (State.RUNNING, Trigger.CANCEL): State.CLOSED,
-        (State.FIRED, Trigger.FLUSH): State.CLOSED,
+        (State.FIRED, Trigger.RECORD): State.CLOSED,
         (State.FIRED, Trigger.CANCEL): State.CLOSED,
     },
 )
@@ -116,17 +115,16 @@ def fire_due(turn: Turn) -> bool:
                 timer_id=timer.timer_id, started_event_id=timer.started_event_id
             ),
         )
+        TABLE.next(State.RUNNING, Trigger.FIRE)
+        fired.add(timer.timer_id)
         if turn.add_or_buffer(event):
-            TABLE.next(State.RUNNING, Trigger.FIRE)
-        else:
-            TABLE.next(State.RUNNING, Trigger.FIRE_BUFFERED)
-            fired.add(timer.timer_id)
+            recorded(execution, timer.timer_id)
     return bool(due)
 
 
-def flushed(execution: Execution, timer_id: str) -> None:
-    """A buffered TimerFired event enters history."""
-    TABLE.next(State.FIRED, Trigger.FLUSH)
+def recorded(execution: Execution, timer_id: str) -> None:
+    """TimerFired has entered history."""
+    TABLE.next(State.FIRED, Trigger.RECORD)
     execution.facts.fired_timers.discard(timer_id)
 
 

@@ -14,7 +14,6 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
     HistoryEvent,
     WorkflowTaskScheduledEventAttributes,
-    WorkflowTaskStartedEventAttributes,
     WorkflowTaskTimedOutEventAttributes,
 )
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -165,7 +164,7 @@ def start(turn: Turn, identity: str) -> StartedWorkflowTask:
         task.identity = identity
         task.request_id = request_id
         turn.touch()
-        events = transient_events(execution, task)
+        events = transient_events(turn, task)
     turn.lower(task.started_at_ns + task.start_to_close_ns)
     return StartedWorkflowTask(
         execution.key,
@@ -187,7 +186,7 @@ def _start_in_history(turn: Turn, identity: str, request_id: str) -> WorkflowTas
     task = execution.workflow_task
     assert task is not None
     TABLE.next(State.SCHEDULED, Trigger.START)
-    turn.add(_started_event(execution, task.scheduled_event_id, identity, request_id))
+    turn.add(_started_event(execution, turn.limits, task.scheduled_event_id, identity, request_id))
     return task
 
 
@@ -197,12 +196,13 @@ def _forget_retries(execution: Execution) -> None:
     execution.facts.task_not_before_ns = 0
 
 
-def transient_events(execution: Execution, task: WorkflowTask) -> list[HistoryEvent]:
+def transient_events(turn: Turn, task: WorkflowTask) -> list[HistoryEvent]:
     """Scheduled and Started of an attempt > 1, as a worker is sent them and as they enter history on completion."""
+    execution = turn.execution
     scheduled = _scheduled_event(execution, "", task.attempt, task.start_to_close_ns)
     scheduled.event_id = task.scheduled_event_id
     scheduled.event_time.CopyFrom(timestamp(task.scheduled_at_ns))
-    started = _started_event(execution, task.scheduled_event_id, task.identity, task.request_id)
+    started = _started_event(execution, turn.limits, task.scheduled_event_id, task.identity, task.request_id)
     started.event_id = task.started_event_id
     started.event_time.CopyFrom(timestamp(task.started_at_ns))
     return [scheduled, started]
@@ -227,7 +227,7 @@ def complete(turn: Turn, task: WorkflowTask, request: RespondWorkflowTaskComplet
     execution = turn.execution
     TABLE.next(state_of(execution), Trigger.COMPLETE)
     if task is execution.facts.transient_task:
-        events = transient_events(execution, task)
+        events = transient_events(turn, task)
         execution.facts.transient_task = None
         for event in events:
             turn.add_dated(event)
@@ -414,16 +414,22 @@ def _scheduled_event(execution: Execution, sticky_queue: str, attempt: int, star
     )
 
 
-def _started_event(execution: Execution, scheduled_event_id: int, identity: str, request_id: str) -> HistoryEvent:
-    return HistoryEvent(
-        event_type=enums.WORKFLOW_TASK_STARTED,
-        workflow_task_started_event_attributes=WorkflowTaskStartedEventAttributes(
-            scheduled_event_id=scheduled_event_id,
-            identity=identity,
-            request_id=request_id,
-            history_size_bytes=execution.history_bytes,
-        ),
-    )
+def _started_event(
+    execution: Execution, limits: Limits, scheduled_event_id: int, identity: str, request_id: str
+) -> HistoryEvent:
+    event = HistoryEvent(event_type=enums.WORKFLOW_TASK_STARTED)
+    attributes = event.workflow_task_started_event_attributes
+    attributes.scheduled_event_id = scheduled_event_id
+    attributes.identity = identity
+    attributes.request_id = request_id
+    attributes.history_size_bytes = execution.history_bytes
+    if execution.next_event_id > limits.suggest_continue_as_new_events:
+        attributes.suggest_continue_as_new = True
+        attributes.suggest_continue_as_new_reasons.append(enums.TOO_MANY_HISTORY_EVENTS)
+    if execution.history_bytes > limits.suggest_continue_as_new_bytes:
+        attributes.suggest_continue_as_new = True
+        attributes.suggest_continue_as_new_reasons.append(enums.HISTORY_SIZE_TOO_LARGE)
+    return event
 
 
 @folds(enums.WORKFLOW_TASK_SCHEDULED)
