@@ -9,8 +9,8 @@ from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure, TimeoutFa
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
 from perdure import Retry, activity
-from perdure.sdk.jitter import spread
 from perdure.sdk.replay.activity import template_of
+from perdure.sdk.worker.jitter import spread
 
 MS = 10**6
 

@@ -25,6 +25,9 @@ SECOND_NS = 1_000_000_000
 DEFAULT_START_TO_CLOSE_NS = 600 * SECOND_NS
 """Of an activity that names neither start_to_close nor schedule_to_close: ten minutes."""
 
+JITTER_HEADER = "perdure-retry-jitter"
+"""Carries `Retry.jitter` with a call (`sdk/worker/jitter.py` says why)."""
+
 _UNITS_NS = {
     "ns": 1,
     "us": 1_000,

@@ -15,14 +15,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.sdk import jitter
 from perdure.sdk.definitions import AnyActivity
 from perdure.sdk.errors import ActivityError, CancelledError, FailureError, RetryState
-from perdure.sdk.options import duration_message
+from perdure.sdk.options import JITTER_HEADER, duration_message
 from perdure.sdk.replay.entry import Entry, Operation
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def _build_template(activity: AnyActivity, task_queue: str) -> Command:
     if options.retry is not None:
         attributes.retry_policy.CopyFrom(options.retry.message)
         if options.retry.jitter:
-            jitter.ask_for(attributes, options.retry.jitter)
+            jitter = Payload(metadata={"encoding": b"json/plain"}, data=repr(options.retry.jitter).encode())
+            attributes.header.fields[JITTER_HEADER].CopyFrom(jitter)
     return command
 
 

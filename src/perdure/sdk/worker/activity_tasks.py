@@ -22,12 +22,13 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.errors import Rejected
-from perdure.sdk import errors, jitter
+from perdure.sdk import errors
 from perdure.sdk.activity import current_attempt
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import Registry
 from perdure.sdk.options import SECOND_NS, duration_ns
+from perdure.sdk.worker import jitter
 from perdure.sdk.worker.attempt import Attempt, Heartbeats, Stop
 from perdure.sdk.worker.config import WorkerConfig
 from perdure.sdk.worker.delivery import deliver

@@ -9,21 +9,12 @@ from __future__ import annotations
 
 import random
 
-from temporalio.api.command.v1 import ScheduleActivityTaskCommandAttributes
-from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
-from perdure.sdk.options import SECOND_NS, duration_message, duration_ns
+from perdure.sdk.options import JITTER_HEADER, SECOND_NS, duration_message, duration_ns
 
-_HEADER = "perdure-retry-jitter"
 _INTERVAL_MAX_NS = 365 * 86_400 * SECOND_NS
-
-
-def ask_for(attributes: ScheduleActivityTaskCommandAttributes, jitter: float) -> None:
-    """Put a jitter (0 to 1) into the header of a call."""
-    payload = Payload(metadata={"encoding": b"json/plain"}, data=repr(jitter).encode())
-    attributes.header.fields[_HEADER].CopyFrom(payload)
 
 
 def spread(task: PollActivityTaskQueueResponse, failure: Failure) -> None:
@@ -33,11 +24,11 @@ def spread(task: PollActivityTaskQueueResponse, failure: Failure) -> None:
     simulation sees the same every time.
     """
     info = failure.application_failure_info
-    if _HEADER not in task.header.fields or not failure.HasField("application_failure_info"):
+    if JITTER_HEADER not in task.header.fields or not failure.HasField("application_failure_info"):
         return
     if info.non_retryable or info.HasField("next_retry_delay"):
         return
-    jitter = float(task.header.fields[_HEADER].data)
+    jitter = float(task.header.fields[JITTER_HEADER].data)
     whole = _backoff_ns(task)
     drawn = random.Random(f"{task.workflow_execution.run_id}:{task.activity_id}:{task.attempt}").random()
     info.next_retry_delay.CopyFrom(duration_message(max(1, round(whole * (1 - jitter * drawn)))))
