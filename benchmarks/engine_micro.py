@@ -95,7 +95,9 @@ def _next_command(done: int) -> Command:
 
 
 async def _one(connection: WorkflowService, workflow_id: str) -> None:
-    request = service.StartWorkflowExecutionRequest(namespace="default", workflow_id=workflow_id, request_id=workflow_id)
+    request = service.StartWorkflowExecutionRequest(
+        namespace="default", workflow_id=workflow_id, request_id=workflow_id
+    )
     request.workflow_type.name = "order"
     request.task_queue.name = QUEUE
     request.input.payloads.add(metadata={"encoding": b"json/plain"}, data=b'{"order": 1001, "amount": 42}')

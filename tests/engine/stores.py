@@ -48,7 +48,9 @@ class WrappedStore:
             await self.gate.wait()
         self.batches.append(len(commits))
         lost = [self._loses() for _ in commits]
-        applied = iter(await self.inner.commit([commit for commit, loses in zip(commits, lost, strict=True) if not loses]))
+        applied = iter(
+            await self.inner.commit([commit for commit, loses in zip(commits, lost, strict=True) if not loses])
+        )
         return [Outcome.CONFLICT if loses else next(applied) for loses in lost]
 
     def _loses(self) -> bool:

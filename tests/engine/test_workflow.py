@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.engine.world import ORDER, Worker, World, history, names, outcome, start_request, virtual
-
 from perdure.frontend import WorkflowService
+from tests.engine.world import ORDER, Worker, World, history, names, outcome, start_request, virtual
 
 
 @virtual

@@ -52,6 +52,7 @@ class Mailbox:
         "conflicts",
         "execution",
         "foreign",
+        "is_fresh",
         "is_known",
         "namespace",
         "pending",
@@ -71,6 +72,8 @@ class Mailbox:
         self.execution: Execution | None = None
         self.is_known = False
         """Whether `execution` (or None: no run) is what the store held when we last looked."""
+        self.is_fresh = False
+        """It was read, or proved by a compare-and-set, since the mailbox last rested."""
         self.foreign: tuple[str, Execution | None] | None = None
         """A run that is not the current one, loaded because the next call names it."""
         self.calls: list[Call] = []
@@ -92,7 +95,7 @@ class Mailbox:
     def learn(self, execution: Execution | None) -> None:
         """Take what the store holds for the current run; the tail begins with its next event."""
         self.execution = execution
-        self.is_known = True
+        self.is_known = self.is_fresh = True
         self.tail = []
         self.tail_run_id = ""
         if execution is not None:
@@ -102,7 +105,7 @@ class Mailbox:
     def forget(self) -> None:
         """Trust nothing that is in memory."""
         self.execution = None
-        self.is_known = False
+        self.is_known = self.is_fresh = False
         self.foreign = None
         self.tail = []
         self.tail_run_id = ""
@@ -114,7 +117,7 @@ class Mailbox:
         execution = commit.execution
         assert execution is not None, "a commit that was stored has a state"
         self.execution = execution
-        self.is_known = True
+        self.is_known = self.is_fresh = True
         if execution.key.run_id != self.tail_run_id:
             self.tail_run_id = execution.key.run_id
             self.tail = []

@@ -186,6 +186,8 @@ class Mailboxes:
     def _has_state_for(self, mailbox: Mailbox, head: Call) -> bool:
         """False: it was asked of the loader."""
         is_read = isinstance(head.command, Read)
+        if is_read and self._config.store_is_shared and not mailbox.is_fresh:
+            mailbox.forget()
         if not mailbox.is_known and (is_read or not _may_guess(mailbox, head)):
             self._loader.add((mailbox, None))
             return False
@@ -233,7 +235,7 @@ class Mailboxes:
             self._committer.add(mailbox)
             return True
         mailbox.foreign = None
-        if self._config.store_is_shared and not mailbox.conflicts and mailbox.is_known:
+        if self._config.store_is_shared and mailbox.is_known and not mailbox.is_fresh:
             self._doubt(mailbox, calls)
         else:
             self._answer(calls, commit.replies)
@@ -275,7 +277,7 @@ class Mailboxes:
     def _doubt(self, mailbox: Mailbox, calls: list[Call]) -> None:
         """Nothing was written, so nothing proved that the state was current: decide again on what is stored now."""
         mailbox.forget()
-        mailbox.conflicts = 1
+        mailbox.conflicts += 1  # no guess now: it was one
         mailbox.pending.extendleft(reversed(calls))
 
     # --- out ------------------------------------------------------------------------------------
@@ -346,7 +348,7 @@ class Mailboxes:
             self._rest(mailbox)
 
     def _rest(self, mailbox: Mailbox) -> None:
-        mailbox.busy = False
+        mailbox.busy = mailbox.is_fresh = False
         mailbox.solo = mailbox.conflicts = 0
         if mailbox.execution is None or (self._config.store_is_shared and mailbox.execution.closed_at_ns is not None):
             self._drop(mailbox)
