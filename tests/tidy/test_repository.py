@@ -42,7 +42,8 @@ def test_only_the_messages_of_temporalio_are_used() -> None:
 
 
 def test_sdk_and_engine_meet_in_embedded_alone() -> None:
-    others = [path for path in python_files("src") if not path.as_posix().startswith("src/perdure/embedded")]
+    allowed = ("src/perdure/embedded", "src/perdure/errors.py")  # the latter names errors of both, and does nothing
+    others = [path for path in python_files("src") if not path.as_posix().startswith(allowed)]
     hold(rules.sdk_with_engine, others)
 
 

@@ -55,10 +55,12 @@ class ActivityInfo(msgspec.Struct, frozen=True):
 
     @property
     def scheduled_at(self) -> datetime:
+        """`scheduled_at_ns` in UTC, to the microsecond."""
         return _moment(self.scheduled_at_ns)
 
     @property
     def started_at(self) -> datetime:
+        """`started_at_ns` in UTC, to the microsecond."""
         return _moment(self.started_at_ns)
 
     @property

@@ -66,34 +66,42 @@ class WorkflowDescription(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
+        """The workflow id."""
         return self.summary.id
 
     @property
     def run_id(self) -> str:
+        """The id of this run."""
         return self.summary.run_id
 
     @property
     def workflow_type(self) -> str:
+        """The name that the workflow was registered under."""
         return self.summary.workflow_type
 
     @property
     def task_queue(self) -> str:
+        """Where its workflow tasks go."""
         return self.summary.task_queue
 
     @property
     def status(self) -> WorkflowStatus:
+        """Running, or how it ended."""
         return self.summary.status
 
     @property
     def started_at_ns(self) -> int:
+        """Nanoseconds since the epoch."""
         return self.summary.started_at_ns
 
     @property
     def closed_at_ns(self) -> int | None:
+        """Nanoseconds since the epoch; None while it runs."""
         return self.summary.closed_at_ns
 
     @property
     def history_length(self) -> int:
+        """Number of events."""
         return self.summary.history_length
 
 

@@ -16,7 +16,9 @@ from temporalio.api.common.v1 import Payload
 class PayloadCodec(Protocol):
     """Both methods return as many payloads as they were given, in order, and leave their input as it is."""
 
-    def encode(self, payloads: Sequence[Payload]) -> Sequence[Payload]: ...
+    def encode(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
+        """On the way to the server. Must mark what it encodes (`metadata["encoding"]`), for `decode` to know it."""
+        ...
 
     def decode(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
         """Must hand through a payload that it did not encode."""

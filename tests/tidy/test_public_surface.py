@@ -1,0 +1,114 @@
+"""What a user can import is exact, documented, and changes on purpose only.
+
+The whole surface, names and signatures, stands in `public_surface.txt`. A difference is either a mistake, or a
+change that belongs into the CHANGELOG: UPDATE_SNAPSHOTS=1 make tidy writes the file anew, for review to read.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+import perdure
+import perdure.errors
+
+SNAPSHOT = Path(__file__).parent / "public_surface.txt"
+MODULES: tuple[ModuleType, ...] = (perdure, perdure.errors)
+
+
+def surface() -> Iterator[tuple[str, Any]]:
+    """Every public object with its dotted name, members of ours included, each once."""
+    seen: set[int] = set()
+    for module in MODULES:
+        for name in sorted(module.__all__):
+            thing = getattr(module, name)
+            if id(thing) not in seen:
+                seen.add(id(thing))
+                yield from described(f"{module.__name__}.{name}", thing)
+
+
+def described(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    """The object, and the public members that it or a class of ours gives it."""
+    yield name, thing
+    owners = thing.__mro__ if inspect.isclass(thing) else type(thing).__mro__
+    if inspect.isfunction(thing) or isinstance(thing, ModuleType):
+        owners = ()
+    members = {
+        member: value
+        for owner in reversed(owners)
+        if owner.__module__.startswith("perdure")
+        for member, value in vars(owner).items()
+        if not member.startswith("_") and is_member(value)
+    }
+    for member in sorted(members):
+        yield f"{name}.{member}", members[member]
+
+
+def is_member(value: Any) -> bool:
+    """Whether a class attribute is something that a user calls or reads as a documented property."""
+    return inspect.isfunction(value) or isinstance(value, property | classmethod | staticmethod)
+
+
+def line(name: str, thing: Any) -> str:
+    """One line of the snapshot."""
+    if isinstance(thing, property):
+        return f"{name}: property -> {annotation_of(thing)}"
+    if isinstance(thing, classmethod | staticmethod):
+        thing = thing.__func__
+    if inspect.isclass(thing):
+        return f"{name}: class({', '.join(base.__name__ for base in thing.__bases__)}) {made_from(thing)}".rstrip()
+    keyword = "async def" if inspect.iscoroutinefunction(thing) else "def"
+    return f"{name}: {keyword} {inspect.signature(thing)}" if callable(thing) else f"{name}: {thing}"
+
+
+def made_from(cls: type) -> str:
+    """What an object of a class is made from, or the members of an enumeration: what our own code says of it."""
+    if issubclass(cls, Enum):
+        return " | ".join(member.name for member in cls)
+    if issubclass(cls, msgspec.Struct):
+        return f"({', '.join(cls.__struct_fields__)})"
+    init = cls.__init__
+    is_ours = inspect.isfunction(init) and init.__module__.startswith("perdure")
+    is_dataclass = "__dataclass_fields__" in vars(cls)
+    return str(inspect.signature(cls)) if is_ours or is_dataclass else ""
+
+
+def annotation_of(thing: property) -> str:
+    """A property's declared type."""
+    return str((thing.fget.__annotations__ if thing.fget else {}).get("return", "?"))
+
+
+def has_own_docstring(thing: Any) -> bool:
+    """Whether somebody wrote a docstring, and not the dataclass machinery or a base class."""
+    text = thing.__doc__
+    return bool(text and text.strip()) and not (inspect.isclass(thing) and text.startswith(f"{thing.__name__}("))
+
+
+def test_the_surface_is_what_the_snapshot_says() -> None:
+    now = "\n".join(line(name, thing) for name, thing in surface()) + "\n"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        SNAPSHOT.write_text(now, encoding="utf-8")
+    assert now == SNAPSHOT.read_text(encoding="utf-8")
+
+
+def test_everything_public_is_documented() -> None:
+    silent = [name for name, thing in surface() if not has_own_docstring(thing)]
+    assert not silent, "\n".join(["", *silent])
+
+
+def test_all_is_complete_and_sorted() -> None:
+    for module in MODULES:
+        assert len(set(module.__all__)) == len(module.__all__)
+        public = {
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
+        }
+        assert public == set(module.__all__), f"{module.__name__}: __all__ and the public names differ"
