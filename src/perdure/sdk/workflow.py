@@ -10,8 +10,8 @@ gather, wait, timeout, create_task, Event and Queue work in `async def` workflow
 
 What happens to an exception that leaves the function:
 
-* a FailureError (ApplicationError, ActivityError, CancelledError, ...) fails the run, as do the types in
-  `@workflow(fail_on=...)`;
+* a FailureError (ApplicationError, ActivityError, CancelledError, ...) or TimeoutError fails the run, as do the
+  types in `@workflow(fail_on=...)`;
 * anything else is a bug. It fails the workflow task alone: the run stays open, nothing is lost, the
   task is tried again, and a deploy of mended code lets the run go on. This is Temporal's rule.
 """
@@ -166,13 +166,9 @@ class _WorkflowLogger(logging.LoggerAdapter[logging.Logger]):
         if not self.isEnabledFor(level):
             return
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
-        machine = running.get(get_ident())
-        if machine is None:
+        # A log handler may look at the clock and write files; that is not the workflow's doing.
+        with Unsafe.unguarded():
             super().log(level, msg, *args, **kwargs)
-        else:
-            # A log handler may look at the clock and write files; that is not the workflow's doing.
-            log = super().log
-            machine.without_guard(lambda: log(level, msg, *args, **kwargs))
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         machine = running.get(get_ident())
@@ -217,6 +213,11 @@ class _Slept:
 _SLEPT = _Slept()
 
 
+async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
+    """`workflow.sleep` of an `async def` workflow: a coroutine, so that Python warns of one that is not awaited."""
+    await handle_of(machine, machine.start_timer(duration_ns))
+
+
 class WorkflowNamespace:
     """`workflow`: the decorator, and what workflow code may ask for."""
 
@@ -251,7 +252,7 @@ class WorkflowNamespace:
 
         Args:
             name: in history; default the function's.
-            fail_on: exceptions that fail the run; any but these and FailureErrors fail the task alone.
+            fail_on: exceptions that fail the run; any but these, FailureErrors and TimeoutErrors fail the task alone.
             guard: False to let the code read clocks, files and so on unwatched.
 
         Raises:
@@ -318,11 +319,10 @@ class WorkflowNamespace:
         if days or hours or minutes or seconds:
             more = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
             duration_ns += parse_duration(more, "sleep's duration")
-        timer = machine.start_timer(duration_ns)
         if type(machine.fiber) is GreenletFiber:
-            machine.fiber.join(timer)
+            machine.fiber.join(machine.start_timer(duration_ns))
             return _SLEPT
-        return handle_of(machine, timer)
+        return sleep(machine, duration_ns)
 
     @staticmethod
     def timer(duration: Duration) -> Handle[None]:

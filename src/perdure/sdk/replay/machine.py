@@ -11,7 +11,7 @@ from __future__ import annotations
 from _thread import get_ident
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Memo
@@ -311,7 +311,7 @@ class WorkflowMachine:
             entry = Completion(Ending.CANCEL, error)
             if not self.replaying:
                 entry.new_command().cancel_workflow_execution_command_attributes.SetInParent()
-        elif isinstance(error, (FailureError, *self.definition.fail_on)):
+        elif _fails_run(error, (FailureError, TimeoutError, *self.definition.fail_on)):
             entry = Completion(Ending.FAIL, error)
             if not self.replaying:
                 failure = failure_of(error, self.converter)
@@ -507,6 +507,21 @@ def _is_cancellation(error: BaseException) -> bool:
     return isinstance(error, CancelledError) or (
         isinstance(error, ActivityError) and isinstance(error.__cause__, CancelledError)
     )
+
+
+def _fails_run(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+    """Whether an error ends the run; a group (of an asyncio.TaskGroup) does if all that is in it does.
+
+    A group is recorded with its first member as its cause.
+    """
+    if isinstance(error, kinds):
+        return True
+    if not isinstance(error, BaseExceptionGroup):
+        return False
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    if error.__cause__ is None:
+        error.__cause__ = members[0]
+    return all(_fails_run(member, kinds) for member in members)
 
 
 def _as_exception(error: BaseException) -> Exception:
