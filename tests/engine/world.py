@@ -195,6 +195,10 @@ class Worker:
                     raise
                 await asyncio.sleep(0.1)
 
+    async def workflow_task_or_nothing(self) -> None:
+        """One poll: the queue is known to be polled from here on."""
+        await self.workflow_task()
+
     async def workflow_task(self) -> None:
         await self._workflow_task(workflow_poll())
 

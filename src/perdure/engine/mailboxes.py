@@ -101,6 +101,11 @@ class Mailboxes:
         self._mailboxes.clear()
         self._ready.clear()
 
+    @property
+    def committed(self) -> Signal:
+        """Emitted for every store transaction that was tried."""
+        return self._committer.batches
+
     def measure(self) -> None:
         """Write the present totals into the metrics."""
         self._metrics.waiting_calls = self._owed

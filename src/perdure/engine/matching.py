@@ -54,7 +54,7 @@ class Waiting:
 class TaskQueue:
     """One queue that is polled, or was lately. Pollers wait oldest first."""
 
-    __slots__ = ("backlog", "is_paused", "name", "orphans", "polled_at", "timer", "waiting")
+    __slots__ = ("backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "timer", "waiting")
 
     def __init__(self, name: QueueName, rows_max: int) -> None:
         self.name = name
@@ -67,6 +67,8 @@ class TaskQueue:
         self.timer: asyncio.TimerHandle | None = None
         self.is_paused = False
         """The store failed a moment ago: do not ask it in a tight loop."""
+        self.is_in_trouble = False
+        """The last read failed; why was logged, once for the whole outage."""
 
     def next_poller(self) -> Waiting | None:
         """The oldest one whose caller is still there."""
@@ -304,9 +306,12 @@ class Matching:
             page = await self._store.tasks(queue.name, backlog.cursor, limit)
         except StoreError as error:
             self._metrics.store_errors += 1
-            _log.warning("the rows of task queue %r cannot be read: %s", queue.name.name, error)
+            if not queue.is_in_trouble:
+                _log.warning("the rows of task queue %r cannot be read, trying again: %s", queue.name.name, error)
+            queue.is_in_trouble = True
             self._pause(queue)
         else:
+            queue.is_in_trouble = False
             backlog.read(page, is_last=len(page) < limit)
             if self._config.store_is_shared and backlog.complete:
                 self._loop.call_later(self._config.shared_refresh_ns / 1e9, self._refresh, queue)

@@ -45,6 +45,7 @@ class Waker:
         self._timer: asyncio.TimerHandle | None = None
         self._pass: asyncio.Task[None] | None = None
         self._is_open = False
+        self._is_in_trouble = False
         self.next_ns = NEVER_NS
         self.passes = Signal()
 
@@ -102,11 +103,10 @@ class Waker:
             next_ns = await self._wake_all_due()
         except StoreError as error:
             self._metrics.store_errors += 1
-            _log.warning("due executions cannot be read, trying again: %s", error)
-            next_ns = self._now_ns() + self._config.store_retry_ns
-        except Exception:
-            _log.exception("waking due executions failed, trying again")
-            next_ns = self._now_ns() + self._config.store_retry_ns
+            next_ns = self._try_later(f"due executions cannot be read: {error}")
+        except Exception as error:
+            _log.exception("waking due executions failed")
+            next_ns = self._try_later(f"waking due executions failed: {error!r}")
         finally:
             self._pass = None
         self.next_ns = min(self.next_ns, next_ns)
@@ -128,9 +128,16 @@ class Waker:
             if not page:
                 break
         if stuck:
-            _log.warning("%d executions are due but could not be woken, trying again", len(stuck))
-            return self._now_ns() + self._config.store_retry_ns
+            return self._try_later(f"{len(stuck)} executions are due but could not be woken")
+        self._is_in_trouble = False
         return await self._store.next_wake_at_ns() or NEVER_NS
+
+    def _try_later(self, why: str) -> int:
+        """When to look again; says why once, not every second of an outage."""
+        if not self._is_in_trouble:
+            self._is_in_trouble = True
+            _log.warning("%s; trying again", why)
+        return self._now_ns() + self._config.store_retry_ns
 
     async def _wake(self, page: list[ExecutionKey]) -> list[ExecutionKey]:
         """Wake these and wait until that is durable; returns those that failed."""

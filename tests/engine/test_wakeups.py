@@ -1,0 +1,188 @@
+"""Deadlines: one number in memory, everything else in the store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from perdure.api.errors import Rejected
+from perdure.core.commands import StartWorkflow
+from perdure.engine.wakeups import NEVER_NS
+from perdure.frontend import WorkflowService
+from tests.engine.test_mailboxes import start, status
+from tests.engine.world import (
+    Worker,
+    World,
+    activity_poll,
+    completion,
+    describe_request,
+    history,
+    names,
+    outcome,
+    schedule,
+    sleep,
+    start_request,
+    virtual,
+    workflow_poll,
+)
+
+HOUR = 3600
+
+
+async def fall_asleep(connection: WorkflowService, workflow_id: str, seconds: int) -> None:
+    await connection.start_workflow_execution(start_request(workflow_id))
+    task = await connection.poll_workflow_task_queue(workflow_poll())
+    await connection.respond_workflow_task_completed(completion(task.task_token, sleep("nap", seconds)))
+
+
+@virtual
+async def test_nobody_is_woken_when_nobody_sleeps(world: World) -> None:
+    async with world.engine() as engine:
+        assert engine.waker.next_ns == NEVER_NS
+        await asyncio.sleep(HOUR)
+        assert "due" not in world.store.calls
+
+
+@virtual
+async def test_a_deadline_is_met_to_the_nanosecond(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await fall_asleep(connection, "order-1", HOUR)
+        begin = world.loop.now_ns
+        while names(await history(connection)).count("TIMER_FIRED") == 0:
+            await engine.waker.passes.reached(engine.waker.passes.count + 1)
+        assert world.loop.now_ns - begin == HOUR * 10**9
+
+
+@virtual
+async def test_an_earlier_deadline_is_heard_while_the_waker_sleeps(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await fall_asleep(connection, "late", 10 * HOUR)
+        await asyncio.sleep(60)
+        await fall_asleep(connection, "early", HOUR)
+        await asyncio.sleep(HOUR + 1)
+        assert "TIMER_FIRED" in names(await history(connection, "early"))
+        assert "TIMER_FIRED" not in names(await history(connection, "late"))
+
+
+@virtual
+async def test_ten_thousand_due_at_once_go_by_in_pages(world: World) -> None:
+    async with world.engine() as engine:
+        for number in range(10_000):
+            request = start_request(f"order-{number}")
+            request.workflow_start_delay.seconds = 100 * HOUR
+            await engine.submit("default", request.workflow_id, None, StartWorkflow(request))
+    world.loop.advance(200 * HOUR * 10**9)
+    async with world.engine(wake_page=500, cache_bytes_max=1 << 20) as engine:
+        await engine.waker.passes.reached(1)
+        metrics = engine.metrics()
+        assert metrics.wakes == metrics.commits == 10_000
+        assert world.store.calls.count("due") == 21
+        assert metrics.cached_bytes <= 1 << 20
+        assert engine.waker.next_ns == NEVER_NS
+        for number in (0, 4_999, 9_999):
+            assert "WORKFLOW_TASK_SCHEDULED" in names(await history(WorkflowService(engine), f"order-{number}"))
+
+
+@virtual
+async def test_a_store_that_fails_delays_wake_ups_and_loses_none(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await fall_asleep(connection, "order-1", 10)
+        for method in ("due", "commit"):
+            world.store.fails = lambda called, method=method: called == method
+            await asyncio.sleep(100)
+            assert world.store.calls.count("due") < 600, "not in a tight loop"
+        assert "TIMER_FIRED" not in names(await history(connection))
+        world.store.fails = lambda method: False
+        await asyncio.sleep(2)
+        assert "TIMER_FIRED" in names(await history(connection))
+
+
+@virtual
+async def test_one_that_cannot_be_woken_does_not_hold_up_the_others(world: World) -> None:
+    async with world.engine(wake_page=2) as engine:
+        connection = WorkflowService(engine)
+        for number in range(6):
+            await fall_asleep(connection, f"order-{number}", HOUR)
+        submit = engine.waker._submit
+
+        def refuse_some(namespace: str, workflow_id: str, run_id: str | None, command: object) -> object:
+            if workflow_id in ("order-0", "order-1", "order-2"):
+                raise Rejected(8, "too much")  # pyright: ignore[reportArgumentType]
+            return submit(namespace, workflow_id, run_id, command)  # pyright: ignore[reportArgumentType]
+
+        engine.waker._submit = refuse_some  # pyright: ignore[reportAttributeAccessIssue]
+        await asyncio.sleep(HOUR + 1)
+        fired = ["TIMER_FIRED" in names(await history(connection, f"order-{number}")) for number in range(6)]
+        assert fired == [False, False, False, True, True, True]
+        engine.waker._submit = submit
+        await asyncio.sleep(2)
+        assert "TIMER_FIRED" in names(await history(connection, "order-0"))
+
+
+@virtual
+async def test_time_outs_and_back_offs_are_wake_ups_too(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        worker = Worker(connection, steps=1)
+        await connection.start_workflow_execution(start_request())
+        await worker.workflow_task()
+        first = await connection.poll_activity_task_queue(activity_poll())
+        await asyncio.sleep(29)
+        described = await connection.describe_workflow_execution(describe_request())
+        assert described.pending_activities[0].attempt == 1
+        second = await connection.poll_activity_task_queue(activity_poll())
+        assert (first.attempt, second.attempt) == (1, 2)
+
+
+@virtual
+async def test_a_jump_of_the_wall_clock_is_noticed_within_a_minute(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await fall_asleep(connection, "order-1", HOUR)
+        world.clock._epoch_ns += 2 * HOUR * 10**9
+        await asyncio.sleep(61)
+        assert "TIMER_FIRED" in names(await history(connection))
+
+
+@virtual
+async def test_a_node_wakes_what_another_node_put_to_sleep(world: World) -> None:
+    async with world.engine(store_is_shared=True) as one:
+        async with world.engine(store_is_shared=True) as two:
+            await fall_asleep(WorkflowService(two), "order-1", HOUR)
+        await asyncio.sleep(HOUR + 1)
+        assert "TIMER_FIRED" in names(await history(WorkflowService(one)))
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_an_activity_that_nobody_answers_times_out(attempts: int) -> None:
+    @virtual
+    async def scenario(world: World) -> None:
+        async with world.engine() as engine:
+            connection = WorkflowService(engine)
+            await connection.start_workflow_execution(start_request())
+            task = await connection.poll_workflow_task_queue(workflow_poll())
+            command = schedule("1", seconds=10, attempts=attempts)
+            await connection.respond_workflow_task_completed(completion(task.task_token, command))
+            for attempt in range(1, attempts + 1):
+                assert (await connection.poll_activity_task_queue(activity_poll())).attempt == attempt
+            task = await connection.poll_workflow_task_queue(workflow_poll())
+            assert names(task.history.events)[-3:-1] == ["ACTIVITY_TASK_TIMED_OUT", "WORKFLOW_TASK_SCHEDULED"]
+
+    scenario()
+
+
+@virtual
+async def test_wakes_are_no_ops_for_those_who_are_not_due(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.submit("default", "order-1", None, start())
+        assert await engine.read("default", "order-1", None, status) == 1
+        commits = engine.metrics().commits
+        await asyncio.sleep(HOUR)
+        assert engine.metrics().commits == commits, "a workflow task that nobody polls has no deadline"
+        worker = Worker(WorkflowService(engine)).start()
+        await outcome(WorkflowService(engine), "order-1")
+        await worker.stop()
