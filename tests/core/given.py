@@ -49,6 +49,9 @@ from perdure.core.tokens import decode_token
 SECOND = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND
 WORKER = "worker"
+CLOSING = {
+    f"WorkflowExecution{how}" for how in ("Completed", "Failed", "TimedOut", "Canceled", "Terminated", "ContinuedAsNew")
+}
 
 
 def seconds(number: float) -> Duration:

@@ -150,7 +150,7 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
     if len(execution.activities) + len(draft.activity_ids) > draft.limits.pending_activities:
         raise BadCommand(
             enums.PENDING_ACTIVITIES_LIMIT_EXCEEDED,
-            f"the number of pending activities, {len(execution.activities)}, has reached the per-workflow limit of "
+            f"the number of pending activities, {draft.limits.pending_activities}, has reached the per-workflow limit of "
             f"{draft.limits.pending_activities}",
         )
 

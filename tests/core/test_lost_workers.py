@@ -1,0 +1,62 @@
+"""A restart that knows its workers died with it."""
+
+from __future__ import annotations
+
+from perdure.api import enums
+from perdure.core import commands as law
+from tests.core import given
+from tests.core.given import World, after, in_first_task, retry, schedule, timer
+from tests.core.test_workflow_task import sticky
+
+
+def test_a_started_workflow_task_is_owed_again_at_once() -> None:
+    world, _ = in_first_task()
+    assert world.run.in_flight
+    world.lose_workers()
+    assert world.tail(1) == ["WorkflowTaskTimedOut"]
+    assert not world.run.in_flight
+    assert world.workflow_task().attempt == 2
+
+
+def test_a_task_on_a_dead_workers_own_queue_goes_to_the_normal_queue() -> None:
+    world, task = in_first_task()
+    world.complete_task(task, timer(), sticky_attributes=sticky())
+    world.elapse(1)
+    assert world.run.in_flight
+    world.lose_workers()
+    assert not world.workflow_task().sticky
+
+
+def test_an_activity_that_may_run_once_is_never_run_twice() -> None:
+    world = after(schedule(policy=retry(attempts=1)))
+    world.activity_task()
+    assert world.run.in_flight
+    world.lose_workers()
+    assert world.tail(3) == ["ActivityTaskStarted", "ActivityTaskTimedOut", "WorkflowTaskScheduled"]
+    timed_out = world.history[-2].activity_task_timed_out_event_attributes
+    assert timed_out.failure.timeout_failure_info.timeout_type == enums.START_TO_CLOSE
+
+
+def test_an_activity_that_may_run_again_does_so_without_a_wait() -> None:
+    world = after(schedule(policy=retry(initial=3600)))
+    world.activity_task()
+    world.lose_workers()
+    assert world.activity_task().attempt == 2
+
+
+def test_what_nobody_held_stays_as_it_is() -> None:
+    world = after(schedule(), timer())
+    assert not world.run.in_flight
+    assert not world.when(law.LoseWorkers()).changed
+    world.terminate()
+    assert not world.when(law.LoseWorkers()).changed
+
+
+def test_stickiness_to_a_dead_worker_is_forgotten() -> None:
+    world, task = in_first_task()
+    world.complete_task(task, timer(), sticky_attributes=sticky())
+    world.lose_workers()
+    world.elapse(1)
+    assert not world.workflow_task().sticky
+    assert given.names(world.history[-1:]) == ["WorkflowTaskStarted"]
+    assert isinstance(world, World)
