@@ -150,8 +150,8 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
     if len(execution.activities) + len(draft.activity_ids) > draft.limits.pending_activities:
         raise BadCommand(
             enums.PENDING_ACTIVITIES_LIMIT_EXCEEDED,
-            f"the number of pending activities, {draft.limits.pending_activities}, has reached the per-workflow limit of "
-            f"{draft.limits.pending_activities}",
+            f"the number of pending activities, {draft.limits.pending_activities}, "
+            f"has reached the per-workflow limit of {draft.limits.pending_activities}",
         )
 
 
