@@ -188,7 +188,7 @@ def test_too_much_is_refused_with_size_limit_and_advice() -> None:
     with pytest.raises(PayloadTooLargeError) as raised:
         CONVERTER.to_payloads((b"x" * 3_000_000,), "the result of activity scan")
     text = str(raised.value)
-    assert "the result of activity scan takes 3,000,000 bytes" in text
+    assert "the result of activity scan: 3,000,000 bytes are more than" in text
     assert "2,097,152" in text
     assert "store it elsewhere" in text
 

@@ -175,7 +175,7 @@ async def test_arguments_that_do_not_fit_fail_for_good() -> None:
     ("name", "complaint"),
     [
         ("unserialisable", "the result of activity unserialisable cannot be serialised: value['lock'] is of type"),
-        ("huge", "the result of activity huge takes 3,000,000 bytes"),
+        ("huge", "the result of activity huge: 3,000,000 bytes are more than"),
     ],
 )
 async def test_a_result_that_cannot_be_kept_fails_for_good(name: str, complaint: str) -> None:

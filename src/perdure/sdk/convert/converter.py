@@ -60,7 +60,7 @@ class Converter:
             size += len(payload.data)
         if size > self._limit_bytes:
             raise PayloadTooLargeError(
-                f"{what} takes {size:,} bytes, more than the {self._limit_bytes:,} that history may hold for one call; "
+                f"{what}: {size:,} bytes are more than the {self._limit_bytes:,} that history may hold for one call; "
                 "store it elsewhere (a file, a table, an object store) and pass its name"
             )
         return payloads

@@ -106,9 +106,11 @@ class ThreadHands:
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """From the loop alone."""
         future: asyncio.Future[T] = self._loop.create_future()
+        is_first = not self._jobs
         self._jobs.append((job, future))
-        if self._relief is None:
+        if is_first:
             self._wake_one()
+        elif self._relief is None:
             self._relief = self._loop.call_later(RELIEF_S, self._relieve)
         return future
 
