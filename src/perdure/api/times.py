@@ -24,6 +24,16 @@ def timestamp_ns(message: Timestamp) -> int:
     return message.seconds * NS_PER_SECOND + message.nanos
 
 
+def set_timestamp(message: Timestamp, ns: int) -> None:
+    """Write nanoseconds since the epoch into a message in place: half the price of making one and copying it."""
+    message.seconds, message.nanos = divmod(ns, NS_PER_SECOND)
+
+
+def set_duration(message: Duration, ns: int) -> None:
+    """Write nanoseconds into a message in place; 0 is written too, so that the field is present."""
+    message.seconds, message.nanos = divmod(ns, NS_PER_SECOND)
+
+
 def duration(ns: int) -> Duration:
     """Nanoseconds as the wire's duration."""
     seconds, nanos = divmod(ns, NS_PER_SECOND)

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import Command, ScheduleActivityTaskCommandAttributes
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
     ActivityTaskCancelRequestedEventAttributes,
-    ActivityTaskStartedEventAttributes,
     HistoryEvent,
 )
 
 from perdure.api import enums
 from perdure.api.failures import shortened, timeout_failure
-from perdure.api.times import NS_PER_SECOND, duration_ns, timestamp, timestamp_ns
+from perdure.api.times import duration_ns, set_duration, set_timestamp, timestamp_ns
 from perdure.core import retry
 from perdure.core.commit import StartedActivityTask, TaskKind
 from perdure.core.fold import folds
@@ -120,19 +118,15 @@ def _scheduled_event(
     attributes.use_workflow_build_id = command.use_workflow_build_id
     attributes.workflow_task_completed_event_id = completed_event_id
     to_close, to_start, start_to_close, heartbeat = _timeouts(execution, command)
-    _set(attributes.schedule_to_close_timeout, to_close)
-    _set(attributes.schedule_to_start_timeout, to_start)
-    _set(attributes.start_to_close_timeout, start_to_close)
-    _set(attributes.heartbeat_timeout, heartbeat)
+    set_duration(attributes.schedule_to_close_timeout, to_close)
+    set_duration(attributes.schedule_to_start_timeout, to_start)
+    set_duration(attributes.start_to_close_timeout, start_to_close)
+    set_duration(attributes.heartbeat_timeout, heartbeat)
     if command.HasField("retry_policy"):
         attributes.retry_policy.CopyFrom(retry.to_message(retry.from_message(command.retry_policy)))
     else:
         attributes.retry_policy.CopyFrom(retry.DEFAULT_POLICY_MESSAGE)
     return event
-
-
-def _set(message: Duration, ns: int) -> None:
-    message.seconds, message.nanos = divmod(ns, NS_PER_SECOND)
 
 
 def _timeouts(execution: Execution, command: ScheduleActivityTaskCommandAttributes) -> tuple[int, int, int, int]:
@@ -203,19 +197,16 @@ def close(turn: Turn, activity: Activity, attempt: Attempt, trigger: Trigger, cl
 
 
 def _started_event(activity: Activity, attempt: Attempt) -> HistoryEvent:
-    attributes = ActivityTaskStartedEventAttributes(
-        scheduled_event_id=activity.scheduled_event_id,
-        identity=attempt.identity,
-        request_id=attempt.request_id,
-        attempt=attempt.attempt,
-    )
+    event = HistoryEvent(event_type=enums.ACTIVITY_TASK_STARTED)
+    set_timestamp(event.event_time, attempt.started_at_ns)
+    attributes = event.activity_task_started_event_attributes
+    attributes.scheduled_event_id = activity.scheduled_event_id
+    attributes.identity = attempt.identity
+    attributes.request_id = attempt.request_id
+    attributes.attempt = attempt.attempt
     if attempt.last_failure:
         attributes.last_failure.ParseFromString(attempt.last_failure)
-    return HistoryEvent(
-        event_type=enums.ACTIVITY_TASK_STARTED,
-        event_time=timestamp(attempt.started_at_ns),
-        activity_task_started_event_attributes=attributes,
-    )
+    return event
 
 
 def set_started_event_id(closing: HistoryEvent, started_event_id: int) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from temporalio.api.workflowservice.v1 import (
     RecordActivityTaskHeartbeatRequest,
     RequestCancelWorkflowExecutionRequest,
@@ -20,15 +19,13 @@ from perdure.core.commit import Poller, Task
 from perdure.core.tokens import TaskToken
 
 
-@dataclass(slots=True, frozen=True)
-class StartWorkflow:
+class StartWorkflow(msgspec.Struct, frozen=True):
     """Start a run. Reply: `Started`."""
 
     request: StartWorkflowExecutionRequest
 
 
-@dataclass(slots=True, frozen=True)
-class StartTask:
+class StartTask(msgspec.Struct, frozen=True):
     """A poller took this row of the durable queue. Reply: None; the started task is in `Commit.dispatches`.
 
     Rejected NOT_FOUND when the task is not owed any more (the shell then drops the row).
@@ -38,75 +35,65 @@ class StartTask:
     poller: Poller
 
 
-@dataclass(slots=True, frozen=True)
-class CompleteWorkflowTask:
+class CompleteWorkflowTask(msgspec.Struct, frozen=True):
     """Reply: `WorkflowTaskCompleted` (the next workflow task and eager activities, if asked for)."""
 
     token: TaskToken
     request: RespondWorkflowTaskCompletedRequest
 
 
-@dataclass(slots=True, frozen=True)
-class FailWorkflowTask:
+class FailWorkflowTask(msgspec.Struct, frozen=True):
     """Reply: None."""
 
     token: TaskToken
     request: RespondWorkflowTaskFailedRequest
 
 
-@dataclass(slots=True, frozen=True)
-class CompleteActivity:
+class CompleteActivity(msgspec.Struct, frozen=True):
     """Reply: None."""
 
     token: TaskToken
     request: RespondActivityTaskCompletedRequest
 
 
-@dataclass(slots=True, frozen=True)
-class FailActivity:
+class FailActivity(msgspec.Struct, frozen=True):
     """Reply: None."""
 
     token: TaskToken
     request: RespondActivityTaskFailedRequest
 
 
-@dataclass(slots=True, frozen=True)
-class ReportActivityCanceled:
+class ReportActivityCanceled(msgspec.Struct, frozen=True):
     """Reply: None."""
 
     token: TaskToken
     request: RespondActivityTaskCanceledRequest
 
 
-@dataclass(slots=True, frozen=True)
-class RecordHeartbeat:
+class RecordHeartbeat(msgspec.Struct, frozen=True):
     """Reply: `HeartbeatRecorded`."""
 
     token: TaskToken
     request: RecordActivityTaskHeartbeatRequest
 
 
-@dataclass(slots=True, frozen=True)
-class RequestCancel:
+class RequestCancel(msgspec.Struct, frozen=True):
     """Reply: None. A second request is accepted and changes nothing."""
 
     request: RequestCancelWorkflowExecutionRequest
 
 
-@dataclass(slots=True, frozen=True)
-class Terminate:
+class Terminate(msgspec.Struct, frozen=True):
     """Reply: None. Always possible while the run is open."""
 
     request: TerminateWorkflowExecutionRequest
 
 
-@dataclass(slots=True, frozen=True)
-class Wake:
+class Wake(msgspec.Struct, frozen=True):
     """A deadline passed, perhaps: late, early and duplicate wake-ups are no-ops. Reply: None."""
 
 
-@dataclass(slots=True, frozen=True)
-class LoseWorkers:
+class LoseWorkers(msgspec.Struct, frozen=True):
     """Every worker that held a task of this execution is known to be dead (an embedded engine restarted).
 
     Started attempts time out now instead of at their time-out, and are tried again at once if their

@@ -15,7 +15,7 @@ pollers, loads it again and decides the same commands once more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -116,16 +116,14 @@ class StartedActivityTask(msgspec.Struct):
 StartedTask = StartedWorkflowTask | StartedActivityTask
 
 
-@dataclass(slots=True, frozen=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True):
     """A started task for a poller that was reserved; delivered once durable."""
 
     poller: Poller
     task: StartedTask
 
 
-@dataclass(slots=True, frozen=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """Reply to StartWorkflow. `created` is False when an existing run was returned (request id, USE_EXISTING)."""
 
     run_id: str
@@ -134,16 +132,14 @@ class Started:
     """temporal.api.enums.v1.WorkflowExecutionStatus of that run."""
 
 
-@dataclass(slots=True, frozen=True)
-class WorkflowTaskCompleted:
+class WorkflowTaskCompleted(msgspec.Struct, frozen=True):
     """Reply to CompleteWorkflowTask: what the worker gets in the same breath."""
 
     workflow_task: StartedWorkflowTask | None
     activity_tasks: list[StartedActivityTask]
 
 
-@dataclass(slots=True, frozen=True)
-class HeartbeatRecorded:
+class HeartbeatRecorded(msgspec.Struct, frozen=True):
     """Reply to RecordHeartbeat."""
 
     cancel_requested: bool
@@ -170,8 +166,7 @@ class Context:
     """None: `perdure.core.limits.DEFAULT_LIMITS`."""
 
 
-@dataclass(slots=True)
-class Commit:
+class Commit(msgspec.Struct, eq=False):
     """The outcome of one or more commands on one execution, applied entirely or not at all."""
 
     key: ExecutionKey
@@ -179,18 +174,18 @@ class Commit:
     """The stored version this was decided on; 0: the run must not exist yet."""
     execution: Execution | None
     """The state after; `execution.version == expected_version + 1`. None: nothing exists and nothing was made."""
-    events: list[HistoryEvent] = field(default_factory=list[HistoryEvent])
+    events: list[HistoryEvent] = []
     """Appended to history in this order, as one batch; may be empty (an attempt started, a heartbeat)."""
-    add_tasks: list[Task] = field(default_factory=list[Task])
-    remove_tasks: list[TaskRef] = field(default_factory=list[TaskRef])
+    add_tasks: list[Task] = []
+    remove_tasks: list[TaskRef] = []
     wake_at_ns: int | None = None
     """The earliest deadline as it is to be stored; None: no wake-up is owed."""
     expected_current_run_id: str | None = None
     """For a commit that starts a run: the run that must be the workflow id's current one, None: no run."""
     next_run: Commit | None = None
     """A run that starts in the same transaction (continue-as-new, cron, terminate-if-running)."""
-    dispatches: list[Dispatch] = field(default_factory=list[Dispatch])
-    replies: list[Any] = field(default_factory=list[Any])
+    dispatches: list[Dispatch] = []
+    replies: list[Any] = []
     """One per command decided, in order: a value, or the `Rejected` that it met."""
     changed: bool = True
     """False: nothing to store, only replies to deliver."""

@@ -39,6 +39,8 @@ class Verdict:
 
 def from_message(message: RetryPolicyMessage) -> RetryPolicy:
     """The wire's policy; fields that are not set get the server's defaults."""
+    if message == DEFAULT_POLICY_MESSAGE:
+        return DEFAULT_POLICY
     initial = duration_ns(message.initial_interval) or DEFAULT_INITIAL_INTERVAL_NS
     return RetryPolicy(
         initial,

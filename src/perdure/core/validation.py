@@ -6,7 +6,6 @@ Causes and wording are Temporal's, so that its SDKs and users recognise them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -45,17 +44,27 @@ def _camel(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-@dataclass(slots=True)
 class Draft:
     """What the commands judged so far would have changed."""
 
-    execution: Execution
-    limits: Limits
-    activity_ids: set[str] = field(default_factory=set[str])
-    started_timers: set[str] = field(default_factory=set[str])
-    canceled_timers: set[str] = field(default_factory=set[str])
-    canceled_activities: set[int] = field(default_factory=set[int])
-    closed: bool = False
+    __slots__ = (
+        "activity_ids",
+        "canceled_activities",
+        "canceled_timers",
+        "closed",
+        "execution",
+        "limits",
+        "started_timers",
+    )
+
+    def __init__(self, execution: Execution, limits: Limits) -> None:
+        self.execution = execution
+        self.limits = limits
+        self.activity_ids: set[str] = set()
+        self.started_timers: set[str] = set()
+        self.canceled_timers: set[str] = set()
+        self.canceled_activities: set[int] = set()
+        self.closed = False
 
 
 def validate(turn: Turn, commands: Sequence[CommandMessage]) -> None:

@@ -13,14 +13,12 @@ from enum import IntEnum
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
     HistoryEvent,
-    WorkflowTaskScheduledEventAttributes,
     WorkflowTaskTimedOutEventAttributes,
 )
-from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.api import enums
-from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
+from perdure.api.times import duration_ns, set_duration, set_timestamp, timestamp_ns
 from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
@@ -201,10 +199,10 @@ def transient_events(turn: Turn, task: WorkflowTask) -> list[HistoryEvent]:
     execution = turn.execution
     scheduled = _scheduled_event(execution, "", task.attempt, task.start_to_close_ns)
     scheduled.event_id = task.scheduled_event_id
-    scheduled.event_time.CopyFrom(timestamp(task.scheduled_at_ns))
+    set_timestamp(scheduled.event_time, task.scheduled_at_ns)
     started = _started_event(execution, turn.limits, task.scheduled_event_id, task.identity, task.request_id)
     started.event_id = task.started_event_id
-    started.event_time.CopyFrom(timestamp(task.started_at_ns))
+    set_timestamp(started.event_time, task.started_at_ns)
     return [scheduled, started]
 
 
@@ -402,16 +400,19 @@ def _queue_name(execution: Execution, queue: str) -> QueueName:
 
 
 def _scheduled_event(execution: Execution, sticky_queue: str, attempt: int, start_to_close_ns: int) -> HistoryEvent:
+    event = HistoryEvent(event_type=enums.WORKFLOW_TASK_SCHEDULED)
+    attributes = event.workflow_task_scheduled_event_attributes
+    queue = attributes.task_queue
     if sticky_queue:
-        queue = TaskQueue(name=sticky_queue, kind=enums.QUEUE_STICKY, normal_name=execution.task_queue)
+        queue.name = sticky_queue
+        queue.kind = enums.QUEUE_STICKY
+        queue.normal_name = execution.task_queue
     else:
-        queue = TaskQueue(name=execution.task_queue, kind=enums.QUEUE_NORMAL)
-    return HistoryEvent(
-        event_type=enums.WORKFLOW_TASK_SCHEDULED,
-        workflow_task_scheduled_event_attributes=WorkflowTaskScheduledEventAttributes(
-            task_queue=queue, start_to_close_timeout=duration(start_to_close_ns), attempt=attempt
-        ),
-    )
+        queue.name = execution.task_queue
+        queue.kind = enums.QUEUE_NORMAL
+    set_duration(attributes.start_to_close_timeout, start_to_close_ns)
+    attributes.attempt = attempt
+    return event
 
 
 def _started_event(
