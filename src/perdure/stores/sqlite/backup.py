@@ -12,7 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from perdure.stores.api import StoreError
-from perdure.stores.sqlite.errors import as_store_error
+from perdure.stores.sqlite.errors import as_store_error, is_corruption
 
 _PAGES_PER_STEP = 1024
 """4 MB between two chances for other threads to run."""
@@ -61,5 +61,10 @@ def _synchronise(path: Path) -> None:
 
 def check(connection: sqlite3.Connection) -> list[str]:
     """SQLite's own check of every page, row and index entry."""
-    found = [row[0] for row in connection.execute("PRAGMA integrity_check").fetchall()]
+    try:
+        found = [row[0] for row in connection.execute("PRAGMA integrity_check").fetchall()]
+    except sqlite3.DatabaseError as error:
+        if not is_corruption(error):
+            raise
+        found = [str(error)]
     return [] if found == ["ok"] else found

@@ -33,12 +33,17 @@ def check_path(path: Path) -> None:
         )
     if path.is_dir():
         raise StoreError(f"The store {path} cannot be opened, it is a directory: name a file in the store's URL.")
-    if not os.access(directory, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.R_OK | os.W_OK)):
+    if not _may(directory, os.W_OK | os.X_OK) or (path.exists() and not _may(path, os.R_OK | os.W_OK)):
         raise StoreError(f"The store {path} is read-only: make the file and its directory writable for this user.")
     if path.exists() and not _begins_like_sqlite(path):
         raise StoreError(
             f"{path} is not a SQLite database: name another file in the store's URL, or move this one away."
         )
+
+
+def _may(path: Path, rights: int) -> bool:
+    """Whether this process has the rights, asked for the user that it acts as where the system can tell."""
+    return os.access(path, rights, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _begins_like_sqlite(path: Path) -> bool:

@@ -59,6 +59,11 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _code(error) & _KIND in _BUSY_KINDS
 
 
+def is_corruption(error: sqlite3.Error) -> bool:
+    """Whether the file itself is damaged."""
+    return _code(error) & _KIND in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def is_fsync_failure(error: sqlite3.Error) -> bool:
     """Whether what was written may or may not be on disk, and only reading it back can tell."""
     return _code(error) in _FSYNC_ERRORS

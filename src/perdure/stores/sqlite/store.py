@@ -42,7 +42,7 @@ class SqliteStore:
     """A store in the file at `path`, which is made when it does not exist; see the module's text."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self._file: _OpenFile | None = None
 
     async def open(self) -> None:
@@ -231,7 +231,7 @@ class _OpenFile:
                 if not is_busy(error):
                     raise
                 self.writer.abandon()
-            await asyncio.sleep(pause_s)
+            await _pause(pause_s)
         self.writer.begin()
         return write()
 
@@ -265,6 +265,10 @@ class _OpenFile:
             )
             return StoreError(self._why_broken)
         return store_error(error, self.path)
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _yield_interpreter() -> None:

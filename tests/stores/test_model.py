@@ -1,0 +1,174 @@
+"""SQLite does what the model does, whatever is asked of it in whatever order."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from perdure.core.commit import Commit, QueueName, TaskKind
+from perdure.core.execution import decode, encode
+from perdure.stores.api import Namespace, Store
+from perdure.stores.memory import MemoryStore
+from perdure.stores.sqlite import SqliteStore
+from tests.stores.given import COMPLETED, FAILED, Run, event_ids
+
+WORKFLOWS = [("bank", "order-1"), ("shop", "order-1"), ("shop", "order-2"), ("shop", "order-3")]
+NAMESPACES = ["bank", "shop"]
+QUEUES = [QueueName("shop", name, kind) for name in ("p", "q") for kind in TaskKind]
+
+commit_plans = st.fixed_dictionaries(
+    {
+        "events": st.integers(0, 4),
+        "wake_at_ns": st.none() | st.integers(1, 6),
+        "held": st.booleans(),
+        "close_as": st.sampled_from([None, None, None, COMPLETED, FAILED]),
+        "add": st.lists(st.tuples(st.integers(1, 4), st.sampled_from(QUEUES), st.integers(1, 3)), max_size=3),
+        "remove": st.lists(st.tuples(st.integers(1, 4), st.sampled_from(list(TaskKind))), max_size=3),
+    }
+)
+
+
+steps = st.fixed_dictionaries(
+    {
+        "workflow": st.sampled_from(WORKFLOWS),
+        "action": st.sampled_from(["go on", "go on", "go on", "start", "continue as new"]),
+        "plan": commit_plans,
+        "plan_of_next": commit_plans,
+        "behind": st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1]),
+        "expects": st.sampled_from(["current", "current", "current", "current", "none", "another"]),
+    }
+)
+"""A commit: mostly as a sound engine would send it, sometimes on an outdated or invented state."""
+
+
+def commit_of(run: Run, plan: dict[str, Any], **more: Any) -> Commit:
+    """A commit with a state of its own; event ids follow from the version, so that rivals claim the same ones."""
+    if plan["events"]:
+        run.execution.next_event_id = run.execution.version * 10 + 1
+    add = [run.task(event_id, queue, stamp) for event_id, queue, stamp in plan["add"]]
+    remove = [run.task_ref(event_id, kind) for event_id, kind in plan["remove"]]
+    commit = run.commit(**{**plan, "add": add, "remove": remove, **more})
+    commit.execution = decode(encode(run.execution))
+    return commit
+
+
+class Stores(RuleBasedStateMachine):
+    """The model and SQLite, told the same."""
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.runner = asyncio.Runner()
+        self.model: Store = MemoryStore()
+        self.sqlite: Store = SqliteStore(self.folder / "store.db")
+        self.do(self.model.open())
+        self.do(self.sqlite.open())
+        self.runs: list[Run] = []
+        self.current: dict[tuple[str, str], Run] = {}
+
+    def do(self, call: Any) -> Any:
+        return self.runner.run(call)
+
+    def teardown(self) -> None:
+        self.do(self.sqlite.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+    @rule(batch=st.lists(steps, min_size=1, max_size=4, unique_by=lambda step: step["workflow"]))
+    def commit(self, batch: list[dict[str, Any]]) -> None:
+        commits = [self.commit_of_step(step) for step in batch]
+        assert self.do(self.model.commit(commits)) == self.do(self.sqlite.commit(commits))
+        self.do(self.catch_up())
+        self.do(self.compare())
+
+    def commit_of_step(self, step: dict[str, Any]) -> Commit:
+        run = self.current.get(step["workflow"])
+        before = run.key.run_id if run else None
+        after = {"current": before, "none": None, "another": "run-9999"}[step["expects"]]
+        if run is None or step["action"] == "start":
+            return commit_of(self.new_run(step["workflow"]), step["plan"], after=after)
+        run.behind(step["behind"])
+        if step["action"] == "go on":
+            return commit_of(run, step["plan"])
+        then = commit_of(self.new_run(step["workflow"]), step["plan_of_next"], after=after)
+        return commit_of(run, {**step["plan"], "close_as": COMPLETED}, then=then)
+
+    def new_run(self, workflow: tuple[str, str]) -> Run:
+        number = len(self.runs)
+        self.runs.append(Run(workflow[1], f"run-{number:04}", workflow[0], type=f"type-{number % 2}"))
+        return self.runs[-1]
+
+    async def catch_up(self) -> None:
+        """Forget what was refused: every run is again as it is stored."""
+        for run in self.runs:
+            stored, current = await self.model.load([run.reference, run.current])
+            if stored is not None:
+                run.execution = stored
+            if current is not None and current.key == run.key:
+                self.current[run.key.namespace, run.key.workflow_id] = run
+
+    async def compare(self) -> None:
+        await self.runs_are_the_same()
+        await self.queues_are_the_same()
+        await self.deadlines_are_the_same()
+        await self.lists_are_the_same()
+
+    @rule(name=st.sampled_from(NAMESPACES), days=st.integers(1, 90))
+    def put_namespace(self, name: str, days: int) -> None:
+        for store in (self.model, self.sqlite):
+            self.do(store.put_namespace(Namespace(name, f"id of {name}", days)))
+
+    @rule()
+    def reopen(self) -> None:
+        for store in (self.model, self.sqlite):
+            self.do(store.close())
+            self.do(store.open())
+        self.do(self.compare())
+
+    async def runs_are_the_same(self) -> None:
+        references = [reference for run in self.runs for reference in (run.reference, run.current)]
+        assert await self.model.load(references) == await self.sqlite.load(references)
+        for run in self.runs:
+            for first, limit in ((1, 1000), (1, 12), (12, 1000), (25, 6)):
+                batches = await self.model.history(run.key, first, limit)
+                assert batches == await self.sqlite.history(run.key, first, limit)
+            events = event_ids(await self.sqlite.history(run.key))
+            assert events == sorted(set(events))
+
+    async def queues_are_the_same(self) -> None:
+        assert await self.model.queues() == await self.sqlite.queues()
+        for queue in QUEUES:
+            ours, theirs = await self.model.tasks(queue, 0, 100), await self.sqlite.tasks(queue, 0, 100)
+            assert [row.task for row in ours] == [row.task for row in theirs]
+            assert [row.position for row in theirs] == sorted({row.position for row in theirs})
+
+    async def deadlines_are_the_same(self) -> None:
+        assert await self.model.next_wake_at_ns() == await self.sqlite.next_wake_at_ns()
+        for now_ns in (0, 3, 6):
+            assert sorted(await self.model.due(now_ns, 100)) == sorted(await self.sqlite.due(now_ns, 100))
+
+    async def lists_are_the_same(self) -> None:
+        assert await self.model.namespaces() == await self.sqlite.namespaces()
+        assert await self.model.in_flight(None, 3) == await self.sqlite.in_flight(None, 3)
+        for namespace in NAMESPACES:
+            assert await self.model.count_executions(namespace) == await self.sqlite.count_executions(namespace)
+            choices: list[dict[str, Any]] = [
+                {},
+                {"open_only": True},
+                {"open_only": False, "workflow_type": "type-1"},
+                {"limit": 2},
+            ]
+            for filters in choices:
+                ours = await self.model.list_executions(namespace, **filters)
+                assert ours == await self.sqlite.list_executions(namespace, **filters)
+
+
+TestStores = Stores.TestCase
+TestStores.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)

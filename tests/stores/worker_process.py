@@ -1,0 +1,40 @@
+"""A process that owns a store until it is killed. Told what to do by its arguments, says on stdout what is done.
+
+python -m tests.stores.worker_process hold PATH           owns the file
+python -m tests.stores.worker_process hold-and-fork PATH  … and leaves a child behind that inherits all
+python -m tests.stores.worker_process commit PATH         commits one run for ever, a line for each that returned
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+from perdure.stores.sqlite import SqliteStore
+from tests.stores.given import Run
+
+
+def say(word: str) -> None:
+    sys.stdout.write(word + "\n")
+    sys.stdout.flush()
+
+
+async def work(task: str, path: str) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    if task == "commit":
+        run = Run()
+        while True:
+            await store.commit([run.commit(events=2, add=[run.task(run.execution.next_event_id)])])
+            say(str(run.execution.version))
+    child = os.fork() if task == "hold-and-fork" else None
+    if child == 0:
+        signal.pause()
+    say(str(child or "open"))
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(work(*sys.argv[1:3]))
