@@ -139,15 +139,15 @@ def wait(condition: Callable[[], object], timeout: Duration | None = None) -> bo
     """
     machine = current("wait()")
     fiber = _carrier(machine, "wait(...)", "`await workflow.wait_condition(...)`")
-    if condition():
+    if machine.look(condition):
         return True
     if timeout is None:
-        fiber.wait(lambda: bool(condition()))
+        fiber.wait(lambda: machine.look(condition))
         return True
     timer = machine.start_timer(parse_duration(timeout, "timeout"))
     try:
-        fiber.wait(lambda: timer.done or bool(condition()))
-        return bool(condition())
+        fiber.wait(lambda: timer.done or machine.look(condition))
+        return machine.look(condition)
     finally:
         if machine.barred is None:
             timer.cancel()
@@ -373,9 +373,9 @@ class WorkflowNamespace:
         loop = machine.fiber
         if not isinstance(loop, WorkflowLoop):
             raise EngineError("workflow.wait_condition() is for `async def` workflows; write `wait(...)`")
-        if condition():
+        if machine.look(condition):
             return True
-        future = loop.condition(lambda: bool(condition()))
+        future = loop.condition(lambda: machine.look(condition))
         if timeout is None:
             return await future
         timer = handle_of(machine, machine.start_timer(parse_duration(timeout, "timeout")))

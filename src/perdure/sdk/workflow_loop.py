@@ -19,7 +19,7 @@ import asyncio
 import sys
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import Context
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from perdure.sdk.errors import CancelledError, DeterminismViolation, EngineError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.entry import Operation, Site, current_site, is_user_frame, site_text
-from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.fiber import REFUSALS_MAX, GreenletFiber, abandoned
 from perdure.sdk.replay.running import WorkflowClosed, current
 
 if TYPE_CHECKING:
@@ -205,6 +205,7 @@ class WorkflowLoop(_Loop):
         self._tasks_limit = 16
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
         self._canceling = False
+        self._refusals = 0
 
     # --- the fiber -------------------------------------------------------------------------------
 
@@ -275,22 +276,23 @@ class WorkflowLoop(_Loop):
 
     def close(self) -> None:
         tasks, self._tasks = list(self._tasks), {}
-        for task in tasks:
-            if task.done():
-                continue
-            cast(Any, task)._log_destroy_pending = False
-            try:
-                cast("Coroutine[Any, Any, Any]", task.get_coro()).close()
-            except (WorkflowClosed, RuntimeError):
-                # Its clean-up asked for something, or awaited on: refused, and that is all there is to do.
-                continue
+        outer = events._get_running_loop()
+        events._set_running_loop(self)
+        try:
+            for task in tasks:
+                if not task.done():
+                    _close_task(task)
+        finally:
+            events._set_running_loop(outer)
         self._ready.clear()
         self._conditions.clear()
         self._main = None
 
     def refuse(self) -> None:
-        """Called when closed code asks for something."""
-        raise WorkflowClosed
+        self._refusals += 1
+        if self._refusals <= REFUSALS_MAX:
+            raise WorkflowClosed
+        # What it asks for never comes. It awaits that, so `close` gets the thread back.
 
     def sites(self) -> list[Site]:
         found = [_innermost(task.get_coro()) for task in self._tasks if not task.done()]
@@ -346,6 +348,20 @@ class WorkflowLoop(_Loop):
         future = self.create_future()
         self._conditions.append((holds, future))
         return future
+
+
+def _close_task(task: asyncio.Task[Any]) -> None:
+    cast(Any, task)._log_destroy_pending = False
+    coroutine: Any = task.get_coro()
+    chain: list[Any] = []
+    while coroutine is not None:
+        chain.append(coroutine)
+        coroutine = getattr(coroutine, "cr_await", None)
+    try:
+        chain[0].close()
+    except BaseException:
+        # Its clean-up asked for something, or failed: nobody is left to be told.
+        abandoned.extend(link for link in chain if getattr(link, "cr_frame", None) is not None)
 
 
 def _swap_task(loop: asyncio.AbstractEventLoop | None, task: Any) -> Any:

@@ -22,11 +22,11 @@ from perdure.sdk.replay.running import WorkflowClosed
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
 
-_REFUSALS_MAX = 100
+REFUSALS_MAX = 100
 """How often closed code may catch WorkflowClosed and ask again before it is left standing for good."""
 
-_abandoned: list[greenlet] = []
-"""Greenlets whose code would not end; kept, for to free one is to run it again."""
+abandoned: list[Any] = []
+"""Greenlets and coroutines whose code would not end; kept, for to free one is to run it again."""
 
 
 class Fiber(Protocol):
@@ -47,6 +47,10 @@ class Fiber(Protocol):
 
     def close(self) -> None:
         """Drop the code: no more of it runs than its clean-up blocks, and those can ask for nothing."""
+        ...
+
+    def refuse(self) -> None:
+        """Closed code asks for something: raises WorkflowClosed; if that never ends, makes it wait for ever."""
         ...
 
     def sites(self) -> list[Site]:
@@ -151,13 +155,12 @@ class GreenletFiber:
         carrier.parent = getcurrent()
         carrier.throw(WorkflowClosed)
         if not carrier.dead:
-            _abandoned.append(carrier)
+            abandoned.append(carrier)
         self.greenlet = None
 
     def refuse(self) -> None:
-        """Called when closed code asks for something."""
         self.refusals += 1
-        if self.refusals > _REFUSALS_MAX and getcurrent() is self.greenlet:
+        if self.refusals > REFUSALS_MAX and getcurrent() is self.greenlet:
             self._park()
         raise WorkflowClosed
 

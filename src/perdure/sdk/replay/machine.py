@@ -40,7 +40,7 @@ from perdure.sdk.replay.fiber import Fiber, GreenletFiber
 from perdure.sdk.replay.info import WorkflowInfo, info_of
 from perdure.sdk.replay.marker import SideEffect, side_effect_data
 from perdure.sdk.replay.returns import ReturnWatch
-from perdure.sdk.replay.running import WorkflowClosed, guarded, running
+from perdure.sdk.replay.running import guarded, running
 from perdure.sdk.replay.timer import Timer
 
 _E = EventType
@@ -389,11 +389,9 @@ class WorkflowMachine:
         if self.barred is None:
             return
         if self.barred == "closed":
-            refuse = getattr(self.fiber, "refuse", None)
-            if refuse is not None:
-                refuse()
-            raise WorkflowClosed
-        raise EngineError(f"{self.barred} must not call activities, start timers or wait: replay does not run it")
+            self.fiber.refuse()
+            return
+        raise EngineError(f"{self.barred} must not call activities, start timers or wait; do that outside of it")
 
     def schedule_activity(self, activity: AnyActivity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activity:
         """Raises TypeError as the call itself would, PayloadError for an argument that cannot be serialised."""
@@ -471,6 +469,16 @@ class WorkflowMachine:
                 break
         self.violation = mismatch.disagreement(self._event_at(2 + len(self.produced)), self._entry_text(entry))
         raise self.violation
+
+    def look(self, condition: Callable[[], object]) -> bool:
+        """Whether a user's condition holds. It is asked as often as anything happens, so it must only look."""
+        if self.barred is not None:
+            return bool(condition())
+        self.barred = "a condition"
+        try:
+            return bool(condition())
+        finally:
+            self.barred = None
 
     def without_guard(self, work: Callable[[], Any]) -> Any:
         """Run something that the guard shall not watch."""
