@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -234,3 +235,12 @@ def test_a_reader_that_leaves_early_is_no_error(store: str) -> None:
     command = f"{perdure} workflow history greeting-1 --json --store {store} | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_a_terminal_without_arrows_is_no_error(store: str) -> None:
+    perdure = [sys.executable, "-c", "from perdure.cli.main import main; main()"]
+    command = [*perdure, "workflow", "history", "greeting-1", "--store", store]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '? "Hello, Ada"' in done.stdout

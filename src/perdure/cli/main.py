@@ -6,6 +6,7 @@ Tables for people, `--json` for programs. What goes wrong is told in one sentenc
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.metadata import version
 
@@ -29,6 +30,9 @@ cli.add_command(store)
 
 def main() -> None:
     """The entry point of the `perdure` command."""
+    out: object = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace")  # a terminal that knows no arrows shall not stop us
     try:
         cli()
     except BrokenPipeError:

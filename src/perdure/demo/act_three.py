@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdure.demo.audit import Report, audit, read_books
@@ -61,6 +61,7 @@ def act_three(screen: Screen, directory: Path, orders: Sequence[Order], kills: i
             storm.rage(progress)
             took = time.monotonic_ns() - began
         report = audit(orders, storm.engine_file.ended(), read_books(*town.ledgers))
+        report = replace(report, checks=[*report.checks, storm.engine_file.check()])
         return Storms(report, storm.killed, storm.resumed_after_ns, took, _repeated(town.ledgers))
 
 

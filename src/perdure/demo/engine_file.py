@@ -12,10 +12,10 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
 from perdure.api.digest import status_name
-from perdure.demo.audit import Ended
+from perdure.demo.audit import Check, Ended
 from perdure.demo.orders import Outcome
 from perdure.demo.processes import Process, Town
-from perdure.stores.reading import StoreFile
+from perdure.stores.reading import StoreFile, differences, fold
 
 
 class EngineFile:
@@ -49,6 +49,18 @@ class EngineFile:
                 )
                 for summary in file.executions()
             }
+
+    def check(self) -> Check:
+        """Fold every history again, and compare with the state that the engine keeps."""
+        check = Check("each history, folded again, is the stored state")
+        with StoreFile(self.url) as file:
+            for summary in file.executions():
+                stored = file.load(summary.key.workflow_id, summary.key.run_id)
+                wrong = (
+                    ["missing"] if stored is None else differences(stored, fold(summary.key, file.history(summary.key)))
+                )
+                check.expect(not wrong, f"{summary.key.workflow_id}: its state differs in {', '.join(wrong)}")
+        return check
 
 
 def _outcome(closing: HistoryEvent) -> Outcome:
