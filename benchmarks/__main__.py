@@ -91,7 +91,7 @@ def verdict(results: Sequence[Row]) -> list[str]:
 @click.option("--rounds", default=3, show_default=True, help="How often every contender takes its turn.")
 @click.option("--concurrency", "concurrencies", multiple=True, type=int, default=(1, 50, 200), show_default=True)
 @click.option("--scale", default=1.0, show_default=True, help="More or fewer workflows in each round.")
-@click.option("--stages/--no-stages", "with_stages", default=True, help="Profile ours by stage.")
+@click.option("--stages/--no-stages", "with_stages", default=True, show_default=True, help="Profile ours by stage.")
 def main(rounds: int, concurrencies: tuple[int, ...], scale: float, with_stages: bool) -> None:
     """Run the order workflow on perdure and on DBOS, in turn, and say where our time goes."""
     console = Console()
@@ -99,10 +99,10 @@ def main(rounds: int, concurrencies: tuple[int, ...], scale: float, with_stages:
     console.print(comparison(results))
     for line in verdict(results):
         console.print(line, highlight=False)
-    profile = stages.profile_in_process_of_its_own() if with_stages else {}
-    if profile:
-        console.print(stages.as_table(profile))
-    path = rows.write("order-workflow", results, rounds=rounds, verdict=verdict(results), stages=profile)
+    profiles = {style: stages.profile_in_process_of_its_own(style) for style in ("def", "async") if with_stages}
+    for style, profile in profiles.items():
+        console.print(stages.as_table(profile, f"perdure, {style} style: where the CPU time goes"))
+    path = rows.write("order-workflow", results, rounds=rounds, verdict=verdict(results), stages=profiles)
     console.print(f"kept as {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 
 

@@ -53,6 +53,18 @@ def test_a_timer_is_due_once_the_clock_has_jumped_to_it() -> None:
     run_virtual(main)
 
 
+def test_a_timer_is_due_even_where_a_nanosecond_is_lost_in_a_float() -> None:
+    async def main(loop: VirtualTimeLoop) -> int:
+        loop.advance(100 * 365 * DAY * SECOND_NS + 893_513)
+        fired: list[float] = []
+        for _ in range(100):
+            loop.call_at(loop.time(), fired.append, loop.time())
+            await asyncio.sleep(1e-9)
+        return len(fired)
+
+    assert run_virtual(main) == 100
+
+
 def test_waiting_for_what_cannot_come_is_an_error_and_not_a_hang() -> None:
     async def main(_: VirtualTimeLoop) -> None:
         await asyncio.Event().wait()
@@ -94,13 +106,15 @@ def test_what_is_abandoned_gets_no_last_word() -> None:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             said.append("cancelled")
+        finally:
+            await asyncio.sleep(1)
+            said.append("tidied up")
 
-    tasks: list[asyncio.Task[None]] = []
-
-    async def main(loop: VirtualTimeLoop) -> None:
-        tasks.append(loop.create_task(stubborn()))
+    async def main(loop: VirtualTimeLoop) -> asyncio.Task[None]:
+        task = loop.create_task(stubborn())
         await asyncio.sleep(1)
+        return task
 
-    run_virtual(main)
+    task = run_virtual(main)
     assert said == []
-    assert not tasks[0].done()
+    assert not task.done()

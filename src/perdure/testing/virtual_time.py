@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import warnings
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -35,9 +37,7 @@ class _JumpingSelector:
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
             raise DeadlockError("nothing is ready to run and no timer is set: what is awaited can never happen")
-        if timeout > 0:
-            # Rounded up, at least 1 ns: a timer must be due once the clock has jumped to it.
-            self._loop.now_ns += max(1, math.ceil(timeout * _NS))
+        self._loop.jump()
         return []
 
     def close(self) -> None:
@@ -54,12 +54,27 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now_ns = 0
+        self._ready: deque[asyncio.Handle]
+        self._scheduled: list[asyncio.TimerHandle]
+        self._stopping: bool
         self._selector = _JumpingSelector(self)
         self._clock_resolution = 1e-9
 
     def time(self) -> float:
         """Seconds since the loop was made, by its own clock."""
         return self.now_ns / _NS
+
+    def jump(self) -> None:
+        """If nothing is ready to run, move the clock to where asyncio takes the next timer for due."""
+        if self._ready or self._stopping or not self._scheduled:
+            return
+        due = self._scheduled[0].when()
+        self.now_ns = max(self.now_ns, math.ceil(due * _NS))
+        step = 1
+        # asyncio compares seconds: far from zero a nanosecond is lost in the rounding of a float.
+        while due >= self.time() + self._clock_resolution:
+            self.now_ns += step
+            step *= 2
 
     def advance(self, duration_ns: int) -> None:
         """Move the clock on while no callback runs, as a machine that was switched off for so long."""
@@ -112,8 +127,18 @@ def run_virtual(main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, Result]]) 
 
 
 def abandon(loop: VirtualTimeLoop) -> None:
-    """Drop a loop with whatever still runs on it, without a last word: no task is cancelled or awaited."""
-    for task in asyncio.all_tasks(loop):
-        # Dropping pending tasks is the point here, not the mistake that asyncio would log.
-        setattr(task, "_log_destroy_pending", False)
+    """Drop a loop with all that still runs on it, as a crash would.
+
+    No task is cancelled or awaited: each is closed where it stands, and whatever its clean-up still
+    wants of the loop is refused.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that nobody will await now
+        for task in asyncio.all_tasks(loop):
+            setattr(task, "_log_destroy_pending", False)
+            try:
+                task.get_coro().close()
+            except Exception:
+                # Clean-up that awaits, or asks for the running loop: in a crash it would not have run at all.
+                continue
     loop.close()

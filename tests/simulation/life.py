@@ -1,0 +1,77 @@
+"""One life of the engine and of everything that lives with it in its process.
+
+It is the engine that users open, with other parts in a few seams: virtual time, seeded ids, a store
+that dies, and workflow code and `def` activities run inline instead of in threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from perdure import AsyncEngine, WorkerConfig, WorkflowFailedError, WorkflowNotFoundError
+from perdure.embedded import EngineSeams
+from perdure.engine.config import EngineConfig
+from perdure.sdk.definitions import WorkflowDefinition
+from perdure.stores.api import Store
+from perdure.testing import VirtualClock, VirtualTimeLoop
+from tests.simulation.activities import perform, perform_def
+from tests.simulation.async_workflow import simulated_async
+from tests.simulation.order import ORDER_ACTIVITIES, fulfill_order
+from tests.simulation.programs import DAY, Program
+from tests.simulation.sync_workflow import simulated_def
+
+WORKFLOW_ID = "program"
+SECOND_NS = 1_000_000_000
+CANCEL_AT_S = 200 * DAY
+"""When the client asks for cancellation: every program that expects it naps by then."""
+
+CENTURY_NS = 100 * 365 * 86400 * SECOND_NS
+ENGINE_CONFIG = EngineConfig(workers_died=True, long_poll_ns=CENTURY_NS, wake_recheck_ns=CENTURY_NS)
+"""Polls wait as long as it takes: virtual months should not be spent on polling again every minute."""
+
+WORKER_CONFIG = WorkerConfig(workflow_slots=3, activity_slots=4, workflow_polls=3, activity_polls=4)
+WORKFLOWS: dict[str, WorkflowDefinition[[Program], list[str]]] = {
+    "def": simulated_def,
+    "async": simulated_async,
+    "order": fulfill_order,
+}
+
+
+def open_engine(store: Store, new_id: Callable[[], str], loop: VirtualTimeLoop) -> AsyncEngine:
+    """An engine of this life, still to be opened."""
+    seams = EngineSeams(
+        store=store,
+        clock=VirtualClock(loop),
+        new_id=new_id,
+        engine_config=ENGINE_CONFIG,
+        worker_config=WORKER_CONFIG,
+        inline=True,
+        instance_key=f"life-{loop.now_ns}",
+    )
+    activities: list[Any] = [perform, perform_def, *ORDER_ACTIVITIES]
+    return AsyncEngine(
+        "memory://", workflows=WORKFLOWS.values(), activities=activities, identity="simulated", seams=seams
+    )
+
+
+async def live(program: Program, engine: AsyncEngine, loop: VirtualTimeLoop) -> str:
+    """Start the program, or find it started, and wait for its end; its outcome as text."""
+    # Not `async with`: what is dropped in a crash must not close anything on its way out.
+    await engine.open()
+    handle = await engine.start(WORKFLOWS[program.colour], program, id=WORKFLOW_ID)
+    if program.cancelled:
+        loop.call_at(CANCEL_AT_S, lambda: loop.create_task(_cancel(engine)))
+    try:
+        outcome = f"COMPLETED {await handle.result()}"
+    except WorkflowFailedError as error:
+        outcome = f"FAILED {error.cause}"
+    await engine.close()
+    return outcome
+
+
+async def _cancel(engine: AsyncEngine) -> None:
+    try:
+        await engine.cancel(WORKFLOW_ID)
+    except WorkflowNotFoundError:
+        return  # it has ended, in an earlier life that did not live to say so

@@ -1,0 +1,196 @@
+"""Workflow programs made from a seed.
+
+A program is data: a list of steps, each saying what to do and, where it has a choice, which way it
+must go. So every program has an answer that is known without running it (`expected`), and one
+workflow function of each colour (`workflows.py`) can run them all.
+
+Durations come in two sizes that never meet: what is meant to finish takes minutes at most, with all
+its retries and some crashes; what is meant to lose takes a day. So who wins a race does not depend
+on when the engine was stopped.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import msgspec
+
+MINUTE = 60.0
+DAY = 86400.0
+
+
+class Act(msgspec.Struct, frozen=True):
+    """One activity of a program, with the world's part of its behaviour. Durations in seconds."""
+
+    name: str
+    colour: str = "async"
+    """"async" runs on the loop and takes `seconds`; "def" takes no time."""
+    seconds: float = 0.0
+    fails: int = 0
+    """So many executions fail, retryably, before one succeeds."""
+    hangs: int = 0
+    """So many executions outlive their start-to-close time-out before one does not ("async" alone)."""
+    fatal: bool = False
+    """Fails for good (non-retryable) after the retryable failures."""
+    gives_up: bool = False
+    """Fails on every attempt of a bounded retry policy."""
+    beats: int = 0
+    """Heartbeats sent on the way."""
+
+
+class Do(msgspec.Struct, frozen=True, tag=True):
+    """Run one activity and wait for it."""
+
+    act: Act
+
+
+class Nap(msgspec.Struct, frozen=True, tag=True):
+    """A durable timer."""
+
+    seconds: float
+
+
+class All(msgspec.Struct, frozen=True, tag=True):
+    """Start several activities and wait for them all."""
+
+    acts: list[Act]
+
+
+class Race(msgspec.Struct, frozen=True, tag=True):
+    """Start two, take the first that is done, cancel the other."""
+
+    fast: Act
+    slow: Act
+
+
+class Deadline(msgspec.Struct, frozen=True, tag=True):
+    """Wait for an activity, but only so long; cancel it when it is late."""
+
+    act: Act
+    seconds: float
+    in_time: bool
+
+
+class Abort(msgspec.Struct, frozen=True, tag=True):
+    """Start a slow activity and cancel it after a while (0: in the same breath)."""
+
+    act: Act
+    after: float
+
+
+class Draw(msgspec.Struct, frozen=True, tag=True):
+    """Take a value from the deterministic world: "random", "uuid4", "now" or "side_effect"."""
+
+    what: str
+
+
+Step = Do | Nap | All | Race | Deadline | Abort | Draw
+
+
+class Program(msgspec.Struct, frozen=True):
+    """A whole workflow. `cancelled`: the client asks for cancellation while it naps at its end."""
+
+    seed: int
+    colour: str
+    steps: list[Step]
+    raises: bool = False
+    cancelled: bool = False
+
+
+class _Maker:
+    """Draws the parts of one program; names activities in order."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(f"program {seed}")
+        self.named = 0
+
+    def name(self) -> str:
+        self.named += 1
+        return f"a{self.named}"
+
+    def quick(self, *, may_fail: bool = True) -> Act:
+        """An activity that is done, one way or the other, within minutes."""
+        draw = self.random
+        colour = draw.choice(("async", "def"))
+        ending = draw.random() if may_fail else 1.0
+        return Act(
+            self.name(),
+            colour,
+            seconds=round(draw.uniform(0.1, 8.0), 1) if colour == "async" else 0.0,
+            fails=draw.choice((0, 0, 0, 1, 2)),
+            hangs=draw.choice((0, 0, 0, 1)) if colour == "async" else 0,
+            fatal=ending < 0.10,
+            gives_up=0.10 <= ending < 0.18,
+            beats=draw.choice((0, 0, 2)),
+        )
+
+    def slow(self) -> Act:
+        """An activity that takes a day, and is meant to be cancelled."""
+        return Act(self.name(), "async", seconds=DAY, beats=self.random.choice((0, 24)))
+
+    def step(self) -> Step:
+        makers: list[tuple[int, Callable[[], Step]]] = [
+            (6, lambda: Do(self.quick())),
+            (2, lambda: Nap(self.random.choice((0.5, 30.0, 3600.0, 30 * DAY)))),
+            (3, lambda: All([self.quick() for _ in range(self.random.randint(2, 3))])),
+            (2, lambda: Race(self.quick(may_fail=False), self.slow())),
+            (1, lambda: Deadline(self.quick(may_fail=False), DAY, in_time=True)),
+            (1, lambda: Deadline(self.slow(), self.random.choice((5.0, 600.0)), in_time=False)),
+            (2, lambda: Abort(self.slow(), self.random.choice((0.0, 5.0, 600.0)))),
+            (2, lambda: Draw(self.random.choice(("random", "uuid4", "now", "side_effect")))),
+        ]
+        weights = [weight for weight, _ in makers]
+        return self.random.choices([make for _, make in makers], weights)[0]()
+
+
+def generate(seed: int) -> Program:
+    """The program of a seed: two to four steps."""
+    maker = _Maker(seed)
+    ending = maker.random.random()
+    return Program(
+        seed=seed,
+        colour=maker.random.choice(("async", "def")),
+        steps=[maker.step() for _ in range(maker.random.randint(2, 4))],
+        raises=ending < 0.1,
+        cancelled=0.1 <= ending < 0.25,
+    )
+
+
+def outcome_of(act: Act) -> str:
+    """What running an activity to its end must give."""
+    if act.fatal:
+        return f"{act.name} refused"
+    return f"{act.name} gave up" if act.gives_up else f"{act.name} done"
+
+
+def expected(step: Step) -> list[str] | None:
+    """What a step adds to the result; None where chance decides (drawn values)."""
+    match step:
+        case Do(act):
+            return [outcome_of(act)]
+        case Nap(seconds):
+            return [f"napped {seconds}"]
+        case All(acts):
+            return [outcome_of(act) for act in acts]
+        case Race(fast, slow):
+            return [outcome_of(fast), f"{slow.name} cancelled"]
+        case Deadline(act, _, in_time):
+            return [outcome_of(act) if in_time else f"{act.name} late"]
+        case Abort(act):
+            return [f"{act.name} cancelled"]
+        case Draw():
+            return None
+
+
+def acts_of(step: Step) -> list[Act]:
+    """The activities that a step may run."""
+    match step:
+        case Do(act) | Deadline(act) | Abort(act):
+            return [act]
+        case All(acts):
+            return acts
+        case Race(fast, slow):
+            return [fast, slow]
+        case Nap() | Draw():
+            return []

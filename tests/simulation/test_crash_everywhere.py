@@ -1,0 +1,24 @@
+"""The engine is stopped at every commit boundary in turn, before and after it is durable, and restarted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.checks import ORDER, crash_everywhere, crash_twice
+from tests.simulation.programs import generate
+
+PROGRAMS = 200
+
+
+def test_the_order_workflow() -> None:
+    assert crash_everywhere(ORDER) == 20
+
+
+@pytest.mark.parametrize("seed", range(PROGRAMS))
+def test_a_generated_program(seed: int) -> None:
+    assert crash_everywhere(generate(seed)) > 0
+
+
+@pytest.mark.parametrize("seed", range(0, PROGRAMS, 10))
+def test_a_program_whose_recovery_is_stopped_too(seed: int) -> None:
+    assert crash_twice(generate(seed)) > 0

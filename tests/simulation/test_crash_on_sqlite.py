@@ -1,0 +1,23 @@
+"""The same on a database file: what is durable is what is on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.checks import ORDER, check_run, crash_points, same_result
+from tests.simulation.programs import Program, generate
+from tests.simulation.sqlite_machine import SqliteMachine
+
+
+@pytest.mark.parametrize("program", [ORDER, *map(generate, (3, 8, 9))], ids=lambda program: str(program.seed))
+def test_stopped_at_every_commit(program: Program, tmp_path: Path) -> None:
+    whole = check_run(program)
+    for point in crash_points(whole.boundaries):
+        directory = tmp_path / str(point).removeprefix("--crash ").replace(":", "-")
+        directory.mkdir()
+        with SqliteMachine(directory) as machine:
+            crashed = check_run(program, [point], machine)
+            assert crashed.lives == 2
+            same_result(whole, crashed)

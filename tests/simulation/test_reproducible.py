@@ -1,0 +1,36 @@
+"""A seed says everything: the same seed takes the same path, commit by commit, to the nanosecond."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.checks import ORDER, fingerprint
+from tests.simulation.harness import CrashPoint, simulate
+from tests.simulation.programs import Program, generate
+
+SEEDS = range(0, 200, 5)
+
+
+@pytest.mark.parametrize("program", [ORDER, *map(generate, SEEDS)], ids=lambda program: str(program.seed))
+def test_a_run_takes_the_same_path_twice(program: Program) -> None:
+    for crashes in ([], [CrashPoint(3, after=False)], [CrashPoint(2, after=True)]):
+        assert simulate(program, crashes).disk.trace == simulate(program, crashes).disk.trace
+
+
+def test_a_run_takes_the_same_path_in_another_process() -> None:
+    fingerprints = {_fingerprints_in_a_process_hashing_by(str(seed)) for seed in (0, 1)}
+    assert fingerprints == {" ".join(fingerprint(seed) for seed in SEEDS)}
+
+
+def _fingerprints_in_a_process_hashing_by(hash_seed: str) -> str:
+    """Sets and dictionaries of strings are ordered by a hash that differs from process to process."""
+    code = f"from tests.simulation.checks import fingerprint; print(*map(fingerprint, {list(SEEDS)}))"
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, check=True)
+    return done.stdout.decode().strip()
