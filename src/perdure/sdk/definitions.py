@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, TypeVarTuple, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, TypeVarTuple, cast
 
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.options import ActivityOptions, Cancellation, Duration, Retry, activity_options
@@ -166,7 +166,7 @@ class ActivityDefinition(Definition[P, R_co]):
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
-    ) -> ActivityDefinition[P, R_co]:
+    ) -> Self:
         """The same activity with other options for one call; what is left out stays as declared."""
         changed = object.__new__(type(self))
         changed.__dict__.update(self.__dict__)

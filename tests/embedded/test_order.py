@@ -1,0 +1,261 @@
+"""The order workflow, as a user writes it, on both stores, from sync and from async code."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pydantic
+import pytest
+from temporalio.api.enums.v1 import EventType
+
+from perdure import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    Engine,
+    IdReusePolicy,
+    Retry,
+    TerminatedError,
+    WorkerConfig,
+    WorkflowAlreadyStartedError,
+    WorkflowFailedError,
+    WorkflowNotFoundError,
+    WorkflowStatus,
+    activity,
+    call,
+    start,
+    workflow,
+)
+from perdure.embedded import EngineSeams
+
+
+@dataclasses.dataclass
+class Order:
+    id: str
+    amount: Decimal
+
+
+class Receipt(msgspec.Struct):
+    order_id: str
+    amount: Decimal
+
+
+class Shipment(pydantic.BaseModel):
+    tracking: str
+    weight_kg: float = 1.5
+
+
+charges: list[str] = []
+release = threading.Event()
+
+
+@activity(start_to_close="30s", retry=Retry(maximum_attempts=5))
+def charge(order: Order) -> Receipt:
+    charges.append(activity.info().idempotency_key)
+    return Receipt(order.id, order.amount)
+
+
+@activity
+async def reserve(order: Order) -> bool:
+    await asyncio.sleep(0)
+    return True
+
+
+@activity
+def ship(order: Order, receipt: Receipt) -> Shipment:
+    assert isinstance(receipt.amount, Decimal)
+    return Shipment(tracking=f"T-{receipt.order_id}")
+
+
+@activity(retry=Retry(initial_interval="1ms", maximum_attempts=3))
+def flaky() -> int:
+    attempt = activity.info().attempt
+    if attempt < 3:
+        raise ConnectionError(f"attempt {attempt}")
+    return attempt
+
+
+@activity
+def decline(order: Order) -> None:
+    raise ApplicationError("card declined", type="CardDeclined", non_retryable=True)
+
+
+@activity
+def hold() -> None:
+    release.wait()
+
+
+@workflow
+def fulfil(order: Order) -> Shipment:
+    receipt = call(charge, order)
+    reserved = start(reserve, order)
+    assert reserved.result()
+    return call(ship, order, receipt)
+
+
+@workflow
+async def fulfil_async(order: Order) -> Shipment:
+    receipt, reserved = await asyncio.gather(start(charge, order), start(reserve, order))
+    assert reserved
+    return await start(ship, order, receipt)
+
+
+@workflow
+def refused(order: Order) -> None:
+    call(decline, order)
+
+
+@workflow
+def insistent() -> int:
+    return call(flaky)
+
+
+@workflow
+def sleeper() -> str:
+    workflow.sleep(days=30)
+    return "awake"
+
+
+@workflow
+def holding() -> None:
+    call(hold)
+
+
+ORDER = Order("1001", Decimal("42.00"))
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/orders.db"
+
+
+def kinds(engine: Engine, workflow_id: str) -> list[str]:
+    return [EventType.Name(e.event_type).removeprefix("EVENT_TYPE_") for e in engine.history(workflow_id)]
+
+
+def test_an_order_from_sync_code(url: str) -> None:
+    with Engine(url) as engine:
+        assert engine.run(fulfil, ORDER, id="order-1001") == Shipment(tracking="T-1001")
+        history = kinds(engine, "order-1001")
+        description = engine.describe("order-1001")
+    assert history[0] == "WORKFLOW_EXECUTION_STARTED"
+    assert history[-1] == "WORKFLOW_EXECUTION_COMPLETED"
+    assert history.count("ACTIVITY_TASK_COMPLETED") == 3
+    assert (description.status, description.workflow_type) == (WorkflowStatus.COMPLETED, "fulfil")
+    assert description.history_length == len(history)
+
+
+async def test_an_order_from_async_code(url: str) -> None:
+    async with Engine(url) as engine:
+        assert await engine.run(fulfil_async, ORDER, id="order-1001") == Shipment(tracking="T-1001")
+        handle = await engine.start(fulfil, ORDER, id="other")
+        assert (await handle.result()).weight_kg == 1.5
+        assert (await engine.describe("order-1001")).status is WorkflowStatus.COMPLETED
+
+
+def test_an_id_is_an_idempotency_key(url: str) -> None:
+    charges.clear()
+    with Engine(url) as engine:
+        first = engine.start(fulfil, ORDER, id="order-1001")
+        second = engine.start(fulfil, ORDER, id="order-1001")
+        assert second.run_id == first.run_id
+        assert first.result() == second.result()
+        assert engine.run(fulfil, ORDER, id="order-1001") == first.result()
+        assert len(charges) == 1
+        with pytest.raises(WorkflowAlreadyStartedError, match="belongs to a run of type 'fulfil'"):
+            engine.run(refused, ORDER, id="order-1001")
+        again = engine.start(fulfil, ORDER, id="order-1001", id_reuse_policy=IdReusePolicy.ALLOW_DUPLICATE)
+        assert again.run_id != first.run_id
+        again.result()
+    assert len(set(charges)) == 2
+
+
+def test_a_result_is_there_after_a_restart(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    charges.clear()
+    with Engine(url) as engine:
+        engine.run(fulfil, ORDER, id="order-1001")
+    with Engine(url) as engine:
+        assert engine.run(fulfil, ORDER, id="order-1001") == Shipment(tracking="T-1001")
+        assert engine.get("order-1001", result_type=Shipment).result().tracking == "T-1001"
+        assert engine.get("order-1001").result() == {"tracking": "T-1001", "weight_kg": 1.5}
+    assert len(charges) == 1
+
+
+def test_a_failure_reaches_the_caller_with_its_reasons(url: str) -> None:
+    with Engine(url) as engine, pytest.raises(WorkflowFailedError) as raised:
+        engine.run(refused, ORDER, id="order-1002")
+    activity_error = raised.value.cause
+    assert isinstance(activity_error, ActivityError)
+    assert activity_error.activity_type == "decline"
+    reason = activity_error.cause
+    assert isinstance(reason, ApplicationError)
+    assert (reason.type, reason.message, reason.non_retryable) == ("CardDeclined", "card declined", True)
+    assert "in decline" in reason.stack_trace
+    assert str(raised.value) == "workflow 'order-1002' failed: activity decline failed: CardDeclined: card declined"
+
+
+def test_a_failing_activity_is_tried_again(url: str) -> None:
+    with Engine(url) as engine:
+        assert engine.run(insistent) == 3
+
+
+def test_terminate_and_cancel(url: str) -> None:
+    with Engine(url) as engine:
+        terminated = engine.start(sleeper, id="a")
+        terminated.terminate("operator")
+        with pytest.raises(WorkflowFailedError) as raised:
+            terminated.result()
+        assert isinstance(raised.value.cause, TerminatedError)
+        assert raised.value.cause.message == "operator"
+        cancelled = engine.start(sleeper, id="b")
+        cancelled.cancel("changed my mind")
+        with pytest.raises(WorkflowFailedError) as raised:
+            cancelled.result()
+        assert isinstance(raised.value.cause, CancelledError)
+        with pytest.raises(WorkflowNotFoundError):
+            cancelled.terminate()
+
+
+def test_lists_and_counts(url: str) -> None:
+    with Engine(url) as engine:
+        for number in range(3):
+            engine.run(insistent, id=str(number))
+        engine.start(sleeper, id="asleep")
+        assert engine.count() == 4
+        assert engine.count_by_status() == {WorkflowStatus.RUNNING: 1, WorkflowStatus.COMPLETED: 3}
+        assert [s.id for s in engine.list('ExecutionStatus = "Running"')] == ["asleep"]
+        assert len(engine.list(limit=2)) == 2
+
+
+def test_many_threads_use_one_engine(url: str) -> None:
+    with Engine(url) as engine, ThreadPoolExecutor(50) as pool:
+        orders = [Order(str(n), Decimal(n)) for n in range(200)]
+        shipments = list(pool.map(lambda order: engine.run(fulfil, order, id=order.id), orders))
+    assert [s.tracking for s in shipments] == [f"T-{n}" for n in range(200)]
+
+
+def test_closing_does_not_wait_for_what_can_be_run_again(url: str) -> None:
+    release.clear()
+    # The thread is left behind: neither grace nor time to clean up is given here.
+    seams = EngineSeams(worker_config=WorkerConfig(shutdown_grace_ns=0, shutdown_cancel_ns=0))
+    with Engine(url, seams=seams) as engine:
+        handle = engine.start(holding, id="held")
+        while handle.describe().pending_activities[:1] == ():
+            pass
+    release.set()
+
+
+def test_what_a_closed_engine_left_open_goes_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    with Engine(url, worker=False) as engine:
+        engine.start(fulfil, ORDER, id="order-1001")
+        assert engine.describe("order-1001").status is WorkflowStatus.RUNNING
+    with Engine(url) as engine:
+        assert engine.get("order-1001", result_type=Shipment).result() == Shipment(tracking="T-1001")

@@ -1,0 +1,99 @@
+"""Activities in processes of their own: results, failures, and processes that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from perdure import (
+    ActivityError,
+    ApplicationError,
+    Engine,
+    Retry,
+    WorkflowFailedError,
+    activity,
+    call,
+    start,
+    workflow,
+)
+
+AT_ONCE = Retry(initial_interval="1ms")
+
+
+@activity(run_in="process", heartbeat="10s")
+def crunch(number: int) -> tuple[int, int]:
+    activity.heartbeat(number)
+    assert not activity.is_cancelled()
+    return os.getpid(), sum(range(number))
+
+
+@activity(run_in="process", retry=AT_ONCE)
+def dies_twice() -> int:
+    if activity.info().attempt < 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return activity.info().attempt
+
+
+@activity(run_in="process", retry=Retry(maximum_attempts=1))
+def fails() -> None:
+    raise ApplicationError("no", type="No", details=[1])
+
+
+@activity(run_in="process", start_to_close="200ms", retry=Retry(maximum_attempts=1))
+def never_ends() -> None:
+    while True:
+        pass
+
+
+@workflow
+def crunching() -> list[tuple[int, int]]:
+    handles = [start(crunch, 1000) for _ in range(4)]
+    return [handle.result() for handle in handles]
+
+
+@workflow
+def surviving() -> int:
+    return call(dies_twice)
+
+
+@workflow
+def failing() -> None:
+    call(fails)
+
+
+@workflow
+def killed() -> tuple[str, int]:
+    try:
+        call(never_ends)
+    except ActivityError as error:
+        return type(error.cause).__name__, call(crunch, 10)[1]
+    return "it ended", 0
+
+
+def test_activities_run_in_other_processes() -> None:
+    with Engine("memory://") as engine:
+        results = engine.run(crunching)
+    assert {total for _, total in results} == {sum(range(1000))}
+    assert os.getpid() not in {pid for pid, _ in results}
+
+
+def test_a_process_that_dies_costs_an_attempt_and_no_more() -> None:
+    with Engine("memory://") as engine:
+        assert engine.run(surviving) == 3
+
+
+def test_a_failure_comes_back_from_its_process() -> None:
+    with Engine("memory://") as engine, pytest.raises(WorkflowFailedError) as raised:
+        engine.run(failing)
+    cause = raised.value.cause
+    assert isinstance(cause, ActivityError)
+    assert isinstance(cause.cause, ApplicationError)
+    assert (cause.cause.type, cause.cause.details) == ("No", (1,))
+    assert "in fails" in cause.cause.stack_trace
+
+
+def test_an_attempt_whose_time_is_up_is_killed_and_its_place_is_free_again() -> None:
+    with Engine("memory://") as engine:
+        assert engine.run(killed) == ("TimedOutError", sum(range(10)))
