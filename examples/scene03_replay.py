@@ -35,7 +35,7 @@ def fulfil(order_id: str) -> str:
     passes.append("from the top")
     receipt = call(charge, order_id)
     passes.append(f"charged, {receipt}")
-    workflow.sleep("1s")
+    workflow.sleep("2s")
     passes.append("slept")
     return call(ship, order_id)
 
@@ -44,7 +44,7 @@ def changed_code():
     @workflow(name="fulfil")
     def ships_first(order_id: str) -> str:
         tracking = call(ship, order_id)
-        workflow.sleep("1s")
+        workflow.sleep("2s")
         call(charge, order_id)
         return tracking
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from perdure.demo import act_three
+from perdure.demo import act_three, show
 from perdure.demo.act_three import plan_kills
+from perdure.demo.act_two import Survived
 from perdure.demo.audit import Books, read_books
 from perdure.demo.orders import generate
 from perdure.demo.show import Options, run_demo, the_orders
@@ -79,6 +80,8 @@ def test_a_ledger_that_is_wrong_fails_the_demo(monkeypatch: pytest.MonkeyPatch) 
         return read_books(payments, inventory, shipping)
 
     monkeypatch.setattr(act_three, "read_books", with_one_charge_too_many)
+    monkeypatch.setattr(show, "act_one", lambda screen, directory: 8400)
+    monkeypatch.setattr(show, "act_two", lambda screen, directory: Survived(4200, [], 2, []))
     out = io.StringIO()
     assert run_demo(Console(file=out, width=110), Options(orders=5, kills=0)) == 1
     assert "order 1001 was charged $42.00 + $42.00, should have been $42.00" in out.getvalue()
