@@ -41,6 +41,13 @@ def test_back_off_grows_by_the_coefficient_up_to_the_maximum() -> None:
     assert waits == [1, 3, 9, 10, 10]
 
 
+def test_a_retry_is_made_if_it_can_start_by_the_end_and_not_a_moment_later() -> None:
+    for limit, tried_again in ((5, True), (4.999, False)):
+        world = after(schedule(start_to_close=0, schedule_to_close=limit, policy=retry(initial=5)))
+        world.fail_activity(world.activity_task())
+        assert bool(world.run.activities) is tried_again
+
+
 def test_a_failure_may_name_the_next_delay() -> None:
     world = after(schedule(policy=retry(initial=100)))
     world.fail_activity(world.activity_task(), failure(delay=2))

@@ -188,6 +188,15 @@ def test_the_run_time_out_counts_from_the_end_of_the_start_delay() -> None:
     assert world.run.status == enums.TIMED_OUT
 
 
+def test_a_cancellation_during_the_start_delay_waits_for_its_end() -> None:
+    world = World()
+    world.start(workflow_start_delay=5.0)
+    world.cancel()
+    assert world.rows == []
+    world.elapse(5)
+    assert len(world.rows) == 1
+
+
 def test_many_commands_before_and_after_a_start_in_one_batch() -> None:
     """A run closed in this very batch is followed by the next, in one transaction; later commands meet the new run."""
     world = after(schedule())

@@ -73,6 +73,17 @@ def test_an_answer_of_an_earlier_attempt_is_not_found() -> None:
     world.complete_task(second, given.complete())
 
 
+def test_an_answer_of_one_transient_attempt_is_not_the_next_ones() -> None:
+    world, task = in_first_task()
+    world.fail_task(task)
+    second = world.workflow_task()
+    world.elapse(10)
+    third = world.workflow_task()
+    assert third.scheduled_event_id == second.scheduled_event_id
+    assert refused(lambda: world.complete_task(second)).code == StatusCode.NOT_FOUND
+    world.complete_task(third, given.complete())
+
+
 def test_later_attempts_write_nothing_until_one_completes() -> None:
     world, task = in_first_task()
     world.fail_task(task)

@@ -20,7 +20,7 @@ def wake(turn: Turn) -> None:
     start.first_task_if_due(turn)
     news = timer.fire_due(turn)
     news = _activities(turn) or news
-    if news and not start.waits_for_first_task(execution):
+    if news:
         workflow_task.schedule(turn)
     deadline = earliest(execution)
     if deadline != execution.wake_at_ns:
