@@ -12,7 +12,7 @@ from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbea
 from perdure.core.commit import HeartbeatRecorded, QueueName, StartedActivityTask, TaskKind
 from perdure.core.tokens import TaskToken
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_length, check_namespace, check_queue, exceeds_blob_limit, token_of
+from perdure.frontend.edge import check_length, check_namespace, check_queue, exceeds_blob_limit, invalid, token_of
 from perdure.frontend.responses import activity_task_response
 
 
@@ -56,6 +56,8 @@ class ActivityTasks:
     ) -> service.RespondActivityTaskFailedResponse:
         """RespondActivityTaskFailed. A failure beyond the blob limit is replaced by one that says so."""
         token = self._token(request.task_token, request.namespace)
+        if request.HasField("failure") and request.failure.WhichOneof("failure_info") is None:
+            raise invalid("Failure must have ApplicationFailureInfo.")
         if exceeds_blob_limit(request.failure):
             request = service.RespondActivityTaskFailedRequest(
                 task_token=request.task_token,

@@ -5,9 +5,12 @@ The wording is that of Temporal's server where clients are known to show it.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.errordetails.v1 import NotFoundFailure
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import ExecutionKey, TaskKind
@@ -19,6 +22,8 @@ from perdure.engine.engine import Engine
 LIMITS = DEFAULT_LIMITS
 """What the edge itself checks; runs are held to `EngineConfig.limits` by core."""
 
+_RUN_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
 
 def invalid(message: str) -> Rejected:
     """INVALID_ARGUMENT."""
@@ -28,14 +33,14 @@ def invalid(message: str) -> Rejected:
 def check_namespace(engine: Engine, name: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when it is missing, NOT_FOUND when there is no such namespace."""
     if not name:
-        raise invalid("Namespace not set on request.")
+        raise invalid("Namespace is empty.")
     engine.namespaces.get(name)
 
 
 def check_length(name: str, value: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when an id or name is too long."""
     if len(value) > LIMITS.id_length:
-        raise invalid(f"{name} length exceeds limit of {LIMITS.id_length} characters.")
+        raise invalid(f"{name} exceeds maximum allowed length ({len(value)}/{LIMITS.id_length})")
 
 
 def check_execution(execution: WorkflowExecution) -> None:
@@ -43,14 +48,15 @@ def check_execution(execution: WorkflowExecution) -> None:
     if not execution.workflow_id:
         raise invalid("WorkflowId is not set on request.")
     check_length("WorkflowId", execution.workflow_id)
-    check_length("RunId", execution.run_id)
+    if execution.run_id and _RUN_ID.fullmatch(execution.run_id) is None:
+        raise invalid("Invalid RunId.")
 
 
 def check_queue(name: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when a poll does not name a usable task queue."""
     if not name:
-        raise invalid("TaskQueue is not set on request.")
-    check_length("TaskQueue", name)
+        raise invalid("taskQueue is not set")
+    check_length("taskQueue", name)
 
 
 def exceeds_blob_limit(blob: Message) -> bool:
@@ -71,11 +77,14 @@ def token_of(engine: Engine, data: bytes, namespace: str, kind: TaskKind) -> Tas
     return token
 
 
-def found(execution: Execution | None, workflow_id: str) -> Execution:
-    """Raises Rejected NOT_FOUND when there is no such run."""
-    if execution is None:
-        raise Rejected(StatusCode.NOT_FOUND, f"workflow not found for ID: {workflow_id}")
-    return execution
+def found(execution: Execution | None, workflow_id: str, run_id: str) -> Execution:
+    """Raises Rejected NOT_FOUND when there is no such run, or with no `run_id` no such workflow."""
+    if execution is not None:
+        return execution
+    message = f"workflow not found for ID: {workflow_id}"
+    if run_id:
+        message = f'workflow execution not found for workflow ID "{workflow_id}" and run ID "{run_id}"'
+    raise Rejected(StatusCode.NOT_FOUND, message, NotFoundFailure())
 
 
 class HistoryToken(msgspec.Struct, frozen=True, array_like=True):

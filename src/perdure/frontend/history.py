@@ -49,6 +49,7 @@ class Histories:
 
         Without `wait_new_event`: a page, and `next_page_token` while there is more. With it: waits at
         the end of an open run's history, and answers with no event but a token when nothing came.
+        The closing event alone: nothing while the run is open.
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT.
         """
         check_namespace(self._engine, request.namespace)
@@ -62,14 +63,14 @@ class Histories:
         response.history.SetInParent()
         next_event_id = token.next_event_id
         if only_close:
-            if not (request.wait_new_event and sight.is_open):
+            if not sight.is_open:
                 response.history.events.append(await self._engine.histories.event(sight.key, sight.last_event_id))
-                return response
         elif next_event_id <= sight.last_event_id:
             events = await self._page(request, sight.key, next_event_id, sight.last_event_id)
             response.history.events.extend(events)
             next_event_id += len(events)
-        if next_event_id <= sight.last_event_id or (request.wait_new_event and sight.is_open):
+        more = next_event_id <= sight.last_event_id and not only_close
+        if more or (request.wait_new_event and sight.is_open):
             response.next_page_token = encode_page_token(HistoryToken(sight.key.run_id, next_event_id))
         return response
 
@@ -80,7 +81,7 @@ class Histories:
         engine, workflow_id = self._engine, request.execution.workflow_id
 
         def look(execution: Execution | None) -> _Sight:
-            execution = found(execution, workflow_id)
+            execution = found(execution, workflow_id, token.run_id)
             is_open = execution.closed_at_ns is None
             last_event_id = execution.next_event_id - 1
             wait = None
@@ -131,8 +132,6 @@ class Histories:
 def _token(request: service.GetWorkflowExecutionHistoryRequest) -> HistoryToken:
     """Where to go on, or the beginning. Raises Rejected INVALID_ARGUMENT."""
     run_id = request.execution.run_id
-    if request.maximum_page_size < 0:
-        raise invalid("MaximumPageSize is negative.")
     if not request.next_page_token:
         return HistoryToken(run_id, 1)
     token = decode_history_token(request.next_page_token)

@@ -114,7 +114,8 @@ def parse_query(query: str) -> Filter:
 def _status_term(wanted: Filter, operator: str, value: str, query: str) -> Filter:
     status = STATUS_NAMES.get(value)
     if status is None:
-        raise invalid(f"invalid query: unknown ExecutionStatus {value!r}: one of {', '.join(STATUS_NAMES)}.")
+        names = ", ".join(STATUS_NAMES)
+        raise invalid(f"invalid query: invalid expression: invalid ExecutionStatus value {value!r}: one of {names}.")
     if operator == "!=":
         if status != RUNNING:
             raise _unsupported(query)

@@ -69,7 +69,7 @@ class Workflows:
         check_execution(request.execution)
 
         def look(execution: Execution | None) -> tuple[service.DescribeWorkflowExecutionResponse, Execution]:
-            execution = found(execution, workflow_id)
+            execution = found(execution, workflow_id, request.execution.run_id)
             return _describe(execution, engine.clock.now_ns()), execution
 
         response, execution = await engine.read(request.namespace, workflow_id, request.execution.run_id, look)
@@ -85,8 +85,10 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
     config = response.execution_config
     config.task_queue.name = execution.task_queue
     config.task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
-    config.workflow_execution_timeout.CopyFrom(duration(execution.execution_timeout_ns))
-    config.workflow_run_timeout.CopyFrom(duration(execution.run_timeout_ns))
+    if execution.execution_timeout_ns:
+        config.workflow_execution_timeout.CopyFrom(duration(execution.execution_timeout_ns))
+    if execution.run_timeout_ns:
+        config.workflow_run_timeout.CopyFrom(duration(execution.run_timeout_ns))
     config.default_workflow_task_timeout.CopyFrom(duration(execution.task_timeout_ns))
     info = response.workflow_execution_info
     info.execution.workflow_id = execution.key.workflow_id
@@ -103,6 +105,17 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
     info.state_transition_count = execution.version
     info.task_queue = execution.task_queue
     info.first_run_id = execution.first_run_id
+    info.root_execution.CopyFrom(info.execution)
+    info.memo.SetInParent()
+    info.search_attributes.SetInParent()
+    extended = response.workflow_extended_info
+    extended.cancel_requested = execution.cancel_requested
+    extended.original_start_time.CopyFrom(info.start_time)
+    if execution.execution_expires_at_ns:
+        extended.execution_expiration_time.CopyFrom(timestamp(execution.execution_expires_at_ns))
+    if execution.run_timeout_ns:
+        expires_at_ns = execution.started_at_ns + execution.first_task_backoff_ns + execution.run_timeout_ns
+        extended.run_expiration_time.CopyFrom(timestamp(expires_at_ns))
     if execution.closed_at_ns is None:
         _describe_pending(response, execution, now_ns)
     return response
@@ -129,25 +142,46 @@ def _describe_pending(response: service.DescribeWorkflowExecutionResponse, execu
 
 def _pending_activity(activity: Activity, attempt: Attempt | None, now_ns: int) -> PendingActivityInfo:
     info = PendingActivityInfo(
-        activity_id=activity.activity_id,
-        state=PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED,
-        scheduled_time=timestamp(activity.scheduled_at_ns),
-        maximum_attempts=activity.retry.maximum_attempts if activity.retry else 1,
+        activity_id=activity.activity_id, state=PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
     )
     info.activity_type.name = activity.activity_type
     if activity.schedule_to_close_ns:
         info.expiration_time.CopyFrom(timestamp(activity.scheduled_at_ns + activity.schedule_to_close_ns))
-    if attempt is None:
-        return info
-    info.attempt = attempt.attempt
-    info.last_worker_identity = attempt.identity
+    _add_options(info, activity)
+    if attempt is not None:
+        _add_attempt(info, attempt, now_ns)
     if activity.cancel_requested_event_id:
         info.state = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
-    elif attempt.state == ATTEMPT_STARTED:
+    return info
+
+
+def _add_options(info: PendingActivityInfo, activity: Activity) -> None:
+    options = info.activity_options
+    options.task_queue.name = options.task_queue.normal_name = activity.task_queue
+    options.schedule_to_close_timeout.CopyFrom(duration(activity.schedule_to_close_ns))
+    options.schedule_to_start_timeout.CopyFrom(duration(activity.schedule_to_start_ns))
+    options.start_to_close_timeout.CopyFrom(duration(activity.start_to_close_ns))
+    options.heartbeat_timeout.CopyFrom(duration(activity.heartbeat_ns))
+    retry = activity.retry
+    if retry is not None:
+        info.maximum_attempts = retry.maximum_attempts
+        policy = options.retry_policy
+        policy.initial_interval.CopyFrom(duration(retry.initial_interval_ns))
+        policy.backoff_coefficient = retry.backoff_coefficient
+        policy.maximum_interval.CopyFrom(duration(retry.maximum_interval_ns))
+        policy.maximum_attempts = retry.maximum_attempts
+        policy.non_retryable_error_types.extend(retry.non_retryable_error_types)
+
+
+def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> None:
+    """Times of the present attempt: when it was or will be on the queue, when it was started."""
+    info.attempt = attempt.attempt
+    info.last_worker_identity = attempt.identity
+    info.scheduled_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
+    if attempt.state == ATTEMPT_STARTED:
         info.state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-    if attempt.started_at_ns:
         info.last_started_time.CopyFrom(timestamp(attempt.started_at_ns))
-    if attempt.state != ATTEMPT_STARTED and attempt.scheduled_at_ns > now_ns:
+    elif attempt.scheduled_at_ns > now_ns:
         info.next_attempt_schedule_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
     if attempt.heartbeat_at_ns:
         info.last_heartbeat_time.CopyFrom(timestamp(attempt.heartbeat_at_ns))
@@ -155,7 +189,6 @@ def _pending_activity(activity: Activity, attempt: Attempt | None, now_ns: int) 
         info.heartbeat_details.CopyFrom(Payloads.FromString(attempt.heartbeat_details))
     if attempt.last_failure:
         info.last_failure.CopyFrom(Failure.FromString(attempt.last_failure))
-    return info
 
 
 def _add_what_the_start_said(
