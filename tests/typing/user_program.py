@@ -86,8 +86,18 @@ def from_a_script(engine: Engine) -> None:
     assert_type(engine.start(fulfill, "1001"), SyncWorkflowHandle[Receipt])
     engine.run(fulfill, 1001)  # pyright: ignore[reportArgumentType]
     engine.run(fulfill)  # pyright: ignore[reportArgumentType]
+    engine.run(fulfill, "1001", idd="order-1001")  # pyright: ignore[reportCallIssue]
+    engine.run(charge, Order("1001", 4200))  # pyright: ignore[reportArgumentType]
+    assert_type(engine.start(fulfill, "1001").result(timeout="5s"), Receipt)
     # Outside a workflow an activity is the plain function that it decorates.
     assert_type(charge(Order("1001", 4200)), Receipt)
+
+
+async def opened_both_ways() -> None:
+    with Engine("memory://") as blocking:
+        assert_type(blocking, Engine)
+    async with Engine("memory://") as engine:
+        assert_type(engine, AsyncEngine)
 
 
 async def from_a_service(engine: AsyncEngine) -> None:
