@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType, HistoryEventFilterType
@@ -16,6 +16,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine import Engine, EngineConfig, TimeOrderedIds
 from perdure.frontend import WorkflowService
+from perdure.stores.api import Store
 from perdure.testing import VirtualClock, VirtualTimeLoop, run_virtual
 from tests.engine.stores import WrappedStore
 
@@ -35,7 +36,7 @@ class World:
     @asynccontextmanager
     async def engine(self, **settings: Any) -> AsyncIterator[Engine]:
         """An engine that is started, and stopped at the end."""
-        engine = Engine(self.store, self.clock, self.ids, EngineConfig(**settings))
+        engine = Engine(cast(Store, self.store), self.clock, self.ids, EngineConfig(**settings))
         await engine.start()
         try:
             yield engine

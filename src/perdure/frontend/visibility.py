@@ -33,7 +33,7 @@ STATUS_NAMES = {
 }
 """As the query language spells them."""
 
-_TERM = re.compile(r"""\s*(ExecutionStatus|WorkflowType)\s*(!?=)\s*(["'])(.*?)\3\s*""")
+_TERM = re.compile(r"""\s*(ExecutionStatus|WorkflowType)\s*(!?=)\s*(["'])([^"']*)\3\s*""")
 _GROUPED = re.compile(r"(.*?)\s*GROUP\s+BY\s+ExecutionStatus\s*", re.IGNORECASE | re.DOTALL)
 
 
