@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import datetime
+import gc
 import io
 import logging
 import os
@@ -22,6 +23,7 @@ import traceback
 import urllib.request
 import uuid
 import warnings
+import weakref
 from collections.abc import Callable
 from datetime import date
 from datetime import datetime as DateTime  # noqa: N812 - as users write it
@@ -354,6 +356,36 @@ assert type(datetime.now) is type(real['now']), datetime.now
 def test_the_clocks_are_given_back_to_time_machine() -> None:
     done = subprocess.run([sys.executable, "-c", CLOCK_TRAVELLER], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_garbage_collector_calls_is_not_the_workflows_doing() -> None:
+    said: list[float] = []
+
+    class Dying:
+        def __del__(self) -> None:
+            said.append(time.time())
+
+    class Other:
+        pass
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        said.append(time.perf_counter())
+
+    @workflow
+    def makes_garbage() -> None:
+        Dying()
+        other = Other()
+        weakref.finalize(other, time.time)
+        del other
+        gc.collect()
+
+    gc.callbacks.append(collected)
+    try:
+        outcome = run(makes_garbage)
+    finally:
+        gc.callbacks.remove(collected)
+    assert outcome.failure is None, outcome.failure
+    assert len(said) >= 3
 
 
 def test_times_that_are_given_are_not_asked_for() -> None:

@@ -5,9 +5,11 @@ Only the slow path: workflow code is running on this thread, and something forbi
 
 from __future__ import annotations
 
+import gc
 import sys
 from _thread import get_ident
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any
 
 from perdure.sdk.errors import DeterminismViolation
 from perdure.sdk.guard.table import LIBRARIES
@@ -24,11 +26,12 @@ _PERMITTED = frozenset(
         "tokenize",
         "traceback",
         "warnings",
+        "weakref",
         "zipimport",
     )
 )
-"""Whatever happens below these is not the workflow's decision: imports, log lines, tracebacks, and pytest's
-assertion texts."""
+"""Whatever happens below these is not the workflow's decision: imports, log lines, tracebacks, finalizers, and
+pytest's assertion texts."""
 
 _BASES = frozenset(("perdure.sdk.replay.fiber", "perdure.sdk.workflow_loop"))
 """Below these is not workflow code any more."""
@@ -65,10 +68,11 @@ def _who_calls(frame: FrameType | None) -> tuple[FrameType | None, FrameType | N
     """The frame to blame, None for nobody, and the library function that it called, None if it called itself."""
     blamed: FrameType | None = None
     via: FrameType | None = None
+    interruptions = _gc_callbacks()
     while frame is not None:
         name: str = frame.f_globals.get("__name__") or ""
         root = name.partition(".")[0]
-        if root in _PERMITTED:
+        if root in _PERMITTED or frame.f_code.co_name == "__del__" or frame.f_code in interruptions:
             return None, None
         if name in _BASES:
             break
@@ -81,3 +85,9 @@ def _who_calls(frame: FrameType | None) -> tuple[FrameType | None, FrameType | N
                 blamed = frame
         frame = frame.f_back
     return blamed, via
+
+
+def _gc_callbacks() -> set[CodeType]:
+    """The garbage collector comes by whenever it likes, on whatever thread: what it calls is nobody's doing."""
+    functions: list[Any] = [getattr(callback, "__func__", callback) for callback in gc.callbacks]
+    return {function.__code__ for function in functions if hasattr(function, "__code__")}
