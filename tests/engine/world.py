@@ -20,6 +20,8 @@ from perdure.stores.api import Store
 from perdure.testing import VirtualClock, VirtualTimeLoop, run_virtual
 from tests.engine.stores import WrappedStore
 
+PASSING = (*(StatusCode.NOT_FOUND, StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.INTERNAL),)
+"""What a worker shrugs off: its task was lost, or the engine is in trouble."""
 QUEUE = "orders"
 CLOSE_EVENT = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 
@@ -172,6 +174,8 @@ class Worker:
         self._timer_s = timer_s
         self._seen: dict[str, list[HistoryEvent]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._turns: list[asyncio.Future[None]] = []
+        """What each loop is doing now."""
         self.ran: list[tuple[str, str]] = []
 
     def start(self, pollers: int = 1) -> Worker:
@@ -187,12 +191,24 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def cancel_one(self, dice: random.Random) -> None:
+        """Cancel whatever one of its loops is doing; the loop goes on with a new poll."""
+        self._turns[dice.randrange(len(self._turns))].cancel()
+
     async def _serve(self, turn: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        place = len(self._turns)
+        self._turns.append(asyncio.ensure_future(asyncio.sleep(0)))
         while True:
+            current = self._turns[place] = asyncio.create_task(turn())
             try:
-                await turn()
+                await asyncio.wait([current])
+                if not current.cancelled():
+                    current.result()
+            except asyncio.CancelledError:
+                current.cancel()
+                raise
             except Rejected as error:
-                if error.code not in (StatusCode.NOT_FOUND, StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
+                if error.code not in PASSING:
                     raise
                 await asyncio.sleep(0.1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from temporalio.api.enums.v1 import PendingActivityState as ActivityState
 from temporalio.api.enums.v1 import PendingWorkflowTaskState as TaskState
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
@@ -87,7 +88,7 @@ async def test_describe_a_pending_activity_through_its_life(world: World) -> Non
         await connection.respond_workflow_task_completed(completion(task.task_token, command))
         begin_ns = world.clock.now_ns()
 
-        async def pending() -> service.DescribeWorkflowExecutionResponse:
+        async def pending() -> PendingActivityInfo:
             return (await connection.describe_workflow_execution(describe_request())).pending_activities[0]
 
         info = await pending()

@@ -1,0 +1,120 @@
+"""Ids, signals, namespaces: the small parts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+
+import pytest
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.engine import SystemClock, TimeOrderedIds
+from perdure.engine.service import Gatherer, Signal
+from perdure.stores.api import StoreError
+from tests.engine.world import World, virtual
+
+
+class Ticking:
+    def __init__(self) -> None:
+        self.ns = 1_700_000_000_000_000_000
+
+    def now_ns(self) -> int:
+        self.ns += 1_000_000
+        return self.ns
+
+
+def test_ids_are_uuids_of_version_seven_in_order_of_time() -> None:
+    ids = TimeOrderedIds(Ticking())
+    made = [ids() for _ in range(1_000)]
+    assert made == sorted(set(made))
+    for text in made:
+        parsed = uuid.UUID(text)
+        assert (str(parsed), parsed.version, parsed.variant) == (text, 7, uuid.RFC_4122)
+    assert int(made[0].replace("-", "")[:12], 16) == 1_700_000_000_001
+
+
+def test_ids_repeat_with_their_seed_and_only_then() -> None:
+    def some(seed: int) -> list[str]:
+        ids = TimeOrderedIds(Ticking(), random.Random(seed).getrandbits)
+        return [ids() for _ in range(10)]
+
+    assert some(1) == some(1)
+    assert not set(some(1)) & set(some(2))
+
+
+def test_the_system_clock_counts_nanoseconds_of_the_epoch() -> None:
+    first, second = SystemClock().now_ns(), SystemClock().now_ns()
+    assert 1_700_000_000 * 10**9 < first <= second
+
+
+@virtual
+async def test_a_signal_wakes_whoever_waits_for_its_count(world: World) -> None:
+    signal = Signal()
+    third = asyncio.create_task(signal.reached(3))
+    first = asyncio.create_task(signal.reached(1))
+    await asyncio.sleep(1)
+    signal.emit()
+    await first
+    assert not third.done()
+    signal.emit()
+    signal.emit()
+    await third
+    await signal.reached(2)
+
+
+@virtual
+async def test_a_gatherer_works_in_batches_on_what_came_meanwhile(world: World) -> None:
+    worked: list[list[int]] = []
+
+    class Slow(Gatherer[int]):
+        async def _work(self, batch: list[int]) -> None:
+            worked.append(batch)
+            await asyncio.sleep(1)
+
+    slow = Slow(batch_max=4)
+    await slow.start()
+    slow.add(0)
+    await asyncio.sleep(0.5)
+    for number in range(1, 10):
+        slow.add(number)
+    await slow.batches.reached(4)
+    assert worked == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+    await slow.stop()
+    await slow.stop()
+
+
+@virtual
+async def test_an_unknown_namespace_is_not_found(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(Rejected) as refused:
+            engine.namespaces.get("nowhere")
+        assert refused.value.code is StatusCode.NOT_FOUND
+
+
+@virtual
+async def test_lists_of_a_store_that_fails_are_unavailable(world: World) -> None:
+    async with world.engine() as engine:
+        world.store.fails = lambda method: method in ("list_executions", "count_executions")
+        for reading in (engine.list_executions("default"), engine.count_executions("default")):
+            with pytest.raises(Rejected) as refused:
+                await reading
+            assert refused.value.code is StatusCode.UNAVAILABLE
+
+
+@virtual
+async def test_a_second_stop_and_an_abort_after_it_do_nothing(world: World) -> None:
+    async with world.engine() as engine:
+        assert engine.is_started
+        await engine.stop()
+        assert not engine.is_started
+        await engine.stop()
+        await engine.abort()
+
+
+@virtual
+async def test_a_store_that_does_not_open_is_left_alone(world: World) -> None:
+    await world.store.inner.open()
+    with pytest.raises(StoreError):
+        async with world.engine():
+            pass
