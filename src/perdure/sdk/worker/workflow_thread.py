@@ -5,13 +5,14 @@ the guard did not see, an endless loop) would stop every workflow of the worker,
 the event loop looks at the thread: the same step of the same run in hand for `deadlock_ns`, seen
 by several looks (one long pause of the whole process does not count), is given up. Its task
 fails with the file and line where it stands, a new thread takes over what was queued, and runs
-that belong to the old thread are replayed on the new one. Should the old thread ever come back,
-it closes what it owned and ends.
+that belong to the old thread are replayed on the new one. The old thread is interrupted, which ends
+a loop but not a call that waits in C; should that one ever come back, the thread ends then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import sys
 import threading
 import traceback
@@ -34,6 +35,10 @@ LOOKS = 4
 
 class ThreadLost(Exception):
     """The thread that a run belonged to was given up before its task was processed: replay it."""
+
+
+class GivenUp(BaseException):
+    """Raised inside code that blocked its thread for too long."""
 
 
 class WorkflowExecutor(Protocol):
@@ -100,7 +105,19 @@ class _Thread:
         self.thread = threading.Thread(target=self._run, name=f"perdure-workflows-{number}", daemon=True)
         self.thread.start()
 
+    def interrupt(self) -> None:
+        """Raise in the thread, at its next step of Python, what ends even an endless loop. Blocked C code stays."""
+        ident = ctypes.c_ulong(self.thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(GivenUp))
+
     def _run(self) -> None:
+        try:
+            self._work()
+        except GivenUp:
+            pass  # the interruption came when the blocked code had just ended by itself
+        self._returns.put(settle(self.ended), None)
+
+    def _work(self) -> None:
         get, put = self.jobs.get, self._returns.put
         while (job := get()) is not None:
             if job.task is None:
@@ -117,7 +134,6 @@ class _Thread:
             if self.given_up:
                 self._close_what_is_left()
                 break
-        put(settle(self.ended), None)
 
     def _close_what_is_left(self) -> None:
         while True:
@@ -224,6 +240,7 @@ class WorkflowThread:
         _settle((job, error))
         self._fail_queued(old)
         self._on_lost(old)
+        old.interrupt()
 
     def _fail_queued(self, old: _Thread) -> None:
         """What was queued behind the blocked task is processed again, from history, on the new thread."""
