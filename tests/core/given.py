@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import Command
-from temporalio.api.common.v1 import Payload, Payloads, RetryPolicy
+from temporalio.api.common.v1 import Header, Memo, Payload, Payloads, RetryPolicy
 from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
@@ -86,6 +86,14 @@ def retry(
     if maximum:
         policy.maximum_interval.CopyFrom(seconds(maximum))
     return policy
+
+
+def memo(note: str) -> Memo:
+    return Memo(fields={"note": Payload(data=note.encode())})
+
+
+def header(trace: str) -> Header:
+    return Header(fields={"trace": Payload(data=trace.encode())})
 
 
 # --- commands of a worker ------------------------------------------------------------------------
@@ -183,6 +191,16 @@ def cancel() -> Command:
     return command
 
 
+def continue_as_new(**fields: Any) -> Command:
+    """Fields of the command; floats are seconds."""
+    command = Command(command_type=CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
+    attributes = command.continue_as_new_workflow_execution_command_attributes
+    attributes.workflow_type.name = "order"
+    attributes.input.CopyFrom(payloads('"next"'))
+    _fill(attributes, fields)
+    return command
+
+
 # --- requests ------------------------------------------------------------------------------------
 
 
@@ -194,14 +212,18 @@ def start_request(**fields: Any) -> StartWorkflowExecutionRequest:
     request.workflow_type.name = "order"
     request.task_queue.name = "queue"
     request.input.CopyFrom(payloads('"order"'))
+    _fill(request, fields)
+    return request
+
+
+def _fill(message: Any, fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         if isinstance(value, float):
-            getattr(request, name).CopyFrom(seconds(value))
+            getattr(message, name).CopyFrom(seconds(value))
         elif hasattr(value, "DESCRIPTOR"):
-            getattr(request, name).CopyFrom(value)
+            getattr(message, name).CopyFrom(value)
         else:
-            setattr(request, name, value)
-    return request
+            setattr(message, name, value)
 
 
 class Waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +24,14 @@ DROPPED = {
     "original_execution_run_id",
     "first_execution_run_id",
     "build_id_redirect_counter",
+    "prev_auto_reset_points",
 }
 
 BASE64 = {"data", "encoding"}
 """Bytes of payloads, shown as text."""
+
+MEASURED = {"first_workflow_task_backoff"}
+"""Durations that depend on how fast a real server was, rounded up to seconds."""
 
 _GENERATED = re.compile(r"-?[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\bid-\d+")
 
@@ -36,15 +41,23 @@ def plain_history(events: Sequence[HistoryEvent]) -> list[dict[str, Any]]:
     return [_plain(MessageToDict(event, preserving_proto_field_name=True)) for event in events]
 
 
+def _ceiling(duration: str) -> str:
+    return f"{math.ceil(float(duration.removesuffix('s')))}s"
+
+
 def _text(data: Any) -> Any:
     return base64.b64decode(data).decode() if isinstance(data, str) else data
 
 
+def _field(key: str, value: Any) -> Any:
+    if key in MEASURED:
+        return _ceiling(value)
+    return _plain(_text(value) if key in BASE64 else value)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {
-            key: _plain(_text(item) if key in BASE64 else item) for key, item in value.items() if key not in DROPPED
-        }
+        return {key: _field(key, item) for key, item in value.items() if key not in DROPPED}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, str):

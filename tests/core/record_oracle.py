@@ -194,11 +194,16 @@ class OracleStage:
 
     def histories(self) -> list[list[HistoryEvent]]:
         found: list[list[HistoryEvent]] = []
-        for run_id in self.run_ids:
+        waiting = list(self.run_ids)
+        while waiting:
             request = service.GetWorkflowExecutionHistoryRequest(
-                namespace="default", execution=WorkflowExecution(workflow_id=self.workflow_id, run_id=run_id)
+                namespace="default", execution=WorkflowExecution(workflow_id=self.workflow_id, run_id=waiting.pop(0))
             )
-            found.append(list(self._run(self.service.get_workflow_execution_history(request)).history.events))
+            events = list(self._run(self.service.get_workflow_execution_history(request)).history.events)
+            found.append(events)
+            following = getattr(events[-1], str(events[-1].WhichOneof("attributes")))
+            if getattr(following, "new_execution_run_id", ""):
+                waiting.append(following.new_execution_run_id)
         return found
 
 

@@ -503,6 +503,85 @@ def markers_memo_and_search_attributes(stage: Stage) -> None:
     stage.complete_task(stage.workflow_task(), given.fail())
 
 
+def continued_as_new(stage: Stage) -> None:
+    stage.start()
+    stage.complete_task(stage.workflow_task(), given.timer(), given.continue_as_new())
+    stage.complete_task(stage.workflow_task(), given.complete())
+
+
+def continued_as_new_with_other_options(stage: Stage) -> None:
+    stage.start(
+        workflow_execution_timeout=100.0,
+        workflow_run_timeout=40.0,
+        workflow_task_timeout=5.0,
+        memo=given.memo("old"),
+        header=given.header("old"),
+        retry_policy=given.retry(attempts=3),
+    )
+    stage.complete_task(
+        stage.workflow_task(),
+        given.continue_as_new(
+            workflow_run_timeout=20.0,
+            workflow_task_timeout=7.0,
+            backoff_start_interval=1.0,
+            memo=given.memo("new"),
+            header=given.header("new"),
+            retry_policy=given.retry(attempts=5),
+        ),
+    )
+    stage.complete_task(stage.workflow_task(), given.continue_as_new())
+    stage.complete_task(stage.workflow_task(), given.complete())
+
+
+def continued_as_new_over_buffered_events(stage: Stage) -> None:
+    stage.start()
+    task = stage.workflow_task()
+    stage.cancel()
+    stage.refused_task(task, given.continue_as_new())
+    stage.complete_task(stage.workflow_task(), given.continue_as_new())
+    stage.complete_task(stage.workflow_task(), given.complete())
+
+
+def run_retried_until_exhausted(stage: Stage) -> None:
+    stage.start(retry_policy=given.retry(initial=1, attempts=2), memo=given.memo("old"), header=given.header("old"))
+    stage.complete_task(stage.workflow_task(), given.fail("once"))
+    stage.elapse(1)
+    stage.complete_task(stage.workflow_task(), given.fail("twice"))
+
+
+def run_retried_after_its_time_out(stage: Stage) -> None:
+    stage.start(retry_policy=given.retry(initial=1), workflow_run_timeout=2.0, workflow_execution_timeout=60.0)
+    stage.workflow_task()
+    stage.elapse(2)
+    stage.complete_task(stage.workflow_task(), given.complete())
+
+
+def run_whose_failure_is_not_retried(stage: Stage) -> None:
+    stage.start(retry_policy=given.retry(initial=1, non_retryable=["Boom"]))
+    stage.complete_task(stage.workflow_task(), given.fail())
+
+
+def run_whose_retry_would_be_too_late(stage: Stage) -> None:
+    stage.start(retry_policy=given.retry(initial=30), workflow_execution_timeout=20.0)
+    stage.complete_task(stage.workflow_task(), given.fail())
+
+
+def retried_run_continued_as_new(stage: Stage) -> None:
+    stage.start(retry_policy=given.retry(initial=1))
+    stage.complete_task(stage.workflow_task(), given.fail())
+    stage.elapse(1)
+    stage.complete_task(stage.workflow_task(), given.continue_as_new())
+    stage.complete_task(stage.workflow_task(), given.complete())
+
+
+def retried_run_times_out_of_its_execution(stage: Stage) -> None:
+    stage.start(retry_policy=given.retry(initial=1), workflow_execution_timeout=4.0)
+    stage.complete_task(stage.workflow_task(), given.fail())
+    stage.elapse(1)
+    stage.workflow_task()
+    stage.elapse(4)
+
+
 def terminated_by_a_new_start(stage: Stage) -> None:
     stage.start()
     stage.complete_task(stage.workflow_task(), given.timer())

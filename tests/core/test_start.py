@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.errordetails.v1 import NotFoundFailure, WorkflowExecutionAlreadyStartedFailure
+from temporalio.api.taskqueue.v1 import TaskQueue
 
 from perdure.api import enums
 from perdure.api.errors import StatusCode
@@ -13,7 +14,7 @@ from perdure.core import commands as law
 from perdure.core.commit import Started, TaskKind
 from perdure.core.limits import Limits
 from tests.core import given
-from tests.core.given import SECOND, World, after, names, payloads, refused, schedule, start_request
+from tests.core.given import SECOND, World, after, in_first_task, names, payloads, refused, schedule, start_request
 
 
 def test_a_start_writes_started_and_owes_the_first_task() -> None:
@@ -186,6 +187,59 @@ def test_the_run_time_out_counts_from_the_end_of_the_start_delay() -> None:
     assert world.run.is_open
     world.elapse(1)
     assert world.run.status == enums.TIMED_OUT
+
+
+def test_a_run_is_followed_by_its_retry_in_one_transaction() -> None:
+    world, task = in_first_task(retry_policy=given.retry(initial=5))
+    request = given.RespondWorkflowTaskCompletedRequest(commands=[schedule("1"), given.fail()])
+    commit = world.when(law.CompleteWorkflowTask(given.decode_token(task.token), request))
+    following = commit.next_run
+    assert following is not None
+    assert commit.add_tasks == []
+    assert (following.starts_run, following.expected_current_run_id) == (True, "id-1")
+    assert names(following.events) == ["WorkflowExecutionStarted"]
+    assert following.wake_at_ns == world.now_ns + 5 * SECOND
+    started = following.events[0].workflow_execution_started_event_attributes
+    assert (started.attempt, started.input, started.first_execution_run_id) == (2, payloads('"order"'), "id-1")
+    world.elapse(5)
+    assert world.workflow_task().key.run_id == world.run.key.run_id != "id-1"
+
+
+def test_a_chain_that_continues_at_once_is_slowed_down_and_one_that_ran_is_not() -> None:
+    world, task = in_first_task()
+    world.complete_task(task, given.continue_as_new())
+    assert world.run.first_task_backoff_ns == SECOND
+    world.elapse(1)
+    task = world.workflow_task()
+    world.elapse(5)
+    world.complete_task(task, given.continue_as_new(backoff_start_interval=3.0))
+    assert world.run.first_task_backoff_ns == 3 * SECOND
+    world.elapse(3)
+    task = world.workflow_task()
+    world.elapse(5)
+    world.complete_task(task, given.continue_as_new())
+    assert (world.run.first_task_backoff_ns, len(world.rows)) == (0, 1)
+
+
+def test_an_answer_to_the_run_before_does_not_reach_the_next() -> None:
+    world = after(schedule(), given.timer())
+    activity = world.activity_task()
+    world.elapse(1)
+    world.complete_task(world.workflow_task(), given.continue_as_new())
+    assert refused(lambda: world.complete_activity(activity)).code == StatusCode.NOT_FOUND
+
+
+def test_a_continuation_that_makes_no_sense_fails_the_task() -> None:
+    for fields in (
+        {"workflow_run_timeout": -1.0},
+        {"retry_policy": given.retry(coefficient=0.5)},
+        {"task_queue": TaskQueue(name="x" * 1001)},
+    ):
+        world, task = in_first_task()
+        rejected = refused(
+            lambda world=world, task=task, fields=fields: world.complete_task(task, given.continue_as_new(**fields))
+        )
+        assert rejected.message.startswith("BadContinueAsNewAttributes: ")
 
 
 def test_a_cancellation_during_the_start_delay_waits_for_its_end() -> None:

@@ -121,6 +121,8 @@ class Walker:
         if which % 29 == 28:
             fields["workflow_id_conflict_policy"] = enums.CONFLICT_TERMINATE_EXISTING
         fields |= ({}, {"workflow_run_timeout": 100.0}, {"workflow_start_delay": 3.0}, {}, {})[how % 5]
+        if which % 5 == 3:
+            fields["retry_policy"] = given.retry(initial=2, attempts=3)
         if how % 9 == 4:
             fields["workflow_execution_timeout"] = 50.0
         return law.StartWorkflow(given.start_request(**fields))
@@ -172,6 +174,8 @@ class Walker:
             [given.schedule("same")],
             [given.cancel_activity(3)],
             [given.complete() if how % 2 else given.fail()],
+            [given.fail()],
+            [given.continue_as_new()],
             [given.timer(f"t{n}"), given.cancel_timer(f"t{n}"), given.cancel()],
         ]
         return choices[(which // 3 + how) % len(choices)]

@@ -123,7 +123,7 @@ def _scheduled_event(
     set_duration(attributes.start_to_close_timeout, start_to_close)
     set_duration(attributes.heartbeat_timeout, heartbeat)
     if command.HasField("retry_policy"):
-        attributes.retry_policy.CopyFrom(retry.to_message(retry.from_message(command.retry_policy)))
+        attributes.retry_policy.CopyFrom(retry.filled(command.retry_policy))
     else:
         attributes.retry_policy.CopyFrom(retry.DEFAULT_POLICY_MESSAGE)
     return event

@@ -13,7 +13,6 @@ from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import (
     HistoryEvent,
     WorkflowExecutionTerminatedEventAttributes,
-    WorkflowExecutionTimedOutEventAttributes,
 )
 
 from perdure.api import enums
@@ -35,6 +34,7 @@ class State(IntEnum):
     FAILED = enums.FAILED
     CANCELED = enums.CANCELED
     TERMINATED = enums.TERMINATED
+    CONTINUED_AS_NEW = enums.CONTINUED_AS_NEW
     TIMED_OUT = enums.TIMED_OUT
 
 
@@ -45,6 +45,7 @@ class Trigger(IntEnum):
     CANCEL = 4
     TERMINATE = 5
     TIME_OUT = 6
+    CONTINUE_AS_NEW = 7
 
 
 TABLE: Table[State, Trigger] = Table(
@@ -57,6 +58,7 @@ TABLE: Table[State, Trigger] = Table(
         (State.RUNNING, Trigger.CANCEL): State.CANCELED,
         (State.RUNNING, Trigger.TERMINATE): State.TERMINATED,
         (State.RUNNING, Trigger.TIME_OUT): State.TIMED_OUT,
+        (State.RUNNING, Trigger.CONTINUE_AS_NEW): State.CONTINUED_AS_NEW,
     },
 )
 
@@ -70,12 +72,20 @@ def complete(turn: Turn, command: CompleteWorkflowExecutionCommandAttributes, co
     _close(turn, event, Trigger.COMPLETE)
 
 
-def fail(turn: Turn, command: FailWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
+def fail(
+    turn: Turn,
+    command: FailWorkflowExecutionCommandAttributes,
+    completed_event_id: int,
+    retry_state: enums.RetryState,
+    new_run_id: str,
+) -> None:
+    """`new_run_id`: the run that tries again, "" for none."""
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_FAILED)
     attributes = event.workflow_execution_failed_event_attributes
     attributes.failure.CopyFrom(command.failure)
-    attributes.retry_state = enums.RETRY_POLICY_NOT_SET
+    attributes.retry_state = retry_state
     attributes.workflow_task_completed_event_id = completed_event_id
+    attributes.new_execution_run_id = new_run_id
     _close(turn, event, Trigger.FAIL)
 
 
@@ -99,19 +109,20 @@ def terminate(turn: Turn, reason: str, details: Payloads | None, identity: str) 
     _close(turn, event, Trigger.TERMINATE)
 
 
-def time_out(turn: Turn) -> None:
-    """The run or execution time-out has passed."""
+def time_out(turn: Turn, retry_state: enums.RetryState, new_run_id: str) -> None:
+    """The run or execution time-out has passed. `new_run_id`: the run that tries again, "" for none."""
     workflow_task.abandon(turn)
     buffer.flush(turn)
-    expires_at_ns = turn.execution.execution_expires_at_ns
-    expired = 0 < expires_at_ns <= turn.now_ns
-    attributes = WorkflowExecutionTimedOutEventAttributes(
-        retry_state=enums.RETRY_TIMEOUT if expired else enums.RETRY_POLICY_NOT_SET
-    )
-    event = HistoryEvent(
-        event_type=enums.WORKFLOW_EXECUTION_TIMED_OUT, workflow_execution_timed_out_event_attributes=attributes
-    )
+    event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_TIMED_OUT)
+    attributes = event.workflow_execution_timed_out_event_attributes
+    attributes.retry_state = retry_state
+    attributes.new_execution_run_id = new_run_id
     _close(turn, event, Trigger.TIME_OUT)
+
+
+def continue_as_new(turn: Turn, event: HistoryEvent) -> None:
+    """The run ends where the next begins; `event` says with what."""
+    _close(turn, event, Trigger.CONTINUE_AS_NEW)
 
 
 def _close(turn: Turn, event: HistoryEvent, trigger: Trigger) -> None:
@@ -158,3 +169,4 @@ _closes(enums.WORKFLOW_EXECUTION_FAILED, Trigger.FAIL)
 _closes(enums.WORKFLOW_EXECUTION_CANCELED, Trigger.CANCEL)
 _closes(enums.WORKFLOW_EXECUTION_TERMINATED, Trigger.TERMINATE)
 _closes(enums.WORKFLOW_EXECUTION_TIMED_OUT, Trigger.TIME_OUT)
+_closes(enums.WORKFLOW_EXECUTION_CONTINUED_AS_NEW, Trigger.CONTINUE_AS_NEW)

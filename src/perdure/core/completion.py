@@ -16,7 +16,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration_ns
-from perdure.core import activity, buffer, close, timer, validation, workflow_task
+from perdure.core import activity, buffer, close, succession, timer, validation, workflow_task
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
 from perdure.core.commit import StartedActivityTask, TaskKind, WorkflowTaskCompleted
 from perdure.core.turn import Turn
@@ -173,7 +173,12 @@ def _complete_workflow(answer: Answer, message: CommandMessage) -> None:
 
 
 def _fail_workflow(answer: Answer, message: CommandMessage) -> None:
-    close.fail(answer.turn, message.fail_workflow_execution_command_attributes, answer.completed_event_id)
+    succession.fail(answer.turn, message.fail_workflow_execution_command_attributes, answer.completed_event_id)
+
+
+def _continue_as_new(answer: Answer, message: CommandMessage) -> None:
+    command = message.continue_as_new_workflow_execution_command_attributes
+    succession.continue_as_new(answer.turn, command, answer.completed_event_id)
 
 
 def _cancel_workflow(answer: Answer, message: CommandMessage) -> None:
@@ -191,4 +196,5 @@ _APPLY: dict[Any, Callable[[Answer, CommandMessage], None]] = {
     enums.COMMAND_COMPLETE_WORKFLOW_EXECUTION: _complete_workflow,
     enums.COMMAND_FAIL_WORKFLOW_EXECUTION: _fail_workflow,
     enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: _cancel_workflow,
+    enums.COMMAND_CONTINUE_AS_NEW: _continue_as_new,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.core import activity, close, completion, start, timer, workflow_task
+from perdure.core import activity, close, completion, start, succession, timer, workflow_task
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 
@@ -14,7 +14,7 @@ def wake(turn: Turn) -> None:
         return
     run_deadline = close.run_deadline(execution)
     if run_deadline is not None and run_deadline <= turn.now_ns:
-        close.time_out(turn)
+        succession.time_out(turn)
         return
     _workflow_task(turn)
     start.first_task_if_due(turn)

@@ -69,7 +69,11 @@ class Chain:
             return self._start(command)
         if not self.turns:
             raise workflow_not_found()
-        return _HANDLERS[type(command)](self.turns[-1], command)
+        turn = self.turns[-1]
+        reply = _HANDLERS[type(command)](turn, command)
+        if turn.successor is not None:
+            self.turns.append(turn.successor)
+        return reply
 
     def _start(self, command: commands.StartWorkflow) -> Any:
         request = command.request
@@ -88,7 +92,7 @@ class Chain:
         if existing is not None:
             turn.commit.expected_current_run_id = existing.key.run_id
         self.turns.append(turn)
-        return start.begin(turn, request)
+        return start.start(turn, request)
 
     def commit(self, replies: list[Any]) -> Commit:
         """Settle every run and link their commits: a run that starts behind a changed one is its `next_run`."""

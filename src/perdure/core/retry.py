@@ -78,6 +78,11 @@ def to_message(policy: RetryPolicy) -> RetryPolicyMessage:
     )
 
 
+def filled(message: RetryPolicyMessage) -> RetryPolicyMessage:
+    """The policy as it enters history: with every default written out."""
+    return to_message(from_message(message))
+
+
 DEFAULT_POLICY_MESSAGE = to_message(DEFAULT_POLICY)
 
 

@@ -139,8 +139,6 @@ def validate(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
         why = retry.fault(request.retry_policy)
         if why:
             raise invalid(why)
-        if request.retry_policy.maximum_attempts != 1:
-            raise Rejected(StatusCode.UNIMPLEMENTED, "A retry policy of a whole workflow is not supported yet.")
     _check_policies(request.workflow_id_conflict_policy, request.workflow_id_reuse_policy)
 
 
@@ -178,20 +176,30 @@ def _check_policies(conflict: int, reuse: int) -> None:
         raise invalid(f"unknown WorkflowIdConflictPolicy: {conflict}")
 
 
-def begin(turn: Turn, request: StartWorkflowExecutionRequest) -> Started:
-    """Write WorkflowExecutionStarted into a blank execution, and the first workflow task unless it is delayed."""
+def start(turn: Turn, request: StartWorkflowExecutionRequest) -> Started:
+    """Begin the first run of a chain."""
+    begin(turn, _started_event(turn, request), request.request_id)
+    return Started(turn.execution.key.run_id, True, turn.execution.status)
+
+
+def begin(turn: Turn, started: HistoryEvent, request_id: str) -> None:
+    """Append WorkflowExecutionStarted to a blank execution, and the first workflow task unless it is delayed."""
     execution = turn.execution
     close.TABLE.next(close.State.NONE, close.Trigger.START)
-    turn.add(_started_event(turn, request))
-    execution.facts.request_id = request.request_id
+    turn.add(started)
+    execution.facts.request_id = request_id
     deadline_ns = close.run_deadline(execution)
     if deadline_ns is not None:
         turn.lower(deadline_ns)
     if execution.first_task_backoff_ns:
-        turn.lower(execution.started_at_ns + execution.first_task_backoff_ns)
+        turn.lower(first_task_deadline(execution))
     else:
         workflow_task.schedule(turn)
-    return Started(execution.key.run_id, True, execution.status)
+
+
+def bounded_task_timeout_ns(limits: Limits, task_ns: int, run_ns: int) -> int:
+    """Workflow task start-to-close as used: the default if 0, never more than the run has or a limit allows."""
+    return min(task_ns or limits.task_timeout_ns, limits.task_timeout_max_ns, run_ns or limits.task_timeout_max_ns)
 
 
 def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> HistoryEvent:
@@ -207,8 +215,7 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
     run_ns = duration_ns(request.workflow_run_timeout)
     if execution_ns and (not run_ns or run_ns > execution_ns):
         run_ns = execution_ns
-    task_ns = duration_ns(request.workflow_task_timeout) or turn.limits.task_timeout_ns
-    task_ns = min(task_ns, turn.limits.task_timeout_max_ns, run_ns or task_ns)
+    task_ns = bounded_task_timeout_ns(turn.limits, duration_ns(request.workflow_task_timeout), run_ns)
     backoff_ns = duration_ns(request.workflow_start_delay)
     if execution_ns:
         attributes.workflow_execution_timeout.CopyFrom(duration(execution_ns))
@@ -225,7 +232,7 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
     attributes.identity = request.identity
     attributes.attempt = 1
     if request.HasField("retry_policy"):
-        attributes.retry_policy.CopyFrom(request.retry_policy)
+        attributes.retry_policy.CopyFrom(retry.filled(request.retry_policy))
     if request.HasField("memo"):
         attributes.memo.CopyFrom(request.memo)
     if request.HasField("search_attributes"):
@@ -275,3 +282,7 @@ def _started(execution: Execution, event: HistoryEvent) -> None:
     execution.run_timeout_ns = duration_ns(attributes.workflow_run_timeout)
     execution.execution_expires_at_ns = timestamp_ns(attributes.workflow_execution_expiration_time)
     execution.first_task_backoff_ns = duration_ns(attributes.first_workflow_task_backoff)
+    execution.attempt = attributes.attempt
+    if attributes.HasField("retry_policy"):
+        execution.retry = retry.from_message(attributes.retry_policy)
+        execution.first_event = attributes.SerializeToString()

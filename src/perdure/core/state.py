@@ -143,6 +143,12 @@ class Execution(msgspec.Struct, array_like=True):
     """Pending activity id -> scheduled event id."""
     timers: dict[str, Timer] = {}
     """Pending ones by timer id."""
+    attempt: int = 1
+    """Of this run, when the whole workflow is retried."""
+    retry: RetryPolicy | None = None
+    """Of the whole workflow."""
+    first_event: bytes = b""
+    """Serialised attributes of WorkflowExecutionStarted, kept if a retry may need them again."""
     facts: Facts = msgspec.field(default_factory=Facts)
 
     @property

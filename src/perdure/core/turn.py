@@ -20,7 +20,7 @@ from perdure.core.state import Execution
 class Turn:
     """The decisions of one commit on one execution, in the making."""
 
-    __slots__ = ("commit", "context", "execution", "limits", "now", "now_ns", "queued")
+    __slots__ = ("commit", "context", "execution", "limits", "now", "now_ns", "queued", "successor")
 
     def __init__(self, execution: Execution, context: Context, expected_version: int) -> None:
         self.execution = execution
@@ -31,6 +31,8 @@ class Turn:
         self.commit = Commit(execution.key, expected_version, execution, changed=False)
         self.queued: list[Task] = []
         """Tasks owed since this turn began, neither on the durable queue nor given to a poller yet."""
+        self.successor: Turn | None = None
+        """The run that follows this one in the same transaction."""
 
     def touch(self) -> None:
         """Something changed beside history: the commit must be stored."""

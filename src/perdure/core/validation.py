@@ -85,7 +85,6 @@ def validate(turn: Turn, commands: Sequence[CommandMessage]) -> None:
 
 
 _UNSUPPORTED = {
-    CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION: "BAD_CONTINUE_AS_NEW_ATTRIBUTES",
     CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION: "BAD_START_CHILD_EXECUTION_ATTRIBUTES",
     CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION: "BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES",
     CommandType.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION: (
@@ -135,10 +134,10 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
     _check_id(draft, cause, "activityType", command.activity_type.name)
     if len(command.task_queue.name) > draft.limits.id_length:
         raise BadCommand(cause, "TaskQueue exceeds length limit.")
-    to_close = _check_timeout("ScheduleToCloseTimeout", command.schedule_to_close_timeout)
-    start_to_close = _check_timeout("StartToCloseTimeout", command.start_to_close_timeout)
-    _check_timeout("ScheduleToStartTimeout", command.schedule_to_start_timeout)
-    _check_timeout("HeartbeatTimeout", command.heartbeat_timeout)
+    to_close = _check_timeout("ScheduleToCloseTimeout", command.schedule_to_close_timeout, cause)
+    start_to_close = _check_timeout("StartToCloseTimeout", command.start_to_close_timeout, cause)
+    _check_timeout("ScheduleToStartTimeout", command.schedule_to_start_timeout, cause)
+    _check_timeout("HeartbeatTimeout", command.heartbeat_timeout, cause)
     if not to_close and not start_to_close:
         raise BadCommand(
             cause,
@@ -164,10 +163,10 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
         )
 
 
-def _check_timeout(name: str, timeout: Duration) -> int:
+def _check_timeout(name: str, timeout: Duration, cause: enums.WorkflowTaskFailedCause) -> int:
     ns = duration_ns(timeout)
     if ns < 0:
-        raise BadCommand(enums.BAD_SCHEDULE_ACTIVITY_ATTRIBUTES, f"invalid {name}: negative duration")
+        raise BadCommand(cause, f"invalid {name}: negative duration")
     return ns
 
 
@@ -255,6 +254,25 @@ def _judge_cancel(draft: Draft, message: CommandMessage) -> None:
     draft.closed = True
 
 
+def _judge_continue_as_new(draft: Draft, message: CommandMessage) -> None:
+    command = message.continue_as_new_workflow_execution_command_attributes
+    cause = enums.BAD_CONTINUE_AS_NEW_ATTRIBUTES
+    if max(len(command.workflow_type.name), len(command.task_queue.name)) > draft.limits.id_length:
+        raise BadCommand(cause, "WorkflowType or TaskQueue exceeds length limit.")
+    for name, timeout in (
+        ("WorkflowRunTimeout", command.workflow_run_timeout),
+        ("WorkflowTaskTimeout", command.workflow_task_timeout),
+        ("BackoffStartInterval", command.backoff_start_interval),
+    ):
+        _check_timeout(name, timeout, cause)
+    why = retry.fault(command.retry_policy)
+    if why:
+        raise BadCommand(cause, why)
+    _check_blob(draft, cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Input", command.input)
+    _check_blob(draft, cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Memo", command.memo)
+    draft.closed = True
+
+
 _JUDGES: dict[Any, Callable[[Draft, CommandMessage], None]] = {
     enums.COMMAND_SCHEDULE_ACTIVITY_TASK: _judge_activity,
     enums.COMMAND_REQUEST_CANCEL_ACTIVITY_TASK: _judge_cancel_activity,
@@ -266,4 +284,5 @@ _JUDGES: dict[Any, Callable[[Draft, CommandMessage], None]] = {
     enums.COMMAND_COMPLETE_WORKFLOW_EXECUTION: _judge_complete,
     enums.COMMAND_FAIL_WORKFLOW_EXECUTION: _judge_fail,
     enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: _judge_cancel,
+    enums.COMMAND_CONTINUE_AS_NEW: _judge_continue_as_new,
 }
