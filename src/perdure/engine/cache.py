@@ -2,7 +2,7 @@
 
 Only mailboxes with nothing to do are here; a busy one is taken off its shelf first. There are two
 shelves, oldest first: those that sleep (closed, or waiting for a timer or a signal) are evicted
-before those whose worker will answer soon. Evicting loses nothing but a read of the store.
+before those that some worker has, or will have, something to do for. Evicting loses nothing but a read of the store.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class RestingCache:
             + execution.history_bytes
             - mailbox.tail_base_bytes
         )
-        shelf = self._waiting if execution.in_flight else self._sleeping
+        awake = execution.closed_at_ns is None and (execution.activities or execution.current_task is not None)
+        shelf = self._waiting if awake else self._sleeping
         shelf[mailbox] = None
         mailbox.shelf = shelf
         self._bytes += mailbox.cached_bytes

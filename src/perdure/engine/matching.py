@@ -227,8 +227,12 @@ class Matching:
     def keep_reserved(self, commit: Commit) -> None:
         """The decision is made: pollers that it gives nothing to wait on."""
         reserved = self.reserved
-        used = {id(dispatch.poller) for dispatch in _dispatches(commit)}
         self._metrics.sync_matches += len(reserved)
+        dispatches = commit.dispatches
+        if len(reserved) == 1 and dispatches and dispatches[0].poller is reserved[0]:
+            reserved.clear()
+            return
+        used = {id(dispatch.poller) for dispatch in _dispatches(commit)}
         unused = [poller for poller in reserved if id(poller) not in used]
         reserved.clear()
         if unused:

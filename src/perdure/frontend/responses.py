@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from temporalio.api.common.v1 import Payloads
-from temporalio.api.enums.v1 import TaskQueueKind
 from temporalio.api.history.v1 import History
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.times import timestamp
+from perdure.api.enums import QUEUE_NORMAL
+from perdure.api.times import set_timestamp
 from perdure.core.commit import StartedActivityTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import HistoryToken, encode_page_token
@@ -27,15 +27,17 @@ async def workflow_task_response(
         previous_started_event_id=task.previous_started_event_id,
         started_event_id=task.started_event_id,
         attempt=task.attempt,
-        scheduled_time=timestamp(task.scheduled_at_ns),
-        started_time=timestamp(task.started_at_ns),
     )
-    response.workflow_execution.workflow_id = key.workflow_id
-    response.workflow_execution.run_id = key.run_id
+    set_timestamp(response.scheduled_time, task.scheduled_at_ns)
+    set_timestamp(response.started_time, task.started_at_ns)
+    execution = response.workflow_execution
+    execution.workflow_id = key.workflow_id
+    execution.run_id = key.run_id
     response.workflow_type.name = task.workflow_type
     if queue_name:
-        response.workflow_execution_task_queue.name = queue_name
-        response.workflow_execution_task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+        queue = response.workflow_execution_task_queue
+        queue.name = queue_name
+        queue.kind = QUEUE_NORMAL
     first_event_id = task.previous_started_event_id + 1 if task.sticky else 1
     last_event_id = task.started_event_id - len(task.transient_events)
     next_event_id = first_event_id
@@ -65,16 +67,17 @@ async def activity_task_response(engine: Engine, task: StartedActivityTask) -> s
         workflow_namespace=key.namespace,
         activity_type=scheduled.activity_type,
         activity_id=task.activity_id,
-        scheduled_time=timestamp(task.scheduled_at_ns),
-        current_attempt_scheduled_time=timestamp(task.current_attempt_scheduled_at_ns),
-        started_time=timestamp(task.started_at_ns),
         attempt=task.attempt,
         schedule_to_close_timeout=scheduled.schedule_to_close_timeout,
         start_to_close_timeout=scheduled.start_to_close_timeout,
         heartbeat_timeout=scheduled.heartbeat_timeout,
     )
-    response.workflow_execution.workflow_id = key.workflow_id
-    response.workflow_execution.run_id = key.run_id
+    set_timestamp(response.scheduled_time, task.scheduled_at_ns)
+    set_timestamp(response.current_attempt_scheduled_time, task.current_attempt_scheduled_at_ns)
+    set_timestamp(response.started_time, task.started_at_ns)
+    execution = response.workflow_execution
+    execution.workflow_id = key.workflow_id
+    execution.run_id = key.run_id
     response.workflow_type.name = task.workflow_type
     if scheduled.HasField("input"):
         response.input.CopyFrom(scheduled.input)
