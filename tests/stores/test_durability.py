@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from perdure.stores.api import Namespace, Store, StoreError
 from perdure.stores.sqlite import SqliteStore
-from tests.stores.given import APPLIED, COMPLETED, Run, current_run_id, queued, stored
+from perdure.stores.sqlite import store as store_module
+from perdure.stores.sqlite.store import Disk
+from tests.stores.given import APPLIED, COMPLETED, CONFLICT, Run, current_run_id, queued, stored
 from tests.stores.processes import kill, process, read_line
 
 
@@ -108,3 +111,66 @@ async def test_a_relative_path_is_meant_from_where_the_store_was_named(
     await store.open()
     await store.close()
     assert (tmp_path / "here" / "store.db").exists()
+
+
+# --- who waits for the disk -----------------------------------------------------------------------
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def takes(self, seconds: float) -> Callable[[], None]:
+        def finish() -> None:
+            self.now += seconds
+
+        return finish
+
+
+def test_a_lone_commit_after_a_lone_commit_is_not_worth_a_thread() -> None:
+    disk = Disk(Clock())
+    assert [disk.is_worth_a_thread(size) for size in (1, 1, 1, 2, 1, 1, 50)] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_a_slow_disk_is_always_worth_a_thread_until_it_is_quick_again() -> None:
+    clock = Clock()
+    disk = Disk(clock)
+    disk.is_worth_a_thread(1)
+    disk.run(clock.takes(0.02))
+    assert not disk.is_worth_a_thread(1), "one hiccup is no slow disk"
+    for _ in range(5):
+        disk.run(clock.takes(0.02))
+    assert disk.is_worth_a_thread(1)
+    for _ in range(20):
+        disk.run(clock.takes(0.0001))
+    assert not disk.is_worth_a_thread(1)
+
+
+@pytest.mark.parametrize("quick_s", [1000.0, -1.0], ids=["on the loop", "in the thread"])
+async def test_a_commit_is_durable_whoever_waits_for_it(
+    sqlite: SqliteStore, quick_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_QUICK_DISK_S", quick_s)
+    await sqlite.open()
+    run = Run()
+    for _ in range(4):
+        assert await sqlite.commit([run.commit(events=1)]) == [APPLIED]
+        assert await stored(sqlite, run) == (run.execution.version, list(range(1, run.execution.next_event_id)))
+    assert await sqlite.commit([run.behind().commit(events=1)]) == [CONFLICT]
+    await sqlite.close()
+    await sqlite.open()
+    assert await stored(sqlite, run) == (4, [1, 2, 3, 4])
+    await sqlite.close()

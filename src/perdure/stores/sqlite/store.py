@@ -37,6 +37,11 @@ _PUT_NAMESPACE = query("put_namespace")
 _BUSY_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(0.1,) * 50)
 """How long a transaction waits for a program that has the file locked, before it is refused: about 5 s."""
 
+_QUICK_DISK_S = 0.0005
+"""A disk that synchronises a commit in less is waited for on the event loop, when a commit is alone."""
+_HICCUP_S = 0.002
+"""The most that one commit counts in the average: a checkpoint now and then is no slow disk."""
+
 
 class SqliteStore:
     """A store in the file at `path`, which is made when it does not exist; see the module's text."""
@@ -62,7 +67,7 @@ class SqliteStore:
         """See `Store.commit`."""
         file = self._opened()
         chains = [encode_chain(commit) for commit in commits]
-        return await file.transact(lambda: file.writer.write(chains)) if chains else []
+        return await file.transact(lambda: file.writer.write(chains), len(chains)) if chains else []
 
     async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
         """See `Store.load`."""
@@ -112,7 +117,7 @@ class SqliteStore:
         """See `Store.put_namespace`."""
         file = self._opened()
         row = (namespace.name, namespace.id, namespace.retention_days, namespace.description)
-        await file.transact(lambda: file.connection.execute(_PUT_NAMESPACE, row))
+        await file.transact(lambda: file.connection.execute(_PUT_NAMESPACE, row), 1)
 
     async def namespaces(self) -> Sequence[Namespace]:
         """See `Store.namespaces`."""
@@ -179,7 +184,8 @@ class _OpenFile:
         self._why_broken: str | None = None
         self._ownership = Ownership(path)
         self._connections: list[sqlite3.Connection] = []
-        self._disk = ThreadPoolExecutor(1, "perdure-disk")
+        self._disk = Disk()
+        self._threads = ThreadPoolExecutor(1, "perdure-disk")
         try:
             with as_store_error(path):
                 self._connect()
@@ -201,19 +207,23 @@ class _OpenFile:
 
     def release(self) -> None:
         """Close what is open, the writer last, so that it copies the log into the file; then disown it."""
-        self._disk.shutdown()
+        self._threads.shutdown()
         for connection in reversed(self._connections):
             connection.close()
         self._ownership.release()
 
-    async def transact(self, write: Callable[[], Result]) -> Result:
-        """One transaction, entirely or not at all, when its turn has come. Raises StoreError."""
+    async def transact(self, write: Callable[[], Result], size: int) -> Result:
+        """One transaction of `size` commits, entirely or not at all, when its turn has come. Raises StoreError."""
         async with self.turn:
             if self._why_broken is not None:
                 raise StoreError(self._why_broken)
             try:
                 result = await self._begin_and(write)
-                await self._finish()
+                if self._disk.is_worth_a_thread(size):
+                    await self._finish_in_thread()
+                else:
+                    self._disk.run(self.writer.finish)
+                    self.writer.remember()
             except sqlite3.Error as error:
                 raise self._give_up(error) from error
             except BaseException:
@@ -235,9 +245,9 @@ class _OpenFile:
         self.writer.begin()
         return write()
 
-    async def _finish(self) -> None:
+    async def _finish_in_thread(self) -> None:
         """Wait for the disk. Who is cancelled meanwhile is cancelled after: the transaction has left already."""
-        written = asyncio.get_running_loop().run_in_executor(self._disk, self.writer.finish)
+        written = asyncio.get_running_loop().run_in_executor(self._threads, self._disk.run, self.writer.finish)
         _yield_interpreter()
         cancelled: asyncio.CancelledError | None = None
         while not written.done():
@@ -265,6 +275,34 @@ class _OpenFile:
             )
             return StoreError(self._why_broken)
         return store_error(error, self.path)
+
+
+class Disk:
+    """Judges whether waiting for the disk is worth a thread.
+
+    Handing over to a thread and back costs about as much as a good disk needs to synchronise one
+    commit. So a commit that is alone, with another alone before it, is waited for on the loop, which
+    has nothing better to do; unless the disk has been slow lately. A batch of many always has its thread.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock` gives seconds."""
+        self._clock = clock
+        self._average_s = 0.0
+        self._last_size = 0
+
+    def is_worth_a_thread(self, size: int) -> bool:
+        """Whether the loop should be free while a transaction of so many commits is synchronised."""
+        alone = size == 1 and self._last_size == 1
+        self._last_size = size
+        return not alone or self._average_s > _QUICK_DISK_S
+
+    def run(self, finish: Callable[[], None]) -> None:
+        """Finish a transaction and remember how long it took; one hiccup counts no more than `_HICCUP_S`."""
+        begin = self._clock()
+        finish()
+        taken_s = min(self._clock() - begin, _HICCUP_S)
+        self._average_s += (taken_s - self._average_s) / 8
 
 
 async def _pause(seconds: float) -> None:
