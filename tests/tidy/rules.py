@@ -20,7 +20,7 @@ FUNCTION_LINES_MAX = 70
 # What pure code may import: values and types, nothing that reaches the outside world.
 PURE_MODULES = {
     "__future__", "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "enum", "functools", "hashlib",
-    "heapq", "inspect", "itertools", "math", "operator", "re", "struct", "sys", "traceback", "types", "typing",
+    "heapq", "inspect", "itertools", "math", "operator", "re", "struct", "sys", "traceback", "types", "typing", "zlib",
     "google", "greenlet", "msgspec", "perdure", "temporalio",
 }  # fmt: skip
 

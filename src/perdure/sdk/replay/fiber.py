@@ -96,7 +96,7 @@ class GreenletFiber:
             machine = self.machine
             self.value = machine.definition.fn(*machine.arguments())
         except WorkflowClosed:
-            pass
+            pass  # dropped from the cache: nobody asks how it ended
         except BaseException as error:  # also SystemExit: user code must not end the worker
             self.error = error
         self.done = True
