@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import HistoryEvent
 
 ORACLE = Path(__file__).parent / "oracle"
@@ -47,6 +48,23 @@ def _ceiling(duration: str) -> str:
 
 def _text(data: Any) -> Any:
     return base64.b64decode(data).decode() if isinstance(data, str) else data
+
+
+def plain_workflow_task(
+    attempt: int, previous_started_event_id: int, started_event_id: int, tail: Sequence[HistoryEvent]
+) -> dict[str, Any]:
+    """What a worker learns with a workflow task; `tail`: the last events that it is sent."""
+    return {
+        "attempt": attempt,
+        "previous_started_event_id": previous_started_event_id,
+        "started_event_id": started_event_id,
+        "last_events": plain_history(tail[-2:]),
+    }
+
+
+def plain_activity_task(attempt: int, heartbeat_details: Payloads) -> dict[str, Any]:
+    """What a worker learns with an activity task beside what the Scheduled event says."""
+    return {"attempt": attempt, "heartbeat_details": [payload.data.decode() for payload in heartbeat_details.payloads]}
 
 
 def _field(key: str, value: Any) -> Any:

@@ -30,7 +30,7 @@ from temporalio.service import RPCError
 
 from perdure.api import enums
 from tests.core import given
-from tests.core.plain import ORACLE, plain_history
+from tests.core.plain import ORACLE, plain_activity_task, plain_history, plain_workflow_task
 from tests.core.scenarios import SCENARIOS
 
 T = TypeVar("T")
@@ -46,7 +46,8 @@ class OracleStage:
         self.workflow_id = f"order-{self.suffix}"
         self.run_ids: list[str] = []
         self.refusals: list[str] = []
-        self.activity_tokens: dict[str, bytes] = {}
+        self.tasks: list[dict[str, Any]] = []
+        self.activity_tasks: dict[str, service.PollActivityTaskQueueResponse] = {}
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(coroutine)
@@ -74,16 +75,23 @@ class OracleStage:
             name.kind = enums.QUEUE_STICKY
             name.normal_name = self._queue("queue")
         request = service.PollWorkflowTaskQueueRequest(namespace="default", task_queue=name, identity=given.WORKER)
-        token = self._run(self.service.poll_workflow_task_queue(request)).task_token
-        assert token, "no workflow task came"
-        return token
+        task = self._run(self.service.poll_workflow_task_queue(request))
+        assert task.task_token, "no workflow task came"
+        self.tasks.append(
+            plain_workflow_task(
+                task.attempt, task.previous_started_event_id, task.started_event_id, list(task.history.events)
+            )
+        )
+        return task.task_token
 
     def activity_task(self, activity_id: str = "1") -> bytes:
         """The server's partitions give tasks in any order: what came too early is kept."""
-        while activity_id not in self.activity_tokens:
+        while activity_id not in self.activity_tasks:
             response = self._poll_activity()
-            self.activity_tokens[response.activity_id] = response.task_token
-        return self.activity_tokens.pop(activity_id)
+            self.activity_tasks[response.activity_id] = response
+        task = self.activity_tasks.pop(activity_id)
+        self.tasks.append(plain_activity_task(task.attempt, task.heartbeat_details))
+        return task.task_token
 
     def _poll_activity(self) -> service.PollActivityTaskQueueResponse:
         request = service.PollActivityTaskQueueRequest(
@@ -241,7 +249,7 @@ def record(loop: asyncio.AbstractEventLoop, client: Client, names: list[str]) ->
         stage = OracleStage(loop, client)
         SCENARIOS[name](stage)
         plain = [plain_history(events) for events in stage.histories()]
-        recorded = {"refusals": stage.refusals, "runs": plain}
+        recorded = {"refusals": stage.refusals, "tasks": stage.tasks, "runs": plain}
         (ORACLE / f"{name}.json").write_text(json.dumps(recorded, indent=1) + "\n")
         print(f"{name}: {[len(events) for events in plain]} events, {time.monotonic() - began:.1f} s")  # noqa: T201
 

@@ -19,6 +19,8 @@ class Stage(Protocol):
     """A server, or the law alone. Tokens are opaque."""
 
     refusals: list[str]
+    tasks: list[dict[str, Any]]
+    """What workers were told of each task that they were given, as `plain` writes it."""
 
     def start(self, **fields: Any) -> None: ...
     def workflow_task(self, queue: str = "queue") -> Any: ...

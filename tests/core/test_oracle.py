@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 
@@ -14,7 +15,7 @@ from perdure.api import enums
 from perdure.core import commands as law
 from tests.core import given
 from tests.core.given import World
-from tests.core.plain import ORACLE, plain_history
+from tests.core.plain import ORACLE, plain_activity_task, plain_history, plain_workflow_task
 from tests.core.scenarios import SCENARIOS
 
 
@@ -24,6 +25,7 @@ class CoreStage:
     def __init__(self) -> None:
         self.world = World()
         self.refusals: list[str] = []
+        self.tasks: list[dict[str, Any]] = []
 
     def start(self, **fields: Any) -> None:
         self.world.start(**fields)
@@ -41,10 +43,17 @@ class CoreStage:
         return take()
 
     def workflow_task(self, queue: str = "queue") -> Any:
-        return self._until(lambda: self.world.workflow_task(queue))
+        task = self._until(lambda: self.world.workflow_task(queue))
+        events = self.world.history + task.transient_events
+        self.tasks.append(
+            plain_workflow_task(task.attempt, task.previous_started_event_id, task.started_event_id, events)
+        )
+        return task
 
     def activity_task(self, activity_id: str = "1") -> Any:
-        return self._until(lambda: self.world.activity_task(activity_id))
+        task = self._until(lambda: self.world.activity_task(activity_id))
+        self.tasks.append(plain_activity_task(task.attempt, Payloads.FromString(task.heartbeat_details)))
+        return task
 
     def complete_task(self, token: Any, *commands: Command, sticky: bool = False, force: bool = False) -> None:
         fields: dict[str, Any] = {"force_create_new_workflow_task": force}
@@ -91,6 +100,7 @@ def test_history_is_what_the_real_server_recorded(name: str) -> None:
     recorded = json.loads((ORACLE / f"{name}.json").read_text())
     ours = [plain_history(events) for _, events in stage.world.runs]
     assert stage.refusals == recorded["refusals"]
+    assert stage.tasks == recorded["tasks"]
     assert len(ours) == len(recorded["runs"])
     for run, expected in zip(ours, recorded["runs"], strict=True):
         assert [event["event_type"] for event in run] == [event["event_type"] for event in expected]
