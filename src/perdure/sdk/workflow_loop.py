@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from _thread import get_ident
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from functools import update_wrapper
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
@@ -28,7 +30,7 @@ from perdure.sdk.errors import CancelledError, DeterminismViolation, EngineError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.entry import Operation, Site, current_site, is_user_frame, site_text
 from perdure.sdk.replay.fiber import REFUSALS_MAX, GreenletFiber, abandoned
-from perdure.sdk.replay.running import WorkflowClosed, current
+from perdure.sdk.replay.running import WorkflowClosed, current, running
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
@@ -47,6 +49,10 @@ class Handle(asyncio.Future[T]):
 
     operation: Operation
     carrier: Any
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
 
     def result(self) -> T:
         """The value; in a `def` workflow waits for it.
@@ -101,7 +107,28 @@ def handle_of(machine: WorkflowMachine, operation: Operation) -> Handle[Any]:
         operation.listener = handle._settle  # pyright: ignore[reportPrivateUsage]
     handle.operation = operation
     handle.carrier = fiber
+    handle.number = machine.next_number()
     return handle
+
+
+class _Future(asyncio.Future[T]):
+    """A future whose place in a set is the same in replay."""
+
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class _Task(asyncio.Task[T]):
+    """A task whose place in a set is the same in replay: asyncio.wait and TaskGroup keep theirs in sets."""
+
+    def __init__(self, coro: Any, *, number: int, **options: Any) -> None:
+        self.number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self.number
 
 
 class _Timer(asyncio.TimerHandle):
@@ -215,7 +242,8 @@ class WorkflowLoop(_Loop):
         events._set_running_loop(self)
         try:
             if self._main is None:
-                self._main = self.create_task(self._call())
+                # A context of its own: what the worker's thread carries around is not the workflow's business.
+                self._main = self.create_task(self._call(), context=Context())
             self._drain()
             if self._canceling and not self._main.done():
                 # Behind what else happened, so that the code gets the results that came before.
@@ -332,10 +360,15 @@ class WorkflowLoop(_Loop):
             handle.operation.cancel()
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+        future: _Future[Any] = _Future(loop=self)
+        future.number = self.machine.next_number()
+        return future
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
+        number = self.machine.next_number()
+        if name is None:
+            name = f"Task-{number & 0xFFFFF}"
+        task: asyncio.Task[Any] = _Task(coro, number=number, loop=self, name=name, context=context)
         tasks = self._tasks
         tasks[task] = None
         if len(tasks) > self._tasks_limit:
@@ -348,6 +381,20 @@ class WorkflowLoop(_Loop):
         future = self.create_future()
         self._conditions.append((holds, future))
         return future
+
+
+def _as_completed(real: Any) -> Any:
+    """asyncio.as_completed puts coroutines into a set, ordered by address, and starts them in that order."""
+
+    def as_completed(fs: Any, **options: Any) -> Any:
+        if get_ident() in running:
+            fs = [asyncio.ensure_future(item) for item in fs]
+        return real(fs, **options)
+
+    return update_wrapper(as_completed, real)
+
+
+asyncio.as_completed = asyncio.tasks.as_completed = _as_completed(asyncio.as_completed)
 
 
 def _close_task(task: asyncio.Task[Any]) -> None:

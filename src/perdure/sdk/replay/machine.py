@@ -12,6 +12,7 @@ from _thread import get_ident
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
+from zlib import crc32
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Memo
@@ -103,6 +104,7 @@ class WorkflowMachine:
         "guard",
         "history_length",
         "info",
+        "last_number",
         "matched",
         "memo",
         "namespace",
@@ -144,6 +146,7 @@ class WorkflowMachine:
         self.activity_count = 0
         self.timer_count = 0
         self.side_effect_count = 0
+        self.last_number = 0
         self.violation: PerdureError | None = None
         self.unguarded = 0
         self.barred: str | None = None
@@ -161,13 +164,15 @@ class WorkflowMachine:
         """Apply a task's history, run the code, and say what it asks for.
 
         The history is complete: all its pages, from event 1 or from right behind what this machine has seen.
-        From event 1 on a machine that has seen more, it starts over.
+        From event 1 on a machine that has seen more, it starts over. An empty one changes nothing.
 
         Raises:
             HistoryGapError: it starts elsewhere; the machine is as it was.
         """
         events = task.history.events
-        first = events[0].event_id if events else self.next_event_id
+        if not events:
+            return TaskOutcome(finished=self.fiber.done)
+        first = events[0].event_id
         if first != self.next_event_id:
             if first != 1:
                 raise HistoryGapError(
@@ -176,7 +181,7 @@ class WorkflowMachine:
                 )
             self.close()
             self._reset()
-        if first == 1 and events:
+        if first == 1:
             self._begin(task, events[0])
         self._events, self._index = events, -1
         try:
@@ -187,8 +192,7 @@ class WorkflowMachine:
             return self._task_failed(error, _UNHANDLED)
         finally:
             self._events = ()
-        if events:
-            self.next_event_id = events[-1].event_id + 1
+        self.next_event_id = events[-1].event_id + 1
         commands: list[Any] = [entry.command for entry in self.produced] if live else []
         return TaskOutcome(commands, None, _UNSPECIFIED, self.fiber.done)
 
@@ -240,6 +244,16 @@ class WorkflowMachine:
             self.memo = Memo()
             self.memo.CopyFrom(attributes.memo)
         self._input = attributes.input.payloads
+        self.last_number = crc32(self.info.original_run_id.encode()) << 20
+
+    def next_number(self) -> int:
+        """A number for something that code may put into a set: its hash, so that the set's order is repeatable.
+
+        By default it would be its address. Numbers of different runs are far apart, for asyncio keeps tasks of all
+        loops in one set.
+        """
+        self.last_number += 1
+        return self.last_number
 
     def arguments(self) -> list[Any]:
         """The workflow's arguments, decoded by its annotations. Once. Raises PayloadError."""
