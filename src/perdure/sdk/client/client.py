@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
+import random
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, TypeVarTuple, cast
@@ -298,8 +300,15 @@ class Client:
         return summary.status is WorkflowStatus.RUNNING
 
 
+_random = random.Random()
+"""Ours alone: a program that seeds Python's own generator must not make the same ids at every start."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
+
+
 def _random_id() -> str:
-    return str(uuid.uuid4())
+    """A UUID of version 4. Without a system call, which would give the interpreter lock away."""
+    return str(uuid.UUID(int=_random.getrandbits(128), version=4))
 
 
 def _definition_of(workflow: Any) -> AnyWorkflow:

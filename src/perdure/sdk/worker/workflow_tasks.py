@@ -193,9 +193,10 @@ class WorkflowTasks:
         except Rejected as rejected:
             if rejected.code != StatusCode.INVALID_ARGUMENT:
                 raise
-            # Events came in while the run decided to close, or a command is malformed: the server has failed the
-            # task with the reason and hands out another one.
-            logger.info("workflow task of %s was refused: %s", _named(task), rejected.message)
+            # The server has failed the task with this reason and hands out another one. That events came in while
+            # the run decided to close is nobody's fault; anything else is something to be mended.
+            level = logging.DEBUG if "UnhandledCommand" in rejected.message else logging.WARNING
+            logger.log(level, "workflow task of %s was refused: %s", _named(task), rejected.message)
             response = None
         if response is None or outcome.finished:
             self._executor.dispose(run)
