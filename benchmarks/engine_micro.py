@@ -158,8 +158,8 @@ async def _measure(options: argparse.Namespace, directory: str) -> None:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     commits = engine.metrics().commits - commits
     print(
-        f"{options.store}: {options.workflows / wall:,.0f} workflows/s, {commits / options.workflows:.1f} commits each, "
-        f"CPU {cpu / commits * 1e6:.1f} us a commit, {cpu / options.workflows * 1e6:.0f} us a workflow, "
+        f"{options.store}: {options.workflows / wall:,.0f} workflows/s, {commits / options.workflows:.1f} commits each,"
+        f" CPU {cpu / commits * 1e6:.1f} us a commit, {cpu / options.workflows * 1e6:.0f} us a workflow, "
         f"p50 {latencies[len(latencies) // 2] * 1e3:.2f} ms, p99 {latencies[len(latencies) * 99 // 100] * 1e3:.2f} ms"
     )
     print(metrics)

@@ -224,6 +224,7 @@ async def test_a_stale_row_is_dropped_and_the_poll_goes_on(world: World) -> None
         await connection.terminate_workflow_execution(request)
         assert not (await connection.poll_activity_task_queue(activity_poll())).task_token
         assert engine.metrics().stale_rows == 1
+        assert await world.store.queues() == [], "the store forgot it in the commit that ended the run"
 
 
 @virtual

@@ -14,10 +14,12 @@ from perdure.engine.mailbox import Mailbox
 from perdure.engine.metrics import Metrics
 
 _BASE_BYTES = 4096
-"""Mailbox, execution, its dictionaries and facts: measured at about 3.5 KB."""
+"""Mailbox, execution, its dictionaries and facts, and their places in ours: measured."""
 _ACTIVITY_BYTES = 1024
-_EVENT_BYTES = 300
-"""The Python and C++ objects of an event, beside its serialised size."""
+_EVENT_BYTES = 900
+"""An event's objects in Python and C, beside what is in it: measured."""
+_CONTENT_FACTOR = 2
+"""Bytes in memory for a byte of a serialised event: measured."""
 
 
 class RestingCache:
@@ -39,8 +41,7 @@ class RestingCache:
             _BASE_BYTES
             + _ACTIVITY_BYTES * len(execution.activities)
             + _EVENT_BYTES * len(mailbox.tail)
-            + execution.history_bytes
-            - mailbox.tail_base_bytes
+            + _CONTENT_FACTOR * (execution.history_bytes - mailbox.tail_base_bytes)
         )
         awake = execution.closed_at_ns is None and (execution.activities or execution.current_task is not None)
         shelf = self._waiting if awake else self._sleeping

@@ -7,7 +7,10 @@ no test has to sleep and hope.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Generic, Protocol, TypeVar
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -55,7 +58,7 @@ class Signal:
 class Gatherer(Generic[Item]):
     """The heart of group commit: while one batch is being worked on, the next one gathers.
 
-    A subclass says in `_work` what is done with a batch; it must not raise.
+    A subclass says in `_work` what is done with a batch, and there answers whoever waits for it.
     """
 
     def __init__(self, batch_max: int) -> None:
@@ -94,7 +97,10 @@ class Gatherer(Generic[Item]):
                 await self._bell
             batch = self._gathered[: self._batch_max]
             del self._gathered[: self._batch_max]
-            await self._work(batch)
+            try:
+                await self._work(batch)
+            except Exception:  # the loop serves everybody: it must outlive a bug in one batch
+                _log.exception("%s failed on a batch of %d", type(self).__name__, len(batch))
             self.batches.emit()
 
     async def _work(self, batch: list[Item]) -> None:
