@@ -163,6 +163,14 @@ async def test_a_workflow_id_may_begin_with_a_chain(store: Store) -> None:
     assert await current_run_id(store, first) == "run-2"
 
 
+async def test_a_chain_is_compared_link_by_link_beside_a_conflict(store: Store) -> None:
+    first, second = Run("order-1", "run-1"), Run("order-1", "run-2")
+    chain = first.commit(events=1, close_as=COMPLETED, then=second.commit(events=1, after="run-1"))
+    lost = Run("order-2", "run-3").commit(after="run-9")
+    assert await store.commit([lost, chain]) == [CONFLICT, APPLIED]
+    assert await current_run_id(store, first) == "run-2"
+
+
 async def test_a_following_run_that_cannot_start_takes_its_commit_with_it(store: Store) -> None:
     first, second = Run("order-1", "run-1"), Run("order-1", "run-2")
     await store.commit([first.commit(events=1, add=[first.task()])])
@@ -203,10 +211,14 @@ async def test_what_is_stored_does_not_alias_what_was_handed_in_or_out(store: St
 
 async def test_an_execution_may_change_as_soon_as_its_commit_is_on_its_way(store: Store) -> None:
     run = Run()
-    writing = asyncio.ensure_future(store.commit([run.commit(events=1)]))
+    before = asyncio.ensure_future(store.commit([Run("order-2").commit()]))
+    commit = run.commit(events=1, add=[run.task()])
+    writing = asyncio.ensure_future(store.commit([commit]))
     await asyncio.sleep(0)
     run.execution.workflow_type = "Changed"
-    await writing
+    commit.add_tasks.clear()
+    await asyncio.gather(before, writing)
+    assert await queued(store) == [run.task()]
     [loaded] = await store.load([run.reference])
     assert loaded is not None
     assert loaded.workflow_type == "Order"
@@ -240,16 +252,18 @@ async def test_commits_of_one_run_in_the_order_of_their_calls(store: Store) -> N
 
 
 async def test_a_caller_that_is_cancelled_leaves_the_store_serving(store: Store) -> None:
-    first, second = Run("order-1"), Run("order-2")
-    writing = asyncio.ensure_future(store.commit([first.commit(events=1, wake_at_ns=100)]))
+    run, other = Run("order-1"), Run("order-2")
+    await store.commit([run.commit(events=1, wake_at_ns=100), other.commit(events=1)])
+    batch = [run.commit(events=1, wake_at_ns=50), other.commit(events=1)]
+    writing = asyncio.ensure_future(store.commit(batch))
     await asyncio.sleep(0)
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
-    assert await store.commit([second.commit(events=1)]) == [APPLIED]
-    # It had left for the disk already; that it is whole is what matters.
-    assert await stored(store, first) == (1, [1])
-    assert await store.commit([first.commit(events=1, wake_at_ns=50)]) == [APPLIED]
-    assert await store.next_wake_at_ns() == 50
+    # It had left for the disk already, so it is applied: what matters is that it is whole, and known.
+    assert await stored(store, run) == (2, [1, 2])
+    assert await stored(store, other) == (2, [1, 2])
+    assert await store.commit([run.commit(events=1, wake_at_ns=100)]) == [APPLIED]
+    assert await store.next_wake_at_ns() == 100
 
 
 async def test_a_commit_that_changed_nothing_is_refused_with_its_batch(store: Store) -> None:

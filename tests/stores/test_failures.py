@@ -7,6 +7,7 @@ import os
 import resource
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -229,6 +230,51 @@ async def test_after_a_failed_synchronisation_the_store_must_be_opened_again(
     await sqlite.close()
     await sqlite.open()
     assert await sqlite.commit([Run("order-2").commit()]) == [APPLIED]
+    await sqlite.close()
+
+
+async def test_a_batch_that_cannot_be_written_at_all_leaves_the_store_serving(sqlite: SqliteStore) -> None:
+    await sqlite.open()
+    with pytest.raises(OverflowError):
+        await sqlite.commit([Run("order-1").commit(), Run("order-2").commit(wake_at_ns=2**70)])
+    assert await sqlite.count_executions("default") == {}
+    assert await sqlite.commit([Run("order-1").commit()]) == [APPLIED]
+    await sqlite.close()
+
+
+async def test_a_transaction_has_the_file_to_itself_until_it_is_durable(
+    sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even when its caller gave up waiting: the next one begins when the disk has answered."""
+    await sqlite.open()
+    at_the_disk, answer = threading.Event(), threading.Event()
+    begun: list[Writer] = []
+    begin, finish = Writer.begin, Writer.finish
+
+    def count(writer: Writer) -> None:
+        begun.append(writer)
+        begin(writer)
+
+    def wait(writer: Writer) -> None:
+        at_the_disk.set()
+        answer.wait()
+        finish(writer)
+
+    monkeypatch.setattr(Writer, "begin", count)
+    monkeypatch.setattr(Writer, "finish", wait)
+    first = asyncio.ensure_future(sqlite.commit([Run("order-1").commit(), Run("order-2").commit()]))
+    second = asyncio.ensure_future(sqlite.commit([Run("order-3").commit()]))
+    await asyncio.to_thread(at_the_disk.wait)
+    first.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(begun) == 1
+    assert not first.done()
+    assert await stored(sqlite, Run("order-1")) == (0, []), "nothing is visible before it is durable"
+    answer.set()
+    assert await second == [APPLIED]
+    assert first.cancelled()
+    assert (await stored(sqlite, Run("order-1")))[0] == 1
     await sqlite.close()
 
 

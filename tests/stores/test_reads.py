@@ -292,6 +292,18 @@ async def test_executions_are_counted_by_status(store: Store) -> None:
     assert await store.count_executions("nowhere") == {}
 
 
+async def test_a_run_that_closes_is_counted_and_listed_as_closed(store: Store) -> None:
+    run = Run()
+    await store.commit([run.commit()])
+    assert await store.count_executions("default") == {RUNNING: 1}
+    await store.commit([run.commit(close_as=FAILED)])
+    assert await store.count_executions("default") == {FAILED: 1}
+    assert await store.list_executions("default", open_only=True) == []
+    [summary] = await store.list_executions("default", open_only=False)
+    assert summary.status == FAILED
+    assert summary.closed_at_ns == START_NS + SECOND
+
+
 async def test_namespaces_are_kept_by_name(store: Store) -> None:
     assert await store.namespaces() == []
     shop, bank = Namespace("shop", "id-1", 7, "orders"), Namespace("bank", "id-2", 30)

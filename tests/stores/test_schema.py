@@ -134,10 +134,11 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(sqlite: SqliteSt
     with pytest.raises(StoreError, match="shade"):
         await sqlite.open()
     assert _pragma(sqlite.path, "user_version") == version
-    del newest[version + 1]
+    newest[version + 1] = "ALTER TABLE executions ADD COLUMN colour TEXT;"
     await sqlite.open()
     assert await stored(sqlite, Run()) == (1, [1])
     await sqlite.close()
+    assert _pragma(sqlite.path, "user_version") == version + 1
 
 
 async def test_a_file_of_a_newer_perdure_is_refused_and_left_alone(sqlite: SqliteStore, newest: dict[int, str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName, Task
 from perdure.core.execution import Execution
@@ -166,4 +166,34 @@ class Store(Protocol):
 
     async def namespaces(self) -> Sequence[Namespace]:
         """All namespaces, by name."""
+        ...
+
+
+class Deferred(Protocol):
+    """A commit that is decided inside its own transaction, after a user's function has written there."""
+
+    def run(self, transaction: Any) -> bool:
+        """The user's function, in any thread; True: keep what it wrote. Must not raise.
+
+        `transaction` is the user's side of the store's write transaction, such as `sqlite.transaction.Transaction`.
+        """
+        ...
+
+    def decide(self) -> Commit | None:
+        """On the event loop, after `run` said True: the commit that stands or falls with its rows. None: drop them."""
+        ...
+
+
+@runtime_checkable
+class TransactionalStore(Protocol):
+    """A store that can let a user's function write in the transaction of a commit."""
+
+    async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
+        """Run and decide each in turn, in one transaction; durable when this returns.
+
+        Of each: APPLIED (its rows and its commit are kept), CONFLICT (neither is, do it again), None (it said that
+        nothing is to be kept), or a StoreError (its function ended the transaction; nothing of it is kept).
+        One that fails does not touch the others. At most one of a workflow id. Raises StoreError when nothing
+        of the batch was kept.
+        """
         ...

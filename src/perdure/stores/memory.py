@@ -9,6 +9,8 @@ restarts its engine on the same object.
 
 from __future__ import annotations
 
+import sqlite3
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +19,9 @@ from itertools import islice
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName, TaskKind
 from perdure.core.execution import Execution, decode
-from perdure.stores.api import Batch, Namespace, Outcome, QueuedTask, Reference, StoreError, Summary
+from perdure.stores.api import Batch, Deferred, Namespace, Outcome, QueuedTask, Reference, StoreError, Summary
 from perdure.stores.encoding import EncodedCommit, encode_chain
+from perdure.stores.sqlite.transaction import run_guarded
 
 WorkflowId = tuple[str, str]
 TaskId = tuple[ExecutionKey, TaskKind, int]
@@ -43,6 +46,8 @@ class MemoryStore:
         self._positions = 0
         self._namespaces: dict[str, Namespace] = {}
         self._is_open = False
+        self._tables: sqlite3.Connection | None = None
+        """What transactional activities write: an SQLite database in memory."""
 
     async def open(self) -> None:
         """Take the store into use; what it held before is still there."""
@@ -59,6 +64,28 @@ class MemoryStore:
         self._check_open()
         chains = [encode_chain(commit) for commit in commits]
         return [self._apply(chain) for chain in chains]
+
+    async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
+        """See `TransactionalStore.transact`. The users' tables are kept beside the executions."""
+        self._check_open()
+        return [self._transact(one) for one in deferred]
+
+    def _transact(self, one: Deferred) -> Outcome | StoreError | None:
+        if self._tables is None:
+            self._tables = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            weakref.finalize(self, self._tables.close)
+        self._tables.execute("BEGIN")
+        outcome: Outcome | None = None
+        try:
+            kept = run_guarded(self._tables, one.run)
+            if not self._tables.in_transaction:
+                return StoreError("The transactional activity rolled its transaction back.") if kept else None
+            commit = one.decide() if kept else None
+            outcome = None if commit is None else self._apply(encode_chain(commit))
+            return outcome
+        finally:
+            if self._tables.in_transaction:
+                self._tables.execute("COMMIT" if outcome is Outcome.APPLIED else "ROLLBACK")
 
     def _apply(self, chain: Sequence[EncodedCommit]) -> Outcome:
         if not self._is_expected(chain):

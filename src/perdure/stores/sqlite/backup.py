@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from perdure.stores.api import StoreError
@@ -18,7 +19,11 @@ _PAGES_PER_STEP = 1024
 """4 MB between two chances for other threads to run."""
 
 
-def copy(source: sqlite3.Connection, path: Path) -> None:
+Progress = Callable[[int, int], None]
+"""Told pages copied and pages in all, after every step, in the copying thread."""
+
+
+def copy(source: sqlite3.Connection, path: Path, progress: Progress | None) -> None:
     """Write `source`, as it is now, to a new file at `path`; all of it or nothing."""
     partial = path.with_name(path.name + ".partial")
     for file in (path, partial):
@@ -28,7 +33,7 @@ def copy(source: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"The backup's directory {path.parent} does not exist: create it, or name another file.")
     try:
         with as_store_error(path):
-            _copy_pages(source, partial)
+            _copy_pages(source, partial, progress)
         _synchronise(partial)
         os.link(partial, path)
         _synchronise(path.parent)
@@ -40,12 +45,16 @@ def copy(source: sqlite3.Connection, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _copy_pages(source: sqlite3.Connection, path: Path) -> None:
+def _copy_pages(source: sqlite3.Connection, path: Path, progress: Progress | None) -> None:
+    def step(status: int, remaining: int, total: int) -> None:
+        if progress is not None:
+            progress(total - remaining, total)
+
     target = sqlite3.connect(path, isolation_level=None)
     try:
         source.execute("BEGIN")
         source.execute("SELECT 1 FROM sqlite_schema").fetchone()
-        source.backup(target, pages=_PAGES_PER_STEP)
+        source.backup(target, pages=_PAGES_PER_STEP, progress=step)
     finally:
         target.close()
         source.rollback()

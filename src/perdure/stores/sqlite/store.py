@@ -12,6 +12,7 @@ One transaction at a time: the next batch waits for the one that is being synchr
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -21,13 +22,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName
 from perdure.core.execution import Execution
-from perdure.stores.api import Batch, Namespace, Outcome, QueuedTask, Reference, StoreError, Summary
+from perdure.stores.api import Batch, Deferred, Namespace, Outcome, QueuedTask, Reference, StoreError, Summary
 from perdure.stores.encoding import encode_chain
 from perdure.stores.sqlite import backup, reader, schema
 from perdure.stores.sqlite.connection import check_path, connect_reader, connect_writer, make_durable
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
 from perdure.stores.sqlite.ownership import Ownership
 from perdure.stores.sqlite.queries import query
+from perdure.stores.sqlite.transaction import SAVEPOINT, run_guarded
 from perdure.stores.sqlite.writer import Writer
 
 Parameters = ParamSpec("Parameters")
@@ -40,6 +42,10 @@ _BUSY_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(0.1,) * 50)
 _QUICK_DISK_S = 0.0005
 """A disk that synchronises a commit in less is waited for on the event loop, when a commit is alone."""
 _HICCUP_S = 0.002
+_LONG_HOLD_S = 0.25
+"""A user's function that has the write transaction for longer is named in the log: everybody waits for it."""
+
+_log = logging.getLogger(__name__)
 """The most that one commit counts in the average: a checkpoint now and then is no slow disk."""
 
 
@@ -68,6 +74,11 @@ class SqliteStore:
         file = self._opened()
         chains = [encode_chain(commit) for commit in commits]
         return await file.transact(lambda: file.writer.write(chains), len(chains)) if chains else []
+
+    async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
+        """See `TransactionalStore.transact`. The functions run in the thread that waits for the disk."""
+        file = self._opened()
+        return await file.transact_deferred(deferred) if deferred else []
 
     async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
         """See `Store.load`."""
@@ -123,14 +134,15 @@ class SqliteStore:
         """See `Store.namespaces`."""
         return self._read(reader.list_namespaces)
 
-    async def backup(self, path: str | Path) -> None:
+    async def backup(self, path: str | Path, progress: backup.Progress | None = None) -> None:
         """Copy the store as it is at this moment to a new file at `path`, while it goes on serving.
 
-        The copy is durable and complete when this returns, or there is none. The write-ahead log grows
+        `progress` is told pages copied and pages in all, now and then, in a thread of its own. The
+        copy is durable and complete when this returns, or there is none. The write-ahead log grows
         while the copy is made. Raises StoreError when something is at `path` already or cannot be
         written there.
         """
-        await self._scan(backup.copy, Path(path))
+        await self._scan(backup.copy, Path(path), progress)
 
     async def check(self) -> Sequence[str]:
         """What is wrong with the file, a sentence each; nothing when it is sound. Reads all of it."""
@@ -231,6 +243,53 @@ class _OpenFile:
                 raise
             return result
 
+    async def transact_deferred(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
+        """One transaction for all of them, each behind a savepoint of its own. Raises StoreError."""
+        outcomes: list[Outcome | StoreError | None] = [Outcome.CONFLICT] * len(deferred)
+        async with self.turn:
+            if self._why_broken is not None:
+                raise StoreError(self._why_broken)
+            try:
+                await self._begin_and(lambda: None)
+                for place, one in enumerate(deferred):
+                    kept = await self._run_deferred(one)
+                    if not self.connection.in_transaction:
+                        # All that was written before is gone with it, and is done again.
+                        outcomes = [Outcome.CONFLICT] * len(deferred)
+                        outcomes[place] = _transaction_lost() if kept else None
+                        return outcomes
+                    outcomes[place] = self._settle_deferred(one, kept)
+                if Outcome.APPLIED in outcomes:
+                    await self._finish_in_thread()
+                else:
+                    self.writer.abandon()
+            except sqlite3.Error as error:
+                raise self._give_up(error) from error
+            except BaseException:
+                self.writer.abandon()
+                raise
+            return outcomes
+
+    async def _run_deferred(self, one: Deferred) -> bool:
+        """The user's function behind a savepoint, off the loop: whoever reads or decides need not wait for it."""
+        connection = self.connection
+        connection.execute(f"SAVEPOINT {SAVEPOINT}")
+        begin = time.perf_counter()
+        kept: bool = await self._in_thread(lambda: run_guarded(connection, one.run))
+        taken_s = time.perf_counter() - begin
+        if taken_s > _LONG_HOLD_S:
+            _log.warning("a transactional activity kept all commits of the store waiting for %.1f s", taken_s)
+        return kept
+
+    def _settle_deferred(self, one: Deferred, kept: bool) -> Outcome | None:
+        """Write the commit that belongs to the rows, or drop both."""
+        commit = one.decide() if kept else None
+        outcome = None if commit is None else self.writer.write_alone(encode_chain(commit))
+        if outcome is not Outcome.APPLIED:
+            self.connection.execute(f"ROLLBACK TO {SAVEPOINT}")
+        self.connection.execute(f"RELEASE {SAVEPOINT}")
+        return outcome
+
     async def _begin_and(self, write: Callable[[], Result]) -> Result:
         """Another program (a person with `sqlite3`, a backup tool) may have the file locked for a moment."""
         for pause_s in _BUSY_PAUSES_S:
@@ -247,18 +306,31 @@ class _OpenFile:
 
     async def _finish_in_thread(self) -> None:
         """Wait for the disk. Who is cancelled meanwhile is cancelled after: the transaction has left already."""
-        written = asyncio.get_running_loop().run_in_executor(self._threads, self._disk.run, self.writer.finish)
+
+        def finish() -> None:
+            self._disk.run(self.writer.finish)
+
+        try:
+            await self._in_thread(finish)
+        except asyncio.CancelledError:
+            self.writer.remember()
+            raise
+        self.writer.remember()
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        """Run on the store's one thread. A cancellation waits for its end: the connection is in use until then."""
+        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
         _yield_interpreter()
         cancelled: asyncio.CancelledError | None = None
-        while not written.done():
+        while not done.done():
             try:
-                await asyncio.shield(written)
+                await asyncio.shield(done)
             except asyncio.CancelledError as error:
                 cancelled = error
-        written.result()
-        self.writer.remember()
+        result = done.result()
         if cancelled is not None:
             raise cancelled
+        return result
 
     def _give_up(self, error: sqlite3.Error) -> StoreError:
         """Undo what was begun, and say why."""
@@ -307,6 +379,13 @@ class Disk:
 
 async def _pause(seconds: float) -> None:
     await asyncio.sleep(seconds)
+
+
+def _transaction_lost() -> StoreError:
+    return StoreError(
+        "A statement of the transactional activity rolled the whole transaction back (`OR ROLLBACK`, RAISE(ROLLBACK), "
+        "a full disk) and the function went on all the same: nothing was kept; let such errors leave the function."
+    )
 
 
 def _yield_interpreter() -> None:

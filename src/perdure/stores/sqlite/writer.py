@@ -97,6 +97,10 @@ class Writer:
         self.begin()
         return [self._write_carefully(chain) for chain in chains]
 
+    def write_alone(self, chain: Chain) -> Outcome:
+        """Write one chain beside what stands in the transaction already; a conflict leaves that as it is."""
+        return self._write_carefully(chain)
+
     def _write_carefully(self, chain: Chain) -> Outcome:
         if not self._is_expected(chain):
             return Outcome.CONFLICT
