@@ -42,11 +42,11 @@ _BUSY_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(0.1,) * 50)
 _QUICK_DISK_S = 0.0005
 """A disk that synchronises a commit in less is waited for on the event loop, when a commit is alone."""
 _HICCUP_S = 0.002
+"""The most that one commit counts in the average: a checkpoint now and then is no slow disk."""
 _LONG_HOLD_S = 0.25
 """A user's function that has the write transaction for longer is named in the log: everybody waits for it."""
 
 _log = logging.getLogger(__name__)
-"""The most that one commit counts in the average: a checkpoint now and then is no slow disk."""
 
 
 class SqliteStore:
