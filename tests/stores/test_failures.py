@@ -236,7 +236,7 @@ async def test_after_a_failed_synchronisation_the_store_must_be_opened_again(
 async def test_a_batch_that_cannot_be_written_at_all_leaves_the_store_serving(sqlite: SqliteStore) -> None:
     await sqlite.open()
     with pytest.raises(OverflowError):
-        await sqlite.commit([Run("order-1").commit(), Run("order-2").commit(wake_at_ns=2**70)])
+        await sqlite.commit([Run("order-1").commit(), Run("order-2").commit(wake_at_ns=2**63)])
     assert await sqlite.count_executions("default") == {}
     assert await sqlite.commit([Run("order-1").commit()]) == [APPLIED]
     await sqlite.close()
