@@ -135,6 +135,8 @@ def validate(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
         raise invalid("Blob data size exceeds limit.")
     if request.cron_schedule:
         raise Rejected(StatusCode.UNIMPLEMENTED, "cron_schedule is not supported yet.")
+    if request.completion_callbacks:
+        raise Rejected(StatusCode.UNIMPLEMENTED, "completion_callbacks are not supported yet.")
     if request.HasField("retry_policy"):
         why = retry.fault(request.retry_policy)
         if why:
@@ -233,6 +235,10 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
     attributes.attempt = 1
     if request.HasField("retry_policy"):
         attributes.retry_policy.CopyFrom(retry.filled(request.retry_policy))
+    if request.HasField("last_completion_result"):
+        attributes.last_completion_result.CopyFrom(request.last_completion_result)
+    if request.HasField("continued_failure"):
+        attributes.continued_failure.CopyFrom(request.continued_failure)
     if request.HasField("memo"):
         attributes.memo.CopyFrom(request.memo)
     if request.HasField("search_attributes"):

@@ -190,5 +190,5 @@ def encode(execution: Execution) -> bytes:
 
 
 def decode(snapshot: bytes) -> Execution:
-    """Raises msgspec.ValidationError when the bytes are not a snapshot."""
+    """Raises msgspec.DecodeError (of which ValidationError is one) when the bytes are not a snapshot."""
     return _decoder.decode(snapshot)
