@@ -115,7 +115,8 @@ def _scheduled_event(
         attributes.input.CopyFrom(command.input)
     if command.HasField("priority"):
         attributes.priority.CopyFrom(command.priority)
-    attributes.use_workflow_build_id = command.use_workflow_build_id
+    if command.use_workflow_build_id:
+        attributes.use_workflow_build_id = True
     attributes.workflow_task_completed_event_id = completed_event_id
     to_close, to_start, start_to_close, heartbeat = _timeouts(execution, command)
     set_duration(attributes.schedule_to_close_timeout, to_close)

@@ -12,6 +12,7 @@ from typing import Any
 from temporalio.api.command.v1 import Command as CommandMessage
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
@@ -19,6 +20,7 @@ from perdure.api.times import duration_ns
 from perdure.core import activity, buffer, close, succession, timer, validation, workflow_task
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
 from perdure.core.commit import StartedActivityTask, TaskKind, WorkflowTaskCompleted
+from perdure.core.state import Execution
 from perdure.core.turn import Turn
 from perdure.core.validation import BadCommand
 
@@ -43,17 +45,15 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
     request = command.request
     execution = turn.execution
     task = workflow_task.require_started(execution, command.token)
+    messages = list(request.commands)
     try:
-        validation.validate(turn, request.commands)
+        validation.validate(turn, messages)
     except BadCommand as bad:
         return _fail_for(turn, bad, request.identity)
     completed_event_id = workflow_task.complete(turn, task, request)
-    sticky = request.sticky_attributes
-    workflow_task.remember_sticky(
-        execution, sticky.worker_task_queue.name, duration_ns(sticky.schedule_to_start_timeout)
-    )
+    _remember_sticky(execution, request)
     answer = Answer(turn, request.identity, completed_event_id)
-    for message in request.commands:
+    for message in messages:
         _APPLY[message.command_type](answer, message)
     if not execution.is_open:
         return WorkflowTaskCompleted(None, answer.eager)
@@ -66,6 +66,15 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
     if request.return_new_workflow_task and workflow_task.is_queued(execution):
         started = workflow_task.take(turn, request.identity)
     return WorkflowTaskCompleted(started, answer.eager)
+
+
+def _remember_sticky(execution: Execution, request: RespondWorkflowTaskCompletedRequest) -> None:
+    if request.HasField("sticky_attributes"):
+        sticky = request.sticky_attributes
+        timeout_ns = duration_ns(sticky.schedule_to_start_timeout)
+        workflow_task.remember_sticky(execution, sticky.worker_task_queue.name, timeout_ns)
+    else:
+        workflow_task.remember_sticky(execution, "", 0)
 
 
 def _fail_for(turn: Turn, bad: BadCommand, identity: str) -> Rejected:

@@ -235,7 +235,8 @@ def complete(turn: Turn, task: WorkflowTask, request: RespondWorkflowTaskComplet
     attributes.scheduled_event_id = task.scheduled_event_id
     attributes.started_event_id = task.started_event_id
     attributes.identity = request.identity
-    attributes.binary_checksum = request.binary_checksum
+    if request.binary_checksum:
+        attributes.binary_checksum = request.binary_checksum
     if request.HasField("worker_version_stamp"):
         attributes.worker_version.CopyFrom(request.worker_version_stamp)
     if request.HasField("sdk_metadata"):
