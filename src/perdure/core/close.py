@@ -154,7 +154,7 @@ def run_deadline(execution: Execution) -> int | None:
 
 def _closes(event_type: enums.EventType, trigger: Trigger) -> None:
     def closed(execution: Execution, event: HistoryEvent) -> None:
-        execution.status = TABLE.transitions[State(execution.status), trigger]
+        execution.status = int(TABLE.transitions[State(execution.status), trigger])
         execution.closed_at_ns = timestamp_ns(event.event_time)
         execution.workflow_task = None
         execution.activities = {}
