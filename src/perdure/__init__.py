@@ -34,6 +34,7 @@ from perdure.sdk.client import (
 )
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.options import Duration, Retry
+from perdure.sdk.transaction import Transaction
 from perdure.sdk.worker import Worker, WorkerConfig
 from perdure.sdk.workflow import Handle, WorkflowInfo, call, start, wait, workflow
 
@@ -61,6 +62,7 @@ __all__ = [
     "SyncWorkflowHandle",
     "TerminatedError",
     "TimedOutError",
+    "Transaction",
     "Worker",
     "WorkerConfig",
     "WorkflowAlreadyStartedError",

@@ -23,7 +23,7 @@ from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.config import EngineConfig
 from perdure.engine.histories import Histories
 from perdure.engine.ids import TimeOrderedIds
-from perdure.engine.mailbox import Read
+from perdure.engine.mailbox import InTransaction, Read
 from perdure.engine.mailboxes import Mailboxes
 from perdure.engine.matching import Matching, Waiting
 from perdure.engine.metrics import Metrics
@@ -31,7 +31,7 @@ from perdure.engine.namespaces import Namespaces
 from perdure.engine.recovery import recover
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
-from perdure.stores.api import Store, StoreError, Summary
+from perdure.stores.api import Store, StoreError, Summary, TransactionalStore
 
 Result = TypeVar("Result")
 
@@ -115,6 +115,21 @@ class Engine:
         the command cannot even be queued.
         """
         return self.mailboxes.submit(namespace, workflow_id, run_id, command)
+
+    def submit_in_transaction(
+        self, namespace: str, workflow_id: str, run_id: str | None, command: Command, work: Callable[[Any], bool]
+    ) -> asyncio.Future[bool]:
+        """As `submit`, but `work` first writes in the transaction of the commit; both are kept, or neither.
+
+        The future holds True, or False when `work` said that nothing is to be kept. Raises Rejected UNIMPLEMENTED.
+        """
+        if not isinstance(self.store, TransactionalStore):
+            raise Rejected(
+                StatusCode.UNIMPLEMENTED,
+                "This store cannot take rows of yours into its transactions: transactional activities need an "
+                "embedded engine on SQLite, Engine('sqlite:///...').",
+            )
+        return self.mailboxes.submit(namespace, workflow_id, run_id, InTransaction(command, work))
 
     def read(
         self, namespace: str, workflow_id: str, run_id: str | None, look: Callable[[Execution | None], Result]

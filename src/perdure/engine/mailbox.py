@@ -30,12 +30,26 @@ class Read:
     look: Callable[[Execution | None], Any]
 
 
+@dataclass(slots=True, frozen=True)
+class InTransaction:
+    """Have a user's function write in the transaction in which the command is committed.
+
+    The reply: True, both are durable; False, `work` said that nothing is to be kept.
+    """
+
+    command: Command
+    work: Callable[[Any], bool]
+    """Given the user's side of the store's transaction, in any thread; must not raise. Perhaps called again."""
+
+
 class Call:
     """A command or a read that waits for its answer."""
 
     __slots__ = ("command", "future", "run_id")
 
-    def __init__(self, run_id: str | None, command: Command | Read, future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, run_id: str | None, command: Command | Read | InTransaction, future: asyncio.Future[Any]
+    ) -> None:
         self.run_id = run_id
         self.command = command
         self.future = future

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
+from collections.abc import Callable
 from typing import Any
 
 from temporalio.api.failure.v1 import Failure
@@ -50,6 +51,27 @@ class ActivityTasks:
         else:
             await self._submit(token, CompleteActivity(token, request))
         return service.RespondActivityTaskCompletedResponse()
+
+    async def completed_in_transaction(
+        self, request: service.RespondActivityTaskCompletedRequest, work: Callable[[Any], bool]
+    ) -> bool:
+        """No RPC: as RespondActivityTaskCompleted, with `work` writing in the transaction of the completion.
+
+        `work` puts the result into the request. See `perdure.sdk.connection.TransactionalConnection`.
+        Raises Rejected UNIMPLEMENTED when the store cannot do that, INVALID_ARGUMENT for a result that is too large.
+        """
+        token = self._token(request.task_token, request.namespace)
+        key = token.key
+        kept = await self._engine.submit_in_transaction(
+            key.namespace,
+            key.workflow_id,
+            key.run_id,
+            CompleteActivity(token, request),
+            lambda transaction: work(transaction) and not exceeds_blob_limit(request.result),
+        )
+        if not kept and exceeds_blob_limit(request.result):
+            raise invalid("Complete result exceeds size limit.")
+        return kept
 
     async def failed(
         self, request: service.RespondActivityTaskFailedRequest

@@ -43,6 +43,7 @@ class WorkflowService:
         self.record_activity_task_heartbeat = activity_tasks.heartbeat
 
         self.get_workflow_execution_history = Histories(engine).get
+        self.complete_activity_in_transaction = activity_tasks.completed_in_transaction
 
         visibility = Visibility(engine)
         self.list_workflow_executions = visibility.list

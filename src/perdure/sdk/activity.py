@@ -15,13 +15,14 @@ import logging
 from collections.abc import Callable, Coroutine, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 import msgspec
 
 from perdure.sdk.definitions import ActivityDefinition, AsyncActivity, SyncActivity, default_registry
 from perdure.sdk.errors import CancelledError, EngineError
 from perdure.sdk.options import SECOND_NS, Cancellation, Duration, Retry, activity_options, optional_duration
+from perdure.sdk.transaction import TransactionalActivity, TransactionalDecorator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -166,6 +167,19 @@ class ActivityNamespace:
     def __call__(
         self,
         *,
+        transactional: Literal[True],
+        name: str | None = None,
+        start_to_close: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        schedule_to_start: Duration | None = None,
+        retry: Retry | None = None,
+        task_queue: str | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> TransactionalDecorator: ...
+    @overload
+    def __call__(
+        self,
+        *,
         name: str | None = None,
         start_to_close: Duration | None = None,
         schedule_to_close: Duration | None = None,
@@ -178,7 +192,13 @@ class ActivityNamespace:
     ) -> ActivityDecorator: ...
 
     def __call__(
-        self, fn: Callable[..., Any] | None = None, *, name: str | None = None, run_in: str = "auto", **options: Any
+        self,
+        fn: Callable[..., Any] | None = None,
+        *,
+        name: str | None = None,
+        run_in: str = "auto",
+        transactional: bool = False,
+        **options: Any,
     ) -> Any:
         """Make a function an activity.
 
@@ -191,6 +211,8 @@ class ActivityNamespace:
             retry: when it is tried again; default: from 1 s, doubling, to 100 s, without end.
             task_queue: whose workers run it; default the workflow's own.
             cancellation: "try" (default), "wait" or "abandon": what the workflow does when it cancels a call.
+            transactional: the function's first parameter is the transaction in which its completion is recorded:
+                what it writes there and the completion are durable together, or neither is. Embedded engine only.
             run_in: "thread" (a `def`'s default), "process" (a `def` that keeps a CPU busy), "loop" (`async def`).
 
         Raises:
@@ -199,6 +221,11 @@ class ActivityNamespace:
         declared = activity_options(**options)
 
         def decorate(function: Callable[..., Any]) -> ActivityDefinition[Any, Any]:
+            definition: ActivityDefinition[Any, Any]
+            if transactional:
+                definition = TransactionalActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
+                default_registry.add(definition)
+                return definition
             definition = SyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
             if definition.is_async:
                 definition = AsyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)

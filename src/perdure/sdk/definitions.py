@@ -137,6 +137,9 @@ def _types_of(fn: Callable[..., Any], signature: inspect.Signature) -> tuple[lis
 class ActivityDefinition(Definition[P, R_co]):
     """An activity: `R` is what `call` gives back. Immutable; `.options(...)` gives a changed copy."""
 
+    transactional: bool = False
+    """Whether it runs in the store's write transaction (`sdk/transaction.py`)."""
+
     def __init__(
         self, fn: Callable[..., Any], *, name: str | None, options: ActivityOptions, run_in: str = "auto"
     ) -> None:

@@ -34,6 +34,7 @@ from perdure.sdk.worker.config import WorkerConfig
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.handover import Hands, Returns
 from perdure.sdk.worker.processes import ProcessHands
+from perdure.sdk.worker.transactional import run_in_transaction
 from perdure.sdk.worker.workflow_tasks import WorkerName
 
 logger = logging.getLogger("perdure.worker")
@@ -47,6 +48,14 @@ def run_sync(attempt: Attempt) -> Outcome:
     try:
         current_attempt.set(attempt)
         return _encoded(attempt, attempt.definition.fn(*_arguments(attempt)))
+    except BaseException as error:  # whatever user code raises is its outcome
+        return error
+
+
+def run_with(attempt: Attempt, transaction: Any) -> Outcome:
+    """Run a transactional activity where this is called. Never raises."""
+    try:
+        return _encoded(attempt, attempt.definition.fn(transaction, *_arguments(attempt)))
     except BaseException as error:  # whatever user code raises is its outcome
         return error
 
@@ -109,7 +118,9 @@ class ActivityTasks:
         )
         self._running.add(attempt)
         try:
-            if definition.run_in == "thread":
+            if definition.transactional:
+                outcome = await run_in_transaction(self._connection, attempt, self._name.identity, run_with)
+            elif definition.run_in == "thread":
                 outcome = await self._hands.submit(lambda: run_sync(attempt))
             elif definition.run_in == "loop":
                 outcome = await self._run_on_loop(attempt)
@@ -118,7 +129,8 @@ class ActivityTasks:
         finally:
             self._running.discard(attempt)
             unsent = attempt.end()
-        await self._answer(attempt, outcome, unsent)
+        if outcome is not None:
+            await self._answer(attempt, outcome, unsent)
 
     def stop_running(self, why: Stop) -> None:
         """Ask all running attempts to stop."""

@@ -1,0 +1,74 @@
+"""A transactional attempt: run where the store writes, and complete in the same transaction.
+
+The store calls the function whenever its transaction has come, which may be more than once: after a
+lost race, or a full disk, what it wrote was rolled back, so running it again is running it for the first time.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.workflowservice.v1 import RespondActivityTaskCompletedRequest
+
+from perdure.api.errors import Rejected
+from perdure.sdk import errors
+from perdure.sdk.activity import current_attempt
+from perdure.sdk.connection import Connection, TransactionalConnection
+from perdure.sdk.worker.attempt import Attempt, Stop
+from perdure.sdk.worker.delivery import deliver
+
+Outcome = list[Payload] | BaseException
+
+
+async def run_in_transaction(
+    connection: Connection, attempt: Attempt, identity: str, run: Callable[[Attempt, Any], Outcome]
+) -> Outcome | None:
+    """Run and complete; None: it is answered. Otherwise what there is to tell, with nothing of it kept.
+
+    Args:
+        run: runs the function with the transaction; must not raise.
+    """
+    name = attempt.definition.name
+    if not isinstance(connection, TransactionalConnection):
+        return errors.ApplicationError(
+            f"activity {name} is transactional: it needs the engine in this process, Engine('sqlite:///...'), for a "
+            "server cannot lend its transaction; give it an idempotency key instead (perdure.idempotency)",
+            type="TransactionUnavailable",
+            non_retryable=True,
+        )
+    task = attempt.task
+    request = RespondActivityTaskCompletedRequest(
+        task_token=task.task_token, identity=identity, namespace=attempt.info.namespace
+    )
+    outcome: Outcome | None = None
+
+    def work(transaction: Any) -> bool:
+        nonlocal outcome
+        request.ClearField("result")
+        if attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
+            outcome = errors.CancelledError(attempt.stop.value)
+            return False
+        outcome = contextvars.copy_context().run(_run, run, attempt, transaction)
+        if isinstance(outcome, BaseException):
+            return False
+        request.result.payloads.extend(outcome)
+        return True
+
+    async def send(request: RespondActivityTaskCompletedRequest) -> bool:
+        return await connection.complete_activity_in_transaction(request, work)
+
+    try:
+        kept = await deliver(send, request, lambda: f"the result of transactional activity {name}")
+    except Rejected as rejected:
+        return errors.ApplicationError(
+            f"the transaction was refused: {rejected.message}", type=rejected.code.name, non_retryable=True
+        )
+    return outcome if kept is False else None
+
+
+def _run(run: Callable[[Attempt, Any], Outcome], attempt: Attempt, transaction: Any) -> Outcome:
+    current_attempt.set(attempt)
+    return run(attempt, transaction)
