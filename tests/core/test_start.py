@@ -23,7 +23,7 @@ def test_a_start_writes_started_and_owes_the_first_task() -> None:
     assert names(commit.events) == ["WorkflowExecutionStarted", "WorkflowTaskScheduled"]
     assert commit.starts_run
     assert commit.expected_current_run_id is None
-    assert commit.replies == [Started("id-1", True, enums.RUNNING)]
+    assert commit.replies == [Started("id-1", True, enums.RUNNING, "id-1")]
     assert [row.queue.kind for row in commit.add_tasks] == [TaskKind.WORKFLOW]
     assert commit.wake_at_ns is None
 
@@ -43,12 +43,12 @@ def test_the_same_request_id_is_answered_with_the_run_there_is() -> None:
     world.start()
     commit = world.when(law.StartWorkflow(start_request()))
     assert not commit.changed
-    assert commit.replies == [Started("id-1", False, enums.RUNNING)]
+    assert commit.replies == [Started("id-1", False, enums.RUNNING, "id-1")]
 
 
 def test_the_same_request_id_is_answered_with_the_run_even_when_it_is_closed() -> None:
     world = after(given.complete())
-    assert world.start() == Started("id-1", False, enums.COMPLETED)
+    assert world.start() == Started("id-1", False, enums.COMPLETED, "id-1")
 
 
 def test_an_open_run_refuses_another_start_and_names_itself() -> None:
@@ -66,7 +66,7 @@ def test_use_existing_answers_with_the_open_run() -> None:
     world = World()
     world.start()
     reply = world.start(request_id="other", workflow_id_conflict_policy=enums.CONFLICT_USE_EXISTING)
-    assert reply == Started("id-1", False, enums.RUNNING)
+    assert reply == Started("id-1", False, enums.RUNNING, "id-1")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_terminate_existing_ends_the_old_run_and_starts_the_new_one_in_one_trans
     assert commit.next_run.starts_run
     assert commit.next_run.expected_current_run_id == "id-1"
     assert names(commit.next_run.events) == ["WorkflowExecutionStarted", "WorkflowTaskScheduled"]
-    assert commit.replies == [Started(world.run.key.run_id, True, enums.RUNNING)]
+    assert commit.replies == [Started(world.run.key.run_id, True, enums.RUNNING, world.run.first_run_id)]
 
 
 @pytest.mark.parametrize(

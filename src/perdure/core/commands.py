@@ -11,6 +11,8 @@ from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskFailedRequest,
     RespondWorkflowTaskCompletedRequest,
     RespondWorkflowTaskFailedRequest,
+    SignalWithStartWorkflowExecutionRequest,
+    SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
     TerminateWorkflowExecutionRequest,
 )
@@ -77,6 +79,18 @@ class RecordHeartbeat(msgspec.Struct, frozen=True):
     request: RecordActivityTaskHeartbeatRequest
 
 
+class Signal(msgspec.Struct, frozen=True):
+    """Reply: None. A request id that was served before is accepted and changes nothing."""
+
+    request: SignalWorkflowExecutionRequest
+
+
+class SignalWithStart(msgspec.Struct, frozen=True):
+    """Signal the open run, or start one that knows the signal from its first task on. Reply: `Started`."""
+
+    request: SignalWithStartWorkflowExecutionRequest
+
+
 class RequestCancel(msgspec.Struct, frozen=True):
     """Reply: None. A second request is accepted and changes nothing."""
 
@@ -111,6 +125,8 @@ Command = (
     | FailActivity
     | ReportActivityCanceled
     | RecordHeartbeat
+    | Signal
+    | SignalWithStart
     | RequestCancel
     | Terminate
     | Wake

@@ -130,6 +130,8 @@ class Started(msgspec.Struct, frozen=True):
     created: bool
     status: int
     """temporal.api.enums.v1.WorkflowExecutionStatus of that run."""
+    first_run_id: str = ""
+    """The run that its chain began with."""
 
 
 class WorkflowTaskCompleted(msgspec.Struct, frozen=True):

@@ -13,12 +13,25 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
+
 from perdure.api.errors import Rejected
-from perdure.core import activity, attempts, bounds, commands, completion, deadlines, lost, request_cancel, start
+from perdure.core import (
+    activity,
+    attempts,
+    bounds,
+    commands,
+    completion,
+    deadlines,
+    lost,
+    request_cancel,
+    signal,
+    start,
+)
 from perdure.core import workflow_task as workflow_tasks
 from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind, TaskRef
 from perdure.core.fold import UnknownEvent, blank, evolve
-from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.refusals import (
     activity_not_found,
     workflow_completed,
@@ -67,6 +80,8 @@ class Chain:
         """Decide one command on the newest run. Raises Rejected."""
         if isinstance(command, commands.StartWorkflow):
             return self._start(command)
+        if isinstance(command, commands.SignalWithStart):
+            return self._signal_with_start(command)
         if not self.turns:
             raise workflow_not_found()
         turn = self.turns[-1]
@@ -77,14 +92,34 @@ class Chain:
 
     def _start(self, command: commands.StartWorkflow) -> Any:
         request = command.request
+        turn = self._turn_to_start(request)
+        return start.existing_run(self.turns[-1].execution) if turn is None else start.start(turn, request)
+
+    def _signal_with_start(self, command: commands.SignalWithStart) -> Any:
+        request = command.request
+        signal.check(self.limits, request.signal_name, request.signal_input, request.request_id)
+        as_start = signal.start_request_of(request)
+        turn = self._turn_to_start(as_start)
+        if turn is not None:
+            return signal.start_with(turn, as_start, command)
+        if not self.turns[-1].execution.is_open:  # the same request again, and its run has ended meanwhile
+            return start.existing_run(self.turns[-1].execution)
+        return signal.deliver_with_start(self.turns[-1], command)
+
+    @property
+    def limits(self) -> Limits:
+        return self.context.limits or DEFAULT_LIMITS
+
+    def _turn_to_start(self, request: StartWorkflowExecutionRequest) -> Turn | None:
+        """The turn of a run that is to start now, None when the newest run is to be used. Raises Rejected."""
         existing = self.turns[-1].execution if self.turns else None
-        start.validate(request, self.context.limits or DEFAULT_LIMITS)
+        start.validate(request, self.limits)
         action = start.choose(existing, request)
         if existing is not None:
             if action == start.Action.REFUSE:
                 raise start.refusal(existing, request)
             if action == start.Action.USE_EXISTING:
-                return start.existing_run(existing)
+                return None
         key = ExecutionKey(request.namespace, request.workflow_id, self.context.new_id())
         if action == start.Action.TERMINATE_AND_START:
             start.terminate_existing(self.turns[-1], key.run_id)
@@ -92,7 +127,7 @@ class Chain:
         if existing is not None:
             turn.commit.expected_current_run_id = existing.key.run_id
         self.turns.append(turn)
-        return start.start(turn, request)
+        return turn
 
     def commit(self, replies: list[Any]) -> Commit:
         """Settle every run and link their commits: a run that starts behind a changed one is its `next_run`."""
@@ -184,6 +219,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.FailActivity: _of_token(attempts.fail),
     commands.ReportActivityCanceled: _of_token(attempts.report_canceled),
     commands.RecordHeartbeat: _of_token(attempts.record_heartbeat),
+    commands.Signal: signal.signal,
     commands.RequestCancel: request_cancel.request_cancel,
     commands.Terminate: request_cancel.terminate,
     commands.Wake: _wake,

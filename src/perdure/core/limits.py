@@ -22,6 +22,8 @@ class Limits:
     memo_bytes: int = 2 << 20
     pending_activities: int = 2_000
     pending_timers: int = 2_000
+    signal_request_ids: int = 4_096
+    """The newest signals whose repetition is recognised (Temporal keeps all of a run's)."""
     suggest_continue_as_new_events: int = 4_096
     """From here on workers are told to continue as new (`suggest_continue_as_new`)."""
     suggest_continue_as_new_bytes: int = 4 << 20

@@ -107,7 +107,7 @@ def refusal(existing: Execution, request: StartWorkflowExecutionRequest) -> Reje
 
 def existing_run(existing: Execution) -> Started:
     """The reply that names the run there is."""
-    return Started(existing.key.run_id, False, existing.status)
+    return Started(existing.key.run_id, False, existing.status, existing.first_run_id)
 
 
 def terminate_existing(turn: Turn, new_run_id: str) -> None:
@@ -178,17 +178,20 @@ def _check_policies(conflict: int, reuse: int) -> None:
         raise invalid(f"unknown WorkflowIdConflictPolicy: {conflict}")
 
 
-def start(turn: Turn, request: StartWorkflowExecutionRequest) -> Started:
-    """Begin the first run of a chain."""
-    begin(turn, _started_event(turn, request), request.request_id)
-    return Started(turn.execution.key.run_id, True, turn.execution.status)
+def start(turn: Turn, request: StartWorkflowExecutionRequest, signaled: HistoryEvent | None = None) -> Started:
+    """Begin the first run of a chain. `signaled`: the signal that its first task is to know."""
+    begin(turn, _started_event(turn, request), request.request_id, signaled)
+    execution = turn.execution
+    return Started(execution.key.run_id, True, execution.status, execution.first_run_id)
 
 
-def begin(turn: Turn, started: HistoryEvent, request_id: str) -> None:
+def begin(turn: Turn, started: HistoryEvent, request_id: str, signaled: HistoryEvent | None = None) -> None:
     """Append WorkflowExecutionStarted to a blank execution, and the first workflow task unless it is delayed."""
     execution = turn.execution
     close.TABLE.next(close.State.NONE, close.Trigger.START)
     turn.add(started)
+    if signaled is not None:
+        turn.add(signaled)
     execution.facts.request_id = request_id
     deadline_ns = close.run_deadline(execution)
     if deadline_ns is not None:

@@ -106,6 +106,8 @@ class Facts(msgspec.Struct, array_like=True):
     """Pending timers whose TimerFired event is buffered."""
     buffered: list[bytes] = []
     """Serialised events that wait for the running workflow task to end, in order of arrival."""
+    signal_requests: dict[int, bool] = {}
+    """The newest signals served, each by eight bytes of its request id's hash; oldest first."""
 
 
 class Execution(msgspec.Struct, array_like=True):

@@ -10,6 +10,7 @@ from perdure.engine.engine import Engine
 from perdure.frontend.activity_tasks import ActivityTasks
 from perdure.frontend.history import Histories
 from perdure.frontend.namespaces import Namespaces
+from perdure.frontend.signals import Signals
 from perdure.frontend.system import System
 from perdure.frontend.visibility import Visibility
 from perdure.frontend.workflow_tasks import WorkflowTasks
@@ -29,6 +30,10 @@ class WorkflowService:
         self.request_cancel_workflow_execution = workflows.request_cancel
         self.terminate_workflow_execution = workflows.terminate
 
+        signals = Signals(engine)
+        self.signal_workflow_execution = signals.signal
+        self.signal_with_start_workflow_execution = signals.signal_with_start
+
         workflow_tasks = WorkflowTasks(engine)
         self.poll_workflow_task_queue = workflow_tasks.poll
         self.respond_workflow_task_completed = workflow_tasks.completed
@@ -43,7 +48,6 @@ class WorkflowService:
         self.record_activity_task_heartbeat = activity_tasks.heartbeat
 
         self.get_workflow_execution_history = Histories(engine).get
-        self.complete_activity_in_transaction = activity_tasks.completed_in_transaction
 
         visibility = Visibility(engine)
         self.list_workflow_executions = visibility.list

@@ -1,0 +1,53 @@
+"""Signals: to a run that is there, or to one that is started if none is."""
+
+from __future__ import annotations
+
+from temporalio.api.common.v1 import Link
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.enums import WORKFLOW_EXECUTION_SIGNALED
+from perdure.core.commands import Signal, SignalWithStart
+from perdure.core.commit import Started
+from perdure.engine.engine import Engine
+from perdure.frontend.edge import check_execution, check_namespace
+
+
+class Signals:
+    """The RPCs that tell a workflow something. Answered when the signal is durable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def signal(self, request: service.SignalWorkflowExecutionRequest) -> service.SignalWorkflowExecutionResponse:
+        """SignalWorkflowExecution. The same request id again is answered and changes nothing.
+
+        Raises Rejected NOT_FOUND when no such run is open, INVALID_ARGUMENT.
+        """
+        execution = request.workflow_execution
+        check_namespace(self._engine, request.namespace)
+        check_execution(execution)
+        await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, Signal(request))
+        return service.SignalWorkflowExecutionResponse()
+
+    async def signal_with_start(
+        self, request: service.SignalWithStartWorkflowExecutionRequest
+    ) -> service.SignalWithStartWorkflowExecutionResponse:
+        """SignalWithStartWorkflowExecution: in one transaction, so there is never a run without its signal.
+
+        Raises Rejected ALREADY_EXISTS when the reuse policy forbids a new run, INVALID_ARGUMENT.
+        """
+        check_namespace(self._engine, request.namespace)
+        started: Started = await self._engine.submit(
+            request.namespace, request.workflow_id, None, SignalWithStart(request)
+        )
+        response = service.SignalWithStartWorkflowExecutionResponse(
+            run_id=started.run_id, started=started.created, first_execution_run_id=started.first_run_id
+        )
+        event = response.signal_link.workflow_event
+        event.namespace = request.namespace
+        event.workflow_id = request.workflow_id
+        event.run_id = started.run_id
+        event.request_id_ref.CopyFrom(
+            Link.WorkflowEvent.RequestIdReference(request_id=request.request_id, event_type=WORKFLOW_EXECUTION_SIGNALED)
+        )
+        return response
