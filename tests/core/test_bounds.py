@@ -53,6 +53,13 @@ def test_a_history_with_too_many_events_is_terminated_with_the_reason() -> None:
     assert not world.run.is_open
 
 
+def test_a_history_of_exactly_the_allowed_length_goes_on() -> None:
+    for markers, is_open in ((2, True), (3, False)):
+        world, task = started(Limits(history_events=6))
+        world.complete_task(task, *[given.marker() for _ in range(markers)])
+        assert world.run.is_open is is_open
+
+
 def test_a_history_that_is_too_big_is_terminated_with_the_reason() -> None:
     world, task = started(Limits(history_bytes=2000))
     world.complete_task(task, *[given.marker() for _ in range(50)])
