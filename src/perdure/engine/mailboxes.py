@@ -30,17 +30,18 @@ from perdure.engine.clock import Clock
 from perdure.engine.committer import Committer
 from perdure.engine.config import EngineConfig
 from perdure.engine.loader import Loader
-from perdure.engine.mailbox import Call, Mailbox, Read
+from perdure.engine.mailbox import Call, InTransaction, Mailbox, Read
 from perdure.engine.matching import Matching
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Signal
+from perdure.engine.transactor import Transactor
 from perdure.stores.api import Outcome, Store
 
 _log = logging.getLogger(__name__)
 
 _STARTS = (StartWorkflow, SignalWithStart)
 """Commands that may begin a run, and replace the one there is."""
-_APART = (Read, *_STARTS)
+_APART = (Read, InTransaction, *_STARTS)
 """What is not decided together with commands before it."""
 
 
@@ -72,6 +73,9 @@ class Mailboxes:
         self._owed = 0
         self._cache = RestingCache(config.cache_bytes_max, metrics, self._drop)
         self._committer = Committer(store, config.commit_batch_max, metrics, self._committed, self._broke)
+        self._transactor = Transactor(
+            store, metrics, self._decide_in_transaction, self._transacted, self._not_transacted
+        )
         self._loader = Loader(store, config.load_batch_max, metrics, self._loaded, self._broke)
         self.quiet = Signal()
         """Emitted whenever nothing is owed to anybody any more."""
@@ -82,6 +86,7 @@ class Mailboxes:
         """Accept calls."""
         self._loop = asyncio.get_running_loop()
         await self._committer.start()
+        await self._transactor.start()
         await self._loader.start()
         self._is_open = True
 
@@ -99,6 +104,7 @@ class Mailboxes:
         self._is_open = False
         await self._loader.stop()
         await self._committer.stop()
+        await self._transactor.stop()
         for mailbox in list(self._mailboxes.values()):
             self._fail([*mailbox.calls, *mailbox.pending], _stopping())
             mailbox.calls = []
@@ -119,7 +125,7 @@ class Mailboxes:
     # --- in -------------------------------------------------------------------------------------
 
     def submit(
-        self, namespace: str, workflow_id: str, run_id: str | None, command: Command | Read
+        self, namespace: str, workflow_id: str, run_id: str | None, command: Command | Read | InTransaction
     ) -> asyncio.Future[Any]:
         """Queue a command (or a read) for a run, None or empty: the current one.
 
@@ -189,6 +195,10 @@ class Mailboxes:
             elif isinstance(head.command, Read):
                 pending.popleft()
                 self._look(self._state_for(mailbox, head), head, head.command)
+            elif isinstance(head.command, InTransaction):
+                mailbox.calls = [pending.popleft()]
+                self._transactor.add(mailbox)
+                return
             elif self._decide(mailbox, head):
                 return
         self._rest(mailbox)
@@ -271,6 +281,53 @@ class Mailboxes:
             else:
                 calls.append(call)
         return calls
+
+    def _decide_in_transaction(self, mailbox: Mailbox) -> Commit | None:
+        """The commit of the one call in hand, after its function has written; None: what it wrote is dropped.
+
+        The state cannot have moved meanwhile: nothing else of this workflow id is decided while the mailbox is busy.
+        """
+        [call] = mailbox.calls
+        asked = cast(InTransaction, call.command)
+        context = self._context
+        context.now_ns = self._now_ns()
+        self._metrics.decisions += 1
+        try:
+            commit = decide(self._state_for(mailbox, call), [asked.command], context)
+        except Exception as error:
+            self._matching.release_reserved()
+            mailbox.calls = []
+            self._recover_decision(mailbox, [call], error)
+            return None
+        self._matching.keep_reserved(commit)
+        if not commit.changed:
+            mailbox.calls = []
+            self._answer([call], commit.replies)
+            return None
+        if not isinstance(commit.replies[0], Rejected):
+            commit.replies = [True]
+        mailbox.commit = commit
+        return commit
+
+    def _transacted(self, mailbox: Mailbox, outcome: Outcome | None) -> None:
+        """None: nothing of it was to be kept."""
+        if mailbox.commit is not None:
+            self._committed(mailbox, outcome or Outcome.CONFLICT)
+            return
+        calls, mailbox.calls = mailbox.calls, []
+        if outcome is Outcome.CONFLICT:  # it was in a transaction that another one ended
+            mailbox.pending.extendleft(reversed(calls))
+        else:
+            self._answer(calls, [False] * len(calls))
+        self._go_on(mailbox)
+
+    def _not_transacted(self, mailbox: Mailbox, error: Rejected) -> None:
+        if mailbox.commit is not None:
+            self._broke(mailbox, error)
+            return
+        calls, mailbox.calls = mailbox.calls, []
+        self._fail(calls, error)
+        self._go_on(mailbox)
 
     def _recover_decision(self, mailbox: Mailbox, calls: list[Call], error: Exception) -> None:
         """Core raised, which is a bug: the state may be half changed, and one of the calls is to blame."""

@@ -43,6 +43,7 @@ class WorkflowService:
         activity_tasks = ActivityTasks(engine)
         self.poll_activity_task_queue = activity_tasks.poll
         self.respond_activity_task_completed = activity_tasks.completed
+        self.complete_activity_in_transaction = activity_tasks.completed_in_transaction
         self.respond_activity_task_failed = activity_tasks.failed
         self.respond_activity_task_canceled = activity_tasks.canceled
         self.record_activity_task_heartbeat = activity_tasks.heartbeat

@@ -7,7 +7,8 @@ process (no socket, no serialisation) or a server behind gRPC. Every method rais
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 from temporalio.api.workflowservice import v1 as service
 
@@ -93,8 +94,26 @@ class Connection(Protocol):
         self, request: service.DescribeNamespaceRequest
     ) -> service.DescribeNamespaceResponse: ...
 
-    async def get_system_info(
-        self, request: service.GetSystemInfoRequest
-    ) -> service.GetSystemInfoResponse: ...
+    async def get_system_info(self, request: service.GetSystemInfoRequest) -> service.GetSystemInfoResponse: ...
 
     async def shutdown_worker(self, request: service.ShutdownWorkerRequest) -> service.ShutdownWorkerResponse: ...
+
+
+@runtime_checkable
+class TransactionalConnection(Protocol):
+    """An engine in this process whose store takes the rows of a transactional activity into its own transaction."""
+
+    async def complete_activity_in_transaction(
+        self, request: service.RespondActivityTaskCompletedRequest, work: Callable[[Any], bool]
+    ) -> bool:
+        """Run `work` in a write transaction of the store; if it says True, complete the activity in the same one.
+
+        Args:
+            work: given the user's side of the transaction, in any thread. Puts the result into `request`, or
+                says False to have everything rolled back. Must not raise. May be called again from the start when
+                what it wrote was rolled back.
+
+        Returns whether both were kept. Raises Rejected as the RPC does, then with nothing kept; UNIMPLEMENTED
+        when the store cannot do this.
+        """
+        ...
