@@ -26,10 +26,11 @@ from functools import update_wrapper
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, DeterminismViolation, EngineError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.entry import Operation, Site, current_site, is_user_frame, site_text
-from perdure.sdk.replay.fiber import REFUSALS_MAX, GreenletFiber, abandoned
+from perdure.sdk.replay.fiber import REFUSALS_MAX, GreenletFiber
 from perdure.sdk.replay.running import WorkflowClosed, current, running
 
 if TYPE_CHECKING:
@@ -408,7 +409,9 @@ def _close_task(task: asyncio.Task[Any]) -> None:
         chain[0].close()
     except BaseException:
         # Its clean-up asked for something, or failed: nobody is left to be told.
-        abandoned.extend(link for link in chain if getattr(link, "cr_frame", None) is not None)
+        for link in chain:
+            if getattr(link, "cr_frame", None) is not None:
+                abandon(link)
 
 
 def _swap_task(loop: asyncio.AbstractEventLoop | None, task: Any) -> Any:

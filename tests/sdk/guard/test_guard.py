@@ -267,7 +267,7 @@ def test_a_module_imported_lazily_may_do_what_it_likes_while_it_loads(
 
     @workflow
     def lazy() -> str:
-        import lazily_imported_one
+        import lazily_imported_one  # pyright: ignore[reportMissingImports] - made above
 
         return str(len(lazily_imported_one.TEXT))
 
@@ -276,7 +276,7 @@ def test_a_module_imported_lazily_may_do_what_it_likes_while_it_loads(
 
     @workflow
     def asking() -> float:
-        import lazily_imported_one
+        import lazily_imported_one  # pyright: ignore[reportMissingImports] - made above
 
         return lazily_imported_one.ask()
 
@@ -291,7 +291,7 @@ def test_modules_loaded_after_the_guard_and_importing_by_name_are_watched(
         "ASK = [lambda: datetime.now(), lambda: randint(1, 2), lambda: time()]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    import by_name_later
+    import by_name_later  # pyright: ignore[reportMissingImports] - made above
 
     for ask in by_name_later.ASK:
 

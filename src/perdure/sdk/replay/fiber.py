@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
+from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, EngineError
 from perdure.sdk.replay.entry import Operation, Site, site_of
 from perdure.sdk.replay.running import WorkflowClosed
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 REFUSALS_MAX = 100
 """How often closed code may catch WorkflowClosed and ask again before it is left standing for good."""
-
-abandoned: list[Any] = []
-"""Greenlets and coroutines whose code would not end; kept, for to free one is to run it again."""
 
 
 class Fiber(Protocol):
@@ -155,7 +153,7 @@ class GreenletFiber:
         carrier.parent = getcurrent()
         carrier.throw(WorkflowClosed)
         if not carrier.dead:
-            abandoned.append(carrier)
+            abandon(carrier)
         self.greenlet = None
 
     def refuse(self) -> None:
