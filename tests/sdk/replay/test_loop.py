@@ -496,7 +496,7 @@ def test_code_that_swallows_everything_is_dropped_all_the_same() -> None:
         while True:
             try:
                 await asyncio.sleep(60)
-            except BaseException:
+            except BaseException:  # swallowing everything is what is tested
                 pass
 
     history = History(stubborn).task()
