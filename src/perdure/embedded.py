@@ -59,6 +59,8 @@ class EngineSeams:
     inline: bool = False
     """Run workflow code and `def` activities on the event loop itself."""
     instance_key: str | None = None
+    registry: Callable[[Registry], Registry] | None = None
+    """Stands between the worker and what it would run."""
 
 
 class AsyncEngine(Client):
@@ -102,6 +104,8 @@ class AsyncEngine(Client):
             new_id=seams.new_id,
         )
         self._registry = _registry_of(workflows, activities)
+        if seams.registry is not None:
+            self._registry = seams.registry(self._registry)
         self._worker: Worker | None = None
         if worker:
             self._worker = Worker(
@@ -123,6 +127,7 @@ class AsyncEngine(Client):
 
         Raises:
             StoreError: the store cannot be opened; the message says why and what to do.
+            DefinitionError: two of the workflows or activities that it is to run have one name.
             EngineError: it was opened before.
         """
         if self._loop is not None:
@@ -180,11 +185,11 @@ class AsyncEngine(Client):
         """So that a run is not started that this engine's worker would refuse for ever."""
         if self._worker is None or task_queue != self._worker.name.task_queue:
             return
-        if self._registry is not default_registry:
-            self._registry.workflow(definition.name)
         known = self._registry.workflows.get(definition.name)
-        if known is None or known.fn is not definition.fn:
-            self._registry.add(definition)
+        if definition.is_local and (known is None or known.is_local):
+            self._registry.add(definition)  # the latest of a test's or notebook's helpers is the one that is meant
+        else:
+            self._registry.workflow(definition.name)
 
 
 def _bridged(
@@ -230,6 +235,7 @@ class Engine:
 
     Raises:
         StoreError: the URL is not understood; the store cannot be opened (in `with` or `open`).
+        DefinitionError: two workflows or activities that it is to run have one name.
     """
 
     def __init__(
@@ -486,6 +492,6 @@ def _registry_of(
     if workflows is None and activities is None:
         return default_registry
     return Registry(
-        default_registry.workflows.values() if workflows is None else workflows,
-        default_registry.activities.values() if activities is None else activities,
+        default_registry.workflows if workflows is None else workflows,
+        default_registry.activities if activities is None else activities,
     )

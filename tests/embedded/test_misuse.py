@@ -13,6 +13,8 @@ import pytest
 from perdure import DeterminismViolation, Engine, EngineError, StoreError, activity, call, workflow
 from perdure.embedded import AsyncEngine
 from perdure.errors import DefinitionError, EngineClosedError, UnknownTypeError
+from perdure.sdk.definitions import SyncActivity
+from perdure.sdk.options import activity_options
 
 holder: dict[str, Any] = {}
 
@@ -203,3 +205,13 @@ def test_a_blocking_engine_can_be_used_inside_a_running_loop() -> None:
             return engine.run(counting)
 
     assert asyncio.run(main()) == 1
+
+
+def test_two_activities_of_one_name_are_refused_before_anything_runs() -> None:
+    def again() -> int:
+        return 2
+
+    alike = [one, SyncActivity[[], int](again, name="one", options=activity_options())]
+    alike[1].__qualname__ = "again"  # as if it stood at module level
+    with pytest.raises(DefinitionError, match=r"two activities are named 'one': .*tell the engine what to run"):
+        Engine("memory://", activities=alike)

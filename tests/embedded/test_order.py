@@ -56,19 +56,19 @@ release = threading.Event()
 
 
 @activity(start_to_close="30s", retry=Retry(maximum_attempts=5))
-def charge(order: Order) -> Receipt:
+def charge_card(order: Order) -> Receipt:
     charges.append(activity.info().idempotency_key)
     return Receipt(order.id, order.amount)
 
 
 @activity
-async def reserve(order: Order) -> bool:
+async def reserve_items(order: Order) -> bool:
     await asyncio.sleep(0)
     return True
 
 
 @activity
-def ship(order: Order, receipt: Receipt) -> Shipment:
+def ship_parcel(order: Order, receipt: Receipt) -> Shipment:
     assert isinstance(receipt.amount, Decimal)
     return Shipment(tracking=f"T-{receipt.order_id}")
 
@@ -82,7 +82,7 @@ def flaky() -> int:
 
 
 @activity
-def decline(order: Order) -> None:
+def decline_card(order: Order) -> None:
     raise ApplicationError("card declined", type="CardDeclined", non_retryable=True)
 
 
@@ -93,22 +93,22 @@ def hold() -> None:
 
 @workflow
 def fulfil(order: Order) -> Shipment:
-    receipt = call(charge, order)
-    reserved = start(reserve, order)
+    receipt = call(charge_card, order)
+    reserved = start(reserve_items, order)
     assert reserved.result()
-    return call(ship, order, receipt)
+    return call(ship_parcel, order, receipt)
 
 
 @workflow
 async def fulfil_async(order: Order) -> Shipment:
-    receipt, reserved = await asyncio.gather(start(charge, order), start(reserve, order))
+    receipt, reserved = await asyncio.gather(start(charge_card, order), start(reserve_items, order))
     assert reserved
-    return await start(ship, order, receipt)
+    return await start(ship_parcel, order, receipt)
 
 
 @workflow
 def refused(order: Order) -> None:
-    call(decline, order)
+    call(decline_card, order)
 
 
 @workflow
@@ -193,12 +193,14 @@ def test_a_failure_reaches_the_caller_with_its_reasons(url: str) -> None:
         engine.run(refused, ORDER, id="order-1002")
     activity_error = raised.value.cause
     assert isinstance(activity_error, ActivityError)
-    assert activity_error.activity_type == "decline"
+    assert activity_error.activity_type == "decline_card"
     reason = activity_error.cause
     assert isinstance(reason, ApplicationError)
     assert (reason.type, reason.message, reason.non_retryable) == ("CardDeclined", "card declined", True)
-    assert "in decline" in reason.stack_trace
-    assert str(raised.value) == "workflow 'order-1002' failed: activity decline failed: CardDeclined: card declined"
+    assert "in decline_card" in reason.stack_trace
+    assert (
+        str(raised.value) == "workflow 'order-1002' failed: activity decline_card failed: CardDeclined: card declined"
+    )
 
 
 def test_a_failing_activity_is_tried_again(url: str) -> None:

@@ -5,9 +5,9 @@ A definition is read by many: the worker runs it, the replay machine decodes by 
 that changes.
 
 Names are what history refers to: two functions of one name would run each other's work, so the
-registry refuses the second one where it is declared. A function defined again at the same place
-(a reloaded module, `__main__` imported under its own name) replaces the first. Functions
-defined inside other functions (tests, notebooks' helpers) replace each other, the latest wins.
+worker refuses to run both. A function defined again (a reloaded module, a
+notebook's cell, `__main__` imported under its own name) replaces the first. Functions defined inside
+other functions (tests) replace each other, the latest wins.
 """
 
 from __future__ import annotations
@@ -235,65 +235,123 @@ class StartableWorkflow(Protocol[*Ts, R_co]):
 
 AnyActivity = ActivityDefinition[Any, Any]
 AnyWorkflow = WorkflowDefinition[Any, Any]
+D = TypeVar("D", bound=Definition[Any, Any])
+
+
+class Shelf(Generic[D]):
+    """Definitions of one kind, by name.
+
+    Args:
+        word: "workflow" or "activity".
+        kind: their class.
+        collecting: two of one name are no error until that name is asked for. Importing must not fail because
+            two scripts, each fine by itself, came into one process (a test session does that).
+    """
+
+    def __init__(self, word: str, kind: type[D], *, collecting: bool = False) -> None:
+        self._word = word
+        self._kind = kind
+        self._collecting = collecting
+        self._found: dict[str, D] = {}
+        self._ambiguous: dict[str, list[D]] = {}
+
+    def add(self, definition: Any) -> None:
+        """Raises DefinitionError when it is something else, or another function has its name."""
+        if not isinstance(definition, self._kind):
+            name = getattr(definition, "__qualname__", definition)
+            raise DefinitionError(f"{name!r} is not decorated with @{self._word}")
+        name = definition.name
+        same_name = self._ambiguous.pop(name, None) or [self._found[name]] if name in self._found else []
+        others = [other for other in same_name if not _replaces(definition, other)]
+        if others and not self._collecting:
+            raise DefinitionError(self._two_of_one_name(others[0], definition))
+        if others:
+            self._ambiguous[name] = [*others, definition]
+        self._found[name] = definition
+
+    def get(self, name: str) -> D | None:
+        """The latest of that name."""
+        return self._found.get(name)
+
+    def find(self, name: str) -> D:
+        """Raises UnknownTypeError, which lists the known names, or names both places of two of one name."""
+        if self._ambiguous and name in self._ambiguous:
+            raise UnknownTypeError(self._two_of_one_name(*self._ambiguous[name][:2]))
+        found = self._found.get(name)
+        if found is None:
+            names = ", ".join(sorted(self._found)) or "none"
+            raise UnknownTypeError(f"{self._word} type {name!r} is not registered with this worker; it knows: {names}")
+        return found
+
+    def complaints(self) -> list[str]:
+        """What is to be said of names that are taken twice."""
+        return [self._two_of_one_name(*declared[:2]) for declared in self._ambiguous.values()]
+
+    def _two_of_one_name(self, one: D, other: D) -> str:
+        plural = {"workflow": "workflows", "activity": "activities"}[self._word]
+        return (
+            f"two {plural} are named {one.name!r}: {one.location} and {other.location}; give one of them another name, "
+            f"as in @{self._word}(name=...), or tell the engine what to run, as in Engine(..., {plural}=[...])"
+        )
+
+
+def _replaces(definition: Definition[Any, Any], other: Definition[Any, Any]) -> bool:
+    """Whether this is the other one again: reloaded, run again in a notebook, or local to some function."""
+    return (
+        definition.fn is other.fn
+        or definition.location == other.location
+        or (definition.__module__, definition.__qualname__) == (other.__module__, other.__qualname__)
+        or definition.is_local
+        or other.is_local
+    )
 
 
 class Registry:
-    """The workflows and activities that a worker can run, by name."""
+    """The workflows and activities that a worker can run, by name.
 
-    def __init__(self, workflows: Iterable[Any] = (), activities: Iterable[Any] = ()) -> None:
-        self.workflows: dict[str, AnyWorkflow] = {}
-        self.activities: dict[str, AnyActivity] = {}
-        for item in workflows:
-            self.add(_expected(item, WorkflowDefinition, "workflow"))
-        for item in activities:
-            self.add(_expected(item, ActivityDefinition, "activity"))
+    Args:
+        workflows: the definitions, or a shelf to share.
+        activities: likewise.
+
+    Raises:
+        DefinitionError: something is not decorated, or two of one name.
+    """
+
+    def __init__(
+        self, workflows: Iterable[Any] | Shelf[AnyWorkflow] = (), activities: Iterable[Any] | Shelf[AnyActivity] = ()
+    ) -> None:
+        self.workflows = (
+            workflows if isinstance(workflows, Shelf) else _shelf_of("workflow", WorkflowDefinition, workflows)
+        )
+        self.activities = (
+            activities if isinstance(activities, Shelf) else _shelf_of("activity", ActivityDefinition, activities)
+        )
 
     def add(self, definition: Definition[Any, Any]) -> None:
         """Raises DefinitionError when another function has that name."""
-        is_workflow = issubclass(type(definition), WorkflowDefinition)
-        known: Any = self.workflows if is_workflow else self.activities
-        _put(known, definition, "workflows" if is_workflow else "activities")
+        shelf: Shelf[Any] = self.workflows if issubclass(type(definition), WorkflowDefinition) else self.activities
+        shelf.add(definition)
 
     def workflow(self, name: str) -> AnyWorkflow:
-        """Raises UnknownTypeError, which lists the known names."""
-        found = self.workflows.get(name)
-        if found is None:
-            raise UnknownTypeError(_unknown("workflow", name, self.workflows))
-        return found
+        """Raises UnknownTypeError."""
+        return self.workflows.find(name)
 
     def activity(self, name: str) -> AnyActivity:
-        """Raises UnknownTypeError, which lists the known names."""
-        found = self.activities.get(name)
-        if found is None:
-            raise UnknownTypeError(_unknown("activity", name, self.activities))
-        return found
+        """Raises UnknownTypeError."""
+        return self.activities.find(name)
 
 
-def _put(known: dict[str, Definition[Any, Any]], definition: Definition[Any, Any], plural: str) -> None:
-    other = known.get(definition.name)
-    if (
-        other is not None
-        and other.fn is not definition.fn
-        and other.location != definition.location
-        and not (other.is_local or definition.is_local)
-    ):
-        raise DefinitionError(
-            f"two {plural} are named {definition.name!r}: {other.location} and {definition.location}; "
-            f"give one of them another name, as in @{'workflow' if plural == 'workflows' else 'activity'}(name=...)"
-        )
-    known[definition.name] = definition
+def _shelf_of(word: str, kind: type[Any], definitions: Iterable[Any] | Shelf[Any]) -> Shelf[Any]:
+    if isinstance(definitions, Shelf):
+        return definitions
+    shelf = Shelf[Any](word, kind)
+    for definition in definitions:
+        shelf.add(definition)
+    return shelf
 
 
-def _expected(item: Any, kind: type[Any], word: str) -> Any:
-    if isinstance(item, kind):
-        return item
-    raise DefinitionError(f"{getattr(item, '__qualname__', item)!r} is not decorated with @{word}")
-
-
-def _unknown(word: str, name: str, known: dict[str, Any]) -> str:
-    names = ", ".join(sorted(known)) or "none"
-    return f"{word} type {name!r} is not registered with this worker; it knows: {names}"
-
-
-default_registry = Registry()
+default_registry = Registry(
+    Shelf("workflow", cast("type[AnyWorkflow]", WorkflowDefinition), collecting=True),
+    Shelf("activity", cast("type[AnyActivity]", ActivityDefinition), collecting=True),
+)
 """Everything decorated in this process."""

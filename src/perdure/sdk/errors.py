@@ -236,7 +236,19 @@ class PayloadTooLargeError(PayloadError):
 
 
 class NonDeterminismError(PerdureError):
-    """The code no longer does what its history says: names the event, the command and the line."""
+    """The code no longer does what its history says: names the event, the command and the line.
+
+    Attributes:
+        event_id: where they part; None: behind the last event.
+        history: what history says there.
+        code: what the code does there, and its file and line where there is one.
+    """
+
+    def __init__(self, message: str, *, event_id: int | None = None, history: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.event_id = event_id
+        self.history = history
+        self.code = code
 
 
 class DeterminismViolation(PerdureError):
@@ -256,4 +268,4 @@ class DefinitionError(PerdureError, ValueError):
 
 
 class UnknownTypeError(PerdureError, LookupError):
-    """No workflow or activity of that name is registered here; the message lists those that are."""
+    """No workflow or activity of that name is registered here, or two are; the message says which."""

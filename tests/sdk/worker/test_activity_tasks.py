@@ -13,8 +13,9 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.activity import ActivityInfo, activity
-from perdure.sdk.definitions import Registry
-from perdure.sdk.errors import ApplicationError, CancelledError, EngineError
+from perdure.sdk.definitions import ActivityDefinition, Registry, Shelf, SyncActivity
+from perdure.sdk.errors import ApplicationError, CancelledError, DefinitionError, EngineError
+from perdure.sdk.options import activity_options
 from perdure.sdk.worker import Worker, WorkerConfig
 from perdure.sdk.worker.worker import WorkerSeams
 from perdure.testing.virtual_time import VirtualTimeLoop, run_virtual
@@ -339,3 +340,11 @@ def test_our_cancelled_error_is_an_ordinary_exception() -> None:
 async def test_an_unknown_namespace_is_an_error_at_start() -> None:
     with pytest.raises(EngineError, match="'nowhere' does not exist"):
         await Worker(cast(Any, FakeServer()), "q", Registry([], ALL), namespace="nowhere").start()
+
+
+async def test_a_worker_that_is_to_run_two_of_one_name_does_not_start() -> None:
+    shelf = Shelf("activity", ActivityDefinition, collecting=True)
+    for function in (double.fn, fail.fn):
+        shelf.add(SyncActivity[Any, Any](function, name="alike", options=activity_options()))
+    with pytest.raises(DefinitionError, match="two activities are named 'alike'"):
+        await Worker(cast(Any, FakeServer()), "q", Registry((), shelf)).start()

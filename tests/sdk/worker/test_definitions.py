@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure.sdk.activity import activity
-from perdure.sdk.definitions import Registry, SyncActivity, WorkflowDefinition, default_registry
+from perdure.sdk.definitions import (
+    ActivityDefinition,
+    Registry,
+    Shelf,
+    SyncActivity,
+    WorkflowDefinition,
+    default_registry,
+)
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.options import activity_options
 
@@ -28,11 +35,11 @@ async def pay_out(amount: int) -> str:
     return "paid"
 
 
-def defined_elsewhere(name: str, line: int) -> SyncActivity[Any, Any]:
+def defined_elsewhere(name: str, line: int, module: str = "elsewhere") -> SyncActivity[Any, Any]:
     """An activity as if it stood at module level on that line of another file."""
     code = f"{chr(10) * line}def {name}(): pass"
-    namespace: dict[str, Any] = {"__name__": "elsewhere"}
-    exec(compile(code, "elsewhere.py", "exec"), namespace)
+    namespace: dict[str, Any] = {"__name__": module}
+    exec(compile(code, f"{module}.py", "exec"), namespace)
     return SyncActivity(namespace[name], name=None, options=activity_options())
 
 
@@ -122,17 +129,31 @@ def generator() -> Any:
 def test_two_functions_of_one_name_are_refused_with_both_places() -> None:
     registry = Registry()
     registry.add(defined_elsewhere("charge", 3))
-    with pytest.raises(DefinitionError, match=r"named 'charge': elsewhere.py:4 and elsewhere.py:8; .*name=") as raised:
-        registry.add(defined_elsewhere("charge", 7))
+    with pytest.raises(DefinitionError, match=r"named 'charge': elsewhere.py:4 and shop.py:8; .*name=") as raised:
+        registry.add(defined_elsewhere("charge", 7, "shop"))
     assert isinstance(raised.value, ValueError)
+
+
+def test_importing_two_of_one_name_is_no_error_but_asking_for_it_is() -> None:
+    shelf = Shelf("activity", ActivityDefinition, collecting=True)
+    for definition in (defined_elsewhere("charge", 3), defined_elsewhere("refund", 3)):
+        shelf.add(definition)
+    assert shelf.complaints() == []
+    latest = defined_elsewhere("charge", 7, "shop")
+    shelf.add(latest)
+    assert shelf.get("charge") is latest
+    assert shelf.find("refund").name == "refund"
+    with pytest.raises(UnknownTypeError, match=r"two activities are named 'charge': elsewhere.py:4 and shop.py:8"):
+        shelf.find("charge")
+    assert len(shelf.complaints()) == 1
 
 
 def test_the_same_function_again_takes_the_place_of_the_first() -> None:
     registry = Registry()
-    first, again = defined_elsewhere("charge", 3), defined_elsewhere("charge", 3)
-    registry.add(first)
-    registry.add(again)
-    assert registry.activity("charge") is again
+    for line in (3, 3, 9):
+        latest = defined_elsewhere("charge", line)
+        registry.add(latest)
+        assert registry.activity("charge") is latest
 
 
 def test_functions_inside_functions_replace_each_other() -> None:

@@ -24,7 +24,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
-from perdure.sdk.errors import EngineError
+from perdure.sdk.errors import DefinitionError, EngineError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.worker.activity_tasks import ActivityTasks
@@ -105,8 +105,11 @@ class Worker:
         """Begin to poll.
 
         Raises:
+            DefinitionError: it is to run everything decorated, and two of those have one name.
             EngineError: the namespace does not exist, or the server is not to be reached.
         """
+        for complaint in self._registry.workflows.complaints() + self._registry.activities.complaints():
+            raise DefinitionError(complaint)
         await self._check_namespace()
         returns = Returns(asyncio.get_running_loop())
         self._executor = (
