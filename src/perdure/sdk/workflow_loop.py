@@ -365,11 +365,13 @@ class WorkflowLoop(_Loop):
         future.number = self.machine.next_number()
         return future
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
+    def create_task(
+        self, coro: Any, *, name: str | None = None, context: Context | None = None, **options: Any
+    ) -> asyncio.Task[Any]:
         number = self.machine.next_number()
         if name is None:
             name = f"Task-{number & 0xFFFFF}"
-        task: asyncio.Task[Any] = _Task(coro, number=number, loop=self, name=name, context=context)
+        task: asyncio.Task[Any] = _Task(coro, number=number, loop=self, name=name, context=context, **options)
         tasks = self._tasks
         tasks[task] = None
         if len(tasks) > self._tasks_limit:

@@ -67,6 +67,7 @@ DATES: Final = {"now": _DATE, "utcnow": _DATE}
 
 EVENTS: Final[dict[str, tuple[str, str]]] = {
     "open": ("open()", _READ),
+    "_thread.start_joinable_thread": ("a thread's start", _CONCURRENCY),
     "_thread.start_new_thread": ("a thread's start", _CONCURRENCY),
     "os.putenv": ("os.environ's change", _ACTIVITY),
     "os.unsetenv": ("os.environ's change", _ACTIVITY),

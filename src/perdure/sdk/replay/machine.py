@@ -193,8 +193,7 @@ class WorkflowMachine:
         finally:
             self._events = ()
         self.next_event_id = events[-1].event_id + 1
-        commands: list[Any] = [entry.command for entry in self.produced] if live else []
-        return TaskOutcome(commands, None, _UNSPECIFIED, self.fiber.done)
+        return TaskOutcome(self._take_commands() if live else [], None, _UNSPECIFIED, self.fiber.done)
 
     def close(self) -> None:
         """Free the code and all it holds. On the thread that ran it. The machine then starts over at event 1."""
@@ -213,6 +212,15 @@ class WorkflowMachine:
     def finished(self) -> bool:
         """Whether the code has ended."""
         return self.fiber.done
+
+    def _take_commands(self) -> list[Command]:
+        """The messages; the machine keeps what is needed to match their events, and not their payloads."""
+        commands: list[Command] = []
+        for entry in self.produced:
+            assert entry.command is not None
+            commands.append(entry.command)
+            entry.command = None
+        return commands
 
     def _task_failed(self, error: Exception, cause: WorkflowTaskFailedCause.ValueType) -> TaskOutcome:
         self.next_event_id = 0

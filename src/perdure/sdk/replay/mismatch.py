@@ -42,7 +42,10 @@ def disagreement(event: HistoryEvent | None, code: str, cause: BaseException | N
     where = "at its end" if event is None else f"at event {event.event_id}"
     history = "nothing more" if event is None else event_text(event)
     error = NonDeterminismError(
-        f"history and code disagree {where}.\n  history: {history}\n  code:    {code}\n{_ADVICE}"
+        f"history and code disagree {where}.\n  history: {history}\n  code:    {code}\n{_ADVICE}",
+        event_id=None if event is None else event.event_id,
+        history=history,
+        code=code,
     )
     error.__cause__ = cause
     return error
