@@ -6,6 +6,7 @@ change that belongs into the CHANGELOG: UPDATE_SNAPSHOTS=1 make tidy writes the 
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 from collections.abc import Iterator
@@ -92,10 +93,12 @@ def has_own_docstring(thing: Any) -> bool:
 
 
 def test_the_surface_is_what_the_snapshot_says() -> None:
-    now = "\n".join(line(name, thing) for name, thing in surface()) + "\n"
+    now = [line(name, thing) for name, thing in surface()]
     if os.environ.get("UPDATE_SNAPSHOTS"):
-        SNAPSHOT.write_text(now, encoding="utf-8")
-    assert now == SNAPSHOT.read_text(encoding="utf-8")
+        SNAPSHOT.write_text("\n".join([*now, ""]), encoding="utf-8")
+    said = SNAPSHOT.read_text(encoding="utf-8").splitlines()
+    difference = list(difflib.unified_diff(said, now, lineterm="", n=0))
+    assert not difference, "\n".join(["meant? UPDATE_SNAPSHOTS=1 make tidy", *difference])
 
 
 def test_everything_public_is_documented() -> None:
