@@ -12,11 +12,13 @@ from temporalio.api.enums import v1 as enums
 
 if TYPE_CHECKING:
     EventType = enums.EventType.ValueType
+    QueryRejectCondition = enums.QueryRejectCondition.ValueType
+    QueryResultType = enums.QueryResultType.ValueType
     RetryState = enums.RetryState.ValueType
     TimeoutType = enums.TimeoutType.ValueType
     WorkflowTaskFailedCause = enums.WorkflowTaskFailedCause.ValueType
 else:
-    EventType = RetryState = TimeoutType = WorkflowTaskFailedCause = int
+    EventType = QueryRejectCondition = QueryResultType = RetryState = TimeoutType = WorkflowTaskFailedCause = int
 
 # EventType
 WORKFLOW_EXECUTION_STARTED: Final = enums.EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED
@@ -147,3 +149,8 @@ CONFLICT_UNSPECIFIED: Final = enums.WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLIC
 CONFLICT_FAIL: Final = enums.WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL
 CONFLICT_USE_EXISTING: Final = enums.WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
 CONFLICT_TERMINATE_EXISTING: Final = enums.WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
+
+# QueryRejectCondition, QueryResultType
+QUERY_REJECT_NOT_OPEN: Final = enums.QueryRejectCondition.QUERY_REJECT_CONDITION_NOT_OPEN
+QUERY_REJECT_NOT_COMPLETED_CLEANLY: Final = enums.QueryRejectCondition.QUERY_REJECT_CONDITION_NOT_COMPLETED_CLEANLY
+QUERY_ANSWERED: Final = enums.QueryResultType.QUERY_RESULT_TYPE_ANSWERED

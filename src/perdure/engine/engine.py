@@ -28,6 +28,8 @@ from perdure.engine.mailboxes import Mailboxes
 from perdure.engine.matching import Matching, Waiting
 from perdure.engine.metrics import Metrics
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.queries import Queries
+from perdure.engine.query_task import QueryTask
 from perdure.engine.recovery import recover
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
@@ -55,6 +57,7 @@ class Engine:
         self.mailboxes = Mailboxes(
             store, self.clock, self.new_id, self.config, self._metrics, self.matching, self._publish
         )
+        self.queries = Queries(self.mailboxes, self.matching, self.new_id, self.config)
         self.waker = Waker(store, self.clock, self.config, self._metrics, self.submit)
         self.watchers = Watchers(self.config)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
@@ -91,6 +94,7 @@ class Engine:
         self._is_started = False
         await self.matching.stop()
         await self.watchers.stop()
+        self.queries.stop()
         await self.waker.stop()
         await stop_mailboxes()
         await self.store.close()
@@ -149,11 +153,13 @@ class Engine:
             if wake_at_ns is not None and wake_at_ns < self.waker.next_ns:
                 self.waker.lower(wake_at_ns)
             self.watchers.notify(link)
+            if self.queries.waiting:
+                self.queries.notify(link)
             link = link.next_run
 
     # --- polls ----------------------------------------------------------------------------------
 
-    async def poll(self, queue: QueueName, identity: str) -> tuple[StartedTask, Waiting] | None:
+    async def poll(self, queue: QueueName, identity: str) -> tuple[StartedTask | QueryTask, Waiting] | None:
         """Wait for a task; None when none came in `long_poll_ns`.
 
         Whoever cannot hand the task on gives it back with `matching.give_back(waiting, task)`.

@@ -23,6 +23,7 @@ from perdure.engine.config import EngineConfig
 from perdure.engine.held import is_held
 from perdure.engine.mailbox import Read
 from perdure.engine.metrics import Metrics
+from perdure.engine.query_task import QueryTask
 from perdure.engine.service import Signal
 from perdure.stores.api import Store, StoreError
 
@@ -47,14 +48,14 @@ class Waiting:
     def __init__(self, queue: TaskQueue, identity: str, future: asyncio.Future[Any], expires_at: float) -> None:
         self.queue = queue
         self.identity = identity
-        self.future: asyncio.Future[StartedTask | None] = future
+        self.future: asyncio.Future[StartedTask | QueryTask | None] = future
         self.expires_at = expires_at
 
 
 class TaskQueue:
     """One queue that is polled, or was lately. Pollers wait oldest first."""
 
-    __slots__ = ("backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "timer", "waiting")
+    __slots__ = ("backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "queries", "timer", "waiting")
 
     def __init__(self, name: QueueName, rows_max: int) -> None:
         self.name = name
@@ -62,6 +63,8 @@ class TaskQueue:
         self.backlog = Backlog(rows_max)
         self.orphans: deque[StartedTask] = deque()
         """Started tasks whose poller was gone when they were to be delivered."""
+        self.queries: deque[QueryTask] = deque()
+        """Questions that nobody took yet."""
         self.polled_at = 0.0
         """Loop time of the last poll's arrival or end."""
         self.timer: asyncio.TimerHandle | None = None
@@ -162,9 +165,12 @@ class Matching:
             if task is not None:
                 self.give_back(poller, task)
 
-    def give_back(self, poller: Poller, task: StartedTask) -> None:
+    def give_back(self, poller: Poller, task: StartedTask | QueryTask) -> None:
         """A started task could not be delivered: keep it for the next poller of that queue."""
         assert isinstance(poller, Waiting)
+        if isinstance(task, QueryTask):
+            self.ask(poller.queue.name, task)
+            return
         self._metrics.orphans += 1
         queue = poller.queue
         if len(queue.orphans) < self._config.orphans_per_queue_max:
@@ -187,7 +193,7 @@ class Matching:
     def _sweep(self) -> None:
         """Forget queues that nobody polls: sticky ones come and go with their workers."""
         for name, queue in list(self._queues.items()):
-            if not self.is_polled(name) and not queue.orphans and queue.backlog.is_idle:
+            if not self.is_polled(name) and not queue.orphans and not queue.queries and queue.backlog.is_idle:
                 self._send_away(queue)
                 del self._queues[name]
         self._sweep_at = max(_QUEUES_BEFORE_SWEEP, 2 * len(self._queues))
@@ -287,7 +293,9 @@ class Matching:
     def _match(self, queue: TaskQueue) -> None:
         """Give what is there to whoever waits."""
         while not queue.is_paused and queue.has_poller():
-            if queue.orphans:
+            if queue.queries:
+                self._put_question(queue, queue.queries.popleft())
+            elif queue.orphans:
                 self._revive(queue, queue.orphans.popleft())
             elif queue.backlog:
                 self._start_row(queue, queue.backlog.take())
@@ -364,6 +372,31 @@ class Matching:
             self._metrics.stale_rows += 1
             queue.backlog.finished(task)
         self._wait_on(poller)
+
+    # --- queries --------------------------------------------------------------------------------
+
+    def ask(self, name: QueueName, task: QueryTask) -> None:
+        """Give a question to whoever polls, or will."""
+        if task.future.done():
+            return
+        queue = self._queues.get(name) or self._open(name)
+        queue.queries.append(task)
+        self._match(queue)
+
+    def withdraw(self, name: QueueName, task: QueryTask) -> bool:
+        """Take a question back. False: a worker has it."""
+        queue = self._queues.get(name)
+        if queue is None or task not in queue.queries:
+            return False
+        queue.queries.remove(task)
+        return True
+
+    @staticmethod
+    def _put_question(queue: TaskQueue, task: QueryTask) -> None:
+        if not task.future.done():
+            poller = queue.next_poller()
+            assert poller is not None, "asked only when somebody waits"
+            poller.future.set_result(task)
 
     # --- orphans --------------------------------------------------------------------------------
 

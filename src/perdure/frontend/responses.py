@@ -38,6 +38,9 @@ async def workflow_task_response(
         queue = response.workflow_execution_task_queue
         queue.name = queue_name
         queue.kind = QUEUE_NORMAL
+    if engine.queries.waiting:
+        for query_id, query in engine.queries.attached(task).items():
+            response.queries[query_id].CopyFrom(query)
     first_event_id = task.previous_started_event_id + 1 if task.sticky else 1
     last_event_id = task.started_event_id - len(task.transient_events)
     next_event_id = first_event_id

@@ -10,6 +10,7 @@ from perdure.engine.engine import Engine
 from perdure.frontend.activity_tasks import ActivityTasks
 from perdure.frontend.history import Histories
 from perdure.frontend.namespaces import Namespaces
+from perdure.frontend.queries import Queries
 from perdure.frontend.signals import Signals
 from perdure.frontend.system import System
 from perdure.frontend.visibility import Visibility
@@ -33,6 +34,10 @@ class WorkflowService:
         signals = Signals(engine)
         self.signal_workflow_execution = signals.signal
         self.signal_with_start_workflow_execution = signals.signal_with_start
+
+        queries = Queries(engine)
+        self.query_workflow = queries.query
+        self.respond_query_task_completed = queries.completed
 
         workflow_tasks = WorkflowTasks(engine)
         self.poll_workflow_task_queue = workflow_tasks.poll

@@ -10,7 +10,9 @@ from perdure.api.errors import Rejected
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
 from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind, WorkflowTaskCompleted
 from perdure.engine.engine import Engine
+from perdure.engine.query_task import QueryTask
 from perdure.frontend.edge import check_length, check_namespace, check_queue, token_of
+from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import activity_task_response, workflow_task_response
 
 _log = logging.getLogger(__name__)
@@ -32,8 +34,10 @@ class WorkflowTasks:
         if polled is None:
             return service.PollWorkflowTaskQueueResponse()
         task, waiting = polled
-        assert isinstance(task, StartedWorkflowTask)
         try:
+            if isinstance(task, QueryTask):
+                return await query_task_response(engine, task)
+            assert isinstance(task, StartedWorkflowTask)
             return await workflow_task_response(engine, task, queue.normal_name or queue.name)
         except BaseException:  # also when the caller goes away meanwhile
             engine.matching.give_back(waiting, task)
@@ -46,9 +50,18 @@ class WorkflowTasks:
         engine = self._engine
         token = token_of(engine, request.task_token, request.namespace, TaskKind.WORKFLOW)
         key = token.key
-        done: WorkflowTaskCompleted = await engine.submit(
-            key.namespace, key.workflow_id, key.run_id, CompleteWorkflowTask(token, request)
-        )
+        results = request.query_results
+        if results:
+            engine.queries.expect(results, True)
+        try:
+            done: WorkflowTaskCompleted = await engine.submit(
+                key.namespace, key.workflow_id, key.run_id, CompleteWorkflowTask(token, request)
+            )
+        except BaseException:
+            engine.queries.expect(results, False)
+            raise
+        if results:
+            engine.queries.answer_attached(results)
         response = service.RespondWorkflowTaskCompletedResponse()
         if done.workflow_task is not None or done.activity_tasks:
             await self._attach(response, done)

@@ -28,6 +28,15 @@ class Connection(Protocol):
         self, request: service.SignalWithStartWorkflowExecutionRequest
     ) -> service.SignalWithStartWorkflowExecutionResponse: ...
 
+    async def query_workflow(self, request: service.QueryWorkflowRequest) -> service.QueryWorkflowResponse:
+        """A worker gets the question as `query` of a poll's response (its history is empty when the worker is known
+        to have the workflow in memory), or in `queries` of a workflow task. Waits for its answer about a minute."""
+        ...
+
+    async def respond_query_task_completed(
+        self, request: service.RespondQueryTaskCompletedRequest
+    ) -> service.RespondQueryTaskCompletedResponse: ...
+
     async def poll_workflow_task_queue(
         self, request: service.PollWorkflowTaskQueueRequest
     ) -> service.PollWorkflowTaskQueueResponse:

@@ -1,0 +1,50 @@
+"""A question to a workflow as it travels: from the caller through matching to a worker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.query.v1 import QueryRejected, WorkflowQuery
+
+from perdure.core.commit import ExecutionKey
+from perdure.core.execution import Execution
+
+
+class QueryToken(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker answers a query task with."""
+
+    namespace: str
+    query_id: str
+
+
+class QueryTask(msgspec.Struct, eq=False):
+    """A question on its way, alone or with a workflow task; `future` gets its answer."""
+
+    token: QueryToken
+    query: WorkflowQuery
+    future: asyncio.Future[Payloads | QueryRejected]
+    key: ExecutionKey = ExecutionKey("", "", "")
+    workflow_type: str = ""
+    task_queue: str = ""
+    """The normal one."""
+    previous_started_event_id: int = 0
+    last_event_id: int = 0
+    sticky: bool = False
+    """The worker has the workflow in memory and needs no history."""
+    behind: tuple[int, int] = (0, 0)
+    """Started event and attempt of the workflow task that ran when this was asked: it knows too little."""
+    is_answered: bool = False
+    """A workflow task came back with the answer, and is being committed."""
+
+    def look(self, execution: Execution) -> None:
+        """Take what the task says of the run as it is now."""
+        self.key = execution.key
+        self.workflow_type = execution.workflow_type
+        self.task_queue = execution.task_queue
+        self.previous_started_event_id = execution.started_task_completed
+        self.last_event_id = execution.next_event_id - 1
+        running = execution.current_task
+        if running is not None and running.started_event_id:
+            self.behind = (running.started_event_id, running.attempt)

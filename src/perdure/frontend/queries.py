@@ -1,0 +1,85 @@
+"""Queries: a client's question, the task that brings it to a worker, and the worker's answer."""
+
+from __future__ import annotations
+
+import msgspec
+from temporalio.api.query.v1 import QueryRejected
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.enums import QUEUE_NORMAL
+from perdure.engine.engine import Engine
+from perdure.engine.query_task import QueryTask, QueryToken
+from perdure.frontend.edge import HistoryToken, check_execution, check_namespace, encode_page_token, invalid
+
+_encode_token = msgspec.msgpack.Encoder().encode
+_decode_token = msgspec.msgpack.Decoder(QueryToken).decode
+
+
+class Queries:
+    """The RPCs about queries."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def query(self, request: service.QueryWorkflowRequest) -> service.QueryWorkflowResponse:
+        """QueryWorkflow: waits for a worker's answer. Raises Rejected as `Queries.ask` of the engine does."""
+        execution = request.execution
+        check_namespace(self._engine, request.namespace)
+        check_execution(execution)
+        if not request.query.query_type:
+            raise invalid("QueryType is not set on request.")
+        answer = await self._engine.queries.ask(
+            request.namespace,
+            execution.workflow_id,
+            execution.run_id,
+            request.query,
+            request.query_reject_condition,
+        )
+        if isinstance(answer, QueryRejected):
+            return service.QueryWorkflowResponse(query_rejected=answer)
+        return service.QueryWorkflowResponse(query_result=answer)
+
+    async def completed(
+        self, request: service.RespondQueryTaskCompletedRequest
+    ) -> service.RespondQueryTaskCompletedResponse:
+        """RespondQueryTaskCompleted. Raises Rejected NOT_FOUND when nobody waits for the answer any more."""
+        if not request.task_token:
+            raise invalid("Task token not set on request.")
+        try:
+            token = _decode_token(request.task_token)
+        except msgspec.MsgspecError as error:
+            raise invalid("Invalid TaskToken.") from error
+        if request.namespace and request.namespace != token.namespace:
+            raise invalid("Operation requested with a token from a different namespace.")
+        self._engine.queries.answer(
+            token, request.completed_type, request.query_result, request.error_message, request.failure
+        )
+        return service.RespondQueryTaskCompletedResponse()
+
+
+async def query_task_response(engine: Engine, task: QueryTask) -> service.PollWorkflowTaskQueueResponse:
+    """The question as a worker gets it: with the whole history, unless the worker has the workflow in memory.
+
+    Raises Rejected when the history cannot be read.
+    """
+    key = task.key
+    response = service.PollWorkflowTaskQueueResponse(
+        task_token=_encode_token(task.token),
+        query=task.query,
+        previous_started_event_id=task.previous_started_event_id,
+        attempt=1,
+    )
+    response.workflow_execution.workflow_id = key.workflow_id
+    response.workflow_execution.run_id = key.run_id
+    response.workflow_type.name = task.workflow_type
+    response.workflow_execution_task_queue.name = task.task_queue
+    response.workflow_execution_task_queue.kind = QUEUE_NORMAL
+    if not task.sticky:
+        events = engine.histories.recent(key, 1, task.last_event_id)
+        if events is None:
+            events = await engine.histories.page(key, 1, task.last_event_id)
+        response.history.events.extend(events)
+        if len(events) < task.last_event_id:
+            token = HistoryToken(key.run_id, len(events) + 1, task.last_event_id)
+            response.next_page_token = encode_page_token(token)
+    return response
