@@ -39,6 +39,8 @@ class FakeServer:
         self.histories: dict[str, list[HistoryEvent]] = {}
         self.next_workflow_tasks: deque[service.PollWorkflowTaskQueueResponse] = deque()
         """Handed out with the answers to workflow tasks."""
+        self.eager_activity_tasks: deque[service.PollActivityTaskQueueResponse] = deque()
+        """Likewise."""
         self.waiting_polls = 0
         self.most_waiting_polls = 0
 
@@ -68,6 +70,8 @@ class FakeServer:
         response = service.RespondWorkflowTaskCompletedResponse()
         if self.next_workflow_tasks:
             response.workflow_task.CopyFrom(self.next_workflow_tasks.popleft())
+        if self.eager_activity_tasks:
+            response.activity_tasks.append(self.eager_activity_tasks.popleft())
         return response
 
     async def respond_workflow_task_failed(self, request: Any) -> Any:

@@ -18,7 +18,7 @@ from perdure.sdk.activity import activity
 from perdure.sdk.definitions import Registry
 from perdure.sdk.worker import Worker, WorkerConfig
 from perdure.sdk.workflow import call, workflow
-from tests.sdk.worker.fake import FakeServer, event, first_events, workflow_task
+from tests.sdk.worker.fake import FakeServer, activity_task, event, first_events, workflow_task
 
 COMPLETE = CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION
 SCHEDULE = CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK
@@ -140,6 +140,17 @@ async def test_the_next_task_comes_with_the_answer_to_the_last() -> None:
         answer: Any = await server.answers.get()
     assert answer.task_token == b"second"
     assert [c.command_type for c in answer.commands] == [COMPLETE]
+
+
+async def test_an_activity_that_comes_with_the_answer_is_run() -> None:
+    server = FakeServer()
+    server.eager_activity_tasks.append(activity_task("step", 5, token=b"eager"))
+    async with working(server):
+        server.workflow_tasks.put_nowait(workflow_task("stepping", first_events("stepping")))
+        await server.answers.get()
+        answer: Any = await server.answers.get()
+    assert isinstance(answer, service.RespondActivityTaskCompletedRequest)
+    assert (answer.task_token, answer.result.payloads[0].data) == (b"eager", b"5")
 
 
 async def test_an_unknown_workflow_type_fails_its_task_and_the_message_lists_the_known() -> None:
