@@ -136,10 +136,18 @@ class Mailbox:
             self.tail_run_id = execution.key.run_id
             self.tail = []
             self.tail_base_bytes = 0
+        if execution.closed_at_ns is not None:
+            self._keep_the_end(commit.events, execution.history_bytes)
+            return
         tail = self.tail
         tail.extend(commit.events)
         if len(tail) > events_max or execution.history_bytes - self.tail_base_bytes > bytes_max:
             self._trim(len(commit.events), execution.history_bytes, bytes_max)
+
+    def _keep_the_end(self, events: list[HistoryEvent], history_bytes: int) -> None:
+        """Of a closed run the closing event is asked for, by whoever waits for the result; the rest only weighs."""
+        self.tail = events[-1:] or self.tail[-1:]
+        self.tail_base_bytes = history_bytes - sum(event.ByteSize() for event in self.tail)
 
     def _trim(self, newest: int, history_bytes: int, bytes_max: int) -> None:
         """Keep the newer half, and at least the newest batch unless it alone is too large."""
