@@ -48,6 +48,8 @@ class Handle(asyncio.Future[T]):
     In a `def` workflow: `result()` waits; `workflow.wait_all` and `workflow.wait_any` wait for many.
     """
 
+    __slots__ = ("carrier", "number", "operation")
+
     operation: Operation
     carrier: Any
     number: int
@@ -115,6 +117,8 @@ def handle_of(machine: WorkflowMachine, operation: Operation) -> Handle[Any]:
 class _Future(asyncio.Future[T]):
     """A future whose place in a set is the same in replay."""
 
+    __slots__ = ("number",)
+
     number: int
 
     def __hash__(self) -> int:
@@ -123,6 +127,8 @@ class _Future(asyncio.Future[T]):
 
 class _Task(asyncio.Task[T]):
     """A task whose place in a set is the same in replay: asyncio.wait and TaskGroup keep theirs in sets."""
+
+    __slots__ = ("number",)
 
     def __init__(self, coro: Any, *, number: int, **options: Any) -> None:
         self.number = number

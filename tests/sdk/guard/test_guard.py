@@ -131,6 +131,7 @@ def test_a_def_workflow_is_told_what_to_use_instead(name: str) -> None:
     assert f"{__file__}:{line}" in outcome.failure.message
 
 
+@pytest.mark.filterwarnings("ignore:.*utcnow:DeprecationWarning")
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_the_same_is_fine_within_unguarded_and_outside(name: str) -> None:
     forbidden, _ = FORBIDDEN[name]
