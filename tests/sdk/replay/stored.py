@@ -1,7 +1,7 @@
 """Histories that a real Temporal server wrote for the workflows of `orders.py` and `scenes.py`.
 
-They were recorded with `temporal server start-dev`, the machine being the worker; identities, task ids and
-stack traces were taken out afterwards.
+They were recorded by `record.py` with `temporal server start-dev`, the machine being the worker; identities, task
+ids and stack traces were taken out afterwards.
 """
 
 from __future__ import annotations
