@@ -44,6 +44,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_MEMORY_MB = 256
+LEFT_BEHIND_S = 1.0
+"""How long what still runs on a closed engine's loop may take to notice its cancellation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +338,7 @@ class Engine:
     list = _bridged(AsyncEngine.list)
     count = _bridged(AsyncEngine.count)
     count_by_status = _bridged(AsyncEngine.count_by_status)
+    check_replay = _bridged(AsyncEngine.check_replay)
 
 
 class SyncWorkflowHandle(Generic[R]):
@@ -442,7 +445,8 @@ class LoopThread:
         for task in left:
             task.cancel()
         if left:
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            # Code that ignores its cancellation is left behind: this thread must end.
+            self._loop.run_until_complete(asyncio.wait(left, timeout=LEFT_BEHIND_S))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 

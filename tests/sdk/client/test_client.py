@@ -204,6 +204,8 @@ async def test_arguments_are_checked_before_anything_is_sent() -> None:
         await client(server).start(print)  # pyright: ignore[reportArgumentType] - that is the point
     with pytest.raises(ValueError, match="id_reuse_policy must be one of ALLOW_DUPLICATE, "):
         await client(server).start(pay, 1, id_reuse_policy="NEVER")
+    with pytest.raises(ValueError, match="id must not be empty"):
+        await client(server).start(pay, 1, id="")
     with pytest.raises(ValueError, match="run_timeout"):
         await client(server).start(pay, 1, run_timeout=0)
 

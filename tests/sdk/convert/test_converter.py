@@ -169,6 +169,8 @@ def test_binary_protobuf_is_read() -> None:
         (Struct("a", {lambda: 1}), "value.tags[0] is of type function", "function"),  # type: ignore[arg-type]
         ({"a": {(1, 2): 3}}, "value['a'] (its key (1, 2)) is of type tuple", "tuple"),
         (3j, "value is of type complex", "complex"),
+        (float("nan"), "value is of type float (JSON has no nan and no infinity)", "float"),
+        ({"a": [None, float("inf")]}, "value['a'][1] is of type float (JSON has no nan and no infinity)", "float"),
     ],
 )
 def test_what_cannot_be_serialised_is_named_with_its_path(value: Any, where: str, kind: str) -> None:

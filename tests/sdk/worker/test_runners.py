@@ -138,11 +138,15 @@ async def test_a_failing_poll_is_tried_again(caplog: pytest.LogCaptureFixture, m
     with caplog.at_level(logging.WARNING):
         queue.items.put_nowait(Rejected(StatusCode.UNAVAILABLE, "away"))
         queue.items.put_nowait(Rejected(StatusCode.PERMISSION_DENIED, "not you"))
+        queue.items.put_nowait(KeyError("a bug of the connection"))
         queue.items.put_nowait(Item(b"t", "after"))
         await take(queue, 1)
     await settle()
     assert queue.done == ["after"]
-    assert [r.getMessage() for r in caplog.records] == ["polling test failed, trying again: away"]
+    assert [r.getMessage() for r in caplog.records] == [
+        "polling test failed, trying again: away",
+        "polling test failed, trying again",
+    ]
     runners.stop_polling()
     await runners.drain(1)
 
@@ -170,6 +174,31 @@ async def test_abandoned_work_is_cancelled() -> None:
     runners.stop_polling()
     await runners.abandon()
     assert (queue.in_hand, queue.done) == (0, [])
+
+
+async def test_work_that_ignores_its_cancellation_is_left_behind(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perdure.sdk.worker.runners.ABANDON_PAUSE_S", 0)
+    queue, end = Queue(), asyncio.Event()
+
+    async def stubborn(item: Item) -> None:
+        queue.taken.release()
+        while not end.is_set():
+            try:
+                await end.wait()
+            except asyncio.CancelledError:
+                continue
+
+    runners = Runners("test", queue.poll, stubborn, slots=1, polls=1)
+    queue.items.put_nowait(Item(b"t"))
+    runners.start()
+    await take(queue, 1)
+    runners.stop_polling()
+    await runners.abandon()
+    assert "1 tasks of test ignore their cancellation" in caplog.text
+    end.set()
+    assert await runners.drain(10)
 
 
 async def test_an_eager_task_is_taken_without_a_poll() -> None:

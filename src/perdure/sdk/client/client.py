@@ -23,7 +23,10 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.sdk.checking import ReplayReport, Workflows
 from perdure.sdk.client.calls import Reach, public_error
+from perdure.sdk.client.checking import OPEN as OPEN_EXECUTIONS
+from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy, policy_of
@@ -108,10 +111,13 @@ class Client:
             WorkflowAlreadyStartedError: the id belongs to another workflow type, or the policies forbid.
             PayloadError: an argument cannot be serialised, or is too large.
             TypeError: the arguments do not fit the workflow.
+            ValueError: an empty id, a policy or a time-out that cannot be.
             EngineError: the server refused.
         """
         definition = _definition_of(workflow)
         self._check_startable(definition, task_queue or self._task_queue)
+        if id == "":
+            raise ValueError("id must not be empty; leave it out to have a fresh one")
         reuse = policy_of(IdReusePolicy, id_reuse_policy, "id_reuse_policy")
         conflict = policy_of(IdConflictPolicy, id_conflict_policy, "id_conflict_policy")
         request = self._request(definition, args, id or self._reach.new_id(), task_queue)
@@ -209,6 +215,29 @@ class Client:
             self._reach.connection.count_workflow_executions, request, "counting workflows"
         )
         return response.count
+
+    async def check_replay(
+        self,
+        workflows: Workflows = None,
+        *,
+        query: str = OPEN_EXECUTIONS,
+        progress: Callable[[ReplayReport], None] | None = None,
+    ) -> ReplayReport:
+        """Replay open executions against code that is to be deployed: which of them would it break, and where?
+
+        Nothing is changed and nothing is run: each history is replayed up to its last completed workflow task.
+        One history is in memory at a time.
+
+        Args:
+            workflows: the code: workflows, modules of them; default everything decorated in this process.
+            query: which executions; default all that are open.
+            progress: called after each with the report so far.
+
+        Raises:
+            EngineError: the server cannot be asked.
+            DefinitionError: no workflow was given.
+        """
+        return await check_replay(self._reach, workflows, query, progress)
 
     async def count_by_status(self) -> dict[WorkflowStatus, int]:
         """How many executions have each status; those with none are left out. Raises EngineError."""

@@ -8,6 +8,7 @@ their methods, so that pydantic is never imported here unless its user did), and
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
@@ -55,10 +56,26 @@ _decode_untyped = msgspec.json.Decoder().decode
 
 
 def encode_json(value: Any) -> bytes:
-    """Raises whatever msgspec or a model's own code raises; `find_unserialisable` then says where."""
-    if _is_model(type(value)):
-        return value.model_dump_json(by_alias=True).encode()
-    return _encoder.encode(value)
+    """Raises whatever msgspec or a model's own code raises; `find_unserialisable` then says where.
+
+    A float that JSON cannot write would silently become null: it is refused instead.
+    """
+    data = value.model_dump_json(by_alias=True).encode() if _is_model(type(value)) else _encoder.encode(value)
+    if b"null" in data and _has_odd_float(value):
+        raise ValueError("JSON has no nan and no infinity")
+    return data
+
+
+def _has_odd_float(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if value is None or isinstance(value, (str, int)):
+        return False
+    if isinstance(value, Mapping):
+        return any(map(_has_odd_float, cast("Mapping[Any, Any]", value).values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_has_odd_float, cast("list[Any]", value)))
+    return any(_has_odd_float(getattr(value, name)) for name in _field_names(type(value)))
 
 
 _decoders: dict[Any, JsonDecoder] = {Any: _decode_untyped, object: _decode_untyped}
@@ -127,15 +144,16 @@ def _encodes(value: Any) -> bool:
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
     """The members of a value, each with what leads to it."""
-    kind = cast(Any, type(value))
     if isinstance(value, Mapping):
         return [(f"[{key!r}]", part) for key, part in cast("Mapping[Any, Any]", value).items()]
     if isinstance(value, (list, tuple, set, frozenset)):
         return [(f"[{index}]", part) for index, part in enumerate(cast("list[Any]", value))]
+    return [(f".{name}", getattr(value, name)) for name in _field_names(type(value))]
+
+
+def _field_names(kind: Any) -> list[str]:
     if dataclasses.is_dataclass(kind):
-        names: list[str] = [field.name for field in dataclasses.fields(kind)]
-    elif issubclass(kind, msgspec.Struct):
-        names = list(kind.__struct_fields__)
-    else:
-        names = list(kind.model_fields) if _is_model(kind) else []
-    return [(f".{name}", getattr(value, name)) for name in names]
+        return [field.name for field in dataclasses.fields(kind)]
+    if issubclass(kind, msgspec.Struct):
+        return list(kind.__struct_fields__)
+    return list(kind.model_fields) if _is_model(kind) else []

@@ -27,6 +27,9 @@ T = TypeVar("T", bound=PolledTask)
 
 logger = logging.getLogger("perdure.worker")
 
+ABANDON_TRIES = 10
+ABANDON_PAUSE_S = 0.1
+
 
 class Runners(Generic[T]):
     """The runners of one queue.
@@ -89,11 +92,14 @@ class Runners(Generic[T]):
         return not self._runners
 
     async def abandon(self) -> None:
-        """Cancel what is still in hand and wait until it has noticed."""
-        while self._runners:
+        """Cancel what is still in hand and wait until it has noticed; code that will not be cancelled is left."""
+        for _ in range(ABANDON_TRIES):
+            if not self._runners:
+                return
             for runner in list(self._runners):
                 runner.cancel()
-            await asyncio.wait(list(self._runners), timeout=0.1)
+            await asyncio.wait(list(self._runners), timeout=ABANDON_PAUSE_S)
+        logger.warning("%d tasks of %s ignore their cancellation and are left behind", len(self._runners), self._what)
 
     def _add_runner(self) -> None:
         # Counted as waiting from birth, so that summons in the same turn do not add more than is needed.
@@ -160,6 +166,9 @@ class Runners(Generic[T]):
                     if pauses is None:
                         report = logger.warning if rejected.code in TRANSIENT else logger.error
                         report("polling %s failed, trying again: %s", self._what, rejected.message)
+                except Exception:
+                    # Not the server's answer but a bug: a poller that ended silently would be a worker that starves.
+                    logger.exception("polling %s failed, trying again", self._what)
                 pauses = pauses or Pauses()
                 await pauses.wait()
         except asyncio.CancelledError:

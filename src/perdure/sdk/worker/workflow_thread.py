@@ -29,6 +29,8 @@ from perdure.sdk.replay.machine import TaskOutcome
 from perdure.sdk.worker.handover import Returns, settle
 from perdure.sdk.worker.machines import CachedRun
 
+STOP_S = 2.0
+"""How long `stop` waits for a thread that nothing watches."""
 LOOKS = 4
 """The watch looks this many times within the limit."""
 
@@ -215,7 +217,7 @@ class WorkflowThread:
         if self._watch is not None:
             self._watch.cancel()
         self._thread.jobs.put(None)
-        await asyncio.wait([self._thread.ended], timeout=self._limit_s or None)
+        await asyncio.wait([self._thread.ended], timeout=self._limit_s or STOP_S)
 
     def _look(self) -> None:
         job = self._thread.current
