@@ -1,4 +1,4 @@
-"""What the README shows runs, what it names exists, and its figures were measured."""
+"""What the documents show runs, what they name exists, and the README's figures were measured."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from perdure.cli.main import cli
 from scripts import figures
 from tests.tidy.files import ROOT, text_of, tracked
 
@@ -16,9 +18,9 @@ DOCUMENTS = [path for path in tracked() if path.suffix == ".md"]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def python_blocks() -> list[str]:
-    """Every Python example in the README."""
-    return PYTHON_BLOCK.findall(text_of(Path("README.md")))
+def examples() -> list[tuple[Path, str]]:
+    """Every Python example, with the document that shows it."""
+    return [(path, block) for path in DOCUMENTS for block in PYTHON_BLOCK.findall(text_of(path))]
 
 
 def run_example(script: Path) -> subprocess.CompletedProcess[str]:
@@ -28,19 +30,45 @@ def run_example(script: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("block", python_blocks())
-def test_an_example_runs_and_running_it_again_gives_the_same(block: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("document", "block"), examples(), ids=lambda value: value.stem if isinstance(value, Path) else ""
+)
+def test_an_example_runs_and_running_it_again_gives_the_same(document: Path, block: str, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(block, encoding="utf-8")
     first = run_example(script)
-    assert (first.returncode, first.stderr) == (0, "")
-    assert "receipt 1001 $42.00" in first.stdout
+    assert (first.returncode, first.stderr) == (0, ""), document
+    assert first.stdout, f"an example of {document} shows nothing"
     again = run_example(script)
-    assert (again.returncode, again.stderr, again.stdout) == (0, "", first.stdout)
+    assert (again.returncode, again.stderr, again.stdout) == (0, "", first.stdout), document
 
 
-def test_there_is_an_example() -> None:
-    assert len(python_blocks()) == 1
+def test_the_readme_has_the_order() -> None:
+    shown = [block for path, block in examples() if path == Path("README.md")]
+    assert len(shown) == 1
+    assert 'Engine("sqlite:///orders.db")' in shown[0]
+
+
+def test_every_command_that_is_named_exists() -> None:
+    named = {
+        (path.name, command)
+        for path in DOCUMENTS
+        for command in re.findall(r"(?:^ {4}|`)perdure ((?:[a-z]+ ?)+)", text_of(path), re.MULTILINE)
+    }
+    unknown = [(document, command) for document, command in sorted(named) if not is_command(command.split())]
+    assert unknown == []
+
+
+def is_command(words: list[str]) -> bool:
+    """Whether the words, up to the first that is an argument, name a command of the command line."""
+    command: click.Command = cli
+    for word in words:
+        if not isinstance(command, click.Group):
+            return True
+        if word not in command.commands:
+            return False
+        command = command.commands[word]
+    return True
 
 
 def test_every_make_target_that_is_named_exists() -> None:
