@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from _thread import get_ident
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from zlib import crc32
 
@@ -37,9 +36,11 @@ from perdure.sdk.replay import mismatch
 from perdure.sdk.replay.activity import Activity
 from perdure.sdk.replay.completion import Completion, Ending
 from perdure.sdk.replay.entry import Entry, Site, current_site
+from perdure.sdk.replay.events import COMMAND_EVENTS, EVENT_HANDLERS
 from perdure.sdk.replay.fiber import Fiber, GreenletFiber
 from perdure.sdk.replay.info import WorkflowInfo, info_of
 from perdure.sdk.replay.marker import SideEffect, side_effect_data
+from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
 from perdure.sdk.replay.returns import ReturnWatch
 from perdure.sdk.replay.running import guarded, running
 from perdure.sdk.replay.timer import Timer
@@ -51,29 +52,6 @@ _MARKER_RECORDED = _E.EVENT_TYPE_MARKER_RECORDED
 _UNHANDLED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
 _NON_DETERMINISTIC = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 _UNSPECIFIED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNSPECIFIED
-
-
-class HistoryGapError(PerdureError):
-    """The history given does not continue what this machine has seen: fetch it whole and process that."""
-
-
-@dataclass(slots=True)
-class TaskOutcome:
-    """What a workflow task comes to: commands, or a failure.
-
-    Attributes:
-        commands: in order; empty when failed.
-        failure: why the task (not the run) failed, None when it did not. The machine is then of no more use.
-        cause: of the failure.
-        finished: the run's last command is among `commands`, or is in its history already.
-        error: the exception behind `failure`.
-    """
-
-    commands: list[Command] = field(default_factory=list[Command])
-    failure: Failure | None = None
-    cause: WorkflowTaskFailedCause.ValueType = _UNSPECIFIED
-    finished: bool = False
-    error: BaseException | None = None
 
 
 class WorkflowMachine:
@@ -377,33 +355,6 @@ class WorkflowMachine:
         index = self._index + distance
         return self._events[index] if index < len(self._events) else None
 
-    # --- events that wake the code ---------------------------------------------------------------
-
-    def _on_activity_completed(self, event: HistoryEvent) -> None:
-        scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
-        self.activities.pop(scheduled).completed(event)
-
-    def _on_activity_failed(self, event: HistoryEvent) -> None:
-        scheduled = event.activity_task_failed_event_attributes.scheduled_event_id
-        self.activities.pop(scheduled).failed(event)
-
-    def _on_activity_timed_out(self, event: HistoryEvent) -> None:
-        scheduled = event.activity_task_timed_out_event_attributes.scheduled_event_id
-        self.activities.pop(scheduled).timed_out(event)
-
-    def _on_activity_canceled(self, event: HistoryEvent) -> None:
-        scheduled = event.activity_task_canceled_event_attributes.scheduled_event_id
-        self.activities.pop(scheduled).canceled(event)
-
-    def _on_timer_fired(self, event: HistoryEvent) -> None:
-        self.timers[event.timer_fired_event_attributes.timer_id].fired()
-
-    def _on_cancel_requested(self, event: HistoryEvent) -> None:
-        if not self.cancel_requested:
-            self.cancel_requested = True
-            self.cancel_reason = event.workflow_execution_cancel_requested_event_attributes.cause
-            self.fiber.cancel()
-
     # --- what the code asks for ------------------------------------------------------------------
 
     def check_open(self) -> None:
@@ -561,30 +512,9 @@ def _as_exception(error: BaseException) -> Exception:
     return wrapped
 
 
-_M = WorkflowMachine
-_match: Any = _M._match  # pyright: ignore[reportPrivateUsage] - the machine's own dispatch table
+_match: Any = WorkflowMachine._match  # pyright: ignore[reportPrivateUsage] - the machine's own dispatch table
 
 _HANDLERS: Final[dict[int, Callable[[WorkflowMachine, HistoryEvent], None]]] = {
-    _E.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: _match,
-    _E.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED: _match,
-    _E.EVENT_TYPE_TIMER_STARTED: _match,
-    _E.EVENT_TYPE_TIMER_CANCELED: _match,
-    _E.EVENT_TYPE_MARKER_RECORDED: _match,
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: _match,
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: _match,
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: _match,
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: _match,
-    _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: _match,
-    _E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: _match,
-    _E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: _match,
-    _E.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _match,
-    _E.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: _match,
-    _E.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED: _match,
-    _E.EVENT_TYPE_NEXUS_OPERATION_CANCEL_REQUESTED: _match,
-    _E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: _M._on_activity_completed,  # pyright: ignore[reportPrivateUsage]
-    _E.EVENT_TYPE_ACTIVITY_TASK_FAILED: _M._on_activity_failed,  # pyright: ignore[reportPrivateUsage]
-    _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: _M._on_activity_timed_out,  # pyright: ignore[reportPrivateUsage]
-    _E.EVENT_TYPE_ACTIVITY_TASK_CANCELED: _M._on_activity_canceled,  # pyright: ignore[reportPrivateUsage]
-    _E.EVENT_TYPE_TIMER_FIRED: _M._on_timer_fired,  # pyright: ignore[reportPrivateUsage]
-    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _M._on_cancel_requested,  # pyright: ignore[reportPrivateUsage]
+    **dict.fromkeys(COMMAND_EVENTS, _match),
+    **EVENT_HANDLERS,
 }

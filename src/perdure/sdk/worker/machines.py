@@ -15,7 +15,7 @@ from typing import Protocol
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.definitions import AnyWorkflow
-from perdure.sdk.replay.machine import TaskOutcome
+from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.worker.config import MACHINE_BYTES
 
 

@@ -33,7 +33,7 @@ from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import AnyWorkflow, Registry
 from perdure.sdk.errors import NonDeterminismError, PayloadTooLargeError
 from perdure.sdk.options import duration_message
-from perdure.sdk.replay.machine import HistoryGapError, TaskOutcome
+from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
 from perdure.sdk.worker.config import WorkerConfig
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.machines import CachedRun, Machine, RunCache

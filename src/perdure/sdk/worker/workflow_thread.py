@@ -25,7 +25,7 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.errors import WorkflowBlockedError
 from perdure.sdk.options import SECOND_NS
-from perdure.sdk.replay.machine import TaskOutcome
+from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.worker.handover import Returns, settle
 from perdure.sdk.worker.machines import CachedRun
 

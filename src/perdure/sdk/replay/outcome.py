@@ -1,0 +1,36 @@
+"""What a workflow task comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.failure.v1 import Failure
+
+from perdure.sdk.errors import PerdureError
+
+_UNSPECIFIED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNSPECIFIED
+
+
+class HistoryGapError(PerdureError):
+    """The history given does not continue what this machine has seen: fetch it whole and process that."""
+
+
+@dataclass(slots=True)
+class TaskOutcome:
+    """What a workflow task comes to: commands, or a failure.
+
+    Attributes:
+        commands: in order; empty when failed.
+        failure: why the task (not the run) failed, None when it did not. The machine is then of no more use.
+        cause: of the failure.
+        finished: the run's last command is among `commands`, or is in its history already.
+        error: the exception behind `failure`.
+    """
+
+    commands: list[Command] = field(default_factory=list[Command])
+    failure: Failure | None = None
+    cause: WorkflowTaskFailedCause.ValueType = _UNSPECIFIED
+    finished: bool = False
+    error: BaseException | None = None
