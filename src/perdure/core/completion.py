@@ -20,9 +20,9 @@ from perdure.api.times import duration_ns
 from perdure.core import activity, buffer, close, succession, timer, validation, workflow_task
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
 from perdure.core.commit import StartedActivityTask, TaskKind, WorkflowTaskCompleted
+from perdure.core.draft import BadCommand
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
-from perdure.core.validation import BadCommand
 
 
 class Answer:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
 from temporalio.api.command.v1 import Command as CommandMessage
 from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 
@@ -17,54 +15,9 @@ from perdure.api import enums
 from perdure.api.errors import Rejected
 from perdure.api.times import duration_ns
 from perdure.core import retry
-from perdure.core.limits import Limits
+from perdure.core.draft import BadCommand, Draft, builder_state, check_blob, check_id, check_name, check_timeout
 from perdure.core.refusals import invalid
-from perdure.core.state import Execution
 from perdure.core.turn import Turn
-
-
-class BadCommand(Exception):
-    """A command that cannot be applied: fails the workflow task with this cause."""
-
-    def __init__(self, cause: enums.WorkflowTaskFailedCause, why: str, closes: bool = False) -> None:
-        name = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
-        self.cause = cause
-        self.closes = closes
-        """The same answer would come for ever: the run is terminated, as Temporal does with what is too big."""
-        self.message = f"{_camel(name)}: {why}" if why else _camel(name)
-        super().__init__(self.message)
-
-
-def _builder_state(cause: enums.WorkflowTaskFailedCause, action: str, subject: str) -> BadCommand:
-    """A command that does not fit the state, in Temporal's words."""
-    return BadCommand(cause, f"invalid history builder state for action: {action}, {subject}")
-
-
-def _camel(name: str) -> str:
-    return "".join(word.capitalize() for word in name.split("_"))
-
-
-class Draft:
-    """What the commands judged so far would have changed."""
-
-    __slots__ = (
-        "activity_ids",
-        "canceled_activities",
-        "canceled_timers",
-        "closed",
-        "execution",
-        "limits",
-        "started_timers",
-    )
-
-    def __init__(self, execution: Execution, limits: Limits) -> None:
-        self.execution = execution
-        self.limits = limits
-        self.activity_ids: set[str] = set()
-        self.started_timers: set[str] = set()
-        self.canceled_timers: set[str] = set()
-        self.canceled_activities: set[int] = set()
-        self.closed = False
 
 
 def validate(turn: Turn, commands: Sequence[CommandMessage]) -> None:
@@ -105,39 +58,18 @@ def _unsupported(message: CommandMessage) -> BadCommand | Rejected:
     return BadCommand(number, f"This version of perdure does not support command type {message.command_type}.")
 
 
-def _check_id(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: str) -> None:
-    if not value:
-        raise BadCommand(cause, f"{name} is not set")
-    if len(value) > draft.limits.id_length:
-        raise BadCommand(cause, f"{name} exceeds length limit. Length={len(value)} Limit={draft.limits.id_length}")
-
-
-def _check_name(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: str, command: str) -> None:
-    if not value:
-        raise BadCommand(cause, f"{name} is not set on {command}.")
-    if len(value) > draft.limits.id_length:
-        raise BadCommand(cause, f"{name} on {command} exceeds length limit. Length={len(value)}")
-
-
-def _check_blob(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: Message) -> None:
-    size = value.ByteSize()
-    if size > draft.limits.blob_bytes:
-        why = f"{name} exceeds size limit. ({size} > {draft.limits.blob_bytes} bytes)"
-        raise BadCommand(cause, why, closes=True)
-
-
 def _judge_activity(draft: Draft, message: CommandMessage) -> None:
     command = message.schedule_activity_task_command_attributes
     cause = enums.BAD_SCHEDULE_ACTIVITY_ATTRIBUTES
     activity_id = command.activity_id
-    _check_id(draft, cause, "activityId", activity_id)
-    _check_id(draft, cause, "activityType", command.activity_type.name)
+    check_id(draft, cause, "activityId", activity_id)
+    check_id(draft, cause, "activityType", command.activity_type.name)
     if len(command.task_queue.name) > draft.limits.id_length:
         raise BadCommand(cause, "TaskQueue exceeds length limit.")
-    to_close = _check_timeout("ScheduleToCloseTimeout", command.schedule_to_close_timeout, cause)
-    start_to_close = _check_timeout("StartToCloseTimeout", command.start_to_close_timeout, cause)
-    _check_timeout("ScheduleToStartTimeout", command.schedule_to_start_timeout, cause)
-    _check_timeout("HeartbeatTimeout", command.heartbeat_timeout, cause)
+    to_close = check_timeout("ScheduleToCloseTimeout", command.schedule_to_close_timeout, cause)
+    start_to_close = check_timeout("StartToCloseTimeout", command.start_to_close_timeout, cause)
+    check_timeout("ScheduleToStartTimeout", command.schedule_to_start_timeout, cause)
+    check_timeout("HeartbeatTimeout", command.heartbeat_timeout, cause)
     if not to_close and not start_to_close:
         raise BadCommand(
             cause,
@@ -148,10 +80,10 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
         why = retry.fault(command.retry_policy)
         if why:
             raise BadCommand(cause, why)
-    _check_blob(draft, cause, "ScheduleActivityTaskCommandAttributes.Input", command.input)
+    check_blob(draft, cause, "ScheduleActivityTaskCommandAttributes.Input", command.input)
     execution = draft.execution
     if activity_id in execution.activity_ids or activity_id in draft.activity_ids:
-        raise _builder_state(
+        raise builder_state(
             enums.SCHEDULE_ACTIVITY_DUPLICATE_ID, "add-activitytask-scheduled-event", f"ActivityID: {activity_id}"
         )
     draft.activity_ids.add(activity_id)
@@ -163,18 +95,11 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
         )
 
 
-def _check_timeout(name: str, timeout: Duration, cause: enums.WorkflowTaskFailedCause) -> int:
-    ns = duration_ns(timeout)
-    if ns < 0:
-        raise BadCommand(cause, f"invalid {name}: negative duration")
-    return ns
-
-
 def _judge_cancel_activity(draft: Draft, message: CommandMessage) -> None:
     event_id = message.request_cancel_activity_task_command_attributes.scheduled_event_id
     pending = draft.execution.activities.get(event_id)
     if pending is None or pending.cancel_requested_event_id or event_id in draft.canceled_activities:
-        raise _builder_state(
+        raise builder_state(
             enums.BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES,
             "add-activitytask-cancel-requested-event",
             f"ScheduledEventID: {event_id}",
@@ -185,13 +110,13 @@ def _judge_cancel_activity(draft: Draft, message: CommandMessage) -> None:
 def _judge_start_timer(draft: Draft, message: CommandMessage) -> None:
     command = message.start_timer_command_attributes
     timer_id = command.timer_id
-    _check_name(draft, enums.BAD_START_TIMER_ATTRIBUTES, "TimerId", timer_id, "StartTimerCommand")
+    check_name(draft, enums.BAD_START_TIMER_ATTRIBUTES, "TimerId", timer_id, "StartTimerCommand")
     if duration_ns(command.start_to_fire_timeout) < 0:
         why = f"An invalid StartToFireTimeout is set on StartTimerCommand: negative duration. TimerId={timer_id}"
         raise BadCommand(enums.BAD_START_TIMER_ATTRIBUTES, why)
     pending = draft.execution.timers
     if timer_id in draft.started_timers or (timer_id in pending and timer_id not in draft.canceled_timers):
-        raise _builder_state(enums.START_TIMER_DUPLICATE_ID, "add-timer-started-event", f"TimerID: {timer_id}")
+        raise builder_state(enums.START_TIMER_DUPLICATE_ID, "add-timer-started-event", f"TimerID: {timer_id}")
     draft.started_timers.add(timer_id)
     if len(pending) + len(draft.started_timers) - len(draft.canceled_timers) > draft.limits.pending_timers:
         raise BadCommand(
@@ -202,25 +127,25 @@ def _judge_start_timer(draft: Draft, message: CommandMessage) -> None:
 
 def _judge_cancel_timer(draft: Draft, message: CommandMessage) -> None:
     timer_id = message.cancel_timer_command_attributes.timer_id
-    _check_name(draft, enums.BAD_CANCEL_TIMER_ATTRIBUTES, "TimerId", timer_id, "CancelTimerCommand")
+    check_name(draft, enums.BAD_CANCEL_TIMER_ATTRIBUTES, "TimerId", timer_id, "CancelTimerCommand")
     if timer_id in draft.started_timers:
         draft.started_timers.discard(timer_id)
     elif timer_id in draft.execution.timers and timer_id not in draft.canceled_timers:
         draft.canceled_timers.add(timer_id)
     else:
-        raise _builder_state(enums.BAD_CANCEL_TIMER_ATTRIBUTES, "add-timer-canceled-event", f"TimerID: {timer_id}")
+        raise builder_state(enums.BAD_CANCEL_TIMER_ATTRIBUTES, "add-timer-canceled-event", f"TimerID: {timer_id}")
 
 
 def _judge_marker(draft: Draft, message: CommandMessage) -> None:
     command = message.record_marker_command_attributes
     cause = enums.BAD_RECORD_MARKER_ATTRIBUTES
-    _check_name(draft, cause, "MarkerName", command.marker_name, "RecordMarkerCommand")
-    _check_blob(draft, cause, "RecordMarkerCommandAttributes", command)
+    check_name(draft, cause, "MarkerName", command.marker_name, "RecordMarkerCommand")
+    check_blob(draft, cause, "RecordMarkerCommandAttributes", command)
 
 
 def _judge_search_attributes(draft: Draft, message: CommandMessage) -> None:
     command = message.upsert_workflow_search_attributes_command_attributes
-    _check_blob(draft, enums.BAD_SEARCH_ATTRIBUTES, "SearchAttributes", command.search_attributes)
+    check_blob(draft, enums.BAD_SEARCH_ATTRIBUTES, "SearchAttributes", command.search_attributes)
 
 
 def _judge_properties(draft: Draft, message: CommandMessage) -> None:
@@ -228,13 +153,13 @@ def _judge_properties(draft: Draft, message: CommandMessage) -> None:
     cause = enums.BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES
     if not command.HasField("upserted_memo"):
         raise BadCommand(cause, "UpsertedMemo is not set on ModifyWorkflowPropertiesCommand.")
-    _check_blob(draft, cause, "UpsertedMemo", command.upserted_memo)
+    check_blob(draft, cause, "UpsertedMemo", command.upserted_memo)
 
 
 def _judge_complete(draft: Draft, message: CommandMessage) -> None:
     command = message.complete_workflow_execution_command_attributes
     name = "CompleteWorkflowExecutionCommandAttributes.Result"
-    _check_blob(draft, enums.BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES, name, command.result)
+    check_blob(draft, enums.BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES, name, command.result)
     draft.closed = True
 
 
@@ -243,14 +168,14 @@ def _judge_fail(draft: Draft, message: CommandMessage) -> None:
     cause = enums.BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES
     if not command.HasField("failure"):
         raise BadCommand(cause, "Failure is not set on FailWorkflowExecutionCommand.")
-    _check_blob(draft, cause, "FailWorkflowExecutionCommandAttributes.Failure", command.failure)
+    check_blob(draft, cause, "FailWorkflowExecutionCommandAttributes.Failure", command.failure)
     draft.closed = True
 
 
 def _judge_cancel(draft: Draft, message: CommandMessage) -> None:
     command = message.cancel_workflow_execution_command_attributes
     name = "CancelWorkflowExecutionCommandAttributes.Details"
-    _check_blob(draft, enums.BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES, name, command.details)
+    check_blob(draft, enums.BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES, name, command.details)
     draft.closed = True
 
 
@@ -264,12 +189,12 @@ def _judge_continue_as_new(draft: Draft, message: CommandMessage) -> None:
         ("WorkflowTaskTimeout", command.workflow_task_timeout),
         ("BackoffStartInterval", command.backoff_start_interval),
     ):
-        _check_timeout(name, timeout, cause)
+        check_timeout(name, timeout, cause)
     why = retry.fault(command.retry_policy)
     if why:
         raise BadCommand(cause, why)
-    _check_blob(draft, cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Input", command.input)
-    _check_blob(draft, cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Memo", command.memo)
+    check_blob(draft, cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Input", command.input)
+    check_blob(draft, cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Memo", command.memo)
     draft.closed = True
 
 

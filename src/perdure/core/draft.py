@@ -1,0 +1,88 @@
+"""What the judges of commands share: the draft of the state they judge against, the fault they find, small checks."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+
+from perdure.api import enums
+from perdure.api.times import duration_ns
+from perdure.core.limits import Limits
+from perdure.core.state import Execution
+
+
+class BadCommand(Exception):
+    """A command that cannot be applied: fails the workflow task with this cause."""
+
+    def __init__(self, cause: enums.WorkflowTaskFailedCause, why: str, closes: bool = False) -> None:
+        name = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
+        self.cause = cause
+        self.closes = closes
+        """The same answer would come for ever: the run is terminated, as Temporal does with what is too big."""
+        self.message = f"{_camel(name)}: {why}" if why else _camel(name)
+        super().__init__(self.message)
+
+
+def builder_state(cause: enums.WorkflowTaskFailedCause, action: str, subject: str) -> BadCommand:
+    """A command that does not fit the state, in Temporal's words."""
+    return BadCommand(cause, f"invalid history builder state for action: {action}, {subject}")
+
+
+def _camel(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+class Draft:
+    """What the commands judged so far would have changed."""
+
+    __slots__ = (
+        "activity_ids",
+        "canceled_activities",
+        "canceled_timers",
+        "closed",
+        "execution",
+        "limits",
+        "started_timers",
+    )
+
+    def __init__(self, execution: Execution, limits: Limits) -> None:
+        self.execution = execution
+        self.limits = limits
+        self.activity_ids: set[str] = set()
+        self.started_timers: set[str] = set()
+        self.canceled_timers: set[str] = set()
+        self.canceled_activities: set[int] = set()
+        self.closed = False
+
+
+def check_id(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: str) -> None:
+    """Raises BadCommand when an id is missing or too long."""
+    if not value:
+        raise BadCommand(cause, f"{name} is not set")
+    if len(value) > draft.limits.id_length:
+        raise BadCommand(cause, f"{name} exceeds length limit. Length={len(value)} Limit={draft.limits.id_length}")
+
+
+def check_name(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: str, command: str) -> None:
+    """Raises BadCommand when a name is missing or too long, in the words for this kind of command."""
+    if not value:
+        raise BadCommand(cause, f"{name} is not set on {command}.")
+    if len(value) > draft.limits.id_length:
+        raise BadCommand(cause, f"{name} on {command} exceeds length limit. Length={len(value)}")
+
+
+def check_blob(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: Message) -> None:
+    """Raises BadCommand, one that ends the run, for a payload that is too large."""
+    size = value.ByteSize()
+    if size > draft.limits.blob_bytes:
+        why = f"{name} exceeds size limit. ({size} > {draft.limits.blob_bytes} bytes)"
+        raise BadCommand(cause, why, closes=True)
+
+
+def check_timeout(name: str, timeout: Duration, cause: enums.WorkflowTaskFailedCause) -> int:
+    """Nanoseconds. Raises BadCommand for a negative duration."""
+    ns = duration_ns(timeout)
+    if ns < 0:
+        raise BadCommand(cause, f"invalid {name}: negative duration")
+    return ns
