@@ -93,6 +93,7 @@ async def cancelled_without_cause() -> None:
 def waiting() -> str:
     entered.set()
     activity.wait_for_cancelled_sync()
+    seen.append("told")
     activity.heartbeat()
     return "never"
 
@@ -292,6 +293,16 @@ def test_an_async_activity_is_stopped_when_its_time_is_up() -> None:
     assert answers == 0
     # Of the 12 s of all attempts 2 s had passed before this one started.
     assert 10 <= time <= 12
+
+
+async def test_a_thread_is_told_when_its_time_is_up() -> None:
+    server = FakeServer()
+    entered.clear()
+    async with working(server):
+        server.activity_tasks.put_nowait(activity_task("waiting", start_to_close=0.001))
+        server.activity_tasks.put_nowait(activity_task("waiting", start_to_close=0.001))
+        await until(lambda: seen.count("told") == 2)
+    assert server.answers.empty()
 
 
 async def test_a_result_that_comes_in_spite_of_the_shutdown_counts() -> None:

@@ -116,21 +116,29 @@ class ActivityTasks:
         attempt = Attempt(
             task, definition, self._converter, self._name.task_queue, self._returns, self._make_heartbeats
         )
+        limit_ns = _limit_ns(task)
+        timer = limit_ns and self._loop.call_later(limit_ns / SECOND_NS, attempt.request_stop, Stop.TIMED_OUT)
         self._running.add(attempt)
         try:
-            if definition.transactional:
-                outcome = await run_in_transaction(self._connection, attempt, self._name.identity, run_with)
-            elif definition.run_in == "thread":
-                outcome = await self._hands.submit(lambda: run_sync(attempt))
-            elif definition.run_in == "loop":
-                outcome = await self._run_on_loop(attempt)
-            else:
-                outcome = await self._processes.run(attempt)
+            outcome = await self._run(attempt)
         finally:
             self._running.discard(attempt)
             unsent = attempt.end()
+            if timer:
+                timer.cancel()
         if outcome is not None:
             await self._answer(attempt, outcome, unsent)
+
+    async def _run(self, attempt: Attempt) -> Outcome | None:
+        """Where the activity belongs. None: it is answered already."""
+        definition = attempt.definition
+        if definition.transactional:
+            return await run_in_transaction(self._connection, attempt, self._name.identity, run_with)
+        if definition.run_in == "thread":
+            return await self._hands.submit(lambda: run_sync(attempt))
+        if definition.run_in == "loop":
+            return await self._run_on_loop(attempt)
+        return await self._processes.run(attempt)
 
     def stop_running(self, why: Stop) -> None:
         """Ask all running attempts to stop."""
@@ -143,8 +151,6 @@ class ActivityTasks:
     async def _run_on_loop(self, attempt: Attempt) -> Outcome:
         running = self._loop.create_task(run_async(attempt))
         attempt.on_stop = running.cancel
-        limit_ns = _limit_ns(attempt.task)
-        timer = limit_ns and self._loop.call_later(limit_ns / SECOND_NS, attempt.request_stop, Stop.TIMED_OUT)
         try:
             return await running
         except asyncio.CancelledError as error:
@@ -152,16 +158,14 @@ class ActivityTasks:
             if attempt.stop is None:
                 raise
             return error
-        finally:
-            if timer:
-                timer.cancel()
 
     async def _answer(self, attempt: Attempt, outcome: Outcome, unsent: list[Payload] | None) -> None:
         task = attempt.task
-        if attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
-            logger.info("attempt %d of %s is left unanswered: %s", task.attempt, _named(task), attempt.stop.value)
-        elif isinstance(outcome, list):
+        if isinstance(outcome, list):
+            # Even when its time was up by our clock: whether a result still counts is the server's to say.
             await self._complete(attempt, outcome)
+        elif attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
+            logger.info("attempt %d of %s is left unanswered: %s", task.attempt, _named(task), attempt.stop.value)
         elif not isinstance(outcome, (errors.CancelledError, asyncio.CancelledError)):
             await self._fail(task, failure_of(outcome, self._converter), unsent)
         elif attempt.stop is Stop.CANCELLED:

@@ -19,8 +19,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 
 from perdure.sdk.convert import Converter, error_of
-from perdure.sdk.errors import ApplicationError
-from perdure.sdk.options import SECOND_NS, duration_ns
+from perdure.sdk.errors import ApplicationError, CancelledError
 from perdure.sdk.worker.attempt import Attempt, Stop
 from perdure.sdk.worker.handover import Returns
 from perdure.sdk.worker.process_child import child_main
@@ -138,17 +137,12 @@ class ProcessHands:
             lane = await self._free_lane()
         except OSError as error:
             return ApplicationError(f"no process could be started for an activity: {error}", type="ProcessDied")
-        attempt.on_stop = lane.stop_attempt
-        timer: asyncio.TimerHandle | None = None
-        limit_ns = duration_ns(attempt.task.start_to_close_timeout)
-        if limit_ns:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(limit_ns / SECOND_NS, attempt.request_stop, Stop.TIMED_OUT)
         try:
+            if attempt.stop is not None:
+                return CancelledError(f"stopped before a process was free: {attempt.stop.value}")
+            attempt.on_stop = lane.stop_attempt
             return await lane.run(attempt, self._task_queue)
         finally:
-            if timer is not None:
-                timer.cancel()
             attempt.on_stop = None
             self._give_back(lane)
 
