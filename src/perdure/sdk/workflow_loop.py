@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from functools import update_wrapper
+from inspect import isawaitable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
@@ -30,7 +31,7 @@ from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, DeterminismViolation, EngineError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.entry import Operation, Site, current_site, is_user_frame, site_text
-from perdure.sdk.replay.fiber import REFUSALS_MAX, GreenletFiber
+from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended, GreenletFiber
 from perdure.sdk.replay.running import WorkflowClosed, current, running
 
 if TYPE_CHECKING:
@@ -240,6 +241,9 @@ class WorkflowLoop(_Loop):
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
         self._canceling = False
         self._refusals = 0
+        self._running = False
+        self._spawned: list[tuple[Callable[[], Any], Ended, bool]] = []
+        self._holding: dict[asyncio.Task[Any], None] = {}
 
     # --- the fiber -------------------------------------------------------------------------------
 
@@ -247,7 +251,10 @@ class WorkflowLoop(_Loop):
         outer = events._get_running_loop()
         outer_task = _swap_task(outer, None)
         events._set_running_loop(self)
+        self._running = True
         try:
+            if self._spawned:
+                self._begin_spawned()
             if self._main is None:
                 # A context of its own: what the worker's thread carries around is not the workflow's business.
                 self._main = self.create_task(self._call(), context=Context())
@@ -258,26 +265,70 @@ class WorkflowLoop(_Loop):
                 self._main.cancel()
                 self._drain()
         finally:
+            self._running = False
             events._set_running_loop(outer)
             _swap_task(outer, outer_task)
-        if self._main.done():
+        if not self.done and self._is_over():
             self._end(self._main)
 
     async def _call(self) -> Any:
-        machine = self.machine
-        return await machine.definition.fn(*machine.arguments())
+        return await self.machine.begin()
 
     def _drain(self) -> None:
-        ready, main = self._ready, cast("asyncio.Task[Any]", self._main)
+        ready, main = self._ready, self._main
         while True:
             while ready:
                 handle: Any = ready.popleft()
                 if not handle._cancelled:
                     handle._context.run(handle._callback, *handle._args)
-                if main.done():
+                if self.done or (main is not None and main.done() and self._is_over()):
                     return
             if not self._conditions or not self._look_at_conditions():
                 return
+
+    def _begin_spawned(self) -> None:
+        """Handlers of this task's messages go first; what else it brought resumes behind them."""
+        later, self._ready = self._ready, deque()
+        spawned, self._spawned = self._spawned, []
+        for work, ended, holds in spawned:
+            self.spawn(work, ended, holds=holds)
+        self._drain()
+        self._ready.extend(later)
+
+    def _is_over(self) -> bool:
+        """The main branch has ended, and with it the run, unless a handler holds it open."""
+        main = self._main
+        if main is None or not main.done():
+            return False
+        return main.cancelled() or main.exception() is not None or not self._holding
+
+    def spawn(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
+        if not self._running:
+            self._spawned.append((work, ended, holds))
+            return
+        task = self.create_task(self._branch(work, ended), context=Context())
+        if holds:
+            self._holding[task] = None
+
+    async def _branch(self, work: Callable[[], Any], ended: Ended) -> None:
+        value, error = None, None
+        try:
+            value = work()
+            if isawaitable(value):
+                value = await value
+        except (WorkflowClosed, GeneratorExit):
+            raise
+        except asyncio.CancelledError as raised:
+            error = CancelledError(str(raised) or "the handler was cancelled")
+        except BaseException as raised:  # whatever user code raises is how the handler ended
+            error = raised
+        task = asyncio.current_task(self)
+        if task is not None:
+            self._holding.pop(task, None)
+        ended(value, error)
+
+    def fail(self, error: BaseException) -> None:
+        self.error, self.done = error, True
 
     def _look_at_conditions(self) -> bool:
         """Wake whoever waits for what now holds. Returns whether there was one."""

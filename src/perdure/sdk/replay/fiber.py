@@ -1,8 +1,9 @@
 """What carries workflow code: runs it until every branch of it waits, and goes on from there later.
 
 `GreenletFiber` carries a `def` workflow. `call()` looks like any function because the greenlet's
-whole stack stays where it is while the machine, in the greenlet's parent, finishes the task. There
-is one branch, so one thing waited for.
+whole stack stays where it is while the machine, in the greenlet's parent, finishes the task. The
+workflow's function is the main branch; each handler of a signal or an update is one more, with a
+greenlet of its own. A branch waits for one thing.
 
 A greenlet belongs to the thread that first ran it: a machine stays on one thread.
 """
@@ -55,52 +56,70 @@ class Fiber(Protocol):
         """The lines at which branches of the code wait, the main one first."""
         ...
 
+    def spawn(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
+        """Begin another branch, at the next `run` or later in the present one.
 
-class GreenletFiber:
-    """A `def` workflow."""
+        Args:
+            work: a handler with its arguments; in an `async def` workflow it may return an awaitable.
+            ended: called inside the branch with its value or its error.
+            holds: the run does not close before this branch has ended.
+        """
+        ...
 
-    __slots__ = ("canceling", "done", "error", "greenlet", "machine", "ready", "refusals", "value", "waiting")
+    def fail(self, error: BaseException) -> None:
+        """A branch failed in a way that ends the run: as if the main one had raised it."""
+        ...
 
-    def __init__(self, machine: WorkflowMachine) -> None:
-        self.machine = machine
+
+Ended = Callable[[Any, BaseException | None], None]
+
+
+class Branch:
+    """One line of execution of a `def` workflow: its function, or a handler."""
+
+    __slots__ = ("canceling", "done", "ended", "greenlet", "holds", "ready", "waiting", "work")
+
+    def __init__(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
+        self.work = work
+        self.ended = ended
+        self.holds = holds
         self.greenlet: greenlet | None = None
         self.waiting: Operation | None = None
         self.ready: Callable[[], bool] | None = None
         self.canceling = False
-        self.refusals = 0
         self.done = False
-        self.value: Any = None
-        self.error: BaseException | None = None
 
-    def run(self) -> None:
-        carrier = self.greenlet
-        if carrier is None:
-            carrier = self.greenlet = greenlet(self._main)
-        elif not self._runnable():
-            return
-        else:
-            carrier.parent = getcurrent()
-        carrier.switch()
-
-    def _runnable(self) -> bool:
+    def runnable(self) -> bool:
+        """Whether it need not wait any more."""
         if self.canceling:
             return True
         if self.waiting is not None:
             return self.waiting.done
         return _holds(self.ready)
 
-    def _main(self) -> None:
-        try:
-            machine = self.machine
-            self.value = machine.definition.fn(*machine.arguments())
-        except WorkflowClosed:
-            pass  # dropped from the cache: nobody asks how it ended
-        except BaseException as error:  # also SystemExit: user code must not end the worker
-            self.error = error
-        self.done = True
+    def advance(self) -> None:
+        """Run it until it waits or ends."""
+        carrier = self.greenlet
+        if carrier is None:
+            carrier = self.greenlet = greenlet(self._run)
+        else:
+            carrier.parent = getcurrent()
+        carrier.switch()
 
-    def _park(self) -> None:
-        """Give the thread back to the machine until `run` finds this fiber runnable."""
+    def _run(self) -> None:
+        value, error = None, None
+        try:
+            value = self.work()
+        except WorkflowClosed:
+            self.done = True  # dropped from the cache: nobody asks how it ended
+            return
+        except BaseException as raised:  # also SystemExit: user code must not end the worker
+            error = raised
+        self.done = True
+        self.ended(value, error)
+
+    def park(self) -> None:
+        """Give the thread back to the machine until this branch is advanced."""
         carrier = getcurrent()
         if carrier is not self.greenlet:
             raise EngineError(
@@ -111,61 +130,131 @@ class GreenletFiber:
         assert parent is not None
         parent.switch()
 
-    def join(self, operation: Operation) -> Any:
-        """Wait for an operation. Returns its value or raises its error; CancelledError when the run is cancelled."""
-        while not operation.done:
-            if self.canceling:
-                self.canceling = False
-                if operation.cancel():
-                    raise self._cancelled()
-            self.machine.check_open()
-            self.waiting = operation
-            self._park()
-        self.waiting = None
-        return operation.result()
-
-    def wait(self, ready: Callable[[], bool], cancels: Iterable[Operation] = ()) -> None:
-        """Wait until `ready()`. When the run is cancelled: cancels those operations, raises CancelledError."""
-        while not ready():
-            if self.canceling:
-                self.canceling = False
-                for operation in cancels:
-                    operation.cancel()
-                raise self._cancelled()
-            self.machine.check_open()
-            self.waiting, self.ready = None, ready
-            self._park()
-        self.ready = None
-
-    def _cancelled(self) -> CancelledError:
-        reason = self.machine.cancel_reason
-        return CancelledError(f"the workflow was cancelled: {reason}" if reason else "the workflow was cancelled")
-
-    def cancel(self) -> None:
-        self.canceling = True
-
     def close(self) -> None:
+        """Throw WorkflowClosed into it."""
         carrier = self.greenlet
-        self.greenlet = None
         if carrier is None or carrier.dead:
+            self.greenlet = None
             return
-        self.greenlet = carrier
         carrier.parent = getcurrent()
         carrier.throw(WorkflowClosed)
         if not carrier.dead:
             abandon(carrier)
         self.greenlet = None
 
-    def refuse(self) -> None:
-        self.refusals += 1
-        if self.refusals > REFUSALS_MAX and getcurrent() is self.greenlet:
-            self._park()
-        raise WorkflowClosed
-
     def sites(self) -> list[Site]:
+        """The line where it waits."""
         frame: FrameType | None = None if self.greenlet is None else self.greenlet.gr_frame
         site = site_of(frame)
         return [] if site is None else [site]
+
+
+class GreenletFiber:
+    """A `def` workflow."""
+
+    __slots__ = ("branches", "current", "done", "error", "machine", "main", "refusals", "value")
+
+    def __init__(self, machine: WorkflowMachine) -> None:
+        self.machine = machine
+        self.main = Branch(machine.begin, self._main_ended, holds=True)
+        self.branches: list[Branch] = []
+        self.current = self.main
+        self.refusals = 0
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        main = self.main
+        if not self.branches and not main.done and main.runnable():
+            self.current = main
+            main.advance()
+        if self.branches:
+            self._run_all()
+        elif main.done:
+            self.done = True
+
+    def _run_all(self) -> None:
+        """Handlers in the order of their coming, then the main branch, until all wait or the run is over."""
+        moved = True
+        while moved and not self.done:
+            moved = False
+            for branch in [*self.branches, self.main]:
+                if branch.done or not branch.runnable():
+                    continue
+                self.current, moved = branch, True
+                branch.advance()
+                if self._is_over():
+                    break
+        self.branches = [branch for branch in self.branches if not branch.done]
+
+    def _is_over(self) -> bool:
+        """The main branch has ended, and with it the run, unless a handler holds it open."""
+        if self.main.done and not self.done:
+            self.done = not any(branch.holds and not branch.done for branch in self.branches)
+        return self.done
+
+    def _main_ended(self, value: Any, error: BaseException | None) -> None:
+        self.value, self.error = value, error
+        if error is not None:
+            self.done = True
+
+    def spawn(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
+        self.branches.append(Branch(work, ended, holds=holds))
+
+    def fail(self, error: BaseException) -> None:
+        self.error, self.done = error, True
+
+    def join(self, operation: Operation) -> Any:
+        """Wait for an operation. Returns its value or raises its error; CancelledError when the run is cancelled."""
+        branch = self.current
+        while not operation.done:
+            if branch.canceling:
+                branch.canceling = False
+                if operation.cancel():
+                    raise self._cancelled()
+            self.machine.check_open()
+            branch.waiting = operation
+            branch.park()
+        branch.waiting = None
+        return operation.result()
+
+    def wait(self, ready: Callable[[], bool], cancels: Iterable[Operation] = ()) -> None:
+        """Wait until `ready()`. When the run is cancelled: cancels those operations, raises CancelledError."""
+        branch = self.current
+        while not ready():
+            if branch.canceling:
+                branch.canceling = False
+                for operation in cancels:
+                    operation.cancel()
+                raise self._cancelled()
+            self.machine.check_open()
+            branch.waiting, branch.ready = None, ready
+            branch.park()
+        branch.ready = None
+
+    def _cancelled(self) -> CancelledError:
+        reason = self.machine.cancel_reason
+        return CancelledError(f"the workflow was cancelled: {reason}" if reason else "the workflow was cancelled")
+
+    def cancel(self) -> None:
+        self.main.canceling = True
+
+    def close(self) -> None:
+        branches, self.branches = [self.main, *self.branches], []
+        for branch in branches:
+            self.current = branch
+            branch.close()
+
+    def refuse(self) -> None:
+        self.refusals += 1
+        branch = self.current
+        if self.refusals > REFUSALS_MAX and getcurrent() is branch.greenlet:
+            branch.park()
+        raise WorkflowClosed
+
+    def sites(self) -> list[Site]:
+        return [site for branch in (self.main, *self.branches) for site in branch.sites()]
 
 
 def _holds(ready: Callable[[], bool] | None) -> bool:

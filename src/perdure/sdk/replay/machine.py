@@ -249,6 +249,10 @@ class WorkflowMachine:
             payloads, definition.argument_types, f"the arguments of workflow {definition.name}"
         )
 
+    def begin(self) -> Any:
+        """Call the workflow's function: its value, or a coroutine."""
+        return self.definition.fn(*self.arguments())
+
     def _apply(self, events: Sequence[HistoryEvent]) -> bool:
         """Returns whether the history ends with a task to be answered."""
         last = len(events) - 1
