@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +101,44 @@ def test_a_failure_comes_back_from_its_process() -> None:
 def test_an_attempt_whose_time_is_up_is_killed_and_its_place_is_free_again() -> None:
     with Engine("memory://") as engine:
         assert engine.run(killed) == ("TimedOutError", sum(range(10)))
+
+
+ORPHAN = """
+import os, signal, sys
+from perdure import Engine, activity, call, workflow
+
+@activity(run_in="process")
+def spin(path):
+    with open(path, "w") as file:
+        file.write(str(os.getpid()))
+    while True:
+        pass
+
+@workflow
+def spinning(path):
+    call(spin, path)
+
+if __name__ == "__main__":
+    os.mkfifo(sys.argv[1])
+    Engine("memory://").open().start(spinning, sys.argv[1])
+    with open(sys.argv[1]) as file:
+        print(file.read(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_do_not_outlive_their_engine(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    command = [sys.executable, str(script), str(tmp_path / "pid")]
+    parent = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert parent.returncode == -signal.SIGKILL
+    try:
+        child = os.pidfd_open(int(parent.stdout))
+    except ProcessLookupError:
+        return  # gone already
+    try:
+        # Readable when the process has ended: waits for that and for nothing else.
+        assert select.select([child], [], [], 60)[0]
+    finally:
+        os.close(child)
