@@ -13,6 +13,7 @@ from importlib.metadata import version
 import click
 
 from perdure.cli.demo import demo
+from perdure.cli.replay import replay
 from perdure.cli.store import store
 from perdure.cli.workflow import workflow
 
@@ -26,6 +27,7 @@ def cli() -> None:
 cli.add_command(demo)
 cli.add_command(workflow)
 cli.add_command(store)
+cli.add_command(replay)
 
 
 def main() -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, MessageToJson
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -40,7 +41,7 @@ run_option = click.option("--run-id", help="A run other than the newest of its w
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 
 
-@click.group(short_help="Executions: list, describe, history.")
+@click.group(short_help="Executions: list, describe, history, export, check-replay.")
 def workflow() -> None:
     """Executions in a store: list them, describe one, show its history."""
 
@@ -175,6 +176,27 @@ def history(workflow_id: str, store_url: str, namespace: str, run_id: str | None
         after = duration_text(line.at_ns - began_ns)
         table.add_row(str(line.event_id), after, line.name, line.subject, Text(line.detail), style=faint)
     console().print(table)
+
+
+@workflow.command()
+@click.argument("workflow_id")
+@store_option
+@namespace_option
+@run_option
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead of printing.")
+def export(workflow_id: str, store_url: str, namespace: str, run_id: str | None, output: Path | None) -> None:
+    """Write the event history as Temporal's JSON: for `perdure replay`, and for the replayers of Temporal's SDKs."""
+    with plain_errors():
+        _, events = _read(store_url, namespace, workflow_id, run_id)
+    text = MessageToJson(History(events=events)) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror}.") from error
+    console().print(f"{output}: {len(events)} events", markup=False)
 
 
 def _read(store_url: str, namespace: str, workflow_id: str, run_id: str | None) -> tuple[Execution, list[HistoryEvent]]:

@@ -89,11 +89,12 @@ class StoreFile:
         *,
         open_only: bool | None = None,
         workflow_type: str | None = None,
+        after: ExecutionKey | None = None,
         limit: int = _ALL_ROWS,
     ) -> Sequence[Summary]:
-        """Summaries in order of workflow id and run id."""
+        """Summaries in order of workflow id and run id, past `after`."""
         with as_store_error(self.path):
-            return reader.list_executions(self._connection, namespace, open_only, workflow_type, None, limit)
+            return reader.list_executions(self._connection, namespace, open_only, workflow_type, after, limit)
 
     def waiting_tasks(self) -> dict[QueueName, int]:
         """How many tasks wait on each queue for a worker."""

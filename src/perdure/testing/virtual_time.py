@@ -76,6 +76,10 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             self.now_ns += step
             step *= 2
 
+    def is_busy(self) -> bool:
+        """Whether anything is ready to run now."""
+        return bool(self._ready)
+
     def advance(self, duration_ns: int) -> None:
         """Move the clock on while no callback runs, as a machine that was switched off for so long."""
         self.now_ns += duration_ns

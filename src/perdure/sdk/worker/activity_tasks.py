@@ -32,7 +32,7 @@ from perdure.sdk.worker import jitter
 from perdure.sdk.worker.attempt import Attempt, Heartbeats, Stop
 from perdure.sdk.worker.config import WorkerConfig
 from perdure.sdk.worker.delivery import deliver
-from perdure.sdk.worker.handover import Hands, Returns
+from perdure.sdk.worker.handover import Hands, InlineHands, Returns
 from perdure.sdk.worker.processes import ProcessHands
 from perdure.sdk.worker.transactional import run_in_transaction
 from perdure.sdk.worker.workflow_tasks import WorkerName
@@ -101,6 +101,7 @@ class ActivityTasks:
         self._returns = returns
         self._hands = hands
         self._processes = processes
+        self._inline = isinstance(hands, InlineHands)
         self._loop = asyncio.get_running_loop()
         self._running: set[Attempt] = set()
 
@@ -134,7 +135,7 @@ class ActivityTasks:
         definition = attempt.definition
         if definition.transactional:
             return await run_in_transaction(self._connection, attempt, self._name.identity, run_with)
-        if definition.run_in == "thread":
+        if definition.run_in == "thread" or (definition.run_in == "process" and self._inline):
             return await self._hands.submit(lambda: run_sync(attempt))
         if definition.run_in == "loop":
             return await self._run_on_loop(attempt)

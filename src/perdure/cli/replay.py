@@ -1,0 +1,157 @@
+"""`perdure replay` and `perdure workflow check-replay`: would this code get through those histories?
+
+Exit code 1 when one would break, so that a deployment can be made to stop on it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from perdure.cli.output import console, plain_errors, print_json
+from perdure.cli.stored import StoreFile, count_open, open_executions
+from perdure.cli.workflow import json_option, namespace_option, store_option, workflow
+from perdure.sdk.checking import HistoryFormatError, ReplayChecker, ReplayReport, parse_history
+
+workflows_option = click.option(
+    "--workflows",
+    "code",
+    required=True,
+    multiple=True,
+    metavar="MODULE",
+    help="The code to replay against: a module (shop.workflows) or a file (shop.py). May be given more than once.",
+)
+
+
+def load_code(names: tuple[str, ...]) -> None:
+    """Import modules or files; what they decorate is then in the default registry."""
+    sys.path.insert(0, str(Path.cwd()))
+    for name in names:
+        try:
+            _load(name)
+        except Exception as error:  # the user's code runs here: whatever it raises is told in one sentence
+            raise click.ClickException(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _load(name: str) -> ModuleType:
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    path = Path(name).resolve()
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    sys.path.insert(0, str(path.parent))
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@click.command(short_help="Replay stored histories against code.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@workflows_option
+@json_option
+def replay(files: tuple[Path, ...], code: tuple[str, ...], as_json: bool) -> None:
+    """Replay histories from files: Temporal's JSON (`temporal workflow show --output json`), or binary."""
+    load_code(code)
+    checker = ReplayChecker()
+    begin = time.perf_counter_ns()
+    for path in files:
+        try:
+            checker.check(parse_history(path.read_bytes()))
+        except HistoryFormatError as error:
+            raise click.ClickException(f"{path}: {error}") from error
+    checker.report.elapsed_ns = time.perf_counter_ns() - begin
+    _tell(checker.report, as_json, shown=len(files), strict=True)
+
+
+@workflow.command("check-replay")
+@store_option
+@namespace_option
+@workflows_option
+@click.option("--type", "workflow_type", help="Only workflows of this type.")
+@click.option("--shown", default=20, show_default=True, type=click.IntRange(min=0), help="Problems told in full.")
+@click.option("--strict", is_flag=True, help="Exit code 1 also when there are types whose code was not given.")
+@json_option
+def check_replay(
+    store_url: str,
+    namespace: str,
+    code: tuple[str, ...],
+    workflow_type: str | None,
+    shown: int,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Replay all open executions against code that is to be deployed. The engine may run meanwhile."""
+    load_code(code)
+    checker = ReplayChecker(namespace=namespace)
+    begin = time.perf_counter_ns()
+    with plain_errors(), StoreFile(store_url) as file, _progress() as bar:
+        task = bar.add_task("replaying", total=count_open(file, namespace, workflow_type))
+        for summary in open_executions(file, namespace, workflow_type):
+            if checker.knows(summary.workflow_type):
+                checker.check(file.history(summary.key), summary.key.workflow_id, summary.key.run_id)
+            else:
+                checker.skip(summary.workflow_type)
+            bar.advance(task)
+    checker.report.elapsed_ns = time.perf_counter_ns() - begin
+    _tell(checker.report, as_json, shown, strict)
+
+
+def _progress() -> Progress:
+    """On standard error, and only on a terminal: standard output is for the findings."""
+    out = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+
+
+def _tell(report: ReplayReport, as_json: bool, shown: int, strict: bool) -> None:
+    if as_json:
+        print_json(_as_json(report))
+    else:
+        _show(report, shown)
+    judged = bool(report.checked) or not report.unknown
+    if not report.ok or not judged or (strict and report.unknown):
+        raise SystemExit(1)
+
+
+def _as_json(report: ReplayReport) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "checked": dict(report.checked),
+        "broken": dict(report.broken),
+        "unknown": dict(report.unknown),
+        "events": report.events,
+        "elapsed_seconds": round(report.elapsed_ns / 1e9, 3),
+        "problems": [asdict(problem) for problem in report.problems],
+    }
+
+
+def _show(report: ReplayReport, shown: int) -> None:
+    out = console()
+    if report.checked:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("type", no_wrap=True)
+        table.add_column("replayed", justify="right")
+        table.add_column("would break", justify="right")
+        for name in sorted(report.checked):
+            table.add_row(name, f"{report.checked[name]:,}", f"{report.broken[name]:,}")
+        out.print(table)
+    for problem in report.problems[:shown]:
+        out.print(f"\n{problem}", markup=False)
+    if len(report.problems) > shown:
+        out.print(f"\n… and {report.broken.total() - shown:,} more (--shown, --json)")
+    out.print(f"\n{report}", markup=False)
+    if report.unknown and not report.checked:
+        out.print("Nothing was judged: --workflows names code that has none of these types.")
