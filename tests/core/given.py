@@ -17,6 +17,8 @@ from temporalio.api.common.v1 import Header, Memo, Payload, Payloads, RetryPolic
 from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.protocol.v1 import Message
+from temporalio.api.update.v1 import Acceptance, Rejection, Request, Response
 from temporalio.api.workflowservice.v1 import (
     RecordActivityTaskHeartbeatRequest,
     RequestCancelWorkflowExecutionRequest,
@@ -27,6 +29,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondWorkflowTaskFailedRequest,
     StartWorkflowExecutionRequest,
     TerminateWorkflowExecutionRequest,
+    UpdateWorkflowExecutionRequest,
 )
 
 from perdure.api.errors import Rejected
@@ -40,6 +43,7 @@ from perdure.core.commit import (
     StartedWorkflowTask,
     Task,
     TaskKind,
+    UpdateNews,
 )
 from perdure.core.execution import Execution, blank, decide, decode, encode, evolve
 from perdure.core.invariants import check, check_commit
@@ -72,6 +76,9 @@ def failure(message: str = "boom", *, type: str = "Boom", non_retryable: bool = 
     if delay:
         info.next_retry_delay.CopyFrom(seconds(delay))
     return built
+
+
+application_failure = failure
 
 
 def retry(
@@ -201,6 +208,74 @@ def continue_as_new(**fields: Any) -> Command:
     return command
 
 
+# --- protocol messages of a worker ---------------------------------------------------------------
+
+
+def protocol_message(message_id: str) -> Command:
+    command = Command(command_type=CommandType.COMMAND_TYPE_PROTOCOL_MESSAGE)
+    command.protocol_message_command_attributes.message_id = message_id
+    return command
+
+
+def accepted(asked: Message) -> Message:
+    request = Request()
+    asked.body.Unpack(request)
+    return _message(
+        asked.protocol_instance_id,
+        "accept",
+        Acceptance(
+            accepted_request_message_id=asked.id,
+            accepted_request_sequencing_event_id=asked.event_id,
+            accepted_request=request,
+        ),
+    )
+
+
+def responded(update_id: str, result: str = '"set"', failure: str = "") -> Message:
+    response = Response()
+    response.meta.update_id = update_id
+    response.meta.identity = "client"
+    if failure:
+        response.outcome.failure.CopyFrom(application_failure(failure))
+    else:
+        response.outcome.success.CopyFrom(payloads(result))
+    return _message(update_id, "complete", response)
+
+
+def rejected(asked: Message) -> Message:
+    return _message(
+        asked.protocol_instance_id,
+        "reject",
+        Rejection(
+            rejected_request_message_id=asked.id,
+            rejected_request_sequencing_event_id=asked.event_id,
+            failure=failure("no such street"),
+        ),
+    )
+
+
+def _message(update_id: str, what: str, body: Any) -> Message:
+    message = Message(id=f"{update_id}/{what}", protocol_instance_id=update_id)
+    message.body.Pack(body)
+    return message
+
+
+def message_commands(messages: Sequence[Message]) -> list[Command]:
+    """The commands that messages need: rejections need none."""
+    return [protocol_message(message.id) for message in messages if not message.body.Is(Rejection.DESCRIPTOR)]
+
+
+def update_request(update_id: str = "u1", **fields: Any) -> UpdateWorkflowExecutionRequest:
+    request = UpdateWorkflowExecutionRequest(namespace="default")
+    request.wait_policy.lifecycle_stage = 3  # pyright: ignore[reportAttributeAccessIssue] - COMPLETED
+    request.request.meta.update_id = update_id
+    request.request.meta.identity = "client"
+    request.request.input.name = "set_address"
+    request.request.input.args.CopyFrom(payloads('"Elm Street"'))
+    _fill(request, fields)
+    return request
+
+
 # --- requests ------------------------------------------------------------------------------------
 
 
@@ -254,6 +329,7 @@ class World:
         self.started: list[StartedWorkflowTask | StartedActivityTask] = []
         self.workers_alive = True
         self.limits = limits
+        self.news: dict[str, UpdateNews | Rejected] = {}
         self._ids = 0
 
     # the shell's part
@@ -307,6 +383,7 @@ class World:
             for task in link.add_tasks:
                 assert not any(same_row(r, task.queue.kind, task.scheduled_event_id) for r in self.rows)
                 self.rows.append(task)
+            self.news.update((news.update_id, news) for news in link.updates)
             self.started += [dispatch.task for dispatch in link.dispatches]
             assert execution.is_open or self.rows == []
             link = link.next_run
@@ -342,6 +419,13 @@ class World:
 
     def cancel(self, reason: str = "enough") -> None:
         self.ask(law.RequestCancel(RequestCancelWorkflowExecutionRequest(reason=reason, identity="client")))
+
+    def update(self, update_id: str = "u1") -> None:
+        """Ask for an update; `news` has what becomes of it."""
+        try:
+            self.ask(law.AdmitUpdate(update_request(update_id)))
+        except Rejected as refused:
+            self.news[update_id] = refused
 
     def terminate(self, reason: str = "enough") -> None:
         request = TerminateWorkflowExecutionRequest(reason=reason, identity="client", details=payloads('"why"'))

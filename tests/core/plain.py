@@ -12,6 +12,8 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.protocol.v1 import Message
+from temporalio.api.update.v1 import Outcome, Request
 
 ORACLE = Path(__file__).parent / "oracle"
 
@@ -51,15 +53,36 @@ def _text(data: Any) -> Any:
 
 
 def plain_workflow_task(
-    attempt: int, previous_started_event_id: int, started_event_id: int, tail: Sequence[HistoryEvent]
+    attempt: int,
+    previous_started_event_id: int,
+    started_event_id: int,
+    tail: Sequence[HistoryEvent],
+    messages: Sequence[Message] = (),
 ) -> dict[str, Any]:
     """What a worker learns with a workflow task; `tail`: the last events that it is sent."""
-    return {
+    told = {"messages": [_plain_message(message) for message in messages]} if messages else {}
+    return told | {
         "attempt": attempt,
         "previous_started_event_id": previous_started_event_id,
         "started_event_id": started_event_id,
         "last_events": plain_history(tail[-2:]),
     }
+
+
+def _plain_message(message: Message) -> dict[str, Any]:
+    request = Request()
+    assert message.body.Unpack(request)
+    plain = MessageToDict(request, preserving_proto_field_name=True)
+    return {"id": message.id, "event_id": message.event_id, "request": _plain(plain)}
+
+
+def plain_update(stage: int, outcome: Outcome | None) -> str:
+    """What becomes of an update that was answered."""
+    if outcome is None:
+        return f"stage {stage}"
+    if outcome.HasField("failure"):
+        return f"failure: {outcome.failure.application_failure_info.type}: {outcome.failure.message}"
+    return f"success: {outcome.success.payloads[0].data.decode()}"
 
 
 def plain_activity_task(attempt: int, heartbeat_details: Payloads) -> dict[str, Any]:

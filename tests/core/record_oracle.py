@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.protocol.v1 import Message
 from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 from temporalio.api.workflowservice import v1 as service
 from temporalio.client import Client
@@ -30,7 +31,7 @@ from temporalio.service import RPCError
 
 from perdure.api import enums
 from tests.core import given
-from tests.core.plain import ORACLE, plain_activity_task, plain_history, plain_workflow_task
+from tests.core.plain import ORACLE, plain_activity_task, plain_history, plain_update, plain_workflow_task
 from tests.core.scenarios import SCENARIOS
 
 T = TypeVar("T")
@@ -48,6 +49,32 @@ class OracleStage:
         self.refusals: list[str] = []
         self.tasks: list[dict[str, Any]] = []
         self.activity_tasks: dict[str, service.PollActivityTaskQueueResponse] = {}
+        self.messages: Sequence[Message] = ()
+        self.asked: dict[str, asyncio.Task[str]] = {}
+
+    def update(self, update_id: str) -> None:
+        request = given.update_request(update_id)
+        request.workflow_execution.workflow_id = self.workflow_id
+        self.asked[update_id] = self.loop.create_task(self._update(request))
+        self._run(asyncio.sleep(0.2))
+
+    async def _update(self, request: service.UpdateWorkflowExecutionRequest) -> str:
+        try:
+            answer = await self.service.update_workflow_execution(request)
+        except RPCError as error:
+            return f"{error.status.name}: {error.message}"
+        return plain_update(answer.stage, answer.outcome if answer.HasField("outcome") else None)
+
+    def message(self, update_id: str) -> Message:
+        [message] = [told for told in self.messages if told.protocol_instance_id == update_id]
+        return message
+
+    def updates(self) -> dict[str, str]:
+        """What became of them; those that nobody answered are left out."""
+        self._run(asyncio.sleep(0.2))
+        for waiting in self.asked.values():
+            waiting.cancel()
+        return {update_id: task.result() for update_id, task in self.asked.items() if task.done()}
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(coroutine)
@@ -79,9 +106,14 @@ class OracleStage:
         assert task.task_token, "no workflow task came"
         self.tasks.append(
             plain_workflow_task(
-                task.attempt, task.previous_started_event_id, task.started_event_id, list(task.history.events)
+                task.attempt,
+                task.previous_started_event_id,
+                task.started_event_id,
+                list(task.history.events),
+                task.messages,
             )
         )
+        self.messages = task.messages
         return task.task_token
 
     def activity_task(self, activity_id: str = "1") -> bytes:
@@ -101,12 +133,20 @@ class OracleStage:
         assert response.task_token, "no activity task came"
         return response
 
-    def complete_task(self, token: bytes, *commands: Command, sticky: bool = False, force: bool = False) -> None:
+    def complete_task(
+        self,
+        token: bytes,
+        *commands: Command,
+        sticky: bool = False,
+        force: bool = False,
+        messages: Sequence[Message] = (),
+    ) -> None:
         request = service.RespondWorkflowTaskCompletedRequest(
             namespace="default",
             task_token=token,
             identity=given.WORKER,
-            commands=self._commands(commands),
+            commands=[*given.message_commands(messages), *self._commands(commands)],
+            messages=messages,
             force_create_new_workflow_task=force,
         )
         if sticky:
@@ -124,9 +164,9 @@ class OracleStage:
         except RPCError:
             return
 
-    def refused_task(self, token: bytes, *commands: Command) -> None:
+    def refused_task(self, token: bytes, *commands: Command, messages: Sequence[Message] = ()) -> None:
         try:
-            self.complete_task(token, *commands)
+            self.complete_task(token, *commands, messages=messages)
         except RPCError as error:
             self.refusals.append(f"{error.status.name}: {error.message.replace(self.suffix, '')}")
             return
@@ -250,6 +290,8 @@ def record(loop: asyncio.AbstractEventLoop, client: Client, names: list[str]) ->
         SCENARIOS[name](stage)
         plain = [plain_history(events) for events in stage.histories()]
         recorded = {"refusals": stage.refusals, "tasks": stage.tasks, "runs": plain}
+        if stage.asked:
+            recorded["updates"] = stage.updates()
         (ORACLE / f"{name}.json").write_text(json.dumps(recorded, indent=1) + "\n")
         print(f"{name}: {[len(events) for events in plain]} events, {time.monotonic() - began:.1f} s")  # noqa: T201
 

@@ -6,13 +6,15 @@ stage's history then says, without ids and times, must be the same on both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.failure.v1 import Failure
+from temporalio.api.protocol.v1 import Message
 
 from tests.core import given
+from tests.core.update_scenarios import UPDATE_SCENARIOS
 
 
 class Stage(Protocol):
@@ -25,8 +27,26 @@ class Stage(Protocol):
     def start(self, **fields: Any) -> None: ...
     def workflow_task(self, queue: str = "queue") -> Any: ...
     def activity_task(self, activity_id: str = "1") -> Any: ...
-    def complete_task(self, token: Any, *commands: Command, sticky: bool = False, force: bool = False) -> None: ...
-    def refused_task(self, token: Any, *commands: Command) -> None:
+    def complete_task(
+        self,
+        token: Any,
+        *commands: Command,
+        sticky: bool = False,
+        force: bool = False,
+        messages: Sequence[Message] = (),
+    ) -> None:
+        """`messages` that need a command get one, before the other commands."""
+        ...
+
+    def update(self, update_id: str) -> None:
+        """Ask for an update; `updates` keeps what becomes of it, by its id."""
+        ...
+
+    def message(self, update_id: str) -> Message:
+        """What the worker of the newest workflow task was told of an update."""
+        ...
+
+    def refused_task(self, token: Any, *commands: Command, messages: Sequence[Message] = ()) -> None:
         """Complete with commands that are refused; `refusals` keeps the code and the message."""
         ...
 
@@ -593,4 +613,4 @@ def terminated_by_a_new_start(stage: Stage) -> None:
 
 SCENARIOS: dict[str, Callable[[Stage], None]] = {
     name: value for name, value in list(globals().items()) if getattr(value, "__annotations__", {}).get("stage")
-}
+} | UPDATE_SCENARIOS

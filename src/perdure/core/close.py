@@ -17,7 +17,7 @@ from temporalio.api.history.v1 import (
 
 from perdure.api import enums
 from perdure.api.times import timestamp_ns
-from perdure.core import activity, buffer, workflow_task
+from perdure.core import activity, buffer, update, workflow_task
 from perdure.core.commit import TaskKind
 from perdure.core.fold import folds
 from perdure.core.state import Execution
@@ -86,7 +86,7 @@ def fail(
     attributes.retry_state = retry_state
     attributes.workflow_task_completed_event_id = completed_event_id
     attributes.new_execution_run_id = new_run_id
-    _close(turn, event, Trigger.FAIL)
+    _close(turn, event, Trigger.FAIL, bool(new_run_id))
 
 
 def cancel(turn: Turn, command: CancelWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
@@ -117,16 +117,16 @@ def time_out(turn: Turn, retry_state: enums.RetryState, new_run_id: str) -> None
     attributes = event.workflow_execution_timed_out_event_attributes
     attributes.retry_state = retry_state
     attributes.new_execution_run_id = new_run_id
-    _close(turn, event, Trigger.TIME_OUT)
+    _close(turn, event, Trigger.TIME_OUT, bool(new_run_id))
 
 
 def continue_as_new(turn: Turn, event: HistoryEvent) -> None:
     """The run ends where the next begins; `event` says with what."""
-    _close(turn, event, Trigger.CONTINUE_AS_NEW)
+    _close(turn, event, Trigger.CONTINUE_AS_NEW, True)
 
 
-def _close(turn: Turn, event: HistoryEvent, trigger: Trigger) -> None:
-    """Append the closing event; nothing is owed to anybody after it."""
+def _close(turn: Turn, event: HistoryEvent, trigger: Trigger, continues: bool = False) -> None:
+    """Append the closing event; nothing is owed to anybody after it. `continues`: a next run follows."""
     execution = turn.execution
     TABLE.next(execution.status, trigger)
     for event_id, attempt in execution.facts.attempts.items():
@@ -134,6 +134,8 @@ def _close(turn: Turn, event: HistoryEvent, trigger: Trigger) -> None:
             turn.dequeue(TaskKind.ACTIVITY, event_id)
     workflow_task.drop(turn)
     facts = execution.facts
+    if facts.updates or execution.updates:
+        update.abort(turn, continues)
     facts.attempts = {}
     facts.fired_timers = set()
     facts.sticky_queue = ""

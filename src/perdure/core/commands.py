@@ -15,6 +15,7 @@ from temporalio.api.workflowservice.v1 import (
     SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
     TerminateWorkflowExecutionRequest,
+    UpdateWorkflowExecutionRequest,
 )
 
 from perdure.core.commit import Poller, Task
@@ -91,6 +92,22 @@ class SignalWithStart(msgspec.Struct, frozen=True):
     request: SignalWithStartWorkflowExecutionRequest
 
 
+class AdmitUpdate(msgspec.Struct, frozen=True):
+    """Take an update in; its update id is set. The same id again changes nothing. Reply: `UpdateStanding`."""
+
+    request: UpdateWorkflowExecutionRequest
+
+
+class UpdateWithStart(msgspec.Struct, frozen=True):
+    """Update the open run, or start one whose first task carries the update; both or neither.
+
+    Reply: (`Started`, `UpdateStanding`).
+    """
+
+    start: StartWorkflowExecutionRequest
+    update: UpdateWorkflowExecutionRequest
+
+
 class RequestCancel(msgspec.Struct, frozen=True):
     """Reply: None. A second request is accepted and changes nothing."""
 
@@ -127,6 +144,8 @@ Command = (
     | RecordHeartbeat
     | Signal
     | SignalWithStart
+    | AdmitUpdate
+    | UpdateWithStart
     | RequestCancel
     | Terminate
     | Wake

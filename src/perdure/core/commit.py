@@ -21,6 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.protocol.v1 import Message as ProtocolMessage
+from temporalio.api.update.v1 import Outcome
+
+from perdure.api.errors import Rejected
 
 if TYPE_CHECKING:
     from perdure.core.limits import Limits
@@ -94,7 +98,9 @@ class StartedWorkflowTask(msgspec.Struct):
     started_at_ns: int
     sticky: bool
     transient_events: list[HistoryEvent]
-    """Scheduled and Started events of an attempt > 1: sent to the worker, not in history."""
+    """Scheduled and Started events of an attempt > 1, or of a speculative task: sent to the worker, not in history."""
+    messages: list[ProtocolMessage] = []
+    """Protocol messages: the updates that wait for an answer."""
 
 
 class StartedActivityTask(msgspec.Struct):
@@ -139,6 +145,29 @@ class WorkflowTaskCompleted(msgspec.Struct, frozen=True):
 
     workflow_task: StartedWorkflowTask | None
     activity_tasks: list[StartedActivityTask]
+    reset_history_event_id: int = 0
+    """The speculative task was dropped: forget what came after this event. 0: it was not."""
+
+
+class UpdateStanding(msgspec.Struct, frozen=True):
+    """Reply to AdmitUpdate: how far the update of this id has come."""
+
+    run_id: str
+    update_id: str
+    stage: int
+    """temporal.api.enums.v1.UpdateWorkflowExecutionLifecycleStage."""
+    completed_event_id: int = 0
+    """Where history holds the outcome; 0 at stage COMPLETED: the run closed before there was one."""
+
+
+class UpdateNews(msgspec.Struct, frozen=True):
+    """What becomes of an update with a commit: told to those who wait for it, once durable."""
+
+    update_id: str
+    stage: int
+    """The stage it has reached: ACCEPTED or COMPLETED; 0: it never will, for the reason in `refusal`."""
+    outcome: Outcome | None = None
+    refusal: Rejected | None = None
 
 
 class HeartbeatRecorded(msgspec.Struct, frozen=True):
@@ -189,6 +218,8 @@ class Commit(msgspec.Struct, eq=False):
     dispatches: list[Dispatch] = []
     replies: list[Any] = []
     """One per command decided, in order: a value, or the `Rejected` that it met."""
+    updates: list[UpdateNews] = []
+    """What became of updates, in order."""
     changed: bool = True
     """False: nothing to store, only replies to deliver."""
 

@@ -17,21 +17,22 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedReques
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration_ns
-from perdure.core import activity, buffer, close, succession, timer, validation, workflow_task
+from perdure.core import activity, buffer, close, succession, timer, update, validation, workflow_task
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
 from perdure.core.commit import StartedActivityTask, TaskKind, WorkflowTaskCompleted
 from perdure.core.draft import BadCommand
-from perdure.core.state import Execution
+from perdure.core.state import Execution, WorkflowTask
 from perdure.core.turn import Turn
 
 
 class Answer:
     """One worker's answer while it is applied."""
 
-    __slots__ = ("canceled_unstarted", "completed_event_id", "eager", "identity", "turn")
+    __slots__ = ("canceled_unstarted", "completed_event_id", "eager", "identity", "inbox", "turn")
 
-    def __init__(self, turn: Turn, identity: str, completed_event_id: int) -> None:
+    def __init__(self, turn: Turn, identity: str, completed_event_id: int, inbox: update.Inbox | None) -> None:
         self.turn = turn
+        self.inbox = inbox
         self.identity = identity
         self.completed_event_id = completed_event_id
         self.canceled_unstarted: list[int] = []
@@ -46,26 +47,74 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
     execution = turn.execution
     task = workflow_task.require_started(execution, command.token)
     messages = list(request.commands)
+    inbox = update.Inbox(execution, request.messages) if request.messages else None
     try:
-        validation.validate(turn, messages)
+        validation.validate(turn, messages, inbox)
     except BadCommand as bad:
         return _fail_for(turn, bad, request.identity)
+    if workflow_task.is_speculative(execution) and _leaves_nothing(execution, task, request, inbox):
+        return _drop(turn, request, inbox)
     completed_event_id = workflow_task.complete(turn, task, request)
     _remember_sticky(execution, request)
-    answer = Answer(turn, request.identity, completed_event_id)
+    answer = Answer(turn, request.identity, completed_event_id, inbox)
     for message in messages:
         _APPLY[message.command_type](answer, message)
     if not execution.is_open:
         return WorkflowTaskCompleted(None, answer.eager)
+    if execution.facts.updates:
+        _settle_updates(turn, request, inbox)
     news = buffer.flush(turn)
     for scheduled_event_id in answer.canceled_unstarted:
         activity.cancel_unstarted(turn, scheduled_event_id, answer.identity)
     if news or answer.canceled_unstarted or request.force_create_new_workflow_task:
         workflow_task.schedule(turn)
+    elif execution.facts.updates:
+        workflow_task.speculate(turn)
     started = None
     if request.return_new_workflow_task and workflow_task.is_queued(execution):
         started = workflow_task.take(turn, request.identity)
     return WorkflowTaskCompleted(started, answer.eager)
+
+
+_UNSEEN_EVENTS_MAX = 10
+"""A speculative task that has shown so many new events to a worker is kept: they need not be sent again."""
+
+
+def _leaves_nothing(
+    execution: Execution, task: WorkflowTask, request: RespondWorkflowTaskCompletedRequest, inbox: update.Inbox | None
+) -> bool:
+    """Whether a speculative task may be dropped: nothing but rejections came of it, and nothing else happened."""
+    if request.commands or request.force_create_new_workflow_task or execution.facts.buffered:
+        return False
+    if inbox is not None and not inbox.only_rejections:
+        return False
+    unseen = task.scheduled_event_id - execution.started_task_completed - 2
+    return unseen == 0 or (
+        unseen < _UNSEEN_EVENTS_MAX and request.capabilities.discard_speculative_workflow_task_with_events
+    )
+
+
+def _drop(
+    turn: Turn, request: RespondWorkflowTaskCompletedRequest, inbox: update.Inbox | None
+) -> WorkflowTaskCompleted:
+    execution = turn.execution
+    forget_after = workflow_task.drop_speculative(turn)
+    _remember_sticky(execution, request)
+    _settle_updates(turn, request, inbox)
+    started = None
+    if execution.facts.updates:
+        workflow_task.speculate(turn)
+        if request.return_new_workflow_task:
+            started = workflow_task.take(turn, request.identity)
+    return WorkflowTaskCompleted(started, [], forget_after)
+
+
+def _settle_updates(turn: Turn, request: RespondWorkflowTaskCompletedRequest, inbox: update.Inbox | None) -> None:
+    """Rejections, which need no command; and what was sent and not answered, unless the worker only asks for time."""
+    if inbox is not None:
+        inbox.apply_rest(turn)
+    if not request.force_create_new_workflow_task:
+        update.reject_unprocessed(turn)
 
 
 def _remember_sticky(execution: Execution, request: RespondWorkflowTaskCompletedRequest) -> None:
@@ -84,6 +133,8 @@ def _fail_for(turn: Turn, bad: BadCommand, identity: str) -> Rejected:
         workflow_task.fail(turn, bad.cause, failure, identity)
         close.terminate(turn, bad.message, None, "history-service")
     else:
+        if bad.cause == enums.BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE:
+            update.abort_unexpected(turn)
         end_failed(turn, bad.cause, failure, identity)
     return Rejected(StatusCode.INVALID_ARGUMENT, bad.message)
 
@@ -177,6 +228,11 @@ def _modify_properties(answer: Answer, message: CommandMessage) -> None:
     answer.turn.add(event)
 
 
+def _protocol_message(answer: Answer, message: CommandMessage) -> None:
+    assert answer.inbox is not None, "the command was validated"
+    answer.inbox.apply(answer.turn, message.protocol_message_command_attributes.message_id)
+
+
 def _complete_workflow(answer: Answer, message: CommandMessage) -> None:
     close.complete(answer.turn, message.complete_workflow_execution_command_attributes, answer.completed_event_id)
 
@@ -206,4 +262,5 @@ _APPLY: dict[Any, Callable[[Answer, CommandMessage], None]] = {
     enums.COMMAND_FAIL_WORKFLOW_EXECUTION: _fail_workflow,
     enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: _cancel_workflow,
     enums.COMMAND_CONTINUE_AS_NEW: _continue_as_new,
+    enums.COMMAND_PROTOCOL_MESSAGE: _protocol_message,
 }

@@ -9,10 +9,10 @@ from typing import Any
 
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 
-from perdure.core import activity, close, start, timer, workflow_task
+from perdure.core import activity, close, start, timer, update, workflow_task
 from perdure.core.table import Table
 
-TABLES: tuple[Table[Any, Any], ...] = (close.TABLE, workflow_task.TABLE, activity.TABLE, timer.TABLE)
+TABLES: tuple[Table[Any, Any], ...] = (close.TABLE, workflow_task.TABLE, activity.TABLE, timer.TABLE, update.TABLE)
 
 _INTRODUCTION = """# What may happen to what
 

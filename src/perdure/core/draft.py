@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
@@ -10,6 +12,9 @@ from perdure.api import enums
 from perdure.api.times import duration_ns
 from perdure.core.limits import Limits
 from perdure.core.state import Execution
+
+if TYPE_CHECKING:
+    from perdure.core.update import Inbox
 
 
 class BadCommand(Exception):
@@ -42,6 +47,7 @@ class Draft:
         "canceled_timers",
         "closed",
         "execution",
+        "inbox",
         "limits",
         "started_timers",
     )
@@ -49,6 +55,8 @@ class Draft:
     def __init__(self, execution: Execution, limits: Limits) -> None:
         self.execution = execution
         self.limits = limits
+        self.inbox: Inbox | None = None
+        """The protocol messages of this answer, None when it has none."""
         self.activity_ids: set[str] = set()
         self.started_timers: set[str] = set()
         self.canceled_timers: set[str] = set()

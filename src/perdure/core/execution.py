@@ -18,6 +18,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from perdure.api.errors import Rejected
 from perdure.core import (
     activity,
+    admission,
     attempts,
     bounds,
     commands,
@@ -27,6 +28,7 @@ from perdure.core import (
     request_cancel,
     signal,
     start,
+    update,
 )
 from perdure.core import workflow_task as workflow_tasks
 from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind, TaskRef
@@ -82,6 +84,8 @@ class Chain:
             return self._start(command)
         if isinstance(command, commands.SignalWithStart):
             return self._signal_with_start(command)
+        if isinstance(command, commands.UpdateWithStart):
+            return self._update_with_start(command)
         if not self.turns:
             raise workflow_not_found()
         turn = self.turns[-1]
@@ -105,6 +109,28 @@ class Chain:
         if not self.turns[-1].execution.is_open:  # the same request again, and its run has ended meanwhile
             return start.existing_run(self.turns[-1].execution)
         return signal.deliver_with_start(self.turns[-1], command)
+
+    def _update_with_start(self, command: commands.UpdateWithStart) -> Any:
+        """Raises Rejected with a `MultiOperationExecutionFailure` that says what was refused."""
+        request = command.update.request
+        newest = self.turns[-1] if self.turns else None
+        if newest is not None and newest.execution.is_open:
+            known = update.state_of(newest.execution, request.meta.update_id) != update.State.NONE
+            if known:  # the same request again
+                return start.existing_run(newest.execution), admission.admit_request(newest, request)
+        try:
+            admission.check(self.limits, request)
+        except Rejected as refused:
+            raise admission.multi_operation_failure([None, refused]) from refused
+        try:
+            turn = self._turn_to_start(command.start)
+            started = start.existing_run(self.turns[-1].execution) if turn is None else start.start(turn, command.start)
+        except Rejected as refused:
+            raise admission.multi_operation_failure([refused, None]) from refused
+        try:
+            return started, admission.admit_request(self.turns[-1], request)
+        except Rejected as refused:
+            raise admission.multi_operation_failure([None, refused]) from refused
 
     @property
     def limits(self) -> Limits:
@@ -220,6 +246,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.ReportActivityCanceled: _of_token(attempts.report_canceled),
     commands.RecordHeartbeat: _of_token(attempts.record_heartbeat),
     commands.Signal: signal.signal,
+    commands.AdmitUpdate: admission.admit,
     commands.RequestCancel: request_cancel.request_cancel,
     commands.Terminate: request_cancel.terminate,
     commands.Wake: _wake,

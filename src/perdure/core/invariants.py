@@ -74,6 +74,7 @@ def _check_closed(execution: Execution) -> None:
         facts.attempts,
         facts.fired_timers,
         facts.buffered,
+        facts.updates,
     )
     _require(not any(owed), "I5", owed)
     _require(execution.status != enums.RUNNING, "I5", "closed and running")

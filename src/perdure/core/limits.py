@@ -24,6 +24,12 @@ class Limits:
     pending_timers: int = 2_000
     signal_request_ids: int = 4_096
     """The newest signals whose repetition is recognised (Temporal keeps all of a run's)."""
+    updates_in_flight: int = 1_000
+    """Updates without an outcome (Temporal: 10)."""
+    updates_in_flight_bytes: int = 4 << 20
+    """Of requests that no worker has answered: they are in every snapshot."""
+    updates_total: int = 2_000
+    """Of one run."""
     suggest_continue_as_new_events: int = 4_096
     """From here on workers are told to continue as new (`suggest_continue_as_new`)."""
     suggest_continue_as_new_bytes: int = 4 << 20

@@ -87,6 +87,23 @@ class Timer(msgspec.Struct, array_like=True):
     fire_at_ns: int
 
 
+class PendingUpdate(msgspec.Struct, array_like=True):
+    """An update that was admitted and that no worker has answered yet."""
+
+    request: bytes
+    """Serialised `temporal.api.update.v1.Request`."""
+    sent: bool = False
+    """A worker was told of it."""
+
+
+class Update(msgspec.Struct, array_like=True):
+    """An update that history has accepted."""
+
+    accepted_event_id: int
+    completed_event_id: int = 0
+    """0: it has no outcome yet."""
+
+
 class Facts(msgspec.Struct, array_like=True):
     """What is known beside history: losing it costs work, never what history says."""
 
@@ -108,6 +125,8 @@ class Facts(msgspec.Struct, array_like=True):
     """Serialised events that wait for the running workflow task to end, in order of arrival."""
     signal_requests: dict[int, bool] = {}
     """The newest signals served, each by eight bytes of its request id's hash; oldest first."""
+    updates: dict[str, PendingUpdate] = {}
+    """Admitted updates by update id, in order of admission."""
 
 
 class Execution(msgspec.Struct, array_like=True):
@@ -152,6 +171,8 @@ class Execution(msgspec.Struct, array_like=True):
     first_event: bytes = b""
     """Serialised attributes of WorkflowExecutionStarted, kept if a retry may need them again."""
     facts: Facts = msgspec.field(default_factory=Facts)
+    updates: dict[str, Update] = {}
+    """Accepted ones by update id, also those that have their outcome."""
 
     @property
     def is_open(self) -> bool:

@@ -14,7 +14,8 @@ from perdure.api.times import timestamp
 from perdure.core.commit import Commit, Context, QueueName, Task, TaskKind, TaskRef
 from perdure.core.fold import evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
-from perdure.core.state import Execution
+from perdure.core.state import Execution, WorkflowTask
+from perdure.core.workflow_task_events import TABLE, State, Trigger, scheduled_event_of
 
 
 class Turn:
@@ -58,11 +59,21 @@ class Turn:
         """
         if not event.HasField("event_time"):
             event.event_time.CopyFrom(self.now)
-        if not self.execution.task_started:
+        execution = self.execution
+        if not execution.task_started:
+            task = execution.facts.transient_task
+            if task is not None and task.attempt == 1:
+                self.record_scheduled(task)
             return self.add_dated(event)
-        self.execution.facts.buffered.append(event.SerializeToString())
+        execution.facts.buffered.append(event.SerializeToString())
         self.commit.changed = True
         return 0
+
+    def record_scheduled(self, task: WorkflowTask) -> None:
+        """A speculative task that waits for a worker becomes a normal one, in history with its old id."""
+        TABLE.next(State.SPECULATIVE_SCHEDULED, Trigger.RECORD)
+        self.execution.facts.transient_task = None
+        self.add_dated(scheduled_event_of(self.execution, task))
 
     def enqueue(self, kind: TaskKind, queue: str, scheduled_event_id: int, attempt: int) -> None:
         """Owe a worker this task: a waiting poller gets it when the turn is settled, or a row is added."""

@@ -18,12 +18,14 @@ from perdure.core import retry
 from perdure.core.draft import BadCommand, Draft, builder_state, check_blob, check_id, check_name, check_timeout
 from perdure.core.refusals import invalid
 from perdure.core.turn import Turn
+from perdure.core.update import Inbox
 
 
-def validate(turn: Turn, commands: Sequence[CommandMessage]) -> None:
+def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None = None) -> None:
     """Raises BadCommand for the first command that cannot be applied after those before it,
     Rejected INVALID_ARGUMENT for one that is unknown."""
     draft = Draft(turn.execution, turn.limits)
+    draft.inbox = inbox
     for message in commands:
         judge = _JUDGES.get(message.command_type)
         if judge is None:
@@ -31,6 +33,8 @@ def validate(turn: Turn, commands: Sequence[CommandMessage]) -> None:
         if draft.closed:
             raise BadCommand(enums.FAILED_UNHANDLED_COMMAND, "A command follows the one that closes the workflow.")
         judge(draft, message)
+    if inbox is not None:
+        inbox.judge_rest()
     facts = turn.execution.facts
     dropped = len(draft.canceled_timers & facts.fired_timers) if facts.fired_timers else 0
     if draft.closed and len(facts.buffered) > dropped:
@@ -43,7 +47,6 @@ _UNSUPPORTED = {
     CommandType.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION: (
         "BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES"
     ),
-    CommandType.COMMAND_TYPE_PROTOCOL_MESSAGE: "BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE",
     CommandType.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION: "BAD_SCHEDULE_NEXUS_OPERATION_ATTRIBUTES",
     CommandType.COMMAND_TYPE_REQUEST_CANCEL_NEXUS_OPERATION: "BAD_REQUEST_CANCEL_NEXUS_OPERATION_ATTRIBUTES",
 }
@@ -156,6 +159,11 @@ def _judge_properties(draft: Draft, message: CommandMessage) -> None:
     check_blob(draft, cause, "UpsertedMemo", command.upserted_memo)
 
 
+def _judge_protocol_message(draft: Draft, message: CommandMessage) -> None:
+    inbox = draft.inbox if draft.inbox is not None else Inbox(draft.execution, ())
+    inbox.judge(message.protocol_message_command_attributes.message_id)
+
+
 def _judge_complete(draft: Draft, message: CommandMessage) -> None:
     command = message.complete_workflow_execution_command_attributes
     name = "CompleteWorkflowExecutionCommandAttributes.Result"
@@ -210,4 +218,5 @@ _JUDGES: dict[Any, Callable[[Draft, CommandMessage], None]] = {
     enums.COMMAND_FAIL_WORKFLOW_EXECUTION: _judge_fail,
     enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: _judge_cancel,
     enums.COMMAND_CONTINUE_AS_NEW: _judge_continue_as_new,
+    enums.COMMAND_PROTOCOL_MESSAGE: _judge_protocol_message,
 }

@@ -4,11 +4,13 @@ The first attempt is in history from the moment it is scheduled. Later attempts 
 their Scheduled and Started events are sent to the worker and enter history only if the attempt
 completes, so that a workflow which fails over and over does not grow its history. Events that
 arrive while a worker holds the task are buffered behind it.
+
+A task that only an update asks for is *speculative*: a transient first attempt. It enters history
+when it completes, fails or times out, or when another event comes before it started, and is dropped when
+its worker rejects the update: then nothing has happened.
 """
 
 from __future__ import annotations
-
-from enum import IntEnum
 
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import (
@@ -18,80 +20,25 @@ from temporalio.api.history.v1 import (
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.api import enums
-from perdure.api.times import duration_ns, set_duration, set_timestamp, timestamp_ns
+from perdure.api.times import duration_ns, timestamp_ns
+from perdure.core import update
 from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
 from perdure.core.refusals import workflow_task_not_found
 from perdure.core.state import Execution, WorkflowTask
-from perdure.core.table import Table
 from perdure.core.tokens import TaskToken, encode_token
 from perdure.core.turn import Turn
-
-
-class State(IntEnum):
-    """Where the run's workflow task stands; derived from the state by `state_of`."""
-
-    NONE = 0
-    SCHEDULED = 1
-    STARTED = 2
-    BACKING_OFF = 3
-    """An attempt > 1 that is not queued yet."""
-    RETRY_SCHEDULED = 4
-    RETRY_STARTED = 5
-
-
-class Trigger(IntEnum):
-    SCHEDULE = 1
-    SCHEDULE_RETRY = 2
-    BACK_OFF = 3
-    DUE = 4
-    START = 5
-    START_AS_NEW = 6
-    """An attempt > 1 starts after events arrived: it becomes a first attempt, in history."""
-    COMPLETE = 7
-    FAIL = 8
-    TIME_OUT = 9
-    STICKY_TIME_OUT = 10
-    CLOSE = 11
-
-
-TABLE: Table[State, Trigger] = Table(
-    "Workflow task",
-    State.NONE,
-    {
-        (State.NONE, Trigger.SCHEDULE): State.SCHEDULED,
-        (State.NONE, Trigger.SCHEDULE_RETRY): State.RETRY_SCHEDULED,
-        (State.NONE, Trigger.BACK_OFF): State.BACKING_OFF,
-        (State.BACKING_OFF, Trigger.DUE): State.RETRY_SCHEDULED,
-        (State.BACKING_OFF, Trigger.CLOSE): State.NONE,
-        (State.SCHEDULED, Trigger.START): State.STARTED,
-        (State.SCHEDULED, Trigger.STICKY_TIME_OUT): State.NONE,
-        (State.SCHEDULED, Trigger.CLOSE): State.NONE,
-        (State.STARTED, Trigger.COMPLETE): State.NONE,
-        (State.STARTED, Trigger.FAIL): State.NONE,
-        (State.STARTED, Trigger.TIME_OUT): State.NONE,
-        (State.RETRY_SCHEDULED, Trigger.START): State.RETRY_STARTED,
-        (State.RETRY_SCHEDULED, Trigger.START_AS_NEW): State.STARTED,
-        (State.RETRY_SCHEDULED, Trigger.CLOSE): State.NONE,
-        (State.RETRY_STARTED, Trigger.COMPLETE): State.NONE,
-        (State.RETRY_STARTED, Trigger.FAIL): State.NONE,
-        (State.RETRY_STARTED, Trigger.TIME_OUT): State.NONE,
-    },
+from perdure.core.workflow_task_events import (
+    TABLE,
+    State,
+    Trigger,
+    scheduled_event,
+    scheduled_event_of,
+    started_event,
+    started_event_of,
+    state_of,
 )
-
-
-def state_of(execution: Execution) -> State:
-    """The state that the execution's fields amount to."""
-    task = execution.workflow_task
-    if task is not None:
-        return State.STARTED if task.started_event_id else State.SCHEDULED
-    task = execution.facts.transient_task
-    if task is None:
-        return State.NONE
-    if task.started_event_id:
-        return State.RETRY_STARTED
-    return State.BACKING_OFF if execution.facts.task_not_before_ns else State.RETRY_SCHEDULED
 
 
 def schedule(turn: Turn) -> None:
@@ -106,8 +53,57 @@ def schedule(turn: Turn) -> None:
         _schedule_retry(turn)
         return
     TABLE.next(State.NONE, Trigger.SCHEDULE)
-    scheduled_id = turn.add(_scheduled_event(execution, facts.sticky_queue, 1, execution.task_timeout_ns))
+    scheduled_id = turn.add(scheduled_event(execution, facts.sticky_queue, 1, execution.task_timeout_ns))
     _queue(turn, facts.sticky_queue or execution.task_queue, scheduled_id, 1)
+
+
+def speculate(turn: Turn) -> None:
+    """Owe the workflow a task that history need not know of, unless one is scheduled or running already."""
+    execution = turn.execution
+    if execution.current_task is not None:
+        return
+    facts = execution.facts
+    assert facts.task_attempt == 1, "a task that failed is followed by the next at once"
+    if facts.sticky_queue and not turn.context.has_worker(_queue_name(execution, facts.sticky_queue)):
+        facts.sticky_queue = ""
+    TABLE.next(State.NONE, Trigger.SPECULATE)
+    task = facts.transient_task = WorkflowTask(
+        execution.next_event_id,
+        1,
+        turn.now_ns,
+        execution.task_timeout_ns,
+        facts.sticky_queue or execution.task_queue,
+        bool(facts.sticky_queue),
+    )
+    _queue(turn, task.queue, task.scheduled_event_id, 1)
+
+
+def is_speculative(execution: Execution) -> bool:
+    """Whether the current task is one that history does not know of, at its first attempt."""
+    task = execution.facts.transient_task
+    return task is not None and task.attempt == 1
+
+
+def drop_speculative(turn: Turn) -> int:
+    """Nothing has happened in the running task. Returns the event after which its worker is to forget."""
+    execution = turn.execution
+    TABLE.next(state_of(execution), Trigger.DROP)
+    execution.facts.transient_task = None
+    turn.touch()
+    return execution.started_task_completed
+
+
+def _record(turn: Turn) -> None:
+    """A running speculative task becomes a normal one, because it does not end well."""
+    execution = turn.execution
+    task = execution.facts.transient_task
+    if task is None or task.attempt != 1:
+        return
+    TABLE.next(State.SPECULATIVE_STARTED, Trigger.RECORD)
+    events = transient_events(turn, task)
+    execution.facts.transient_task = None
+    for event in events:
+        turn.add_dated(event)
 
 
 def _schedule_retry(turn: Turn) -> None:
@@ -151,11 +147,11 @@ def start(turn: Turn, identity: str) -> StartedWorkflowTask:
     elif transient.scheduled_event_id != execution.next_event_id:
         TABLE.next(State.RETRY_SCHEDULED, Trigger.START_AS_NEW)
         _forget_retries(execution)
-        turn.add(_scheduled_event(execution, "", 1, execution.task_timeout_ns))
+        turn.add(scheduled_event(execution, "", 1, execution.task_timeout_ns))
         task = _start_in_history(turn, identity, request_id)
         events = []
     else:
-        TABLE.next(State.RETRY_SCHEDULED, Trigger.START)
+        TABLE.next(state_of(execution), Trigger.START)
         task = transient
         task.started_event_id = task.scheduled_event_id + 1
         task.started_at_ns = turn.now_ns
@@ -164,7 +160,7 @@ def start(turn: Turn, identity: str) -> StartedWorkflowTask:
         turn.touch()
         events = transient_events(turn, task)
     turn.lower(task.started_at_ns + task.start_to_close_ns)
-    return StartedWorkflowTask(
+    started = StartedWorkflowTask(
         execution.key,
         encode_token(TaskToken(execution.key, TaskKind.WORKFLOW, task.scheduled_event_id, task.attempt)),
         execution.workflow_type,
@@ -177,6 +173,9 @@ def start(turn: Turn, identity: str) -> StartedWorkflowTask:
         task.sticky,
         events,
     )
+    if execution.facts.updates:
+        started.messages = update.send(turn, task.started_event_id)
+    return started
 
 
 def _start_in_history(turn: Turn, identity: str, request_id: str) -> WorkflowTask:
@@ -184,7 +183,7 @@ def _start_in_history(turn: Turn, identity: str, request_id: str) -> WorkflowTas
     task = execution.workflow_task
     assert task is not None
     TABLE.next(State.SCHEDULED, Trigger.START)
-    turn.add(_started_event(execution, turn.limits, task.scheduled_event_id, identity, request_id))
+    turn.add(started_event(execution, turn.limits, task.scheduled_event_id, identity, request_id))
     return task
 
 
@@ -197,13 +196,7 @@ def _forget_retries(execution: Execution) -> None:
 def transient_events(turn: Turn, task: WorkflowTask) -> list[HistoryEvent]:
     """Scheduled and Started of an attempt > 1, as a worker is sent them and as they enter history on completion."""
     execution = turn.execution
-    scheduled = _scheduled_event(execution, "", task.attempt, task.start_to_close_ns)
-    scheduled.event_id = task.scheduled_event_id
-    set_timestamp(scheduled.event_time, task.scheduled_at_ns)
-    started = _started_event(execution, turn.limits, task.scheduled_event_id, task.identity, task.request_id)
-    started.event_id = task.started_event_id
-    set_timestamp(started.event_time, task.started_at_ns)
-    return [scheduled, started]
+    return [scheduled_event_of(execution, task), started_event_of(execution, turn.limits, task)]
 
 
 def require_started(execution: Execution, token: TaskToken) -> WorkflowTask:
@@ -249,6 +242,7 @@ def complete(turn: Turn, task: WorkflowTask, request: RespondWorkflowTaskComplet
 def fail(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failure | None, identity: str) -> None:
     """The running task failed: an event for the first attempt, none for later ones. The next is not scheduled here."""
     execution = turn.execution
+    _record(turn)
     task = execution.current_task
     assert task is not None
     TABLE.next(state_of(execution), Trigger.FAIL)
@@ -270,6 +264,7 @@ def fail(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failure | No
 def time_out(turn: Turn) -> None:
     """The running task's start-to-close time-out has passed."""
     execution = turn.execution
+    _record(turn)
     task = execution.current_task
     assert task is not None
     TABLE.next(state_of(execution), Trigger.TIME_OUT)
@@ -281,6 +276,8 @@ def time_out(turn: Turn) -> None:
 def time_out_sticky(turn: Turn) -> None:
     """The one worker that serves the sticky queue did not come: the normal queue's workers may."""
     execution = turn.execution
+    if execution.facts.transient_task is not None:
+        turn.record_scheduled(execution.facts.transient_task)
     task = execution.workflow_task
     assert task is not None
     TABLE.next(state_of(execution), Trigger.STICKY_TIME_OUT)
@@ -307,6 +304,12 @@ def _end_attempt(turn: Turn, task: WorkflowTask) -> None:
     facts.task_not_before_ns = 0
     _forget_sticky(turn.execution)
     turn.touch()
+    if facts.updates and facts.task_attempt >= _FAILING_ATTEMPT:
+        update.abort_failing(turn)
+
+
+_FAILING_ATTEMPT = 3
+"""A workflow task that is tried so often is taken for broken: updates do not wait for it."""
 
 
 def _back_off(turn: Turn, attempt: int) -> None:
@@ -335,9 +338,12 @@ def remember_sticky(execution: Execution, queue: str, schedule_to_start_ns: int)
     execution.facts.sticky_schedule_to_start_ns = schedule_to_start_ns if queue else 0
 
 
+_QUEUED = (State.SCHEDULED, State.RETRY_SCHEDULED, State.SPECULATIVE_SCHEDULED)
+
+
 def is_queued(execution: Execution) -> bool:
     """Whether a task is ready for a worker."""
-    return state_of(execution) in (State.SCHEDULED, State.RETRY_SCHEDULED)
+    return state_of(execution) in _QUEUED
 
 
 def take(turn: Turn, identity: str) -> StartedWorkflowTask:
@@ -398,40 +404,6 @@ def next_deadline(execution: Execution) -> int | None:
 
 def _queue_name(execution: Execution, queue: str) -> QueueName:
     return QueueName(execution.key.namespace, queue, TaskKind.WORKFLOW)
-
-
-def _scheduled_event(execution: Execution, sticky_queue: str, attempt: int, start_to_close_ns: int) -> HistoryEvent:
-    event = HistoryEvent(event_type=enums.WORKFLOW_TASK_SCHEDULED)
-    attributes = event.workflow_task_scheduled_event_attributes
-    queue = attributes.task_queue
-    if sticky_queue:
-        queue.name = sticky_queue
-        queue.kind = enums.QUEUE_STICKY
-        queue.normal_name = execution.task_queue
-    else:
-        queue.name = execution.task_queue
-        queue.kind = enums.QUEUE_NORMAL
-    set_duration(attributes.start_to_close_timeout, start_to_close_ns)
-    attributes.attempt = attempt
-    return event
-
-
-def _started_event(
-    execution: Execution, limits: Limits, scheduled_event_id: int, identity: str, request_id: str
-) -> HistoryEvent:
-    event = HistoryEvent(event_type=enums.WORKFLOW_TASK_STARTED)
-    attributes = event.workflow_task_started_event_attributes
-    attributes.scheduled_event_id = scheduled_event_id
-    attributes.identity = identity
-    attributes.request_id = request_id
-    attributes.history_size_bytes = execution.history_bytes
-    if execution.next_event_id > limits.suggest_continue_as_new_events:
-        attributes.suggest_continue_as_new = True
-        attributes.suggest_continue_as_new_reasons.append(enums.TOO_MANY_HISTORY_EVENTS)
-    if execution.history_bytes > limits.suggest_continue_as_new_bytes:
-        attributes.suggest_continue_as_new = True
-        attributes.suggest_continue_as_new_reasons.append(enums.HISTORY_SIZE_TOO_LARGE)
-    return event
 
 
 @folds(enums.WORKFLOW_TASK_SCHEDULED)

@@ -70,6 +70,10 @@ class EngineConfig:
     history_page_bytes: int = 4 << 20
     watchers_max: int = 200_000
 
+    # --- updates ------------------------------------------------------------------------------
+    update_wait_ns: int = 20 * _SECOND_NS
+    """How long an update's caller waits before it is told how far the update has come."""
+
     # --- namespaces ---------------------------------------------------------------------------
     default_retention_days: int = 3
     """Of the namespace `default`, which is made at a store's first start."""

@@ -31,6 +31,7 @@ from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
 from perdure.engine.query_task import QueryTask
 from perdure.engine.recovery import recover
+from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
 from perdure.stores.api import Store, StoreError, Summary, TransactionalStore
@@ -57,6 +58,7 @@ class Engine:
         self.mailboxes = Mailboxes(
             store, self.clock, self.new_id, self.config, self._metrics, self.matching, self._publish
         )
+        self.updates = Updates(self.config)
         self.queries = Queries(self.mailboxes, self.matching, self.new_id, self.config)
         self.waker = Waker(store, self.clock, self.config, self._metrics, self.submit)
         self.watchers = Watchers(self.config)
@@ -75,6 +77,7 @@ class Engine:
             if self.config.workers_died:
                 await recover(self.store, self.submit, self.config.recovery_page)
             await self.watchers.start()
+            self.updates.start()
             await self.matching.start()
             await self.waker.start()
         except BaseException:
@@ -95,6 +98,7 @@ class Engine:
         await self.matching.stop()
         await self.watchers.stop()
         self.queries.stop()
+        self.updates.stop()
         await self.waker.stop()
         await stop_mailboxes()
         await self.store.close()
@@ -155,6 +159,8 @@ class Engine:
             self.watchers.notify(link)
             if self.queries.waiting:
                 self.queries.notify(link)
+            if link.updates:
+                self.updates.notify(link)
             link = link.next_run
 
     # --- polls ----------------------------------------------------------------------------------

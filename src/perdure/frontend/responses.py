@@ -41,6 +41,8 @@ async def workflow_task_response(
     if engine.queries.waiting:
         for query_id, query in engine.queries.attached(task).items():
             response.queries[query_id].CopyFrom(query)
+    if task.messages:
+        response.messages.extend(task.messages)
     first_event_id = task.previous_started_event_id + 1 if task.sticky else 1
     last_event_id = task.started_event_id - len(task.transient_events)
     next_event_id = first_event_id

@@ -13,6 +13,7 @@ from perdure.frontend.namespaces import Namespaces
 from perdure.frontend.queries import Queries
 from perdure.frontend.signals import Signals
 from perdure.frontend.system import System
+from perdure.frontend.updates import Updates
 from perdure.frontend.visibility import Visibility
 from perdure.frontend.workflow_tasks import WorkflowTasks
 from perdure.frontend.workflows import Workflows
@@ -34,6 +35,11 @@ class WorkflowService:
         signals = Signals(engine)
         self.signal_workflow_execution = signals.signal
         self.signal_with_start_workflow_execution = signals.signal_with_start
+
+        updates = Updates(engine)
+        self.update_workflow_execution = updates.update
+        self.poll_workflow_execution_update = updates.poll
+        self.execute_multi_operation = updates.multi
 
         queries = Queries(engine)
         self.query_workflow = queries.query

@@ -63,6 +63,8 @@ class WorkflowTasks:
         if results:
             engine.queries.answer_attached(results)
         response = service.RespondWorkflowTaskCompletedResponse()
+        if done.reset_history_event_id:
+            response.reset_history_event_id = done.reset_history_event_id
         if done.workflow_task is not None or done.activity_tasks:
             await self._attach(response, done)
         return response

@@ -33,11 +33,7 @@ class Workflows:
         started: Started = await self._engine.submit(
             request.namespace, request.workflow_id, None, StartWorkflow(request)
         )
-        return service.StartWorkflowExecutionResponse(
-            run_id=started.run_id,
-            started=started.created,
-            status=started.status,  # pyright: ignore[reportArgumentType] - the enum's number
-        )
+        return start_response(started)
 
     async def request_cancel(
         self, request: service.RequestCancelWorkflowExecutionRequest
@@ -78,6 +74,15 @@ class Workflows:
         if first.HasField("user_metadata"):
             response.execution_config.user_metadata.CopyFrom(first.user_metadata)
         return response
+
+
+def start_response(started: Started) -> service.StartWorkflowExecutionResponse:
+    """What a start is answered with."""
+    return service.StartWorkflowExecutionResponse(
+        run_id=started.run_id,
+        started=started.created,
+        status=started.status,  # pyright: ignore[reportArgumentType] - the enum's number
+    )
 
 
 def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExecutionResponse:

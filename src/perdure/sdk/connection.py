@@ -37,6 +37,24 @@ class Connection(Protocol):
         self, request: service.RespondQueryTaskCompletedRequest
     ) -> service.RespondQueryTaskCompletedResponse: ...
 
+    async def update_workflow_execution(
+        self, request: service.UpdateWorkflowExecutionRequest
+    ) -> service.UpdateWorkflowExecutionResponse:
+        """Waits for the stage of `wait_policy`, some 20 s; then `stage` says how far it has come, without outcome."""
+        ...
+
+    async def poll_workflow_execution_update(
+        self, request: service.PollWorkflowExecutionUpdateRequest
+    ) -> service.PollWorkflowExecutionUpdateResponse:
+        """Waits likewise; without a stage to wait for it is answered at once."""
+        ...
+
+    async def execute_multi_operation(
+        self, request: service.ExecuteMultiOperationRequest
+    ) -> service.ExecuteMultiOperationResponse:
+        """[start_workflow, update_workflow] of one workflow id, both or neither."""
+        ...
+
     async def poll_workflow_task_queue(
         self, request: service.PollWorkflowTaskQueueRequest
     ) -> service.PollWorkflowTaskQueueResponse:
