@@ -1,14 +1,12 @@
-"""Plays about updates, for both stages of `tests.core.scenarios`."""
+"""Plays about updates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.core import given
-
-if TYPE_CHECKING:
-    from tests.core.scenarios import Stage
+from tests.core.stage import Stage
 
 
 def quiet(stage: Stage, **fields: Any) -> None:
