@@ -49,6 +49,11 @@ FACTS = {
         "✓ both under the same key",
         "✓ the gateway was called twice and charged once",
     ],
+    "scene06b": [
+        "✓ the bank charged once",
+        "✓ nothing of it is there: no row, no table, no completion",
+        "✓ the second attempt's row is there, once, without any key",
+    ],
     "scene07": [
         "✓ nobody was woken early",
         "✓ all 1000 were asked after thirty days",
