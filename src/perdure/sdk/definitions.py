@@ -100,7 +100,7 @@ class Definition(Generic[P, R_co]):
 
     def _resolved(self) -> tuple[list[Any], Any]:
         if self._types is None:
-            self._types = _types_of(self.fn, self.signature)
+            self._types = types_of(self.fn, self.signature)
         return self._types
 
     def __repr__(self) -> str:
@@ -120,7 +120,8 @@ def _accepted_counts(signature: inspect.Signature) -> tuple[int, float]:
     return low, high
 
 
-def _types_of(fn: Callable[..., Any], signature: inspect.Signature) -> tuple[list[Any], Any]:
+def types_of(fn: Callable[..., Any], signature: inspect.Signature) -> tuple[list[Any], Any]:
+    """The annotations of a function's positional parameters, and of its result; Any where there is none."""
     try:
         hints = typing.get_type_hints(fn, include_extras=True)
     except (NameError, AttributeError, TypeError):
@@ -216,6 +217,8 @@ class WorkflowDefinition(Definition[P, R_co]):
     """Whether the determinism guard watches the code."""
     fiber: Callable[[Any], Any] | None = None
     """Makes what carries the code for one WorkflowMachine; None: a greenlet."""
+    handlers: Any = None
+    """Of a class (`sdk/handlers.py`): what it declares. None for a function."""
 
     @property
     def recorded(self) -> Callable[P, R_co]:

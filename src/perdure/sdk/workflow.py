@@ -19,6 +19,7 @@ What happens to an exception that leaves the function:
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import typing
@@ -37,6 +38,7 @@ from perdure.sdk.definitions import (
 )
 from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineError
 from perdure.sdk.guard import install
+from perdure.sdk.handlers import Handlers
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration
 from perdure.sdk.replay.activity import Activity
 from perdure.sdk.replay.entry import current_site, site_text
@@ -45,9 +47,11 @@ from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current, running
 from perdure.sdk.workflow_loop import Handle, WorkflowLoop, handle_of
+from perdure.sdk.workflow_messages import Messages
 
 __all__ = [
     "AsyncWorkflow",
+    "ClassWorkflow",
     "Handle",
     "ParentInfo",
     "SyncWorkflow",
@@ -80,13 +84,48 @@ class AsyncWorkflow(WorkflowDefinition[P, R_co]):
         return cast("Coroutine[Any, Any, R_co]", self.fn(*args, **kwargs))
 
 
+class Runnable(Protocol[P, R_co]):
+    """A class whose method `run` is a workflow."""
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+class ClassWorkflow(WorkflowDefinition[P, R_co]):
+    """A workflow that is a class: one object of it per run. `.cls` is the class itself, its attributes are here too."""
+
+    def __init__(self, cls: type[Any], name: str | None) -> None:
+        handlers = Handlers(cls)
+        super().__init__(handlers.run, name or cls.__name__)
+        self.cls = cls
+        self.handlers = handlers
+        own = inspect.signature(handlers.run)
+        self._signature = own.replace(parameters=list(own.parameters.values())[1:])
+        self.__name__, self.__qualname__ = cls.__name__, cls.__qualname__
+        self.__module__, self.__doc__ = cls.__module__, cls.__doc__
+        if self.is_async:
+            self.fiber = WorkflowLoop
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """An object of the class, for tests of its parts."""
+        return self.cls(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or "cls" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.cls, name)
+
+
 class WorkflowDecorator(Protocol):
-    """`@workflow(...)`: still to be given its function."""
+    """`@workflow(...)`: still to be given its function, or class."""
 
     @overload
-    def __call__(  # pyright: ignore[reportOverlappingOverload] - a coroutine function is the special case
-        self, fn: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncWorkflow[P, R]: ...
+    def __call__(  # pyright: ignore[reportOverlappingOverload] - a class is the special case
+        self, cls: type[Runnable[P, Coroutine[Any, Any, R]]], /
+    ) -> ClassWorkflow[P, R]: ...
+    @overload
+    def __call__(self, cls: type[Runnable[P, R]], /) -> ClassWorkflow[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncWorkflow[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> SyncWorkflow[P, R]: ...
 
@@ -218,7 +257,7 @@ async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
     await handle_of(machine, machine.start_timer(duration_ns))
 
 
-class WorkflowNamespace:
+class WorkflowNamespace(Messages):
     """`workflow`: the decorator, and what workflow code may ask for."""
 
     def __init__(self) -> None:
@@ -226,9 +265,13 @@ class WorkflowNamespace:
         self.unsafe = Unsafe()
 
     @overload
-    def __call__(  # pyright: ignore[reportOverlappingOverload] - a coroutine function is the special case
-        self, fn: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncWorkflow[P, R]: ...
+    def __call__(  # pyright: ignore[reportOverlappingOverload] - a class is the special case
+        self, fn: type[Runnable[P, Coroutine[Any, Any, R]]], /
+    ) -> ClassWorkflow[P, R]: ...
+    @overload
+    def __call__(self, fn: type[Runnable[P, R]], /) -> ClassWorkflow[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncWorkflow[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> SyncWorkflow[P, R]: ...
     @overload
@@ -248,7 +291,7 @@ class WorkflowNamespace:
         fail_on: Sequence[type[BaseException]] = (),
         guard: bool = True,
     ) -> Any:
-        """Make a function a workflow.
+        """Make a function a workflow, or a class that has one method decorated with @workflow.run.
 
         Args:
             name: in history; default the function's.
@@ -264,9 +307,7 @@ class WorkflowNamespace:
                 raise DefinitionError(f"fail_on must name exception classes, not {kind!r}")
 
         def decorate(function: Callable[..., Any]) -> WorkflowDefinition[Any, Any]:
-            definition: WorkflowDefinition[Any, Any] = SyncWorkflow[Any, Any](function, name)
-            if definition.is_async:
-                definition = AsyncWorkflow[Any, Any](function, name)
+            definition = _definition_of(function, name)
             definition.fail_on = types
             definition.guarded = guard
             if guard:
@@ -447,7 +488,17 @@ class WorkflowNamespace:
         return current("workflow.history_length()").history_length
 
 
+def _definition_of(function: Callable[..., Any], name: str | None) -> WorkflowDefinition[Any, Any]:
+    if inspect.isclass(function):
+        return ClassWorkflow[Any, Any](function, name)
+    if inspect.iscoroutinefunction(function):
+        return AsyncWorkflow[Any, Any](function, name)
+    return SyncWorkflow[Any, Any](function, name)
+
+
 def _random(machine: WorkflowMachine) -> random.Random:
+    if machine.barred is not None:
+        machine.check_open()
     extras = machine.extras
     if extras is None:
         extras = machine.extras = {}

@@ -115,6 +115,11 @@ def handle_of(machine: WorkflowMachine, operation: Operation) -> Handle[Any]:
     return handle
 
 
+async def wait_any(*handles: Handle[Any]) -> None:
+    """Wait until one of them is done."""
+    await asyncio.wait(handles, return_when=asyncio.FIRST_COMPLETED)
+
+
 class _Future(asyncio.Future[T]):
     """A future whose place in a set is the same in replay."""
 
@@ -381,8 +386,13 @@ class WorkflowLoop(_Loop):
         # What it asks for never comes. It awaits that, so `close` gets the thread back.
 
     def sites(self) -> list[Site]:
-        found = [_innermost(task.get_coro()) for task in self._tasks if not task.done()]
-        return [site for site in found if site is not None]
+        return [stack[0] for stack in self.stacks() if stack]
+
+    def stacks(self) -> list[list[Site]]:
+        return [_stack(task.get_coro()) for task in self._tasks if not task.done()]
+
+    def disturbed(self) -> bool:
+        return bool(self._ready)
 
     # --- what asyncio asks -----------------------------------------------------------------------
 
@@ -480,12 +490,12 @@ def _swap_task(loop: asyncio.AbstractEventLoop | None, task: Any) -> Any:
     return cast(Any, asyncio.tasks)._swap_current_task(loop, task)
 
 
-def _innermost(coroutine: Any) -> Site | None:
-    """The innermost line of workflow code at which a coroutine waits."""
-    site: Site | None = None
+def _stack(coroutine: Any) -> list[Site]:
+    """The lines of workflow code at which a coroutine, and those that it awaits, wait; the innermost first."""
+    sites: list[Site] = []
     while coroutine is not None:
         frame: FrameType | None = getattr(coroutine, "cr_frame", None)
         if frame is not None and is_user_frame(frame):
-            site = frame.f_code, frame.f_lineno
+            sites.append((frame.f_code, frame.f_lineno))
         coroutine = getattr(coroutine, "cr_await", None)
-    return site
+    return sites[::-1]

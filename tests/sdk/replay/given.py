@@ -161,6 +161,13 @@ class History:
 
     # --- the run ---------------------------------------------------------------------------------
 
+    def signaled(self, name: str, *args: Any) -> History:
+        event = self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+        attributes = event.workflow_execution_signaled_event_attributes
+        attributes.signal_name = name
+        attributes.input.payloads.extend(CONVERTER.to_payloads(args))
+        return self
+
     def cancel_requested(self, cause: str = "") -> History:
         event = self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
         event.workflow_execution_cancel_requested_event_attributes.cause = cause

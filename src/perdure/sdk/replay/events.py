@@ -34,6 +34,8 @@ COMMAND_EVENTS: Final[frozenset[EventType.ValueType]] = frozenset(
         _E.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED,
         _E.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED,
         _E.EVENT_TYPE_NEXUS_OPERATION_CANCEL_REQUESTED,
+        _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
+        _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED,
     }
 )
 """Each is what one command became, in the order of the commands."""
@@ -70,6 +72,14 @@ def _cancel_requested(machine: WorkflowMachine, event: HistoryEvent) -> None:
         machine.fiber.cancel()
 
 
+def _signaled(machine: WorkflowMachine, event: HistoryEvent) -> None:
+    machine.open_inbox().signaled(event)
+
+
+def _update_admitted(machine: WorkflowMachine, event: HistoryEvent) -> None:
+    machine.open_inbox().admitted(event)
+
+
 EVENT_HANDLERS: Final[dict[EventType.ValueType, Callable[[WorkflowMachine, HistoryEvent], None]]] = {
     _E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: _activity_completed,
     _E.EVENT_TYPE_ACTIVITY_TASK_FAILED: _activity_failed,
@@ -77,4 +87,6 @@ EVENT_HANDLERS: Final[dict[EventType.ValueType, Callable[[WorkflowMachine, Histo
     _E.EVENT_TYPE_ACTIVITY_TASK_CANCELED: _activity_canceled,
     _E.EVENT_TYPE_TIMER_FIRED: _timer_fired,
     _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _cancel_requested,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _signaled,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED: _update_admitted,
 }

@@ -18,7 +18,7 @@ from greenlet import getcurrent, greenlet
 
 from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, EngineError
-from perdure.sdk.replay.entry import Operation, Site, site_of
+from perdure.sdk.replay.entry import Operation, Site, is_user_frame, site_of
 from perdure.sdk.replay.running import WorkflowClosed
 
 if TYPE_CHECKING:
@@ -54,6 +54,14 @@ class Fiber(Protocol):
 
     def sites(self) -> list[Site]:
         """The lines at which branches of the code wait, the main one first."""
+        ...
+
+    def stacks(self) -> list[list[Site]]:
+        """For each branch that waits, the lines of workflow code that lead to where it waits, innermost first."""
+        ...
+
+    def disturbed(self) -> bool:
+        """Whether something is about to run although the code was only looked at."""
         ...
 
     def spawn(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
@@ -142,11 +150,9 @@ class Branch:
             abandon(carrier)
         self.greenlet = None
 
-    def sites(self) -> list[Site]:
-        """The line where it waits."""
-        frame: FrameType | None = None if self.greenlet is None else self.greenlet.gr_frame
-        site = site_of(frame)
-        return [] if site is None else [site]
+    def frame(self) -> FrameType | None:
+        """Where it waits."""
+        return None if self.greenlet is None else self.greenlet.gr_frame
 
 
 class GreenletFiber:
@@ -254,7 +260,23 @@ class GreenletFiber:
         raise WorkflowClosed
 
     def sites(self) -> list[Site]:
-        return [site for branch in (self.main, *self.branches) for site in branch.sites()]
+        found = [site_of(branch.frame()) for branch in (self.main, *self.branches)]
+        return [site for site in found if site is not None]
+
+    def stacks(self) -> list[list[Site]]:
+        return [_stack(branch.frame()) for branch in (self.main, *self.branches)]
+
+    def disturbed(self) -> bool:
+        return False  # nothing but the machine makes a branch go on
+
+
+def _stack(frame: FrameType | None) -> list[Site]:
+    sites: list[Site] = []
+    while frame is not None:
+        if is_user_frame(frame):
+            sites.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return sites
 
 
 def _holds(ready: Callable[[], bool] | None) -> bool:

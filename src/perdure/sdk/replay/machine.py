@@ -9,7 +9,8 @@ any moment: a new one, given the whole history, gets to the same point.
 from __future__ import annotations
 
 from _thread import get_ident
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, cast
 from zlib import crc32
 
@@ -18,6 +19,7 @@ from temporalio.api.common.v1 import Memo
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.protocol.v1 import Message
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.convert import Converter, error_of, failure_of
@@ -38,9 +40,11 @@ from perdure.sdk.replay.completion import Completion, Ending
 from perdure.sdk.replay.entry import Entry, Site, current_site
 from perdure.sdk.replay.events import COMMAND_EVENTS, EVENT_HANDLERS
 from perdure.sdk.replay.fiber import Fiber, GreenletFiber
+from perdure.sdk.replay.inbox import Inbox, look_ahead
 from perdure.sdk.replay.info import WorkflowInfo, info_of
 from perdure.sdk.replay.marker import SideEffect, side_effect_data
 from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
+from perdure.sdk.replay.query import answer
 from perdure.sdk.replay.returns import ReturnWatch
 from perdure.sdk.replay.running import guarded, running
 from perdure.sdk.replay.timer import Timer
@@ -69,22 +73,27 @@ class WorkflowMachine:
         "_events",
         "_index",
         "_input",
+        "_requests",
         "_watch",
         "activities",
         "activity_count",
         "barred",
         "cancel_reason",
         "cancel_requested",
+        "continue_as_new_suggested",
         "converter",
         "definition",
         "extras",
         "fiber",
         "guard",
         "history_length",
+        "history_size_bytes",
+        "inbox",
         "info",
         "last_number",
         "matched",
         "memo",
+        "messages",
         "namespace",
         "next_event_id",
         "now_ns",
@@ -114,6 +123,10 @@ class WorkflowMachine:
         self.memo: Memo | None = None
         self.now_ns = 0
         self.history_length = 0
+        self.history_size_bytes = 0
+        self.continue_as_new_suggested = False
+        self.inbox: Inbox | None = None
+        self.messages: list[Message] = []
         self.replaying = False
         self.cancel_requested = False
         self.cancel_reason = ""
@@ -132,6 +145,7 @@ class WorkflowMachine:
         self._input: Sequence[Any] = ()
         self._events: Sequence[HistoryEvent] = ()
         self._index = 0
+        self._requests: Sequence[Message] = ()
         self._watch: ReturnWatch | None = None
         make: Callable[[Any], Fiber] = self.definition.fiber or GreenletFiber
         self.fiber: Fiber = make(self)
@@ -143,13 +157,14 @@ class WorkflowMachine:
 
         The history is complete: all its pages, from event 1 or from right behind what this machine has seen.
         From event 1 on a machine that has seen more, it starts over. An empty one changes nothing.
+        Queries are answered last, from the state that all of it leads to.
 
         Raises:
             HistoryGapError: it starts elsewhere; the machine is as it was.
         """
         events = task.history.events
         if not events:
-            return TaskOutcome(finished=self.fiber.done)
+            return self._with_answers(task, TaskOutcome(finished=self.fiber.done))
         first = events[0].event_id
         if first != self.next_event_id:
             if first != 1:
@@ -161,7 +176,7 @@ class WorkflowMachine:
             self._reset()
         if first == 1:
             self._begin(task, events[0])
-        self._events, self._index = events, -1
+        self._events, self._index, self._requests = events, -1, task.messages
         try:
             live = self._apply(events)
         except NonDeterminismError as error:
@@ -169,9 +184,14 @@ class WorkflowMachine:
         except Exception as error:
             return self._task_failed(error, _UNHANDLED)
         finally:
-            self._events = ()
+            self._events = self._requests = ()
         self.next_event_id = events[-1].event_id + 1
-        return TaskOutcome(self._take_commands() if live else [], None, _UNSPECIFIED, self.fiber.done)
+        outcome = TaskOutcome(self._take_commands() if live else [], None, _UNSPECIFIED, self.fiber.done)
+        if self.inbox is not None:
+            outcome.messages, self.messages = self.messages, []
+            if live and outcome.finished:
+                outcome.unfinished = list(self.inbox.running.values())
+        return self._with_answers(task, outcome)
 
     def close(self) -> None:
         """Free the code and all it holds. On the thread that ran it. The machine then starts over at event 1."""
@@ -199,6 +219,31 @@ class WorkflowMachine:
             commands.append(entry.command)
             entry.command = None
         return commands
+
+    def _with_answers(self, task: PollWorkflowTaskQueueResponse, outcome: TaskOutcome) -> TaskOutcome:
+        queries = task.queries
+        if not queries and not task.HasField("query"):
+            return outcome
+        asked = {query_id: queries[query_id] for query_id in queries} or {"": task.query}
+        with self._active():
+            outcome.query_results = {query_id: answer(self, query) for query_id, query in asked.items()}
+        if self.fiber.disturbed():
+            self.next_event_id = 0  # of no more use: its next task is replayed
+        return outcome
+
+    @contextmanager
+    def _active(self) -> Generator[None]:
+        """Within, code that runs on this thread is this machine's."""
+        ident = get_ident()
+        outer = running.get(ident)
+        running[ident] = self
+        if self.guard and not self.unguarded:
+            guarded.add(ident)
+        try:
+            yield
+        finally:
+            guarded.discard(ident)
+            _restore(ident, outer)
 
     def _task_failed(self, error: Exception, cause: WorkflowTaskFailedCause.ValueType) -> TaskOutcome:
         self.next_event_id = 0
@@ -230,6 +275,8 @@ class WorkflowMachine:
             self.memo = Memo()
             self.memo.CopyFrom(attributes.memo)
         self._input = attributes.input.payloads
+        if self.definition.handlers is not None:
+            self.inbox = Inbox(self)
         self.last_number = crc32(self.info.original_run_id.encode()) << 20
 
     def next_number(self) -> int:
@@ -251,7 +298,15 @@ class WorkflowMachine:
 
     def begin(self) -> Any:
         """Call the workflow's function: its value, or a coroutine."""
+        if self.definition.handlers is not None and self.inbox is not None:
+            return self.inbox.begin()
         return self.definition.fn(*self.arguments())
+
+    def open_inbox(self) -> Inbox:
+        """The run's inbox; most runs never have one."""
+        if self.inbox is None:
+            self.inbox = Inbox(self)
+        return self.inbox
 
     def _apply(self, events: Sequence[HistoryEvent]) -> bool:
         """Returns whether the history ends with a task to be answered."""
@@ -283,16 +338,27 @@ class WorkflowMachine:
         time = started.event_time
         self.history_length = started.event_id
         self.now_ns = time.seconds * SECOND_NS + time.nanos
+        attributes = started.workflow_task_started_event_attributes
+        self.history_size_bytes = attributes.history_size_bytes
+        self.continue_as_new_suggested = attributes.suggest_continue_as_new
         ident = get_ident()
         outer = running.get(ident)
         running[ident] = self
         if self.guard and not self.unguarded:
             guarded.add(ident)
         try:
+            if replaying:
+                look_ahead(self, self._events, index + 2)
+            elif self._requests:
+                self.open_inbox().requested(self._requests)
+            if self.inbox is not None:
+                self.inbox.deliver()
             if self._watch is None:
                 self.fiber.run()
             else:
                 self._watch.run(self.fiber.run)
+            if self.inbox is not None:
+                self.inbox.settle()
         finally:
             guarded.discard(ident)
             _restore(ident, outer)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
+from temporalio.api.protocol.v1 import Message
+from temporalio.api.query.v1 import WorkflowQueryResult
 
 from perdure.sdk.errors import PerdureError
 
@@ -27,6 +30,9 @@ class TaskOutcome:
         cause: of the failure.
         finished: the run's last command is among `commands`, or is in its history already.
         error: the exception behind `failure`.
+        messages: what is said of updates.
+        query_results: by query id; that of a task which is nothing but a query has the id "".
+        unfinished: handlers that had not ended when the run did.
     """
 
     commands: list[Command] = field(default_factory=list[Command])
@@ -34,3 +40,6 @@ class TaskOutcome:
     cause: WorkflowTaskFailedCause.ValueType = _UNSPECIFIED
     finished: bool = False
     error: BaseException | None = None
+    messages: Sequence[Message] = ()
+    query_results: dict[str, WorkflowQueryResult] | None = None
+    unfinished: Sequence[str] = ()

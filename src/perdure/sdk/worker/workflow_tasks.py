@@ -15,14 +15,16 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from temporalio.api.enums.v1 import TaskQueueKind, WorkflowTaskFailedCause
+from temporalio.api.enums.v1 import EventType, QueryResultType, TaskQueueKind, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,
     PollActivityTaskQueueResponse,
     PollWorkflowTaskQueueResponse,
+    RespondQueryTaskCompletedRequest,
     RespondWorkflowTaskCompletedRequest,
     RespondWorkflowTaskFailedRequest,
 )
@@ -40,6 +42,8 @@ from perdure.sdk.worker.machines import CachedRun, Machine, RunCache
 from perdure.sdk.worker.workflow_thread import ThreadLost, WorkflowExecutor
 
 logger = logging.getLogger("perdure.worker")
+
+_QUERY_FAILED = QueryResultType.QUERY_RESULT_TYPE_FAILED
 
 MachineMaker = Callable[[AnyWorkflow], Machine]
 
@@ -93,6 +97,9 @@ class WorkflowTasks:
             next_task = await self._handle_one(next_task)
 
     async def _handle_one(self, task: PollWorkflowTaskQueueResponse) -> PollWorkflowTaskQueueResponse | None:
+        if task.HasField("query"):
+            await self._answer_query(task)
+            return None
         run: CachedRun | None = None
         try:
             run, outcome = await self._process(task)
@@ -121,6 +128,10 @@ class WorkflowTasks:
             except (ThreadLost, HistoryGapError):
                 pass  # its thread was given up while it waited there, or it was ahead: it is replayed below
         await self._complete_history(task)
+        return await self._replay(task)
+
+    async def _replay(self, task: PollWorkflowTaskQueueResponse) -> tuple[CachedRun, TaskOutcome]:
+        """On a new machine, from a whole history."""
         for _ in range(3):
             run = self._new_run(task)
             try:
@@ -135,7 +146,8 @@ class WorkflowTasks:
         except BaseException:
             self._executor.dispose(run)
             raise
-        run.read_to = task.started_event_id
+        if task.started_event_id:
+            run.read_to = task.started_event_id
         run.bytes += task.history.ByteSize()
         return outcome
 
@@ -182,6 +194,13 @@ class WorkflowTasks:
         request.identity = self._name.identity
         request.namespace = self._name.namespace
         request.commands.extend(outcome.commands)
+        if outcome.messages:
+            request.messages.extend(outcome.messages)
+        if outcome.query_results:
+            for query_id, result in outcome.query_results.items():
+                request.query_results[query_id].CopyFrom(result)
+        if outcome.unfinished:
+            logger.warning("%s ended before these handlers did: %s", _named(task), ", ".join(outcome.unfinished))
         if not outcome.finished:
             request.return_new_workflow_task = True
             if self._cached:
@@ -198,7 +217,8 @@ class WorkflowTasks:
             level = logging.DEBUG if "UnhandledCommand" in rejected.message else logging.WARNING
             logger.log(level, "workflow task of %s was refused: %s", _named(task), rejected.message)
             response = None
-        if response is None or outcome.finished:
+        if response is None or outcome.finished or response.reset_history_event_id:
+            # After a reset the server has forgotten this task: what came of it is no part of the run.
             self._executor.dispose(run)
         else:
             self._cache.put(run)
@@ -207,6 +227,55 @@ class WorkflowTasks:
         for activity_task in response.activity_tasks:
             self._on_eager(activity_task)
         return response.workflow_task if response.workflow_task.task_token else None
+
+    async def _answer_query(self, task: PollWorkflowTaskQueueResponse) -> None:
+        """A task that is nothing but a question: the run stays in the cache as it was, or is replayed for it."""
+        request = RespondQueryTaskCompletedRequest(task_token=task.task_token, namespace=self._name.namespace)
+        try:
+            result = await self._ask(task)
+        except Exception as error:  # of workflow code or of its declaration: this is the answer
+            failure = failure_of(error, self._converter)
+            result = WorkflowQueryResult(result_type=_QUERY_FAILED, error_message=failure.message, failure=failure)
+        request.completed_type = result.result_type
+        request.query_result.CopyFrom(result.answer)
+        request.error_message = result.error_message
+        request.failure.CopyFrom(result.failure)
+        try:
+            await deliver(
+                self._connection.respond_query_task_completed,
+                request,
+                lambda: f"the answer to a query of {_named(task)}",
+            )
+        except Rejected as rejected:
+            logger.warning("the answer to a query of %s was refused: %s", _named(task), rejected.message)
+
+    async def _ask(self, task: PollWorkflowTaskQueueResponse) -> WorkflowQueryResult:
+        if task.next_page_token:
+            await self._fetch_pages(task)
+        run = self._cache.take(task.workflow_execution.run_id)
+        if run is not None:
+            events, task_events = list(task.history.events), task.history
+            task_events.ClearField("events")
+            try:
+                outcome = await self._step(run, task)
+            except (ThreadLost, HistoryGapError):
+                task_events.events.extend(events)
+            else:
+                self._cache.put(run)
+                return _result_of(outcome)
+        await self._complete_query_history(task)
+        run, outcome = await self._replay(task)
+        self._executor.dispose(run)
+        return _result_of(outcome)
+
+    async def _complete_query_history(self, task: PollWorkflowTaskQueueResponse) -> None:
+        events = task.history.events
+        if not events or events[0].event_id != 1:
+            found = await self._history(task, b"")
+            task.history.ClearField("events")
+            events.extend(found)
+        if events and events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            del events[-1]  # that task is somebody else's to answer
 
     async def _fail(
         self, task: PollWorkflowTaskQueueResponse, failure: Failure, cause: WorkflowTaskFailedCause.ValueType
@@ -227,6 +296,13 @@ class WorkflowTasks:
 def _goes_on(run: CachedRun, task: PollWorkflowTaskQueueResponse) -> bool:
     events = task.history.events
     return bool(events) and events[0].event_id == run.read_to + 1
+
+
+def _result_of(outcome: TaskOutcome) -> WorkflowQueryResult:
+    """Raises what kept the machine from getting to the query."""
+    if outcome.query_results is None:
+        raise outcome.error or RuntimeError("the run could not be replayed")
+    return outcome.query_results[""]
 
 
 def _named(task: PollWorkflowTaskQueueResponse) -> str:

@@ -1,0 +1,223 @@
+"""Handlers of signals, queries and updates: how they are declared, and what is known of each.
+
+A workflow that is a function registers them while it runs (`workflow.on_signal(name, handler)`); a
+workflow that is a class declares them as methods. Either way a handler has the name that clients
+use, or none: then it is the *dynamic* one of its kind, called with the name first for whatever no
+other handler has.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from types import CodeType, MethodType
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
+
+from perdure.sdk.definitions import types_of
+from perdure.sdk.errors import DefinitionError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+Kind = Literal["signal", "query", "update"]
+Unfinished = Literal["warn", "wait"]
+"""What becomes of a handler that has not ended when the workflow's function returns."""
+
+MARK = "__perdure_handler__"
+"""The attribute by which a method is known as a handler."""
+RUN_MARK = "__perdure_run__"
+"""The attribute by which a method is known as the workflow's own."""
+
+
+class Handler:
+    """One handler.
+
+    Args:
+        fn: a function, or a method still without its instance (`is_method`).
+        kind: of the messages that it handles.
+        name: of the messages; None: of all that no other handler has.
+        unfinished: "wait": the run does not close before the handler has ended.
+        validator: of an update: raises to reject it.
+    """
+
+    __slots__ = ("_types", "fn", "is_async", "is_method", "kind", "name", "unfinished", "validator")
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        kind: Kind,
+        name: str | None,
+        *,
+        unfinished: Unfinished = "warn",
+        validator: Callable[..., Any] | None = None,
+        is_method: bool = False,
+    ) -> None:
+        if not callable(fn):
+            raise DefinitionError(f"the handler of {kind} {name!r} must be a function, not {fn!r}")
+        if unfinished not in ("warn", "wait"):
+            raise DefinitionError(f"unfinished must be 'warn' or 'wait', not {unfinished!r}")
+        self.fn = fn
+        self.kind = kind
+        self.name = name
+        self.unfinished = unfinished
+        self.validator = validator
+        self.is_method = is_method
+        self.is_async = inspect.iscoroutinefunction(fn)
+        if kind == "query" and self.is_async:
+            raise DefinitionError(f"the handler of query {name!r} must be a plain `def`: it can wait for nothing")
+        self._types: list[Any] | None = None
+
+    @property
+    def types(self) -> list[Any]:
+        """What each argument of a message is decoded to."""
+        if self._types is None:
+            types = _types_of(self.fn)
+            before = self.is_method + (self.name is None)
+            self._types = types[before:]
+        return self._types
+
+    def bind(self, instance: Any) -> Callable[..., Any]:
+        """The function to call, given the workflow's object if it is a class."""
+        return MethodType(self.fn, instance) if self.is_method else self.fn
+
+    def bind_validator(self, instance: Any) -> Callable[..., Any] | None:
+        """The validator to call, None when there is none."""
+        if self.validator is None:
+            return None
+        return MethodType(self.validator, instance) if self.is_method else self.validator
+
+
+def _types_of(fn: Callable[..., Any]) -> list[Any]:
+    function: Any = fn.__func__ if isinstance(fn, MethodType) else fn
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return types_of(fn, inspect.signature(fn))[0]
+    return _types_of_code(code, isinstance(fn, MethodType), _Same(fn))
+
+
+class _Same:
+    """Carries a function past a cache's key: code says enough."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=1024)
+def _types_of_code(code: CodeType, is_bound: bool, same: _Same) -> list[Any]:
+    """A handler that is defined inside a workflow is another function in every run, of the same code."""
+    return types_of(same.fn, inspect.signature(same.fn))[0]
+
+
+# --- classes ----------------------------------------------------------------------------------------
+
+
+class UpdateMethod(Generic[P, R]):
+    """A method that handles an update; `.validator` decorates the one that may reject it before it is recorded."""
+
+    def __init__(self, fn: Callable[P, R], name: str | None, unfinished: Unfinished) -> None:
+        self._fn = fn
+        self._name = name
+        self._unfinished: Unfinished = unfinished
+        self._validator: Callable[..., Any] | None = None
+        self.__name__ = fn.__name__
+        self.__doc__ = fn.__doc__
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        return self if instance is None else MethodType(cast(Any, self._fn), instance)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._fn(*args, **kwargs)
+
+    def validator(self, fn: F) -> F:
+        """Given the update's arguments before it is accepted; it only looks, and raises to reject.
+
+        Raises DefinitionError when it is `async def`.
+        """
+        if inspect.iscoroutinefunction(fn):
+            raise DefinitionError(
+                f"the validator of update {self._name!r} must be a plain `def`: it can wait for nothing"
+            )
+        self._validator = fn
+        return fn
+
+    def handler(self) -> Handler:
+        """What is known of it."""
+        return Handler(
+            self._fn, "update", self._name, unfinished=self._unfinished, validator=self._validator, is_method=True
+        )
+
+
+def marked(fn: F, kind: Kind, name: str | None, unfinished: Unfinished) -> F:
+    """A method, made known as a handler. Raises DefinitionError."""
+    setattr(fn, MARK, Handler(fn, kind, name, unfinished=unfinished, is_method=True))
+    return fn
+
+
+def name_of(message: Any) -> str:
+    """The name of a signal, query or update that is given by name or as the method that handles it.
+
+    Raises DefinitionError.
+    """
+    if isinstance(message, str):
+        return message
+    handler = message.handler() if isinstance(message, UpdateMethod) else getattr(message, MARK, None)
+    if isinstance(handler, Handler) and handler.name is not None:
+        return handler.name
+    raise DefinitionError(f"{message!r} is neither a name nor a handler that has one")
+
+
+class Handlers:
+    """What a class declares: its run method, and its handlers by kind and name."""
+
+    __slots__ = ("cls", "queries", "run", "signals", "takes_arguments", "updates")
+
+    def __init__(self, cls: type[Any]) -> None:
+        self.cls = cls
+        self.run = _run_method(cls)
+        self.signals: dict[str | None, Handler] = {}
+        self.queries: dict[str | None, Handler] = {}
+        self.updates: dict[str | None, Handler] = {}
+        by_kind = {"signal": self.signals, "query": self.queries, "update": self.updates}
+        for _, member in inspect.getmembers_static(cls):
+            handler = cast(Any, member).handler() if isinstance(member, UpdateMethod) else getattr(member, MARK, None)
+            if not isinstance(handler, Handler):
+                continue
+            self._check(handler)
+            shelf = by_kind[handler.kind]
+            if handler.name in shelf:
+                raise DefinitionError(f"{cls.__qualname__} has two handlers of {handler.kind} {handler.name!r}")
+            shelf[handler.name] = handler
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        self.takes_arguments = cls.__init__ is not object.__init__ and any(
+            p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters
+        )
+        """Whether the object is made with the workflow's arguments."""
+
+    def _check(self, handler: Handler) -> None:
+        if handler.is_async and not inspect.iscoroutinefunction(self.run):
+            raise DefinitionError(
+                f"{handler.fn.__qualname__} is `async def` and the run method of {self.cls.__qualname__} is not; "
+                "make both `async def`, or both `def`"
+            )
+
+
+def _run_method(cls: type[Any]) -> Callable[..., Any]:
+    found = [
+        member
+        for _, member in inspect.getmembers_static(cls)
+        if inspect.isfunction(member) and hasattr(member, RUN_MARK)
+    ]
+    if len(found) != 1:
+        problem = "has no method" if not found else f"has {len(found)} methods"
+        raise DefinitionError(
+            f"the workflow class {cls.__qualname__} {problem} decorated with @workflow.run; one is it"
+        )
+    return found[0]

@@ -1,0 +1,341 @@
+"""What comes to a run from outside: signals and updates, and who takes them.
+
+The messages of one workflow task are handed out before the code resumes for what else the task
+brings, signals first, each kind in the order of its coming. A signal goes to the handler of its
+name, else to code that waits for it (`wait_signal`), else to the dynamic handler; what nobody takes
+is kept, and handed out when somebody asks for it. An update without a handler is held until the code
+has run, for the code may be just about to register one; then it is rejected.
+
+In replay the signals are events. An update is found at the task that accepted it, by looking ahead.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.protocol.v1 import Message
+from temporalio.api.update.v1 import Outcome, Request
+
+from perdure.sdk.convert import failure_of
+from perdure.sdk.errors import ApplicationError, CancelledError, EngineError, FailureError, PayloadError
+from perdure.sdk.replay.entry import Operation
+from perdure.sdk.replay.fiber import Ended
+from perdure.sdk.replay.update import AcceptUpdate, CompleteUpdate, Update
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
+
+_TASK_STARTED = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+_UPDATE_ACCEPTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
+
+RESERVED = "__"
+"""Names that begin so are the engine's own: dynamic handlers do not get them."""
+
+
+class HandlerView(Protocol):
+    """What the inbox knows of a handler (`sdk/handlers.py`)."""
+
+    name: str | None
+    unfinished: Any
+
+    @property
+    def types(self) -> list[Any]: ...
+
+    def bind(self, instance: Any) -> Callable[..., Any]: ...
+
+    def bind_validator(self, instance: Any) -> Callable[..., Any] | None: ...
+
+
+Shelf = dict[str | None, Any]
+"""Handlers of one kind, by name."""
+
+
+class SignalWait(Operation):
+    """Code that waits for a signal. Its value is the signal's."""
+
+    __slots__ = ("inbox", "kind", "name")
+
+    event_types = ()
+
+    def __init__(self, inbox: Inbox, name: str, kind: Any) -> None:
+        super().__init__()
+        self.inbox = inbox
+        self.name = name
+        self.kind = kind
+
+    def cancel(self) -> bool:
+        if self.done:
+            return False
+        self.inbox.waits[self.name].remove(self)
+        self.reject(CancelledError(f"waiting for the signal {self.name} was cancelled"))
+        return True
+
+    def describe(self) -> str:
+        return f"wait for signal {self.name}"
+
+
+class Inbox:
+    """The messages and handlers of one run."""
+
+    __slots__ = (
+        "_admitted", "_arguments_taken", "_arrived", "_held", "_requested", "instance", "kept", "machine", "queries",
+        "running", "signals", "updates", "waits",
+    )  # fmt: skip
+
+    def __init__(self, machine: WorkflowMachine) -> None:
+        self.machine = machine
+        self.instance: Any = None
+        """The workflow's object, of a class."""
+        self.signals: Shelf = {}
+        self.queries: Shelf = {}
+        self.updates: Shelf = {}
+        self.kept: list[tuple[str, Sequence[Payload]]] = []
+        """Signals that nobody took yet."""
+        self.waits: dict[str, list[SignalWait]] = {}
+        self.running: dict[object, str] = {}
+        """Handlers that have not ended, as a person would name them."""
+        self._arrived: list[tuple[str, Sequence[Payload]]] = []
+        self._requested: list[Update] = []
+        self._held: list[Update] = []
+        self._admitted: dict[str, Request] = {}
+        self._arguments_taken: list[Any] | None = None
+
+    # --- classes -----------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Make the workflow's object, so that its handlers are there before the first message is."""
+        declared = self.machine.definition.handlers
+        self.signals, self.queries, self.updates = declared.signals, declared.queries, declared.updates
+        args: list[Any] = []
+        if declared.takes_arguments:
+            args = self._arguments_taken = self.machine.arguments()
+        self.instance = declared.cls(*args)
+
+    def begin(self) -> Any:
+        """Call the object's run method: its value, or a coroutine."""
+        taken, self._arguments_taken = self._arguments_taken, None
+        args = self.machine.arguments() if taken is None else taken
+        return self.machine.definition.fn(self.instance, *args)
+
+    # --- what comes in -----------------------------------------------------------------------------
+
+    def signaled(self, event: HistoryEvent) -> None:
+        """WorkflowExecutionSignaled."""
+        attributes = event.workflow_execution_signaled_event_attributes
+        self._arrived.append((attributes.signal_name, attributes.input.payloads))
+
+    def admitted(self, event: HistoryEvent) -> None:
+        """WorkflowExecutionUpdateAdmitted: the request of an update that a reset took along."""
+        request = event.workflow_execution_update_admitted_event_attributes.request
+        self._admitted[request.meta.update_id] = request
+
+    def requested(self, messages: Sequence[Message]) -> None:
+        """The messages of the workflow task that is to be answered. Raises EngineError for one that is not known."""
+        for message in messages:
+            request = Request()
+            if message.body.type_url and not message.body.Unpack(request):
+                raise EngineError(f"a message of an unknown kind came with the workflow task: {message.body.type_url}")
+            self._request(request, message.protocol_instance_id, message.id, message.event_id)
+
+    def accepted(self, event: HistoryEvent) -> None:
+        """WorkflowExecutionUpdateAccepted, seen ahead: the task at hand brought this request."""
+        attributes = event.workflow_execution_update_accepted_event_attributes
+        self._request(
+            attributes.accepted_request,
+            attributes.protocol_instance_id,
+            attributes.accepted_request_message_id,
+            attributes.accepted_request_sequencing_event_id,
+        )
+
+    def _request(self, request: Request, update_id: str, message_id: str, sequencing_event_id: int) -> None:
+        known = self._admitted.pop(update_id, None)
+        if known is not None and not request.input.name:
+            request = known
+        self._requested.append(Update(request, update_id, message_id, sequencing_event_id))
+
+    # --- handing out -------------------------------------------------------------------------------
+
+    def deliver(self) -> None:
+        """Before the code resumes: begin the handlers of what came."""
+        if self.instance is None and self.machine.definition.handlers is not None:
+            self.create()
+        arrived, self._arrived = self._arrived, []
+        for name, payloads in arrived:
+            if not self._hand_out(name, payloads):
+                self.kept.append((name, payloads))
+        requested, self._requested = self._requested, []
+        for update in requested:
+            if not self._take(update):
+                self._held.append(update)
+
+    def settle(self) -> None:
+        """After the code has run: reject the updates that still have no handler."""
+        held, self._held = self._held, []
+        if self.machine.replaying:
+            return  # its acceptance is in history, and will be missed there
+        for update in held:
+            known = ", ".join(sorted(str(name) for name in self.updates)) or "none"
+            text = f"no handler is registered for the update {update.name!r}; the workflow has: {known}"
+            self._reject(update, ApplicationError(text, type="UnknownUpdate", non_retryable=True))
+
+    def _hand_out(self, name: str, payloads: Sequence[Payload]) -> bool:
+        handler = self.signals.get(name)
+        if handler is not None:
+            self._begin_signal(handler, name, payloads)
+            return True
+        waiting = self.waits.get(name)
+        if waiting:
+            wait = waiting.pop(0)
+            wait.resolve(self._value(name, payloads, wait.kind))
+            return True
+        handler = None if name.startswith(RESERVED) else self.signals.get(None)
+        if handler is not None:
+            self._begin_signal(handler, name, payloads)
+        return handler is not None
+
+    def _begin_signal(self, handler: HandlerView, name: str, payloads: Sequence[Payload]) -> None:
+        """Raises PayloadError, which fails the task: a signal is never dropped."""
+        args = self._arguments(handler, name, payloads, "signal")
+        fn = handler.bind(self.instance)
+        self._spawn(handler, partial(fn, *args), f"signal {name}", self._signal_ended)
+
+    def _arguments(self, handler: HandlerView, name: str, payloads: Sequence[Payload], word: str) -> list[Any]:
+        args = self.machine.converter.from_payloads(payloads, handler.types, f"the arguments of {word} {name}")
+        return args if handler.name is not None else [name, *args]
+
+    def _value(self, name: str, payloads: Sequence[Payload], kind: Any) -> Any:
+        """One argument: itself; none: None; more: a list of them."""
+        args = self.machine.converter.from_payloads(payloads, (kind,), f"the value of signal {name}")
+        return args[0] if len(args) == 1 else (args or None)
+
+    def _spawn(self, handler: HandlerView, work: Callable[[], Any], what: str, ended: Ended) -> None:
+        mark = object()
+        self.running[mark] = what
+
+        def at_end(value: Any, error: BaseException | None) -> None:
+            del self.running[mark]
+            if self.machine.barred != "closed":
+                ended(value, error)
+
+        self.machine.fiber.spawn(work, at_end, holds=handler.unfinished == "wait")
+
+    def _signal_ended(self, value: Any, error: BaseException | None) -> None:
+        if error is not None:
+            self.machine.fiber.fail(error)
+
+    # --- updates -----------------------------------------------------------------------------------
+
+    def _take(self, update: Update) -> bool:
+        """Accept or reject it; False when nobody handles it."""
+        name = update.name
+        handler = self.updates.get(name)
+        if handler is None and not name.startswith(RESERVED):
+            handler = self.updates.get(None)
+        if handler is None:
+            return False
+        machine = self.machine
+        fn = handler.bind(self.instance)
+        try:
+            args = self._arguments(handler, name, update.request.input.args.payloads, "update")
+            inspect.signature(fn).bind(*args)
+        except (PayloadError, TypeError) as error:
+            if machine.replaying:
+                raise
+            self._reject(update, ApplicationError(f"update {name}: {error}", type=type(error).__name__))
+            return True
+        if not machine.replaying and not self._is_valid(update, handler, args):
+            return True
+        machine.emit(AcceptUpdate(machine, update))
+        self._spawn(handler, partial(fn, *args), f"update {name} (id {update.id})", partial(self._update_ended, update))
+        return True
+
+    def _is_valid(self, update: Update, handler: HandlerView, args: list[Any]) -> bool:
+        validator = handler.bind_validator(self.instance)
+        if validator is None:
+            return True
+        machine = self.machine
+        machine.barred = "the validator of an update"
+        try:
+            validator(*args)
+        except Exception as error:  # whatever it raises is the reason of the rejection
+            self._reject(update, error)
+            return False
+        finally:
+            machine.barred = None
+        return True
+
+    def _reject(self, update: Update, error: BaseException) -> None:
+        self.machine.messages.append(update.rejection(failure_of(error, self.machine.converter)))
+
+    def _update_ended(self, update: Update, value: Any, error: BaseException | None) -> None:
+        machine = self.machine
+        if error is not None and not isinstance(error, (FailureError, TimeoutError, *machine.definition.fail_on)):
+            machine.fiber.fail(error)  # a bug: fails the task alone, as one in the workflow's function does
+            return
+        outcome = None
+        if not machine.replaying:
+            try:
+                outcome = self._outcome(update, value, error)
+            except PayloadError as problem:
+                machine.fiber.fail(problem)
+                return
+        machine.emit(CompleteUpdate(machine, update, outcome))
+
+    def _outcome(self, update: Update, value: Any, error: BaseException | None) -> Outcome:
+        converter = self.machine.converter
+        if error is not None:
+            failure: Failure = failure_of(error, converter)
+            return Outcome(failure=failure)
+        return Outcome(success=converter.to_payloads_message((value,), f"the result of update {update.name}"))
+
+    # --- what the code asks for --------------------------------------------------------------------
+
+    def on_signal(self, handler: HandlerView) -> None:
+        """Register, and hand out what was kept for it."""
+        self.machine.check_open()
+        self.signals = {**self.signals, handler.name: handler}
+        kept, self.kept = self.kept, []
+        for name, payloads in kept:
+            if not self._hand_out(name, payloads):
+                self.kept.append((name, payloads))
+
+    def on_query(self, handler: HandlerView) -> None:
+        """Register."""
+        self.machine.check_open()
+        self.queries = {**self.queries, handler.name: handler}
+
+    def on_update(self, handler: HandlerView) -> None:
+        """Register, and take what is held for it."""
+        self.machine.check_open()
+        self.updates = {**self.updates, handler.name: handler}
+        held, self._held = self._held, []
+        self._held.extend(update for update in held if not self._take(update))
+
+    def wait(self, name: str, kind: Any) -> SignalWait:
+        """An operation that ends with the next signal of that name: at once when one was kept."""
+        self.machine.check_open()
+        wait = SignalWait(self, name, kind)
+        for index, (kept, payloads) in enumerate(self.kept):
+            if kept == name:
+                del self.kept[index]
+                wait.resolve(self._value(name, payloads, kind))
+                return wait
+        self.waits.setdefault(name, []).append(wait)
+        return wait
+
+
+def look_ahead(machine: WorkflowMachine, events: Sequence[HistoryEvent], start: int) -> None:
+    """In replay: hand over the updates that the workflow task at hand went on to accept."""
+    for index in range(start, len(events)):
+        kind = events[index].event_type
+        if kind == _UPDATE_ACCEPTED:
+            machine.open_inbox().accepted(events[index])
+        elif kind == _TASK_STARTED:
+            return

@@ -1,0 +1,67 @@
+"""Queries: a look at a run, which must not change it.
+
+A query is answered from what the code has in memory, so it may be asked as often as anybody likes,
+also of a run that closed long ago. Its handler may read; whatever would leave a command, wait, or
+throw the run's dice raises.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from temporalio.api.enums.v1 import QueryResultType
+from temporalio.api.query.v1 import WorkflowQuery, WorkflowQueryResult
+
+from perdure.sdk.convert import failure_of
+from perdure.sdk.errors import ApplicationError, EngineError
+from perdure.sdk.replay.entry import site_text
+from perdure.sdk.replay.inbox import RESERVED, HandlerView
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
+
+STACK_TRACE = "__stack_trace"
+
+_ANSWERED = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
+_FAILED = QueryResultType.QUERY_RESULT_TYPE_FAILED
+
+
+def answer(machine: WorkflowMachine, query: WorkflowQuery) -> WorkflowQueryResult:
+    """What the handler says, or how it failed. On the machine's thread, inside its activation."""
+    name = query.query_type
+    machine.barred = f"the query {name}"
+    try:
+        value = _stack_trace(machine) if name == STACK_TRACE else _ask(machine, name, query)
+        payloads = machine.converter.to_payloads_message((value,), f"the answer to query {name}")
+        if machine.fiber.disturbed():
+            raise EngineError(f"the query {name} set off something in the workflow; a query must only look")
+        return WorkflowQueryResult(result_type=_ANSWERED, answer=payloads)
+    except Exception as error:  # whatever the handler raises is the answer
+        failure = failure_of(error, machine.converter)
+        return WorkflowQueryResult(result_type=_FAILED, error_message=failure.message, failure=failure)
+    finally:
+        machine.barred = None
+
+
+def _ask(machine: WorkflowMachine, name: str, query: WorkflowQuery) -> Any:
+    inbox = machine.inbox
+    handlers = {} if inbox is None else inbox.queries
+    handler: HandlerView | None = handlers.get(name)
+    if handler is None and not name.startswith(RESERVED):
+        handler = handlers.get(None)
+    if handler is None or inbox is None:
+        known = ", ".join([*sorted(str(known) for known in handlers if known is not None), STACK_TRACE])
+        raise ApplicationError(
+            f"no handler is registered for the query {name!r}; the workflow has: {known}", type="UnknownQuery"
+        )
+    what = f"the arguments of query {name}"
+    args = machine.converter.from_payloads(query.query_args.payloads, handler.types, what)
+    if handler.name is None:
+        args.insert(0, name)
+    return handler.bind(inbox.instance)(*args)
+
+
+def _stack_trace(machine: WorkflowMachine) -> str:
+    """Where each branch of the code waits, the innermost line first."""
+    stacks = ["\n".join(site_text(site) for site in stack) for stack in machine.fiber.stacks() if stack]
+    return "\n\n".join(stacks) or "nothing waits: the workflow's code has ended, or has not begun"
