@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from _thread import get_ident
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -32,9 +31,9 @@ from perdure.frontend.service import WorkflowService
 from perdure.sdk.client import Client, WorkflowDescription, WorkflowHandle
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
-from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
+from perdure.sdk.errors import EngineClosedError, EngineError
+from perdure.sdk.loop_thread import LoopThread
 from perdure.sdk.options import Duration, optional_duration
-from perdure.sdk.replay.running import running
 from perdure.sdk.worker import Worker, WorkerConfig
 from perdure.sdk.worker.worker import WorkerSeams
 from perdure.stores.api import Store
@@ -44,8 +43,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_MEMORY_MB = 256
-LEFT_BEHIND_S = 1.0
-"""How long what still runs on a closed engine's loop may take to notice its cancellation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,83 +369,6 @@ class SyncWorkflowHandle(Generic[R]):
     def terminate(self, reason: str = "") -> None:
         """See `WorkflowHandle.terminate`."""
         self._call(self._handle.terminate(reason))
-
-
-class LoopThread:
-    """An event loop in a daemon thread, and the way to run a coroutine on it from any other thread."""
-
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._pid = os.getpid()
-        self.is_running = True
-        self._thread.start()
-
-    def call(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run on the loop and wait.
-
-        Raises:
-            DeterminismViolation: called by workflow code.
-            EngineError: called on the loop itself, or in a forked process.
-            EngineClosedError: the loop was stopped meanwhile.
-        """
-        try:
-            self._check_caller()
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except BaseException:
-            work.close()
-            raise
-        try:
-            return future.result()
-        except asyncio.CancelledError as error:
-            raise EngineClosedError("the engine was closed while this was asked of it") from error
-        except BaseException:
-            # Ctrl-C while waiting: nobody will take the result.
-            future.cancel()
-            raise
-
-    def stop(self) -> None:
-        """Cancel what still runs, end the loop and wait for the thread. Idempotent."""
-        if not self.is_running:
-            return
-        self.is_running = False
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _check_caller(self) -> None:
-        ident = get_ident()
-        if ident in running:
-            raise DeterminismViolation(
-                "workflow code asked the engine directly; replay would ask again: do it in an activity"
-            )
-        if ident == self._thread.ident:
-            raise EngineError(
-                "the engine was asked from its own event loop, which would wait for itself: an `async def` activity "
-                "must not use the blocking Engine; make it a `def` activity"
-            )
-        if os.getpid() != self._pid:
-            raise EngineError(
-                f"this engine belongs to process {self._pid} and was carried into {os.getpid()} by a fork; open an "
-                "engine after forking, in one process alone"
-            )
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            self._finish()
-        finally:
-            self._loop.close()
-
-    def _finish(self) -> None:
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        if left:
-            # Code that ignores its cancellation is left behind: this thread must end.
-            self._loop.run_until_complete(asyncio.wait(left, timeout=LEFT_BEHIND_S))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
 
 @dataclass(frozen=True, slots=True)
