@@ -16,17 +16,20 @@ from perdure import (
     ApplicationError,
     Engine,
     Retry,
+    WorkerConfig,
     WorkflowFailedError,
     activity,
     call,
     start,
     workflow,
 )
+from perdure.embedded import EngineSeams
 
 AT_ONCE = Retry(initial_interval="1ms")
+ONE_PROCESS = EngineSeams(worker_config=WorkerConfig(processes=1))
 
 
-@activity(run_in="process", heartbeat="10s")
+@activity(run_in="process", heartbeat="10s", retry=AT_ONCE)
 def crunch(number: int) -> tuple[int, int]:
     activity.heartbeat(number)
     assert not activity.is_cancelled()
@@ -99,8 +102,18 @@ def test_a_failure_comes_back_from_its_process() -> None:
 
 
 def test_an_attempt_whose_time_is_up_is_killed_and_its_place_is_free_again() -> None:
-    with Engine("memory://") as engine:
+    with Engine("memory://", seams=ONE_PROCESS) as engine:
         assert engine.run(killed) == ("TimedOutError", sum(range(10)))
+
+
+def test_a_process_that_dies_while_idle_is_replaced() -> None:
+    with Engine("memory://", seams=ONE_PROCESS) as engine:
+        first = engine.run(crunching)[0][0]
+        watch = os.pidfd_open(first)
+        os.kill(first, signal.SIGKILL)
+        assert select.select([watch], [], [], 60)[0]
+        os.close(watch)
+        assert engine.run(crunching)[0][0] != first
 
 
 ORPHAN = """

@@ -94,7 +94,7 @@ async def test_idle_runners_park_and_are_used_again() -> None:
         await take(queue, 20)
         queue.gate.set()
         await settle()
-        assert (queue.waiting, runners.free) == (1, 50)
+        assert (queue.waiting, queue.most_waiting, runners.free) == (1, 1, 50)
     assert len(asyncio.all_tasks()) <= 22
     runners.stop_polling()
     assert await runners.drain(1)

@@ -31,9 +31,9 @@ class Machine(Protocol):
 
 
 class CachedRun:
-    """One run's machine, and how far it has read its history."""
+    """One run's machine, where it lives and what it weighs."""
 
-    __slots__ = ("bytes", "definition", "home", "machine", "read_to", "run_id")
+    __slots__ = ("bytes", "definition", "home", "machine", "run_id")
 
     def __init__(self, run_id: str, definition: AnyWorkflow, machine: Machine, home: object) -> None:
         self.run_id = run_id
@@ -41,8 +41,6 @@ class CachedRun:
         self.machine = machine
         self.home = home
         """The thread that owns it."""
-        self.read_to = 0
-        """The WorkflowTaskStarted event it has processed."""
         self.bytes = MACHINE_BYTES
         """An upper guess: the machine and all history it has read."""
 

@@ -117,7 +117,7 @@ class Runners(Generic[T]):
 
     def _summon(self) -> None:
         """A runner has taken a task: another one polls in its place, if there may be one."""
-        if self._stopping or self._waiting >= self._polls:
+        if self._stopping:
             return
         while self._parked:
             parked = self._parked.pop()

@@ -1,7 +1,7 @@
 """One workflow task from poll to answer.
 
-The run is taken from the cache if it has read exactly the history that comes before this task's;
-else it is replayed from its first event, fetching what the task did not bring. The machine
+A cached run goes on if it has read exactly the history that comes before this task's; else the run
+is replayed from its first event, fetching what the task did not bring. The machine
 decides on the workflow thread; the answer goes out, and whatever next task comes back with it
 is processed in the same breath.
 
@@ -120,13 +120,12 @@ class WorkflowTasks:
         if task.next_page_token:
             await self._fetch_pages(task)
         run = self._cache.take(task.workflow_execution.run_id)
-        if run is not None and not _goes_on(run, task):
-            self._executor.dispose(run)
-        elif run is not None:
+        if run is not None:
             try:
                 return run, await self._step(run, task)
             except (ThreadLost, HistoryGapError):
-                pass  # its thread was given up while it waited there, or it was ahead: it is replayed below
+                # Its thread was given up while it waited there, or its history does not go on here: replay it.
+                run = None
         await self._complete_history(task)
         return await self._replay(task)
 
@@ -147,8 +146,7 @@ class WorkflowTasks:
             self._executor.dispose(run)
             raise
         if task.started_event_id:
-            run.read_to = task.started_event_id
-        run.bytes += task.history.ByteSize()
+            run.bytes += task.history.ByteSize()
         return outcome
 
     def _new_run(self, task: PollWorkflowTaskQueueResponse) -> CachedRun:
@@ -291,11 +289,6 @@ class WorkflowTasks:
         await deliver(
             self._connection.respond_workflow_task_failed, request, lambda: f"failed workflow task of {_named(task)}"
         )
-
-
-def _goes_on(run: CachedRun, task: PollWorkflowTaskQueueResponse) -> bool:
-    events = task.history.events
-    return bool(events) and events[0].event_id == run.read_to + 1
 
 
 def _result_of(outcome: TaskOutcome) -> WorkflowQueryResult:
