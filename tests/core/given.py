@@ -37,6 +37,7 @@ from perdure.core import commands as law
 from perdure.core.commit import (
     Commit,
     Context,
+    ExecutionKey,
     Poller,
     QueueName,
     StartedActivityTask,
@@ -48,7 +49,7 @@ from perdure.core.commit import (
 from perdure.core.execution import Execution, blank, decide, decode, encode, evolve
 from perdure.core.invariants import check, check_commit
 from perdure.core.limits import Limits
-from perdure.core.tokens import decode_token
+from perdure.core.tokens import TaskToken, decode_token
 
 SECOND = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND
@@ -465,6 +466,11 @@ class World:
     def complete_activity(self, task: StartedActivityTask, result: str = "42") -> None:
         request = RespondActivityTaskCompletedRequest(identity=WORKER, result=payloads(result))
         self.ask(law.CompleteActivity(decode_token(task.token), request))
+
+    def complete_by_id(self, activity_id: str) -> None:
+        run = self.run.key
+        token = TaskToken(ExecutionKey(run.namespace, run.workflow_id, ""), TaskKind.ACTIVITY, 0, 0, activity_id)
+        self.ask(law.CompleteActivity(token, RespondActivityTaskCompletedRequest(identity="operator")))
 
     def fail_activity(self, task: StartedActivityTask, why: Failure | None = None) -> None:
         request = RespondActivityTaskFailedRequest(identity=WORKER, failure=why or failure())

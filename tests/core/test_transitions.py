@@ -65,12 +65,20 @@ def everybody_slept_past_the_end_of_a_backing_off_activity() -> None:
     assert "ActivityTaskTimedOut" in world.tail(3)
 
 
+def completed_by_id_in_its_back_off() -> None:
+    world = after(schedule())
+    world.fail_activity(world.activity_task())
+    world.complete_by_id("1")
+    assert world.tail(2) == ["ActivityTaskCompleted", "WorkflowTaskScheduled"]
+
+
 PLAYS: list[Callable[[], None]] = [
     failing_task_backs_off_then_is_queued,
     failing_task_backs_off_and_is_terminated,
     later_attempt_is_queued_and_terminated,
     lost_activity_is_tried_at_once,
     everybody_slept_past_the_end_of_a_backing_off_activity,
+    completed_by_id_in_its_back_off,
 ]
 
 

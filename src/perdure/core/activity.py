@@ -73,6 +73,7 @@ TABLE: Table[State, Trigger] = Table(
         (State.STARTED, Trigger.TIME_OUT): State.CLOSING,
         (State.STARTED, Trigger.CANCEL): State.CLOSING,
         (State.BACKING_OFF, Trigger.DUE): State.SCHEDULED,
+        (State.BACKING_OFF, Trigger.START): State.STARTED,
         (State.BACKING_OFF, Trigger.TIME_OUT): State.CLOSING,
         (State.BACKING_OFF, Trigger.CANCEL): State.CLOSING,
         (State.CLOSING, Trigger.RECORD): State.CLOSED,
@@ -178,6 +179,16 @@ def start(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> St
         turn.now_ns,
         attempt.heartbeat_details,
     )
+
+
+def start_unasked(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> None:
+    """Somebody who is no worker says how it ended: then the attempt is that one's."""
+    if attempt.state == State.SCHEDULED:
+        turn.dequeue(TaskKind.ACTIVITY, activity.scheduled_event_id)
+    attempt.state = TABLE.next(attempt.state, Trigger.START)
+    attempt.started_at_ns = turn.now_ns
+    attempt.identity = identity
+    attempt.request_id = ""
 
 
 def close(turn: Turn, activity: Activity, attempt: Attempt, trigger: Trigger, closing: HistoryEvent) -> None:

@@ -10,7 +10,7 @@ from perdure.core import activity, workflow_task
 from perdure.core.activity import State, Trigger
 from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbeat, ReportActivityCanceled
 from perdure.core.commit import HeartbeatRecorded, TaskKind
-from perdure.core.refusals import activity_not_found, invalid
+from perdure.core.refusals import activity_not_found, invalid, not_found
 from perdure.core.state import Activity, Attempt
 from perdure.core.tokens import TaskToken
 from perdure.core.turn import Turn
@@ -19,15 +19,36 @@ from perdure.core.turn import Turn
 def require_started(turn: Turn, token: TaskToken) -> tuple[Activity, Attempt]:
     """The attempt that a worker's token means. Raises Rejected NOT_FOUND when it is not that worker's any more."""
     execution = turn.execution
+    if token.activity_id:
+        pending, attempt = _require_pending(turn, token.activity_id)
+        if attempt.state != State.STARTED:
+            raise activity_not_found()
+        return pending, attempt
     attempt = execution.facts.attempts.get(token.scheduled_event_id) if token.kind == TaskKind.ACTIVITY else None
     if attempt is None or attempt.state != State.STARTED or attempt.attempt != token.attempt:
         raise activity_not_found()
     return execution.activities[token.scheduled_event_id], attempt
 
 
+def _require_pending(turn: Turn, activity_id: str) -> tuple[Activity, Attempt]:
+    """Raises Rejected NOT_FOUND when no activity of this id is pending, or it is about to be closed."""
+    execution = turn.execution
+    event_id = execution.activity_ids.get(activity_id, 0)
+    attempt = execution.facts.attempts.get(event_id)
+    if attempt is None or attempt.state == State.CLOSING:
+        raise not_found(
+            f"cannot find pending activity with ActivityID {activity_id}, check workflow execution history "
+            "for more details"
+        )
+    return execution.activities[event_id], attempt
+
+
 def complete(turn: Turn, command: CompleteActivity) -> None:
     request = command.request
-    pending, attempt = require_started(turn, command.token)
+    token = command.token
+    if token.activity_id:
+        _start_unasked(turn, token.activity_id, request.identity)
+    pending, attempt = require_started(turn, token)
     closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_COMPLETED)
     attributes = closing.activity_task_completed_event_attributes
     if request.HasField("result"):
@@ -40,6 +61,13 @@ def complete(turn: Turn, command: CompleteActivity) -> None:
     attributes.identity = request.identity
     activity.close(turn, pending, attempt, Trigger.COMPLETE, closing)
     workflow_task.schedule(turn)
+
+
+def _start_unasked(turn: Turn, activity_id: str, identity: str) -> None:
+    """Whoever knows the result of an activity need not wait until a worker has taken it."""
+    pending, attempt = _require_pending(turn, activity_id)
+    if attempt.state != State.STARTED:
+        activity.start_unasked(turn, pending, attempt, identity)
 
 
 def _fail_too_large(turn: Turn, pending: Activity, attempt: Attempt, size: int, identity: str) -> None:

@@ -221,7 +221,7 @@ def _matches(task: Task, scheduled_event_id: int, attempt: int) -> bool:
 
 
 def _require_run(turn: Turn, key: ExecutionKey) -> None:
-    if key.run_id != turn.execution.key.run_id or not turn.execution.is_open:
+    if key.run_id not in (turn.execution.key.run_id, "") or not turn.execution.is_open:
         raise workflow_completed()
 
 

@@ -15,6 +15,8 @@ class TaskToken(msgspec.Struct, frozen=True, array_like=True):
     kind: TaskKind
     scheduled_event_id: int
     attempt: int
+    activity_id: str = ""
+    """Of an activity that is answered by its id: then the two numbers are 0, and the run may be "", the current one."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -45,12 +45,15 @@ class ActivityTasks:
         self, request: service.RespondActivityTaskCompletedRequest
     ) -> service.RespondActivityTaskCompletedResponse:
         """RespondActivityTaskCompleted. A result beyond the blob limit fails the activity for good."""
-        token = self._token(request.task_token, request.namespace)
+        await self.complete(self._token(request.task_token, request.namespace), request)
+        return service.RespondActivityTaskCompletedResponse()
+
+    async def complete(self, token: TaskToken, request: service.RespondActivityTaskCompletedRequest) -> None:
+        """As `completed`, whatever names the activity."""
         if exceeds_blob_limit(request.result):
             await self._fail(token, request.identity, "Complete result exceeds size limit.")
         else:
             await self._submit(token, CompleteActivity(token, request))
-        return service.RespondActivityTaskCompletedResponse()
 
     async def completed_in_transaction(
         self, request: service.RespondActivityTaskCompletedRequest, work: Callable[[Any], bool]
@@ -77,7 +80,11 @@ class ActivityTasks:
         self, request: service.RespondActivityTaskFailedRequest
     ) -> service.RespondActivityTaskFailedResponse:
         """RespondActivityTaskFailed. A failure beyond the blob limit is replaced by one that says so."""
-        token = self._token(request.task_token, request.namespace)
+        await self.fail(self._token(request.task_token, request.namespace), request)
+        return service.RespondActivityTaskFailedResponse()
+
+    async def fail(self, token: TaskToken, request: service.RespondActivityTaskFailedRequest) -> None:
+        """As `failed`, whatever names the activity."""
         if request.HasField("failure") and request.failure.WhichOneof("failure_info") is None:
             raise invalid("Failure must have ApplicationFailureInfo.")
         if exceeds_blob_limit(request.failure):
@@ -87,24 +94,31 @@ class ActivityTasks:
                 failure=_server_failure("Failure exceeds size limit.", non_retryable=False),
             )
         await self._submit(token, FailActivity(token, request))
-        return service.RespondActivityTaskFailedResponse()
 
     async def canceled(
         self, request: service.RespondActivityTaskCanceledRequest
     ) -> service.RespondActivityTaskCanceledResponse:
         """RespondActivityTaskCanceled."""
-        token = self._token(request.task_token, request.namespace)
+        await self.report_canceled(self._token(request.task_token, request.namespace), request)
+        return service.RespondActivityTaskCanceledResponse()
+
+    async def report_canceled(self, token: TaskToken, request: service.RespondActivityTaskCanceledRequest) -> None:
+        """As `canceled`, whatever names the activity."""
         if exceeds_blob_limit(request.details):
             await self._fail(token, request.identity, "Cancel details exceed size limit.")
         else:
             await self._submit(token, ReportActivityCanceled(token, request))
-        return service.RespondActivityTaskCanceledResponse()
 
     async def heartbeat(
         self, request: service.RecordActivityTaskHeartbeatRequest
     ) -> service.RecordActivityTaskHeartbeatResponse:
         """RecordActivityTaskHeartbeat. Details beyond the blob limit fail the activity: it is told to cancel."""
-        token = self._token(request.task_token, request.namespace)
+        return await self.beat(self._token(request.task_token, request.namespace), request)
+
+    async def beat(
+        self, token: TaskToken, request: service.RecordActivityTaskHeartbeatRequest
+    ) -> service.RecordActivityTaskHeartbeatResponse:
+        """As `heartbeat`, whatever names the activity."""
         if exceeds_blob_limit(request.details):
             await self._fail(token, request.identity, "Heartbeat details exceed size limit.")
             return service.RecordActivityTaskHeartbeatResponse(cancel_requested=True)
@@ -116,7 +130,7 @@ class ActivityTasks:
 
     def _submit(self, token: TaskToken, command: ActivityAnswer) -> Future[Any]:
         key = token.key
-        return self._engine.submit(key.namespace, key.workflow_id, key.run_id, command)
+        return self._engine.submit(key.namespace, key.workflow_id, key.run_id or None, command)
 
     async def _fail(self, token: TaskToken, identity: str, message: str) -> None:
         failure = _server_failure(message, non_retryable=True)

@@ -45,10 +45,15 @@ def check_length(name: str, value: str) -> None:
 
 def check_execution(execution: WorkflowExecution) -> None:
     """Raises Rejected INVALID_ARGUMENT when it does not name a workflow."""
-    if not execution.workflow_id:
+    check_ids(execution.workflow_id, execution.run_id)
+
+
+def check_ids(workflow_id: str, run_id: str) -> None:
+    """Raises Rejected INVALID_ARGUMENT when they do not name a workflow (no run: the current one)."""
+    if not workflow_id:
         raise invalid("WorkflowId is not set on request.")
-    check_length("WorkflowId", execution.workflow_id)
-    if execution.run_id and _RUN_ID.fullmatch(execution.run_id) is None:
+    check_length("WorkflowId", workflow_id)
+    if run_id and _RUN_ID.fullmatch(run_id) is None:
         raise invalid("Invalid RunId.")
 
 

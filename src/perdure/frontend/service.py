@@ -7,6 +7,7 @@ its RPC's request message, returns the response message, and raises `perdure.api
 from __future__ import annotations
 
 from perdure.engine.engine import Engine
+from perdure.frontend.activities_by_id import ActivitiesById
 from perdure.frontend.activity_tasks import ActivityTasks
 from perdure.frontend.history import Histories
 from perdure.frontend.namespaces import Namespaces
@@ -58,6 +59,12 @@ class WorkflowService:
         self.respond_activity_task_failed = activity_tasks.failed
         self.respond_activity_task_canceled = activity_tasks.canceled
         self.record_activity_task_heartbeat = activity_tasks.heartbeat
+
+        by_id = ActivitiesById(engine, activity_tasks)
+        self.respond_activity_task_completed_by_id = by_id.completed
+        self.respond_activity_task_failed_by_id = by_id.failed
+        self.respond_activity_task_canceled_by_id = by_id.canceled
+        self.record_activity_task_heartbeat_by_id = by_id.heartbeat
 
         self.get_workflow_execution_history = Histories(engine).get
 

@@ -91,6 +91,22 @@ class Connection(Protocol):
         self, request: service.RecordActivityTaskHeartbeatRequest
     ) -> service.RecordActivityTaskHeartbeatResponse: ...
 
+    async def respond_activity_task_completed_by_id(
+        self, request: service.RespondActivityTaskCompletedByIdRequest
+    ) -> service.RespondActivityTaskCompletedByIdResponse: ...
+
+    async def respond_activity_task_failed_by_id(
+        self, request: service.RespondActivityTaskFailedByIdRequest
+    ) -> service.RespondActivityTaskFailedByIdResponse: ...
+
+    async def respond_activity_task_canceled_by_id(
+        self, request: service.RespondActivityTaskCanceledByIdRequest
+    ) -> service.RespondActivityTaskCanceledByIdResponse: ...
+
+    async def record_activity_task_heartbeat_by_id(
+        self, request: service.RecordActivityTaskHeartbeatByIdRequest
+    ) -> service.RecordActivityTaskHeartbeatByIdResponse: ...
+
     async def get_workflow_execution_history(
         self, request: service.GetWorkflowExecutionHistoryRequest
     ) -> service.GetWorkflowExecutionHistoryResponse:
