@@ -15,7 +15,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 
 from perdure.core.commit import Commit, ExecutionKey
 from perdure.stores.api import Outcome, Reference, Store
@@ -26,6 +26,7 @@ ENDLESS = 600
 
 COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
 TASK_FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+UNHANDLED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
 SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
 
 
@@ -38,7 +39,7 @@ class Disk:
         self.trace: list[tuple[int, str, int, tuple[str, ...]]] = []
         """(virtual ns, workflow id, version, event types) of every durable commit."""
         self.faults: list[str] = []
-        """Workflow tasks that failed: no program has a reason to."""
+        """Workflow tasks that failed: no program has a reason to, unless it ended beside news it had not seen."""
         self._activity_ids: dict[tuple[str, int], str] = {}
 
     def note(self, now_ns: int, commit: Commit) -> None:
@@ -52,7 +53,9 @@ class Disk:
                 scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
                 self.recorded.add((run_id, self._activity_ids[run_id, scheduled]))
             elif event.event_type == TASK_FAILED:
-                self.faults.append(event.workflow_task_failed_event_attributes.failure.message)
+                attributes = event.workflow_task_failed_event_attributes
+                if attributes.cause != UNHANDLED:
+                    self.faults.append(attributes.failure.message)
         names = tuple(EventType.Name(event.event_type)[len("EVENT_TYPE_") :] for event in commit.events)
         version = commit.execution.version if commit.execution else 0
         self.trace.append((now_ns, commit.key.workflow_id, version, names))
