@@ -58,7 +58,5 @@ def _changes_nothing(execution: Execution, event: HistoryEvent) -> None:
 for _event_type in (
     enums.WORKFLOW_EXECUTION_SIGNALED,
     enums.MARKER_RECORDED,
-    enums.UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
-    enums.WORKFLOW_PROPERTIES_MODIFIED,
 ):
     folds(_event_type)(_changes_nothing)

@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
-from perdure.core import close, retry, workflow_task
+from perdure.core import close, properties, retry, workflow_task
 from perdure.core.commit import Started
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
@@ -292,6 +292,7 @@ def _started(execution: Execution, event: HistoryEvent) -> None:
     execution.execution_expires_at_ns = timestamp_ns(attributes.workflow_execution_expiration_time)
     execution.first_task_backoff_ns = duration_ns(attributes.first_workflow_task_backoff)
     execution.attempt = attributes.attempt
+    properties.begin(execution, attributes)
     if attributes.HasField("retry_policy"):
         execution.retry = retry.from_message(attributes.retry_policy)
         execution.first_event = attributes.SerializeToString()

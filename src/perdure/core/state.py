@@ -173,6 +173,10 @@ class Execution(msgspec.Struct, array_like=True):
     facts: Facts = msgspec.field(default_factory=Facts)
     updates: dict[str, Update] = {}
     """Accepted ones by update id, also those that have their outcome."""
+    memo: dict[str, bytes] = {}
+    """Serialised `Payload` by key: notes for people and tools."""
+    search_attributes: dict[str, bytes] = {}
+    """Serialised `Payload` by name."""
 
     @property
     def is_open(self) -> bool:

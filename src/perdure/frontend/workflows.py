@@ -112,7 +112,11 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
     info.first_run_id = execution.first_run_id
     info.root_execution.CopyFrom(info.execution)
     info.memo.SetInParent()
+    for name, payload in execution.memo.items():
+        info.memo.fields[name].ParseFromString(payload)
     info.search_attributes.SetInParent()
+    for name, payload in execution.search_attributes.items():
+        info.search_attributes.indexed_fields[name].ParseFromString(payload)
     extended = response.workflow_extended_info
     extended.cancel_requested = execution.cancel_requested
     extended.original_start_time.CopyFrom(info.start_time)
@@ -199,10 +203,5 @@ def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> No
 def _add_what_the_start_said(
     response: service.DescribeWorkflowExecutionResponse, started: WorkflowExecutionStartedEventAttributes
 ) -> None:
-    info = response.workflow_execution_info
-    if started.HasField("memo"):
-        info.memo.CopyFrom(started.memo)
-    if started.HasField("search_attributes"):
-        info.search_attributes.CopyFrom(started.search_attributes)
     if started.HasField("priority"):
-        info.priority.CopyFrom(started.priority)
+        response.workflow_execution_info.priority.CopyFrom(started.priority)
