@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from itertools import pairwise
 
-from stage import Stage, play, seen, show, step, title
+from stage import Stage, play, seen, show, step, title, until
 
 from perdure import Engine, Retry, activity, call, workflow
 from perdure.demo.processes import start_service
@@ -90,8 +90,10 @@ def story(stage: Stage) -> None:
 
         step("twenty orders fail at the same time; half of their back-off is jitter")
         crowd = [str(number) for number in range(2001, 2021)]
-        gateway.arm("down", calls=len(crowd))
+        gateway.arm("down")
         handles = [engine.start(pay_with_jitter, order_id, "tok_visa", id=f"order-{order_id}") for order_id in crowd]
+        until(lambda: all(attempts[order_id] for order_id in crowd))
+        gateway.heal()
         for handle in handles:
             handle.result()
         back_off = sorted(gaps(order_id)[0] for order_id in crowd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from temporalio.api.enums.v1 import QueryResultType
 from temporalio.api.errordetails.v1 import QueryFailedFailure, WorkflowNotReadyFailure
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.workflowservice import v1 as service
@@ -27,7 +28,10 @@ def query_request(**fields: Any) -> service.QueryWorkflowRequest:
 
 def answer(task: Task, **fields: Any) -> service.RespondQueryTaskCompletedRequest:
     request = service.RespondQueryTaskCompletedRequest(
-        task_token=task.task_token, namespace="default", completed_type="QUERY_RESULT_TYPE_ANSWERED", **fields
+        task_token=task.task_token,
+        namespace="default",
+        completed_type=QueryResultType.QUERY_RESULT_TYPE_ANSWERED,
+        **fields,
     )
     request.query_result.payloads.add(data=b'"paid"')
     return request
@@ -97,7 +101,7 @@ async def test_a_query_goes_with_the_workflow_task_that_is_owed(world: World) ->
         query = await asked(connection)
         task = await connection.poll_workflow_task_queue(workflow_poll())
         [query_id] = task.queries
-        result = WorkflowQueryResult(result_type="QUERY_RESULT_TYPE_ANSWERED")
+        result = WorkflowQueryResult(result_type=QueryResultType.QUERY_RESULT_TYPE_ANSWERED)
         result.answer.payloads.add(data=b'"new"')
         done = completion(task.task_token)
         done.query_results[query_id].CopyFrom(result)
@@ -133,7 +137,7 @@ async def test_what_a_refused_completion_answered_is_asked_again(world: World) -
         await connection.signal_workflow_execution(signal_request())
         done = completion(task.task_token, complete())
         for query_id in task.queries:
-            done.query_results[query_id].result_type = WorkflowQueryResult(result_type=1).result_type
+            done.query_results[query_id].result_type = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
         assert (await refusal(connection.respond_workflow_task_completed(done))).message == "UnhandledCommand"
         task = await connection.poll_workflow_task_queue(workflow_poll())
         assert len(task.queries) == 1
@@ -151,7 +155,7 @@ async def test_the_handlers_failure_is_the_callers(world: World) -> None:
         query = await asked(connection)
         task = await connection.poll_workflow_task_queue(workflow_poll())
         failed = answer(task, error_message="no such query")
-        failed.completed_type = service.RespondQueryTaskCompletedRequest(completed_type=2).completed_type
+        failed.completed_type = QueryResultType.QUERY_RESULT_TYPE_FAILED
         failed.failure.message = "unknown"
         await connection.respond_query_task_completed(failed)
         rejected = await refusal(query.call)

@@ -20,7 +20,8 @@ from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.errors import ApplicationError, TimedOutError
 from perdure.sdk.errors import TimeoutType as Passed
-from perdure.sdk.replay.machine import TaskOutcome, WorkflowMachine
+from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.outcome import TaskOutcome
 
 CONVERTER = Converter()
 BEGIN_NS = 1_790_000_000_000_000_000

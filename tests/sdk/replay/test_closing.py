@@ -15,7 +15,7 @@ from perdure.sdk.errors import (
     CancelledError,
     NonDeterminismError,
 )
-from perdure.sdk.replay.machine import HistoryGapError
+from perdure.sdk.replay.outcome import HistoryGapError
 from perdure.sdk.replay.running import guarded, running
 from perdure.sdk.workflow import call, workflow
 from tests.sdk.replay.given import History, texts
