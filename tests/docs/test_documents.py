@@ -38,7 +38,6 @@ def test_an_example_runs_and_running_it_again_gives_the_same(document: Path, blo
     script.write_text(block, encoding="utf-8")
     first = run_example(script)
     assert (first.returncode, first.stderr) == (0, ""), document
-    assert first.stdout, f"an example of {document} shows nothing"
     again = run_example(script)
     assert (again.returncode, again.stderr, again.stdout) == (0, "", first.stdout), document
 
