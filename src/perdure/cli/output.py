@@ -31,9 +31,9 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def plain_errors() -> Generator[None, None, None]:
-    """What a store refuses becomes one sentence on standard error and exit code 1."""
+def plain_errors(*others: type[Exception]) -> Generator[None, None, None]:
+    """What a store refuses, and `others`, become one sentence on standard error and exit code 1."""
     try:
         yield
-    except StoreError as error:
+    except (StoreError, *others) as error:
         raise click.ClickException(str(error)) from error

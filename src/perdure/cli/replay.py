@@ -23,7 +23,9 @@ from rich.table import Table
 from perdure.cli.output import console, plain_errors, print_json
 from perdure.cli.stored import StoreFile, count_open, open_executions
 from perdure.cli.workflow import json_option, namespace_option, store_option, workflow
-from perdure.sdk.checking import HistoryFormatError, ReplayChecker, ReplayReport, parse_history
+from perdure.sdk.checking import HistoryFormatError, ReplayChecker, ReplayReport, parse_history, workflows_in
+from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
+from perdure.sdk.errors import DefinitionError, UnknownTypeError
 
 workflows_option = click.option(
     "--workflows",
@@ -35,14 +37,19 @@ workflows_option = click.option(
 )
 
 
-def load_code(names: tuple[str, ...]) -> None:
-    """Import modules or files; what they decorate is then in the default registry."""
+def load_code(names: tuple[str, ...], namespace: str = "default") -> ReplayChecker:
+    """Import modules or files. What they name counts first, then whatever else was decorated on the way."""
     sys.path.insert(0, str(Path.cwd()))
+    found: list[AnyWorkflow] = []
     for name in names:
         try:
-            _load(name)
+            found += workflows_in(_load(name))
         except Exception as error:  # the user's code runs here: whatever it raises is told in one sentence
             raise click.ClickException(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        return ReplayChecker(Registry(found), namespace=namespace, otherwise=default_registry)
+    except DefinitionError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _load(name: str) -> ModuleType:
@@ -64,13 +71,12 @@ def _load(name: str) -> ModuleType:
 @json_option
 def replay(files: tuple[Path, ...], code: tuple[str, ...], as_json: bool) -> None:
     """Replay histories from files: Temporal's JSON (`temporal workflow show --output json`), or binary."""
-    load_code(code)
-    checker = ReplayChecker()
+    checker = load_code(code)
     begin = time.perf_counter_ns()
     for path in files:
         try:
             checker.check(parse_history(path.read_bytes()))
-        except HistoryFormatError as error:
+        except (HistoryFormatError, UnknownTypeError) as error:
             raise click.ClickException(f"{path}: {error}") from error
     checker.report.elapsed_ns = time.perf_counter_ns() - begin
     _tell(checker.report, as_json, shown=len(files), strict=True)
@@ -94,10 +100,9 @@ def check_replay(
     as_json: bool,
 ) -> None:
     """Replay all open executions against code that is to be deployed. The engine may run meanwhile."""
-    load_code(code)
-    checker = ReplayChecker(namespace=namespace)
+    checker = load_code(code, namespace)
     begin = time.perf_counter_ns()
-    with plain_errors(), StoreFile(store_url) as file, _progress() as bar:
+    with plain_errors(UnknownTypeError), StoreFile(store_url) as file, _progress() as bar:
         task = bar.add_task("replaying", total=count_open(file, namespace, workflow_type))
         for summary in open_executions(file, namespace, workflow_type):
             if checker.knows(summary.workflow_type):
@@ -149,9 +154,9 @@ def _show(report: ReplayReport, shown: int) -> None:
             table.add_row(name, f"{report.checked[name]:,}", f"{report.broken[name]:,}")
         out.print(table)
     for problem in report.problems[:shown]:
-        out.print(f"\n{problem}", markup=False)
+        out.print(f"\n{problem}", markup=False, soft_wrap=True)
     if len(report.problems) > shown:
         out.print(f"\n… and {report.broken.total() - shown:,} more (--shown, --json)")
-    out.print(f"\n{report}", markup=False)
+    out.print(f"\n{report}", markup=False, soft_wrap=True)
     if report.unknown and not report.checked:
         out.print("Nothing was judged: --workflows names code that has none of these types.")

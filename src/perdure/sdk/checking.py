@@ -23,7 +23,7 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, Registry, WorkflowDefinition, default_registry
-from perdure.sdk.errors import DefinitionError, NonDeterminismError, PerdureError, UnknownTypeError
+from perdure.sdk.errors import DefinitionError, NonDeterminismError, PerdureError
 from perdure.sdk.replay.machine import WorkflowMachine
 
 Workflows = AnyWorkflow | ModuleType | Iterable[AnyWorkflow | ModuleType] | Registry | None
@@ -95,26 +95,34 @@ class ReplayChecker:
         workflows: the code.
         converter: of the payloads; the default one if there is no codec.
         namespace: where the runs live, for `workflow.info()`.
+        otherwise: where types are looked for that are not among `workflows`.
 
     Raises:
         DefinitionError: something given is no workflow, or there is none at all.
     """
 
     def __init__(
-        self, workflows: Workflows = None, converter: Converter | None = None, namespace: str = "default"
+        self,
+        workflows: Workflows = None,
+        converter: Converter | None = None,
+        namespace: str = "default",
+        otherwise: Registry | None = None,
     ) -> None:
-        self._registry = registry_of(workflows)
+        self._registries = [registry_of(workflows), *([] if otherwise is None else [otherwise])]
         self._converter = converter or Converter()
         self._namespace = namespace
         self.report = ReplayReport()
 
     def knows(self, workflow_type: str) -> bool:
         """Whether code of that type was given."""
-        return self._registry.workflows.get(workflow_type) is not None
+        return any(registry.workflows.get(workflow_type) is not None for registry in self._registries)
 
-    def require(self, workflow_type: str) -> None:
-        """Raises UnknownTypeError when no code of that type was given."""
-        self._registry.workflow(workflow_type)
+    def require(self, workflow_type: str) -> AnyWorkflow:
+        """The code of that type. Raises UnknownTypeError when none was given, or two of that name."""
+        for registry in self._registries:
+            if registry.workflows.get(workflow_type) is not None:
+                return registry.workflow(workflow_type)
+        return self._registries[0].workflow(workflow_type)
 
     def skip(self, workflow_type: str) -> None:
         """Count an execution that cannot be judged."""
@@ -123,15 +131,16 @@ class ReplayChecker:
     def check(self, events: Sequence[HistoryEvent], workflow_id: str = "", run_id: str = "") -> ReplayProblem | None:
         """Replay one history; the problem, if there is one.
 
-        Raises HistoryFormatError when the events do not begin with the run's start.
+        Raises:
+            HistoryFormatError: the events do not begin with the run's start.
+            UnknownTypeError: two workflows of that type were given.
         """
         started = _started(events)
         name = started.workflow_type.name
-        try:
-            definition = self._registry.workflow(name)
-        except UnknownTypeError:
+        if not self.knows(name):
             self.skip(name)
             return None
+        definition = self.require(name)
         self.report.checked[name] += 1
         self.report.events += len(events)
         task = _task_of(events, workflow_id or started.workflow_id, run_id or started.original_execution_run_id)
@@ -174,13 +183,14 @@ def registry_of(workflows: Workflows) -> Registry:
         workflows = [workflows]
     found: list[AnyWorkflow] = []
     for item in workflows:
-        found.extend(_workflows_in(item) if isinstance(item, ModuleType) else [item])
+        found.extend(workflows_in(item) if isinstance(item, ModuleType) else [item])
     if not found:
         raise DefinitionError("no workflow was given: name a module that has functions decorated with @workflow")
     return Registry(found, ())
 
 
-def _workflows_in(module: ModuleType) -> list[AnyWorkflow]:
+def workflows_in(module: ModuleType) -> list[AnyWorkflow]:
+    """Those that are names of the module, imported ones too."""
     members = inspect.getmembers_static(module, lambda member: isinstance(member, WorkflowDefinition))
     return list({id(member): cast(AnyWorkflow, member) for _, member in members}.values())
 
