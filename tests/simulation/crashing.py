@@ -77,6 +77,16 @@ class CrashingStore:
         self._after = after
         self.boundaries = 0
         self.died = False
+        self.owed_since: float | None = None
+        """Loop time at which it was opened, if dead workers then held something."""
+        self.resumed_at: float | None = None
+        """Loop time of the first durable commit."""
+
+    async def open(self) -> None:
+        """See `Store.open`."""
+        await self._inner.open()
+        if await self._inner.in_flight(None, 1):
+            self.owed_since = asyncio.get_running_loop().time()
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
         """See `Store.commit`; may never return."""
@@ -97,10 +107,11 @@ class CrashingStore:
         for commit, before in zip(commits, await self._inner.load(references), strict=True):
             check_fold(before, commit)
         outcomes = await self._inner.commit(commits)
-        now_ns = round(asyncio.get_running_loop().time() * 1e9)
+        now = asyncio.get_running_loop().time()
+        self.resumed_at = self.resumed_at or now
         for commit, outcome in zip(commits, outcomes, strict=True):
             if outcome is Outcome.APPLIED:
-                self._disk.note(now_ns, commit)
+                self._disk.note(round(now * 1e9), commit)
         return outcomes
 
     async def _die(self) -> NoReturn:

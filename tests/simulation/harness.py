@@ -97,6 +97,7 @@ def simulate(program: Program, crashes: Sequence[CrashPoint] = (), machine: Mach
         loop = VirtualTimeLoop()
         loop.advance(now_ns)
         outcome = _run(loop, live(program, open_engine(cast(Store, store), ids, loop), loop))
+        _check_resumed(store)
         now_ns = loop.now_ns + RESTART_NS
         if outcome is not None:
             stored, events = asyncio.run(_read(inner))
@@ -106,6 +107,13 @@ def simulate(program: Program, crashes: Sequence[CrashPoint] = (), machine: Mach
         if disk.faults:
             raise AssertionError(f"a workflow task failed: {disk.faults[0]}")
     raise AssertionError("a life that nobody ends has an outcome")
+
+
+def _check_resumed(store: CrashingStore) -> None:
+    """What dead workers held is taken back at once, and not when its time is up."""
+    if store.owed_since is not None and store.resumed_at is not None:
+        took = store.resumed_at - store.owed_since
+        assert took < 1.0, f"restarted with tasks of dead workers, and resumed after {took:.1f} s"
 
 
 def _run(loop: VirtualTimeLoop, life: Coroutine[Any, Any, str]) -> str | None:
