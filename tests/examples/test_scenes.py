@@ -58,6 +58,13 @@ FACTS = {
         "✓ nobody was woken early",
         "✓ all 1000 were asked after thirty days",
     ],
+    "scene11": [
+        "✓ without a gate the check says which run would break",
+        "✓ the run is told where history and code part",
+        "✓ the year-old run goes on and ends",
+        "✓ on its old path",
+        "✓ a new run takes the new one",
+    ],
 }
 
 

@@ -46,6 +46,7 @@ from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current, running
+from perdure.sdk.versions import Versions
 from perdure.sdk.workflow_loop import Handle, WorkflowLoop, handle_of
 from perdure.sdk.workflow_messages import Messages
 
@@ -257,7 +258,7 @@ async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
     await handle_of(machine, machine.start_timer(duration_ns))
 
 
-class WorkflowNamespace(Messages):
+class WorkflowNamespace(Messages, Versions):
     """`workflow`: the decorator, and what workflow code may ask for."""
 
     def __init__(self) -> None:

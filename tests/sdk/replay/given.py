@@ -160,6 +160,25 @@ class History:
         attributes.details["side-effect-id"].CopyFrom(CONVERTER.to_payloads_message((side_effect_id,)))
         return self
 
+    def _marker(self, name: str, **details: Any) -> History:
+        attributes = self._add(E.EVENT_TYPE_MARKER_RECORDED).marker_recorded_event_attributes
+        attributes.marker_name = name
+        for key, value in details.items():
+            attributes.details[key.replace("_", "-")].CopyFrom(CONVERTER.to_payloads_message((value,)))
+        return self
+
+    def patch(self, patch_id: str, *, deprecated: bool = False) -> History:
+        return self._marker("core_patch", patch_data={"id": patch_id, "deprecated": deprecated})
+
+    def version(self, change_id: str, version: int) -> History:
+        return self._marker("Version", change_id=change_id, version=version)
+
+    def change_versions(self, *values: str) -> History:
+        event = self._add(E.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
+        fields = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+        fields["TemporalChangeVersion"].CopyFrom(CONVERTER.to_payload(list(values)))
+        return self
+
     # --- the run ---------------------------------------------------------------------------------
 
     def signaled(self, name: str, *args: Any) -> History:
@@ -208,6 +227,11 @@ class History:
                 attributes.marker_name = marker.marker_name
                 for name, value in marker.details.items():
                     attributes.details[name].CopyFrom(value)
+            case CommandType.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
+                upsert = command.upsert_workflow_search_attributes_command_attributes
+                event = self._add(E.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
+                written = event.upsert_workflow_search_attributes_event_attributes
+                written.search_attributes.CopyFrom(upsert.search_attributes)
             case CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION:
                 self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED)
             case CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION:
@@ -262,7 +286,13 @@ def _text(command: Command) -> str:
             return f"cancel timer {command.cancel_timer_command_attributes.timer_id}"
         case CommandType.COMMAND_TYPE_RECORD_MARKER:
             m = command.record_marker_command_attributes
-            return f"marker {m.marker_name} {m.details['data'].payloads[0].data.decode()}"
+            if m.marker_name == "SideEffect":
+                return f"marker {m.marker_name} {m.details['data'].payloads[0].data.decode()}"
+            details = [f"{key}={m.details[key].payloads[0].data.decode()}" for key in sorted(m.details)]
+            return " ".join(["marker", m.marker_name, *details])
+        case CommandType.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
+            fields = command.upsert_workflow_search_attributes_command_attributes.search_attributes.indexed_fields
+            return " ".join(["upsert", *(f"{name} {fields[name].data.decode()}" for name in sorted(fields))])
         case CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION:
             payloads = command.complete_workflow_execution_command_attributes.result.payloads
             return "complete " + ", ".join(p.data.decode() or "null" for p in payloads)

@@ -21,10 +21,11 @@ _STARTED = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
 _COMPLETED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 
 
-def load(name: str) -> list[HistoryEvent]:
-    """The events of one stored history."""
+def load(name: str | Path) -> list[HistoryEvent]:
+    """The events of one stored history, given by its name or its file."""
+    path = name if isinstance(name, Path) else FOLDER / f"{name}.json"
     history = History()
-    json_format.Parse((FOLDER / f"{name}.json").read_text(encoding="utf-8"), history)
+    json_format.Parse(path.read_text(encoding="utf-8"), history)
     return list(history.events)
 
 

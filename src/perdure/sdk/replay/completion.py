@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.sdk.errors import ActivityError, CancelledError, EngineError
 from perdure.sdk.replay.entry import Entry
 
 
@@ -66,3 +67,32 @@ def describe_event(event: HistoryEvent) -> str | None:
     """What a closing event is about; None for other events."""
     ending = ENDINGS.get(event.event_type)
     return None if ending is None else ending.value
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an error says that what the code waited for was cancelled."""
+    return isinstance(error, CancelledError) or (
+        isinstance(error, ActivityError) and isinstance(error.__cause__, CancelledError)
+    )
+
+
+def fails_run(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+    """Whether an error ends the run; a group (of an asyncio.TaskGroup) does if all that is in it does.
+
+    A group is recorded with its first member as its cause.
+    """
+    if isinstance(error, kinds):
+        return True
+    if not isinstance(error, BaseExceptionGroup):
+        return False
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    if error.__cause__ is None:
+        error.__cause__ = members[0]
+    return all(fails_run(member, kinds) for member in members)
+
+
+def as_exception(error: BaseException) -> Exception:
+    """SystemExit and its like, raised by workflow code, fail the task as any bug does."""
+    wrapped = EngineError(f"workflow code raised {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

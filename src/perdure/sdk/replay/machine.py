@@ -9,9 +9,9 @@ any moment: a new one, given the whole history, gets to the same point.
 from __future__ import annotations
 
 from _thread import get_ident
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final
 from zlib import crc32
 
 from temporalio.api.command.v1 import Command
@@ -25,8 +25,6 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 from perdure.sdk.convert import Converter, error_of, failure_of
 from perdure.sdk.definitions import AnyActivity, AnyWorkflow
 from perdure.sdk.errors import (
-    ActivityError,
-    CancelledError,
     EngineError,
     FailureError,
     NonDeterminismError,
@@ -36,7 +34,7 @@ from perdure.sdk.errors import (
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay import mismatch
 from perdure.sdk.replay.activity import Activity
-from perdure.sdk.replay.completion import Completion, Ending
+from perdure.sdk.replay.completion import Completion, Ending, as_exception, fails_run, is_cancellation
 from perdure.sdk.replay.entry import Entry, Site, current_site
 from perdure.sdk.replay.events import COMMAND_EVENTS, EVENT_HANDLERS
 from perdure.sdk.replay.fiber import Fiber, GreenletFiber
@@ -44,6 +42,7 @@ from perdure.sdk.replay.inbox import Inbox, look_ahead
 from perdure.sdk.replay.info import WorkflowInfo, info_of
 from perdure.sdk.replay.marker import SideEffect, side_effect_data
 from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
+from perdure.sdk.replay.patch import may_be_left_out
 from perdure.sdk.replay.query import answer
 from perdure.sdk.replay.returns import ReturnWatch
 from perdure.sdk.replay.running import guarded, running
@@ -97,6 +96,7 @@ class WorkflowMachine:
         "namespace",
         "next_event_id",
         "now_ns",
+        "passed",
         "produced",
         "replaying",
         "side_effect_count",
@@ -132,6 +132,7 @@ class WorkflowMachine:
         self.cancel_reason = ""
         self.produced: list[Entry] = []
         self.matched = 0
+        self.passed = 0
         self.activities: dict[int, Activity] = {}
         self.timers: dict[str, Timer] = {}
         self.activity_count = 0
@@ -333,6 +334,7 @@ class WorkflowMachine:
         if self.matched < len(self.produced):
             raise self._not_in_history()
         self.produced, self.matched = [], 0
+        self.passed = 0
         self._index = index
         self.replaying = replaying
         time = started.event_time
@@ -377,11 +379,11 @@ class WorkflowMachine:
                 payloads = self.converter.to_payloads((self.fiber.value,), what)
                 attributes = entry.new_command().complete_workflow_execution_command_attributes
                 attributes.result.payloads.extend(payloads)
-        elif self.cancel_requested and _is_cancellation(error):
+        elif self.cancel_requested and is_cancellation(error):
             entry = Completion(Ending.CANCEL, error)
             if not self.replaying:
                 entry.new_command().cancel_workflow_execution_command_attributes.SetInParent()
-        elif _fails_run(error, (FailureError, TimeoutError, *self.definition.fail_on)):
+        elif fails_run(error, (FailureError, TimeoutError, *self.definition.fail_on)):
             entry = Completion(Ending.FAIL, error)
             if not self.replaying:
                 failure = failure_of(error, self.converter)
@@ -390,18 +392,21 @@ class WorkflowMachine:
             event = self._event_at(2 + len(self.produced))
             raise mismatch.disagreement(event, mismatch.raised_text(error), error)
         else:
-            raise error if isinstance(error, Exception) else _as_exception(error)
+            raise error if isinstance(error, Exception) else as_exception(error)
         self.produced.append(entry)
 
     def _match(self, event: HistoryEvent) -> None:
         """A command event: it must be what the code asked for next."""
         index = self.matched
-        if index == len(self.produced):
+        entry = self.produced[index] if index < len(self.produced) else None
+        if entry is not None and event.event_type in entry.event_types and entry.accept(event):
+            self.matched = index + 1
+        elif may_be_left_out(event):
+            self.passed += 1
+        elif entry is None:
             raise mismatch.disagreement(event, mismatch.waiting_text(self.fiber.sites()))
-        entry = self.produced[index]
-        if event.event_type not in entry.event_types or not entry.accept(event):
+        else:
             raise mismatch.disagreement(event, self._entry_text(entry))
-        self.matched = index + 1
 
     def _not_in_history(self) -> NonDeterminismError:
         return mismatch.disagreement(self._event_after_commands(), self._entry_text(self.produced[self.matched]))
@@ -417,7 +422,7 @@ class WorkflowMachine:
         start = self._index + 1
         while start < len(self._events) and self._events[start].event_type != _TASK_COMPLETED:
             start += 1
-        start += 1 + self.matched
+        start += 1 + self.matched + self.passed
         return self._events[start] if start < len(self._events) else None
 
     def _event_at(self, distance: int) -> HistoryEvent | None:
@@ -502,16 +507,21 @@ class WorkflowMachine:
         return self.converter.from_payloads(payloads.payloads, (kind,), "the value of a side effect")[0]
 
     def _recorded_side_effect(self, entry: SideEffect) -> Any:
-        for index in range(self._index + 2, len(self._events)):
-            event = self._events[index]
+        for event in self.ahead():
             if event.event_type == _MARKER_RECORDED:
                 data = side_effect_data(event, entry.id)
                 if data is not None:
                     return data
-            elif event.event_type == _TASK_STARTED:
-                break
         self.violation = mismatch.disagreement(self._event_at(2 + len(self.produced)), self._entry_text(entry))
         raise self.violation
+
+    def ahead(self) -> Iterator[HistoryEvent]:
+        """In replay: the events behind the workflow task at hand, up to the next one; its commands come first."""
+        for index in range(self._index + 2, len(self._events)):
+            event = self._events[index]
+            if event.event_type == _TASK_STARTED:
+                return
+            yield event
 
     def look(self, condition: Callable[[], object]) -> bool:
         """Whether a user's condition holds. It is asked as often as anything happens, so it must only look."""
@@ -552,34 +562,6 @@ def _restore(ident: int, outer: WorkflowMachine | None) -> None:
         running.pop(ident, None)
     else:
         running[ident] = outer
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    return isinstance(error, CancelledError) or (
-        isinstance(error, ActivityError) and isinstance(error.__cause__, CancelledError)
-    )
-
-
-def _fails_run(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    """Whether an error ends the run; a group (of an asyncio.TaskGroup) does if all that is in it does.
-
-    A group is recorded with its first member as its cause.
-    """
-    if isinstance(error, kinds):
-        return True
-    if not isinstance(error, BaseExceptionGroup):
-        return False
-    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-    if error.__cause__ is None:
-        error.__cause__ = members[0]
-    return all(_fails_run(member, kinds) for member in members)
-
-
-def _as_exception(error: BaseException) -> Exception:
-    """SystemExit and its like, raised by workflow code, fail the task as any bug does."""
-    wrapped = EngineError(f"workflow code raised {type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped
 
 
 _match: Any = WorkflowMachine._match  # pyright: ignore[reportPrivateUsage] - the machine's own dispatch table

@@ -39,17 +39,30 @@ MARKER_TRANSITIONS: Final[dict[tuple[MarkerState, MarkerTrigger], MarkerState]] 
 }
 
 
-class SideEffect(Entry):
-    """One value that was made outside of replay's reach and recorded."""
+class Marker(Entry):
+    """A RecordMarker command of any name."""
 
-    __slots__ = ("id", "state")
+    __slots__ = ("state",)
 
     event_types = (EventType.EVENT_TYPE_MARKER_RECORDED,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = MarkerState.CREATED
+
+    def recorded(self) -> None:
+        """MarkerRecorded."""
+        self.state = MARKER_TRANSITIONS[self.state, MarkerTrigger.MARKER_RECORDED]
+
+
+class SideEffect(Marker):
+    """One value that was made outside of replay's reach and recorded."""
+
+    __slots__ = ("id",)
 
     def __init__(self, side_effect_id: int) -> None:
         super().__init__()
         self.id = side_effect_id
-        self.state = MarkerState.CREATED
 
     def build(self, converter: Any, value: Any) -> None:
         """Make the command. Raises PayloadError when the value cannot be serialised."""
@@ -63,7 +76,7 @@ class SideEffect(Entry):
     def accept(self, event: HistoryEvent) -> bool:
         if side_effect_data(event, self.id) is None:
             return False
-        self.state = MARKER_TRANSITIONS[self.state, MarkerTrigger.MARKER_RECORDED]
+        self.recorded()
         return True
 
     def describe(self) -> str:

@@ -9,12 +9,13 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.errors import NonDeterminismError
-from perdure.sdk.replay import activity, completion, marker, timer, update
+from perdure.sdk.replay import activity, completion, marker, patch, timer, update
 from perdure.sdk.replay.entry import Entry, Site, is_user_frame, site_text
 
 _DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
     activity.describe_event,
     timer.describe_event,
+    patch.describe_event,
     marker.describe_event,
     completion.describe_event,
     update.describe_event,
@@ -22,8 +23,8 @@ _DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
 
 _ADVICE = (
     "The code changed since this run did that, or it depends on something that replay cannot repeat. Deploy the code "
-    "that wrote this history, or let runs that began before the change keep their old path. The run stays open "
-    "and is tried again."
+    "that wrote this history, or let runs that began before the change keep their old path (workflow.patched). "
+    "The run stays open and is tried again."
 )
 
 
