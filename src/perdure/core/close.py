@@ -148,7 +148,8 @@ def run_deadline(execution: Execution) -> int | None:
     """When the run or the whole execution times out."""
     deadlines: list[int] = []
     if execution.run_timeout_ns:
-        deadlines.append(execution.started_at_ns + execution.first_task_backoff_ns + execution.run_timeout_ns)
+        began_ns = execution.facts.reset_at_ns or execution.started_at_ns + execution.first_task_backoff_ns
+        deadlines.append(began_ns + execution.run_timeout_ns)
     if execution.execution_expires_at_ns:
         deadlines.append(execution.execution_expires_at_ns)
     return min(deadlines, default=None)

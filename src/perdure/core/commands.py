@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
     RecordActivityTaskHeartbeatRequest,
     RequestCancelWorkflowExecutionRequest,
+    ResetWorkflowExecutionRequest,
     RespondActivityTaskCanceledRequest,
     RespondActivityTaskCompletedRequest,
     RespondActivityTaskFailedRequest,
@@ -108,6 +110,23 @@ class UpdateWithStart(msgspec.Struct, frozen=True):
     update: UpdateWorkflowExecutionRequest
 
 
+class ResetWorkflow(msgspec.Struct, frozen=True):
+    """Begin a run with the first part of another's history. Reply: its run id.
+
+    Decided on the current run. Rejected ABORTED when the workflow has gone on since its history was read.
+    """
+
+    request: ResetWorkflowExecutionRequest
+    base_run_id: str
+    copied: list[HistoryEvent]
+    """Events of the base run, up to a workflow task that is scheduled or running."""
+    later: list[HistoryEvent]
+    """Those after them, also of the runs that followed it."""
+    newest_run_id: str
+    """The run that `later` ends with."""
+    newest_next_event_id: int
+
+
 class RequestCancel(msgspec.Struct, frozen=True):
     """Reply: None. A second request is accepted and changes nothing."""
 
@@ -146,6 +165,7 @@ Command = (
     | SignalWithStart
     | AdmitUpdate
     | UpdateWithStart
+    | ResetWorkflow
     | RequestCancel
     | Terminate
     | Wake

@@ -26,6 +26,7 @@ from perdure.core import (
     deadlines,
     lost,
     request_cancel,
+    reset,
     signal,
     start,
     update,
@@ -88,6 +89,8 @@ class Chain:
             return self._update_with_start(command)
         if not self.turns:
             raise workflow_not_found()
+        if isinstance(command, commands.ResetWorkflow):
+            return self._reset(command)
         turn = self.turns[-1]
         reply = _HANDLERS[type(command)](turn, command)
         if turn.successor is not None:
@@ -131,6 +134,14 @@ class Chain:
             return started, admission.admit_request(self.turns[-1], request)
         except Rejected as refused:
             raise admission.multi_operation_failure([None, refused]) from refused
+
+    def _reset(self, command: commands.ResetWorkflow) -> str:
+        current = self.turns[-1]
+        request_id = command.request.request_id
+        if not request_id or request_id != current.execution.facts.request_id:
+            reset.require_current(current, command)
+            self.turns.append(reset.reset(current, command))
+        return self.turns[-1].execution.key.run_id
 
     @property
     def limits(self) -> Limits:

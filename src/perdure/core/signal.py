@@ -51,7 +51,7 @@ def signal(turn: Turn, command: Signal) -> None:
 def deliver(turn: Turn, event: HistoryEvent, request_id: str) -> None:
     """Add the event unless its request is known, and owe the workflow a task. One in its start delay stays there."""
     execution = turn.execution
-    if not _remember(execution, request_id, turn.limits):
+    if not remember(execution, request_id, turn.limits):
         return
     turn.add_or_buffer(event)
     if not start.waits_for_first_task(execution):
@@ -61,7 +61,7 @@ def deliver(turn: Turn, event: HistoryEvent, request_id: str) -> None:
 def start_with(turn: Turn, start_request: StartWorkflowExecutionRequest, command: SignalWithStart) -> Started:
     """Begin a run whose first task knows the signal already."""
     request = command.request
-    _remember(turn.execution, request.request_id, turn.limits)
+    remember(turn.execution, request.request_id, turn.limits)
     return start.start(turn, start_request, event_with_start(request))
 
 
@@ -69,7 +69,7 @@ def deliver_with_start(turn: Turn, command: SignalWithStart) -> Started:
     """The run is there already: it is signalled, and one in its start delay is woken, as Temporal does."""
     request = command.request
     execution = turn.execution
-    if _remember(execution, request.request_id, turn.limits):
+    if remember(execution, request.request_id, turn.limits):
         turn.add_or_buffer(event_with_start(request))
         workflow_task.schedule(turn)
     return start.existing_run(execution)
@@ -101,8 +101,8 @@ def start_request_of(request: SignalWithStartWorkflowExecutionRequest) -> StartW
 _START_FIELDS = frozenset(field.name for field in StartWorkflowExecutionRequest.DESCRIPTOR.fields)
 
 
-def _remember(execution: Execution, request_id: str, limits: Limits) -> bool:
-    """False: this request was served before. An empty id is nobody's."""
+def remember(execution: Execution, request_id: str, limits: Limits) -> bool:
+    """Keep a request id. False: this request was served before. An empty id is nobody's."""
     if not request_id:
         return True
     known = execution.facts.signal_requests

@@ -127,6 +127,8 @@ class Facts(msgspec.Struct, array_like=True):
     """The newest signals served, each by eight bytes of its request id's hash; oldest first."""
     updates: dict[str, PendingUpdate] = {}
     """Admitted updates by update id, in order of admission."""
+    reset_at_ns: int = 0
+    """When this run began as a reset of another: its history began earlier. 0: it did not."""
 
 
 class Execution(msgspec.Struct, array_like=True):

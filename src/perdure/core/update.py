@@ -309,6 +309,11 @@ def event_of(request: Request) -> HistoryEvent:
     return event
 
 
+@folds(enums.WORKFLOW_EXECUTION_UPDATE_ADMITTED)
+def _admitted(execution: Execution, event: HistoryEvent) -> None:
+    """That it waits for an answer is a fact, as for those that were never in another run's history."""
+
+
 @folds(enums.WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 def _accepted(execution: Execution, event: HistoryEvent) -> None:
     update_id = event.workflow_execution_update_accepted_event_attributes.protocol_instance_id

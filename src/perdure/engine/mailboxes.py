@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commands import Command, SignalWithStart, StartTask, StartWorkflow, UpdateWithStart
+from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartTask, StartWorkflow, UpdateWithStart
 from perdure.core.commit import Commit, Context, Poller
 from perdure.core.execution import Execution, decide
 from perdure.engine.cache import RestingCache
@@ -39,7 +39,7 @@ from perdure.stores.api import Outcome, Store
 
 _log = logging.getLogger(__name__)
 
-_STARTS = (StartWorkflow, SignalWithStart, UpdateWithStart)
+_STARTS = (StartWorkflow, SignalWithStart, UpdateWithStart, ResetWorkflow)
 """Commands that may begin a run, and replace the one there is."""
 _APART = (Read, InTransaction, *_STARTS)
 """What is not decided together with commands before it."""

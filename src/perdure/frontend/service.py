@@ -12,6 +12,7 @@ from perdure.frontend.activity_tasks import ActivityTasks
 from perdure.frontend.history import Histories
 from perdure.frontend.namespaces import Namespaces
 from perdure.frontend.queries import Queries
+from perdure.frontend.resets import Resets
 from perdure.frontend.signals import Signals
 from perdure.frontend.system import System
 from perdure.frontend.updates import Updates
@@ -36,6 +37,8 @@ class WorkflowService:
         signals = Signals(engine)
         self.signal_workflow_execution = signals.signal
         self.signal_with_start_workflow_execution = signals.signal_with_start
+
+        self.reset_workflow_execution = Resets(engine).reset
 
         updates = Updates(engine)
         self.update_workflow_execution = updates.update

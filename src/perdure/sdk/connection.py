@@ -125,6 +125,10 @@ class Connection(Protocol):
         self, request: service.TerminateWorkflowExecutionRequest
     ) -> service.TerminateWorkflowExecutionResponse: ...
 
+    async def reset_workflow_execution(
+        self, request: service.ResetWorkflowExecutionRequest
+    ) -> service.ResetWorkflowExecutionResponse: ...
+
     async def list_workflow_executions(
         self, request: service.ListWorkflowExecutionsRequest
     ) -> service.ListWorkflowExecutionsResponse: ...

@@ -1,0 +1,158 @@
+"""Reset: a new run that begins with the first part of another's history, and goes on differently.
+
+The copy ends where a workflow task was running; that task is failed, so that the workflow is asked again
+from there. What the outside had told the old run after that point, signals and updates, is told to the new
+one again. The run that was the current one is terminated in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.update.v1 import Request
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+
+from perdure.api import enums
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core import activity, close, deadlines, signal, update, workflow_task, workflow_task_events
+from perdure.core.commands import ResetWorkflow
+from perdure.core.commit import ExecutionKey, TaskKind
+from perdure.core.fold import blank
+from perdure.core.refusals import invalid
+from perdure.core.state import Attempt, PendingUpdate
+from perdure.core.turn import Turn
+
+_RESETTER = "history-resetter"
+_SERVICE = "history-service"
+
+
+def check(request: ResetWorkflowExecutionRequest, events: Sequence[HistoryEvent]) -> None:
+    """`events`: the run's whole history. Raises Rejected INVALID_ARGUMENT when the copy cannot end there."""
+    finish = request.workflow_task_finish_event_id
+    if not 1 < finish <= len(events):
+        raise invalid("Workflow task finish ID must be > 1 && <= workflow last event ID.")
+    if events[finish - 2].event_type not in (enums.WORKFLOW_TASK_STARTED, enums.WORKFLOW_TASK_SCHEDULED):
+        raise invalid(
+            f"StateRebuilder unable to Rebuild mutable state to event ID: {finish - 1}, version: 0, "
+            "this event must be at the boundary"
+        )
+
+
+def require_current(turn: Turn, command: ResetWorkflow) -> None:
+    """Raises Rejected ABORTED when the history that the command brings is not the newest any more."""
+    execution = turn.execution
+    if command.newest_run_id == execution.key.run_id and command.newest_next_event_id != execution.next_event_id:
+        raise Rejected(StatusCode.ABORTED, "The workflow has gone on while it was to be reset: try again.")
+
+
+def reset(current: Turn, command: ResetWorkflow) -> Turn:
+    """End the current run if it is open, and begin the new one, whose turn is returned."""
+    request = command.request
+    told_since = list(command.later)
+    run_id = current.context.new_id()
+    if current.execution.is_open:
+        close.terminate(current, request.reason, None, _RESETTER)
+        if command.newest_run_id == current.execution.key.run_id:
+            told_since += current.commit.events
+    key = current.execution.key
+    turn = Turn(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), current.context, 0)
+    turn.commit.expected_current_run_id = key.run_id
+    _copy(turn, command.copied)
+    turn.execution.facts.request_id = request.request_id
+    turn.execution.facts.reset_at_ns = turn.now_ns
+    _fail_task(turn, request, command.base_run_id)
+    for event in _reapplied(request, told_since):
+        _tell_again(turn, event)
+    _resume_activities(turn)
+    workflow_task.schedule(turn)
+    turn.execution.wake_at_ns = deadlines.earliest(turn.execution)
+    return turn
+
+
+def _copy(turn: Turn, events: Sequence[HistoryEvent]) -> None:
+    close.TABLE.next(close.State.NONE, close.Trigger.START)
+    execution = turn.execution
+    for event in events:
+        turn.add_dated(event)
+        if event.event_type == enums.WORKFLOW_EXECUTION_SIGNALED:
+            signal.remember(execution, event.workflow_execution_signaled_event_attributes.request_id, turn.limits)
+        elif event.event_type == enums.WORKFLOW_EXECUTION_UPDATE_ADMITTED:
+            _admit(turn, event.workflow_execution_update_admitted_event_attributes.request)
+        elif event.event_type == enums.WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+            accepted = event.workflow_execution_update_accepted_event_attributes
+            execution.facts.updates.pop(accepted.protocol_instance_id, None)
+
+
+def _fail_task(turn: Turn, request: ResetWorkflowExecutionRequest, base_run_id: str) -> None:
+    """The running task (a scheduled one is started first) fails, with where this run comes from."""
+    execution = turn.execution
+    task = execution.workflow_task
+    assert task is not None, "the copy ends with a workflow task"
+    if not task.started_event_id:
+        new_id = turn.context.new_id()
+        turn.add(workflow_task_events.started_event(execution, turn.limits, task.scheduled_event_id, _SERVICE, new_id))
+    workflow_task.TABLE.next(workflow_task.state_of(execution), workflow_task.Trigger.FAIL)
+    event = HistoryEvent(event_type=enums.WORKFLOW_TASK_FAILED)
+    attributes = event.workflow_task_failed_event_attributes
+    attributes.scheduled_event_id = task.scheduled_event_id
+    attributes.started_event_id = task.started_event_id
+    attributes.cause = enums.FAILED_RESET_WORKFLOW
+    attributes.failure.message = request.reason
+    attributes.failure.reset_workflow_failure_info.SetInParent()
+    attributes.identity = _SERVICE
+    attributes.base_run_id = base_run_id
+    attributes.new_run_id = execution.key.run_id
+    turn.add(event)
+
+
+def _reapplied(request: ResetWorkflowExecutionRequest, events: Sequence[HistoryEvent]) -> Iterator[HistoryEvent]:
+    kind, excluded = request.reset_reapply_type, request.reset_reapply_exclude_types
+    if kind == enums.REAPPLY_NONE:
+        return
+    signals = enums.REAPPLY_EXCLUDE_SIGNAL not in excluded
+    updates = kind != enums.REAPPLY_SIGNAL and enums.REAPPLY_EXCLUDE_UPDATE not in excluded
+    for event in events:
+        if event.event_type == enums.WORKFLOW_EXECUTION_SIGNALED:
+            if signals:
+                yield event
+        elif updates and event.event_type in (
+            enums.WORKFLOW_EXECUTION_UPDATE_ADMITTED,
+            enums.WORKFLOW_EXECUTION_UPDATE_ACCEPTED,
+        ):
+            yield event
+
+
+def _tell_again(turn: Turn, event: HistoryEvent) -> None:
+    execution = turn.execution
+    if event.event_type == enums.WORKFLOW_EXECUTION_SIGNALED:
+        request_id = event.workflow_execution_signaled_event_attributes.request_id
+        if signal.remember(execution, request_id, turn.limits):
+            again = HistoryEvent()
+            again.CopyFrom(event)
+            turn.add(again)
+        return
+    if event.event_type == enums.WORKFLOW_EXECUTION_UPDATE_ADMITTED:
+        request = event.workflow_execution_update_admitted_event_attributes.request
+    else:
+        accepted = event.workflow_execution_update_accepted_event_attributes
+        if not accepted.HasField("accepted_request"):
+            return  # its Admitted event was told already
+        request = accepted.accepted_request
+    if update.state_of(execution, request.meta.update_id) == update.State.NONE:
+        turn.add(update.event_of(request))
+        _admit(turn, request)
+
+
+def _admit(turn: Turn, request: Request) -> None:
+    update.TABLE.next(update.State.NONE, update.Trigger.ADMIT)
+    turn.execution.facts.updates[request.meta.update_id] = PendingUpdate(request.SerializeToString())
+
+
+def _resume_activities(turn: Turn) -> None:
+    """What was pending at that point is run again, from its first attempt."""
+    execution = turn.execution
+    for event_id, pending in execution.activities.items():
+        activity.TABLE.next(activity.State.NONE, activity.Trigger.SCHEDULE)
+        execution.facts.attempts[event_id] = Attempt(activity.State.SCHEDULED, 1, turn.now_ns)
+        turn.enqueue(TaskKind.ACTIVITY, pending.task_queue, event_id, 1)
