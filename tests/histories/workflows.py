@@ -1,0 +1,165 @@
+"""The workflows that the stored histories were written by.
+
+Never change what one of them does: histories of every release are replayed against this file. A new feature of the
+engine gets a new workflow at the end, and `record.py` a line for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from perdure import ActivityError, CancelledError, Retry, activity, call, start, wait, workflow
+
+
+@dataclass
+class Order:
+    id: str
+    cents: int
+
+
+@activity(name="stored.charge", start_to_close="30s", retry=Retry(initial_interval="1s", maximum_attempts=3))
+def charge(order: Order) -> str:
+    return f"receipt {order.id}"
+
+
+@activity(name="stored.reserve", schedule_to_close="1h", cancellation="wait")
+async def reserve(order: Order, item: str) -> str:
+    return f"{item} for {order.id}"
+
+
+@activity(name="stored.release")
+def release(order: Order, item: str) -> None:
+    """Puts it back."""
+
+
+@activity(name="stored.decline", retry=Retry(maximum_attempts=1))
+def decline(order: Order) -> str:
+    raise ValueError(f"order {order.id} was declined")
+
+
+@activity(name="stored.slow", start_to_close="5s", retry=Retry(maximum_attempts=2))
+async def slow(order: Order) -> None:
+    await asyncio.sleep(3600)
+
+
+@activity(name="stored.patient", start_to_close="2h", heartbeat="1m", cancellation="wait")
+async def patient(order: Order) -> str:
+    try:
+        while True:
+            await asyncio.sleep(10)
+            activity.heartbeat(order.id)
+    except asyncio.CancelledError:
+        raise CancelledError("stopped in time") from None
+
+
+@workflow(name="stored.order")
+def order_sync(order: Order) -> str:
+    """Calls one after another, retries, a sleep."""
+    receipt = call(charge, order)
+    items = [call(reserve, order, item) for item in ("lamp", "desk")]
+    workflow.sleep(days=2)
+    return f"{receipt}, {', '.join(items)}"
+
+
+@workflow(name="stored.order_async")
+async def order_async(order: Order) -> list[str]:
+    """Branches at once, sleeps beside them, a time-out around one."""
+    receipt = await start(charge, order)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(reserved(order, item)) for item in ("lamp", "desk", "chair")]
+    try:
+        async with asyncio.timeout(60):
+            await asyncio.sleep(3600)
+    except TimeoutError:
+        receipt += ", in time"
+    return [receipt, *(task.result() for task in tasks)]
+
+
+async def reserved(order: Order, item: str) -> str:
+    await workflow.sleep(len(item))
+    return await start(reserve, order, item)
+
+
+@workflow(name="stored.compensates")
+def compensates(order: Order) -> str:
+    """A failure that is caught, and what is done about it."""
+    item = call(reserve, order, "lamp")
+    try:
+        return call(decline, order)
+    except ActivityError as error:
+        call(release, order, item)
+        return f"declined: {error.cause}"
+
+
+@workflow(name="stored.fails")
+def fails(order: Order) -> str:
+    """A failure that nobody catches."""
+    return call(decline, order)
+
+
+@workflow(name="stored.times_out")
+def times_out(order: Order) -> str:
+    """An activity that is too slow, twice."""
+    try:
+        call(slow, order)
+    except ActivityError as error:
+        return type(error.cause).__name__
+    return "in time"
+
+
+@workflow(name="stored.chance")
+def chance(order: Order) -> list[Any]:
+    """What replay must give again: time, chance, ids, a side effect."""
+    made = workflow.side_effect(lambda: {"made": order.id}, dict)
+    drawn = workflow.random().randint(1, 1_000_000)
+    first = str(workflow.uuid4())
+    if drawn % 2:
+        workflow.sleep("1s")
+    else:
+        call(charge, order)
+    return [made, drawn, first, workflow.now().isoformat(), workflow.info().workflow_id]
+
+
+@workflow(name="stored.races")
+def races(order: Order) -> str:
+    """Handles, the first of them, and a wait with a time-out that strikes."""
+    fast, never = start(reserve, order, "lamp"), start(patient, order)
+    first = fast.result()
+    arrived = wait(lambda: never.done, timeout="30s")
+    never.cancel()
+    try:
+        return f"{first} {arrived} {never.result()}"
+    except ActivityError as error:
+        return f"{first} {arrived} {type(error.cause).__name__}"
+
+
+@workflow(name="stored.cancelled")
+def cancelled(order: Order) -> str:
+    """Cancelled from outside, with clean-up."""
+    item = call(reserve, order, "lamp")
+    try:
+        workflow.sleep(days=30)
+    finally:
+        call(release, order, item)
+    return "not cancelled"
+
+
+@workflow(name="stored.cancelled_async")
+async def cancelled_async(order: Order) -> str:
+    """The same, as a coroutine."""
+    item = await start(reserve, order, "lamp")
+    try:
+        await workflow.sleep(days=30)
+    finally:
+        await start(release, order, item)
+    return "not cancelled"
+
+
+@workflow(name="stored.open")
+def still_open(order: Order) -> None:
+    """Under way when its history was taken: asleep in its third month."""
+    while True:
+        call(charge, order)
+        workflow.sleep(days=30)
