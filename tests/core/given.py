@@ -27,6 +27,8 @@ from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskFailedRequest,
     RespondWorkflowTaskCompletedRequest,
     RespondWorkflowTaskFailedRequest,
+    SignalWithStartWorkflowExecutionRequest,
+    SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
     TerminateWorkflowExecutionRequest,
     UpdateWorkflowExecutionRequest,
@@ -205,7 +207,7 @@ def continue_as_new(**fields: Any) -> Command:
     attributes = command.continue_as_new_workflow_execution_command_attributes
     attributes.workflow_type.name = "order"
     attributes.input.CopyFrom(payloads('"next"'))
-    _fill(attributes, fields)
+    fill(attributes, fields)
     return command
 
 
@@ -266,14 +268,13 @@ def message_commands(messages: Sequence[Message]) -> list[Command]:
     return [protocol_message(message.id) for message in messages if not message.body.Is(Rejection.DESCRIPTOR)]
 
 
-def update_request(update_id: str = "u1", **fields: Any) -> UpdateWorkflowExecutionRequest:
+def update_request(update_id: str = "u1") -> UpdateWorkflowExecutionRequest:
     request = UpdateWorkflowExecutionRequest(namespace="default")
     request.wait_policy.lifecycle_stage = 3  # pyright: ignore[reportAttributeAccessIssue] - COMPLETED
     request.request.meta.update_id = update_id
     request.request.meta.identity = "client"
     request.request.input.name = "set_address"
     request.request.input.args.CopyFrom(payloads('"Elm Street"'))
-    _fill(request, fields)
     return request
 
 
@@ -288,11 +289,32 @@ def start_request(**fields: Any) -> StartWorkflowExecutionRequest:
     request.workflow_type.name = "order"
     request.task_queue.name = "queue"
     request.input.CopyFrom(payloads('"order"'))
-    _fill(request, fields)
+    fill(request, fields)
     return request
 
 
-def _fill(message: Any, fields: dict[str, Any]) -> None:
+def signal_request(**fields: Any) -> SignalWorkflowExecutionRequest:
+    request = SignalWorkflowExecutionRequest(namespace="default", signal_name="go", identity="client")
+    request.workflow_execution.workflow_id = "order-1001"
+    request.input.CopyFrom(payloads('"now"'))
+    fill(request, fields)
+    return request
+
+
+def with_start_request(**fields: Any) -> SignalWithStartWorkflowExecutionRequest:
+    """A signal `go` to, or a start of, workflow `order`."""
+    request = SignalWithStartWorkflowExecutionRequest(
+        namespace="default", workflow_id="order-1001", request_id="request-1", identity="client", signal_name="go"
+    )
+    request.workflow_type.name = "order"
+    request.task_queue.name = "queue"
+    request.input.CopyFrom(payloads('"order"'))
+    request.signal_input.CopyFrom(payloads('"now"'))
+    fill(request, fields)
+    return request
+
+
+def fill(message: Any, fields: dict[str, Any]) -> None:
     for name, value in fields.items():
         if isinstance(value, float):
             getattr(message, name).CopyFrom(seconds(value))

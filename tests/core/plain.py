@@ -28,6 +28,8 @@ DROPPED = {
     "first_execution_run_id",
     "build_id_redirect_counter",
     "prev_auto_reset_points",
+    "namespace_id",
+    "parent_workflow_namespace_id",
 }
 
 BASE64 = {"data", "encoding"}

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +33,10 @@ from perdure.api import enums
 from tests.core import given
 from tests.core.plain import ORACLE, plain_activity_task, plain_history, plain_update, plain_workflow_task
 from tests.core.scenarios import SCENARIOS
+from tests.core.scenarios_outside import OUTSIDE_SCENARIOS
 
 T = TypeVar("T")
+ALL: dict[str, Callable[[Any], None]] = {**SCENARIOS, **OUTSIDE_SCENARIOS}
 
 
 class OracleStage:
@@ -46,6 +48,7 @@ class OracleStage:
         self.suffix = uuid.uuid4().hex
         self.workflow_id = f"order-{self.suffix}"
         self.run_ids: list[str] = []
+        self.others: set[str] = set()
         self.refusals: list[str] = []
         self.tasks: list[dict[str, Any]] = []
         self.activity_tasks: dict[str, service.PollActivityTaskQueueResponse] = {}
@@ -87,7 +90,24 @@ class OracleStage:
             if command.HasField("schedule_activity_task_command_attributes"):
                 queue = command.schedule_activity_task_command_attributes.task_queue
                 queue.name = self._queue(queue.name)
+            elif command.HasField("start_child_workflow_execution_command_attributes"):
+                child = command.start_child_workflow_execution_command_attributes
+                child.workflow_id = self._other(child.workflow_id)
+                child.task_queue.name = self._queue(child.task_queue.name)
+            elif command.HasField("signal_external_workflow_execution_command_attributes"):
+                target = command.signal_external_workflow_execution_command_attributes.execution
+                target.workflow_id = self._other(target.workflow_id)
+            elif command.HasField("request_cancel_external_workflow_execution_command_attributes"):
+                request = command.request_cancel_external_workflow_execution_command_attributes
+                request.workflow_id = self._other(request.workflow_id)
         return list(commands)
+
+    def _other(self, name: str) -> str:
+        """The workflow id that a name stands for; "" stays missing."""
+        if name in ("", "order-1001"):
+            return name and self.workflow_id
+        self.others.add(name)
+        return f"{name}-{self.suffix}"
 
     def start(self, **fields: Any) -> None:
         request = given.start_request(**fields)
@@ -168,7 +188,9 @@ class OracleStage:
         try:
             self.complete_task(token, *commands, messages=messages)
         except RPCError as error:
-            self.refusals.append(f"{error.status.name}: {error.message.replace(self.suffix, '')}")
+            self.refusals.append(
+                f"{error.status.name}: {error.message.replace(f'-{self.suffix}', '').replace(self.suffix, '')}"
+            )
             return
         raise AssertionError("was not refused")
 
@@ -240,12 +262,67 @@ class OracleStage:
         """A little longer than asked, so that the server's own timers have fired."""
         self._run(asyncio.sleep(seconds + 0.4))
 
-    def histories(self) -> list[list[HistoryEvent]]:
+    def signal(self, **fields: Any) -> None:
+        request = given.signal_request(**fields)
+        request.workflow_execution.workflow_id = self.workflow_id
+        self._run(self.service.signal_workflow_execution(request))
+
+    def signal_with_start(self, **fields: Any) -> None:
+        request = given.with_start_request(**fields)
+        request.workflow_id = self.workflow_id
+        request.request_id += self.suffix
+        request.task_queue.name = self._queue("queue")
+        response = self._run(self.service.signal_with_start_workflow_execution(request))
+        if response.started:
+            self.run_ids.append(response.run_id)
+
+    def settle(self) -> None:
+        self._run(asyncio.sleep(0.6))
+
+    def other_task(self, workflow_id: str = "kid") -> bytes:
+        queue = TaskQueue(name=self._queue("kid"))
+        request = service.PollWorkflowTaskQueueRequest(namespace="default", task_queue=queue, identity=given.WORKER)
+        task = self._run(self.service.poll_workflow_task_queue(request))
+        assert task.workflow_execution.workflow_id == self._other(workflow_id)
+        return task.task_token
+
+    def complete_other(self, token: bytes, *commands: Command) -> None:
+        self.complete_task(token, *commands)
+
+    def start_other(self, workflow_id: str = "kid") -> None:
+        request = given.start_request(workflow_id=self._other(workflow_id))
+        request.task_queue.name = self._queue("kid")
+        self._run(self.service.start_workflow_execution(request))
+
+    def terminate_other(self, workflow_id: str = "kid") -> None:
+        request = service.TerminateWorkflowExecutionRequest(
+            namespace="default",
+            workflow_execution=WorkflowExecution(workflow_id=self._other(workflow_id)),
+            identity="client",
+            reason="enough",
+            details=given.payloads('"why"'),
+        )
+        self._run(self.service.terminate_workflow_execution(request))
+
+    def histories_of_others(self) -> dict[str, list[list[HistoryEvent]]]:
+        """Of those that exist."""
+        found: dict[str, list[list[HistoryEvent]]] = {}
+        for name in sorted(self.others):
+            execution = WorkflowExecution(workflow_id=self._other(name))
+            request = service.DescribeWorkflowExecutionRequest(namespace="default", execution=execution)
+            try:
+                description = self._run(self.service.describe_workflow_execution(request))
+            except RPCError:
+                continue  # it was never started
+            found[name] = self.histories(execution.workflow_id, [description.workflow_execution_info.first_run_id])
+        return found
+
+    def histories(self, workflow_id: str, run_ids: list[str]) -> list[list[HistoryEvent]]:
         found: list[list[HistoryEvent]] = []
-        waiting = list(self.run_ids)
+        waiting = list(run_ids)
         while waiting:
             request = service.GetWorkflowExecutionHistoryRequest(
-                namespace="default", execution=WorkflowExecution(workflow_id=self.workflow_id, run_id=waiting.pop(0))
+                namespace="default", execution=WorkflowExecution(workflow_id=workflow_id, run_id=waiting.pop(0))
             )
             events = list(self._run(self.service.get_workflow_execution_history(request)).history.events)
             found.append(events)
@@ -267,7 +344,7 @@ def main() -> None:
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     loop = asyncio.new_event_loop()
     try:
-        record(loop, loop.run_until_complete(connect(port)), sys.argv[1:] or list(SCENARIOS))
+        record(loop, loop.run_until_complete(connect(port)), sys.argv[1:] or list(ALL))
     finally:
         server.terminate()
         server.wait()
@@ -287,9 +364,12 @@ def record(loop: asyncio.AbstractEventLoop, client: Client, names: list[str]) ->
     for name in names:
         began = time.monotonic()
         stage = OracleStage(loop, client)
-        SCENARIOS[name](stage)
-        plain = [plain_history(events) for events in stage.histories()]
-        recorded = {"refusals": stage.refusals, "tasks": stage.tasks, "runs": plain}
+        ALL[name](stage)
+        plain = [plain_history(events) for events in stage.histories(stage.workflow_id, stage.run_ids)]
+        recorded: dict[str, Any] = {"refusals": stage.refusals, "tasks": stage.tasks, "runs": plain}
+        others = stage.histories_of_others()
+        if others:
+            recorded["others"] = {name: [plain_history(events) for events in runs] for name, runs in others.items()}
         if stage.asked:
             recorded["updates"] = stage.updates()
         (ORACLE / f"{name}.json").write_text(json.dumps(recorded, indent=1) + "\n")

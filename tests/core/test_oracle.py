@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,16 +17,18 @@ from perdure.api import enums
 from perdure.api.errors import Rejected
 from perdure.core import commands as law
 from tests.core import given
-from tests.core.given import World
 from tests.core.plain import ORACLE, plain_activity_task, plain_history, plain_update, plain_workflow_task
+from tests.core.post import Post
 from tests.core.scenarios import SCENARIOS
+from tests.core.scenarios_outside import OUTSIDE_SCENARIOS
 
 
 class CoreStage:
     """Plays a scenario on `decide` alone, on an injected clock."""
 
     def __init__(self) -> None:
-        self.world = World()
+        self.post = Post()
+        self.world = self.post.world("order-1001")
         self.refusals: list[str] = []
         self.tasks: list[dict[str, Any]] = []
         self.messages: Sequence[Message] = ()
@@ -124,7 +126,35 @@ class CoreStage:
         self.world.terminate()
 
     def elapse(self, seconds: float) -> None:
-        self.world.elapse(seconds)
+        for world in list(self.post.worlds.values()):
+            world.elapse(seconds)
+        self.settle()
+
+    def signal(self, **fields: Any) -> None:
+        self.world.ask(law.Signal(given.signal_request(**fields)))
+
+    def signal_with_start(self, **fields: Any) -> None:
+        self.world.ask(law.SignalWithStart(given.with_start_request(**fields)))
+
+    def settle(self) -> None:
+        self.post.deliver_all()
+
+    def other_task(self, workflow_id: str = "kid") -> Any:
+        return self.post.worlds[workflow_id].workflow_task("kid")
+
+    def complete_other(self, token: Any, *commands: Command) -> None:
+        self.post.worlds[token.key.workflow_id].complete_task(token, *commands)
+
+    def start_other(self, workflow_id: str = "kid") -> None:
+        request = given.start_request(workflow_id=workflow_id)
+        request.task_queue.name = "kid"
+        self.post.world(workflow_id).ask(law.StartWorkflow(request))
+
+    def terminate_other(self, workflow_id: str = "kid") -> None:
+        self.post.worlds[workflow_id].terminate()
+
+
+ALL: dict[str, Callable[[Any], None]] = {**SCENARIOS, **OUTSIDE_SCENARIOS}
 
 
 IDENTITY_LOST = {
@@ -136,12 +166,15 @@ IDENTITY_LOST = {
 (or none) into WorkflowTaskStarted; ours is the worker's."""
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", ALL)
 def test_history_is_what_the_real_server_recorded(name: str) -> None:
     stage = CoreStage()
-    SCENARIOS[name](stage)
+    ALL[name](stage)
     recorded = json.loads((ORACLE / f"{name}.json").read_text())
     ours = [plain_history(events) for _, events in stage.world.runs]
+    worlds = stage.post.worlds.items()
+    others = {name: [plain_history(events) for _, events in world.runs] for name, world in worlds if world.runs}
+    del others["order-1001"]
     assert stage.refusals == recorded["refusals"]
     assert stage.tasks == recorded["tasks"]
     assert stage.updates == recorded.get("updates", {})
@@ -153,7 +186,8 @@ def test_history_is_what_the_real_server_recorded(name: str) -> None:
                 for one in (event, other):
                     one.get("workflow_task_started_event_attributes", {}).pop("identity", None)
             assert event == other
+    assert others == recorded.get("others", {})
 
 
 def test_every_recording_belongs_to_a_scenario() -> None:
-    assert {path.stem for path in ORACLE.glob("*.json")} == set(SCENARIOS)
+    assert {path.stem for path in ORACLE.glob("*.json")} == set(ALL)

@@ -12,8 +12,7 @@ from perdure.core.diagrams import TABLES, document
 from perdure.core.table import IllegalTransition
 from tests.core.given import World, after, in_first_task, schedule, timer
 from tests.core.given import retry as policy
-from tests.core.scenarios import SCENARIOS
-from tests.core.test_oracle import CoreStage
+from tests.core.test_oracle import ALL, CoreStage
 
 PAGE = Path(__file__).parents[2] / "docs" / "transitions.md"
 
@@ -84,7 +83,7 @@ PLAYS: list[Callable[[], None]] = [
 
 @pytest.mark.usefixtures("_watched")
 def test_every_transition_is_taken() -> None:
-    for scenario in SCENARIOS.values():
+    for scenario in ALL.values():
         scenario(CoreStage())
     for play in PLAYS:
         play()

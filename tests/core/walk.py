@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from temporalio.api.command.v1 import Command
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 from temporalio.api.workflowservice.v1 import (
     RecordActivityTaskHeartbeatRequest,
@@ -25,9 +26,11 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api import enums
 from perdure.core import commands as law
 from perdure.core.commit import StartedActivityTask, StartedWorkflowTask, TaskKind, WorkflowTaskCompleted
+from perdure.core.message import ChildClosed
 from perdure.core.tokens import decode_token
 from tests.core import given
 from tests.core.given import World
+from tests.core.post import cancel_external, signal_external, start_child
 
 Step = tuple[int, int, int]
 """(what, which, how): each is taken modulo the choices there are."""
@@ -75,6 +78,10 @@ class Walker:
             self.lose_workers,
             self.start,
             self.terminate,
+            self.signal,
+            self.signal_with_start,
+            self.answer,
+            self.answer,
         ]
         command = choices[what % len(choices)](which, how)
         if command is not None:
@@ -173,12 +180,41 @@ class Walker:
             [given.timer("same", 3)],
             [given.schedule("same")],
             [given.cancel_activity(3)],
+            [start_child(f"kid-{n}", parent_close_policy=how % 4), start_child("kid")],
+            [signal_external(), cancel_external(f"other-{n}"), given.timer(f"t{n}", 1)],
+            [start_child()],
             [given.complete() if how % 2 else given.fail()],
             [given.fail()],
             [given.continue_as_new()],
             [given.timer(f"t{n}"), given.cancel_timer(f"t{n}"), given.cancel()],
         ]
         return choices[(which // 3 + how) % len(choices)]
+
+    def signal(self, which: int, how: int) -> law.Command:
+        return law.Signal(given.signal_request(request_id=f"signal-{how % 7}" if how % 3 else ""))
+
+    def signal_with_start(self, which: int, how: int) -> law.Command | None:
+        if which % 3:
+            return None
+        self.requests += 1
+        fields: dict[str, Any] = {"request_id": f"request-{self.requests if which % 2 else 1}"}
+        fields |= ({}, {"workflow_start_delay": 3.0}, {"workflow_id_reuse_policy": 3})[how % 3]
+        return law.SignalWithStart(given.with_start_request(**fields))
+
+    def answer(self, which: int, how: int) -> law.Command | None:
+        """Other workflows answer, perhaps twice, perhaps out of order, perhaps after the end."""
+        run = self.world.run
+        asked = [*run.children, *run.externals] or [5]
+        event_id = asked[which % len(asked)]
+        if event_id in run.externals:
+            return law.ResolveExternal(event_id, f"{event_id}", how % 3)
+        if how % 4 < 2:
+            return law.ResolveChildStart(event_id, f"{event_id}", "kid-run" if how % 3 else "", how % 2)
+        ending = (enums.WORKFLOW_EXECUTION_COMPLETED, enums.WORKFLOW_EXECUTION_FAILED)[how % 2]
+        theirs = HistoryEvent(event_type=ending).SerializeToString()
+        return law.ChildClosed(
+            ChildClosed(event_id, "kid", "package", "kid-run", "kid-run", theirs), f"{event_id}/closed"
+        )
 
     def fail_task(self, which: int, how: int) -> law.Command | None:
         task = self._pick(self.workflow_tasks, which)

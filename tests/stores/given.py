@@ -8,6 +8,7 @@ from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName, Task, TaskKind, TaskRef
 from perdure.core.execution import blank
+from perdure.core.message import Message, Origin, SignalExternal
 from perdure.core.state import WorkflowTask
 from perdure.stores.api import Batch, Outcome, Reference, Store
 
@@ -17,6 +18,12 @@ START_NS = 1_700_000_000 * SECOND
 QUEUE = QueueName("default", "queue", TaskKind.WORKFLOW)
 ACTIVITIES = QueueName("default", "queue", TaskKind.ACTIVITY)
 APPLIED, CONFLICT = Outcome.APPLIED, Outcome.CONFLICT
+
+
+def message(message_id: str) -> Message:
+    """A message of any kind; `message_id` is written all over it."""
+    body = SignalExternal(message_id.encode(), Origin("default", "order-1", "run-1", 5), False)
+    return Message(message_id, "default", "order-2", "", body)
 
 
 class Run:
@@ -42,6 +49,8 @@ class Run:
         remove: Sequence[TaskRef] = (),
         after: str | None = None,
         then: Commit | None = None,
+        send: Sequence[str] = (),
+        settle: Sequence[str] = (),
     ) -> Commit:
         """The next commit: so many events, and after it a worker holds a task (`held`) or the run is closed."""
         execution = self.execution
@@ -62,6 +71,8 @@ class Run:
             wake_at_ns=wake_at_ns,
             expected_current_run_id=after,
             next_run=then,
+            messages=[message(message_id) for message_id in send],
+            remove_messages=list(settle),
         )
 
     def behind(self, versions: int = 1) -> Run:

@@ -31,6 +31,8 @@ commit_plans = st.fixed_dictionaries(
         "close_as": st.sampled_from([None, None, None, COMPLETED, FAILED]),
         "add": st.lists(st.tuples(st.integers(1, 4), st.sampled_from(QUEUES), st.integers(1, 3)), max_size=3),
         "remove": st.lists(st.tuples(st.integers(1, 4), st.sampled_from(list(TaskKind))), max_size=3),
+        "send": st.lists(st.sampled_from("abcd"), max_size=2, unique=True),
+        "settle": st.lists(st.sampled_from("abcd"), max_size=2),
     }
 )
 
@@ -84,9 +86,18 @@ class Stores(RuleBasedStateMachine):
     @rule(batch=st.lists(steps, min_size=1, max_size=4, unique_by=lambda step: step["workflow"]))
     def commit(self, batch: list[dict[str, Any]]) -> None:
         commits = [self.commit_of_step(step) for step in batch]
+        self.settle_what_is_durable(commits)
         assert self.do(self.model.commit(commits)) == self.do(self.sqlite.commit(commits))
         self.do(self.catch_up())
         self.do(self.compare())
+
+    def settle_what_is_durable(self, commits: list[Commit]) -> None:
+        """As a sound engine does: a message is settled when it can be seen, and not while it is sent."""
+        links = [link for commit in commits for link in (commit, commit.next_run) if link is not None]
+        sent = {message.id for link in links for message in link.messages}
+        durable = {row.message.id for row in self.do(self.model.pending_messages(0, 100))}
+        for link in links:
+            link.remove_messages = [name for name in link.remove_messages if name in durable - sent]
 
     def commit_of_step(self, step: dict[str, Any]) -> Commit:
         run = self.current.get(step["workflow"])
@@ -119,6 +130,14 @@ class Stores(RuleBasedStateMachine):
         await self.queues_are_the_same()
         await self.deadlines_are_the_same()
         await self.lists_are_the_same()
+        ours, theirs = await self.model.pending_messages(0, 100), await self.sqlite.pending_messages(0, 100)
+        assert [row.message for row in ours] == [row.message for row in theirs]
+        assert [row.position for row in theirs] == sorted({row.position for row in theirs})
+
+    @rule(ids=st.lists(st.sampled_from("abcd"), max_size=2))
+    def remove_messages(self, ids: list[str]) -> None:
+        for store in (self.model, self.sqlite):
+            self.do(store.remove_messages(ids))
 
     @rule(name=st.sampled_from(NAMESPACES), days=st.integers(1, 90))
     def put_namespace(self, name: str, days: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
-from perdure.core import activity, timer
+from perdure.core import activity, child, timer
 from perdure.core.turn import Turn
+
+_LAST = child.CLOSING_EVENTS.union(activity.CLOSING_EVENTS)
 
 
 def flush(turn: Turn) -> bool:
-    """Append all buffered events, in order of arrival but closed activities last, as Temporal does.
+    """Append all buffered events, in order of arrival but closed activities and children last, as Temporal does.
 
     The workflow task must have ended. True when there were any.
     """
@@ -21,10 +23,12 @@ def flush(turn: Turn) -> bool:
     facts.buffered = []
     started_ids: dict[int, int] = {}
     for event in waiting:
-        if event.event_type not in activity.CLOSING_EVENTS:
+        if event.event_type not in _LAST:
             event_id = turn.add_dated(event)
             if event.event_type == enums.ACTIVITY_TASK_STARTED:
                 started_ids[event.activity_task_started_event_attributes.scheduled_event_id] = event_id
+            elif event.event_type == enums.CHILD_WORKFLOW_EXECUTION_STARTED:
+                started_ids[child.initiated_event_id_of(event)] = event_id
             elif event.event_type == enums.TIMER_FIRED:
                 timer.recorded(turn.execution, event.timer_fired_event_attributes.timer_id)
     for event in waiting:
@@ -33,4 +37,12 @@ def flush(turn: Turn) -> bool:
             activity.set_started_event_id(event, started_ids.get(scheduled_id, 0))
             turn.add_dated(event)
             activity.recorded(turn.execution, scheduled_id)
+        elif event.event_type in child.CLOSING_EVENTS:
+            started_id = started_ids.get(child.initiated_event_id_of(event))
+            if started_id:
+                child.set_started_event_id(event, started_id)
+            turn.add_dated(event)
+    if facts.starting or facts.settled:
+        facts.starting = set()
+        facts.settled = set()
     return True

@@ -17,7 +17,7 @@ from temporalio.api.history.v1 import (
 
 from perdure.api import enums
 from perdure.api.times import timestamp_ns
-from perdure.core import activity, buffer, update, workflow_task
+from perdure.core import activity, buffer, child, external, update, workflow_task
 from perdure.core.commit import TaskKind
 from perdure.core.fold import folds
 from perdure.core.state import Execution
@@ -133,6 +133,10 @@ def _close(turn: Turn, event: HistoryEvent, trigger: Trigger, continues: bool = 
         if attempt.state == activity.State.SCHEDULED:
             turn.dequeue(TaskKind.ACTIVITY, event_id)
     workflow_task.drop(turn)
+    if execution.children:
+        child.parent_closes(turn)
+    if execution.externals:
+        external.sender_closes(turn)
     facts = execution.facts
     if facts.updates or execution.updates:
         update.abort(turn, continues)
@@ -140,8 +144,12 @@ def _close(turn: Turn, event: HistoryEvent, trigger: Trigger, continues: bool = 
     facts.fired_timers = set()
     facts.sticky_queue = ""
     facts.sticky_schedule_to_start_ns = 0
+    facts.starting = set()
+    facts.settled = set()
     turn.add(event)
     execution.wake_at_ns = None
+    if execution.parent is not None:
+        child.tell_parent(turn, event)
 
 
 def run_deadline(execution: Execution) -> int | None:
@@ -163,6 +171,8 @@ def _closes(event_type: enums.EventType, trigger: Trigger) -> None:
         execution.activities = {}
         execution.activity_ids = {}
         execution.timers = {}
+        execution.children = {}
+        execution.externals = {}
 
     folds(event_type)(closed)
 

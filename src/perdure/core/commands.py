@@ -21,13 +21,19 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.core.commit import Poller, Task
+from perdure.core.message import ChildClosed as ChildClosedMessage
+from perdure.core.message import CloseChild as CloseChildMessage
+from perdure.core.message import Origin
 from perdure.core.tokens import TaskToken
 
 
 class StartWorkflow(msgspec.Struct, frozen=True):
-    """Start a run. Reply: `Started`."""
+    """Start a run. Reply: `Started`. The start of a child is known again by its parent."""
 
     request: StartWorkflowExecutionRequest
+    parent: Origin | None = None
+    root_workflow_id: str = ""
+    root_run_id: str = ""
 
 
 class StartTask(msgspec.Struct, frozen=True):
@@ -86,6 +92,10 @@ class Signal(msgspec.Struct, frozen=True):
     """Reply: None. A request id that was served before is accepted and changes nothing."""
 
     request: SignalWorkflowExecutionRequest
+    sender: Origin | None = None
+    """The workflow that signals, None: a client."""
+    child_only: bool = False
+    """Only if the sender is the parent."""
 
 
 class SignalWithStart(msgspec.Struct, frozen=True):
@@ -131,12 +141,53 @@ class RequestCancel(msgspec.Struct, frozen=True):
     """Reply: None. A second request is accepted and changes nothing."""
 
     request: RequestCancelWorkflowExecutionRequest
+    sender: Origin | None = None
+    """The workflow that asks, None: a client."""
+    child_only: bool = False
+    """Only if the sender is the parent."""
 
 
 class Terminate(msgspec.Struct, frozen=True):
     """Reply: None. Always possible while the run is open."""
 
     request: TerminateWorkflowExecutionRequest
+
+
+class ResolveChildStart(msgspec.Struct, frozen=True):
+    """To a parent: its child has started, or cannot. Reply: None; a repetition changes nothing."""
+
+    initiated_event_id: int
+    message_id: str
+    run_id: str
+    """Empty: it cannot, for this cause."""
+    cause: int = 0
+    """temporal.api.enums.v1.StartChildWorkflowExecutionFailedCause."""
+
+
+class ResolveExternal(msgspec.Struct, frozen=True):
+    """To a sender: its signal or request to cancel has arrived, or cannot.
+
+    Reply: None; a repetition changes nothing.
+    """
+
+    initiated_event_id: int
+    message_id: str
+    cause: int = 0
+    """SignalExternalWorkflowExecutionFailedCause or CancelExternalWorkflowExecutionFailedCause; 0: it arrived."""
+
+
+class ChildClosed(msgspec.Struct, frozen=True):
+    """To a parent: its child's chain of runs has ended. Reply: None; a repetition changes nothing."""
+
+    message: ChildClosedMessage
+    message_id: str
+
+
+class CloseChild(msgspec.Struct, frozen=True):
+    """To a child: its parent has closed. Reply: None; a run that is not that parent's child is left alone."""
+
+    message: CloseChildMessage
+    message_id: str
 
 
 class Wake(msgspec.Struct, frozen=True):
@@ -165,6 +216,10 @@ Command = (
     | SignalWithStart
     | AdmitUpdate
     | UpdateWithStart
+    | ResolveChildStart
+    | ResolveExternal
+    | ChildClosed
+    | CloseChild
     | ResetWorkflow
     | RequestCancel
     | Terminate

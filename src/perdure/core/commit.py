@@ -4,7 +4,7 @@ A `Commit` is the whole outcome of deciding one or more commands on one executio
 it to a store, which applies it entirely or not at all, and only when it is durable may the shell
 deliver `dispatches` and `replies`. The order is the contract (after etcd raft's `Ready`):
 
-1. events, the new state, tasks and the deadline, in one transaction, only if `expected_version`
+1. events, the new state, tasks, messages and the deadline, in one transaction, only if `expected_version`
    is still the stored version (compare-and-set: the only concurrency control there is);
 2. then, and only then, dispatches to reserved pollers and replies to callers.
 
@@ -28,6 +28,7 @@ from perdure.api.errors import Rejected
 
 if TYPE_CHECKING:
     from perdure.core.limits import Limits
+    from perdure.core.message import Message as OutboxMessage
     from perdure.core.state import Execution
 
 
@@ -220,6 +221,10 @@ class Commit(msgspec.Struct, eq=False):
     """One per command decided, in order: a value, or the `Rejected` that it met."""
     updates: list[UpdateNews] = []
     """What became of updates, in order."""
+    messages: list[OutboxMessage] = []
+    """What other workflows are to be told, durable with the commit and delivered after it."""
+    remove_messages: list[str] = []
+    """Ids of messages, of this execution or another, that need not be delivered any more."""
     changed: bool = True
     """False: nothing to store, only replies to deliver."""
 

@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedReques
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration_ns
-from perdure.core import activity, buffer, close, succession, timer, update, validation, workflow_task
+from perdure.core import activity, buffer, child, close, external, succession, timer, update, validation, workflow_task
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
 from perdure.core.commit import StartedActivityTask, TaskKind, WorkflowTaskCompleted
 from perdure.core.draft import BadCommand
@@ -250,6 +250,18 @@ def _cancel_workflow(answer: Answer, message: CommandMessage) -> None:
     close.cancel(answer.turn, message.cancel_workflow_execution_command_attributes, answer.completed_event_id)
 
 
+def _start_child(answer: Answer, message: CommandMessage) -> None:
+    child.initiate(answer.turn, message, answer.completed_event_id)
+
+
+def _signal_external(answer: Answer, message: CommandMessage) -> None:
+    external.initiate_signal(answer.turn, message, answer.completed_event_id)
+
+
+def _cancel_external(answer: Answer, message: CommandMessage) -> None:
+    external.initiate_cancel(answer.turn, message, answer.completed_event_id)
+
+
 _APPLY: dict[Any, Callable[[Answer, CommandMessage], None]] = {
     enums.COMMAND_SCHEDULE_ACTIVITY_TASK: _schedule_activity,
     enums.COMMAND_REQUEST_CANCEL_ACTIVITY_TASK: _request_cancel_activity,
@@ -262,5 +274,8 @@ _APPLY: dict[Any, Callable[[Answer, CommandMessage], None]] = {
     enums.COMMAND_FAIL_WORKFLOW_EXECUTION: _fail_workflow,
     enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: _cancel_workflow,
     enums.COMMAND_CONTINUE_AS_NEW: _continue_as_new,
+    enums.COMMAND_START_CHILD_WORKFLOW_EXECUTION: _start_child,
+    enums.COMMAND_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION: _signal_external,
+    enums.COMMAND_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION: _cancel_external,
     enums.COMMAND_PROTOCOL_MESSAGE: _protocol_message,
 }

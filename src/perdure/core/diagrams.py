@@ -9,10 +9,18 @@ from typing import Any
 
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 
-from perdure.core import activity, close, start, timer, update, workflow_task
+from perdure.core import activity, child, close, external, start, timer, update, workflow_task_events
 from perdure.core.table import Table
 
-TABLES: tuple[Table[Any, Any], ...] = (close.TABLE, workflow_task.TABLE, activity.TABLE, timer.TABLE, update.TABLE)
+TABLES: tuple[Table[Any, Any], ...] = (
+    close.TABLE,
+    workflow_task_events.TABLE,
+    activity.TABLE,
+    timer.TABLE,
+    update.TABLE,
+    child.TABLE,
+    external.TABLE,
+)
 
 _INTRODUCTION = """# What may happen to what
 

@@ -45,10 +45,13 @@ class Draft:
         "activity_ids",
         "canceled_activities",
         "canceled_timers",
+        "children",
         "closed",
         "execution",
+        "externals",
         "inbox",
         "limits",
+        "started_children",
         "started_timers",
     )
 
@@ -61,6 +64,10 @@ class Draft:
         self.started_timers: set[str] = set()
         self.canceled_timers: set[str] = set()
         self.canceled_activities: set[int] = set()
+        self.started_children: set[str] = set()
+        """Workflow ids."""
+        self.children = 0
+        self.externals = 0
         self.closed = False
 
 

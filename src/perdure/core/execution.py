@@ -21,9 +21,11 @@ from perdure.core import (
     admission,
     attempts,
     bounds,
+    child,
     commands,
     completion,
     deadlines,
+    external,
     lost,
     request_cancel,
     reset,
@@ -99,8 +101,15 @@ class Chain:
 
     def _start(self, command: commands.StartWorkflow) -> Any:
         request = command.request
+        existing = self.turns[-1].execution if self.turns else None
+        if command.parent is not None and existing is not None and existing.parent == command.parent:
+            return start.existing_run(existing)  # the message came again; its run may have been followed by others
         turn = self._turn_to_start(request)
-        return start.existing_run(self.turns[-1].execution) if turn is None else start.start(turn, request)
+        if turn is None:
+            return start.existing_run(self.turns[-1].execution)
+        if command.parent is None:
+            return start.start(turn, request)
+        return start.start_child(turn, command, command.parent)
 
     def _signal_with_start(self, command: commands.SignalWithStart) -> Any:
         request = command.request
@@ -258,6 +267,10 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.RecordHeartbeat: _of_token(attempts.record_heartbeat),
     commands.Signal: signal.signal,
     commands.AdmitUpdate: admission.admit,
+    commands.ResolveChildStart: child.resolve_start,
+    commands.ResolveExternal: external.resolve,
+    commands.ChildClosed: child.closed,
+    commands.CloseChild: request_cancel.close_child,
     commands.RequestCancel: request_cancel.request_cancel,
     commands.Terminate: request_cancel.terminate,
     commands.Wake: _wake,

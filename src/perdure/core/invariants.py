@@ -12,6 +12,7 @@ I9  events are buffered only while a workflow task is started.
 I10 a task is handed out, or added to the queue, only if the state says that it is owed.
 I11 the stored deadline is never later than the true one.
 I12 an event points only at earlier events.
+I13 what is said of children and external requests beside history is about pending ones, and only while it is buffered.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def check(execution: Execution) -> None:
         return
     _check_activities(execution)
     _check_buffer(execution)
+    _check_outside(execution)
     true_deadline = deadlines.earliest(execution)
     if true_deadline is not None:
         stored = execution.wake_at_ns
@@ -74,6 +76,10 @@ def _check_closed(execution: Execution) -> None:
         facts.attempts,
         facts.fired_timers,
         facts.buffered,
+        execution.children,
+        execution.externals,
+        facts.starting,
+        facts.settled,
         facts.updates,
     )
     _require(not any(owed), "I5", owed)
@@ -103,6 +109,14 @@ def _check_buffer(execution: Execution) -> None:
         _require(fired == facts.fired_timers, "I8", fired)
 
 
+def _check_outside(execution: Execution) -> None:
+    facts = execution.facts
+    pending = execution.children.keys() | execution.externals.keys()
+    _require(facts.starting <= execution.children.keys(), "I13", facts.starting)
+    _require(facts.settled <= pending, "I13", facts.settled)
+    _require(execution.task_started or not (facts.starting or facts.settled), "I13", "nothing is buffered")
+
+
 def check_commit(commit: Commit) -> None:
     """Every invariant of a commit, after it was decided. Raises InvariantBroken."""
     execution = commit.execution
@@ -119,12 +133,16 @@ def check_commit(commit: Commit) -> None:
     _check_tasks(commit, execution)
 
 
+_FOREIGN = {"parent_initiated_event_id", "external_initiated_event_id"}
+"""These point into another run's history."""
+
+
 def _check_references(event: HistoryEvent) -> None:
     which = event.WhichOneof("attributes")
     _require(which is not None, "I12", event.event_type)
     attributes: Message = getattr(event, str(which))
     for field, value in attributes.ListFields():
-        if field.name.endswith("event_id"):
+        if field.name.endswith("event_id") and field.name not in _FOREIGN:
             _require(0 < value < event.event_id, "I12", (event.event_id, field.name, value))
 
 

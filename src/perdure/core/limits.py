@@ -22,6 +22,9 @@ class Limits:
     memo_bytes: int = 2 << 20
     pending_activities: int = 2_000
     pending_timers: int = 2_000
+    pending_children: int = 2_000
+    pending_externals: int = 2_000
+    """Signals to, and requests to cancel, other workflows."""
     signal_request_ids: int = 4_096
     """The newest signals whose repetition is recognised (Temporal keeps all of a run's)."""
     updates_in_flight: int = 1_000

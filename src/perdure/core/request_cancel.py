@@ -6,8 +6,9 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
 from perdure.core import close, start, workflow_task
-from perdure.core.commands import RequestCancel, Terminate
+from perdure.core.commands import CloseChild, RequestCancel, Terminate
 from perdure.core.fold import folds
+from perdure.core.message import Origin
 from perdure.core.refusals import workflow_completed, workflow_not_found
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
@@ -18,17 +19,61 @@ def request_cancel(turn: Turn, command: RequestCancel) -> None:
     request = command.request
     execution = turn.execution
     _require_chain(execution, request.workflow_execution.run_id, request.first_execution_run_id)
+    sender = command.sender
+    if sender is not None and command.child_only:
+        require_parent(execution, sender)
     if not execution.is_open or execution.cancel_requested or _is_buffered(execution):
         return
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_CANCEL_REQUESTED)
     attributes = event.workflow_execution_cancel_requested_event_attributes
     attributes.cause = request.reason
     attributes.identity = request.identity
+    if sender is not None:
+        attributes.external_initiated_event_id = sender.event_id
+        attributes.external_workflow_execution.workflow_id = sender.workflow_id
+        attributes.external_workflow_execution.run_id = sender.run_id
     if request.links:
         event.links.extend(request.links)
+    _tell(turn, event)
+
+
+def _tell(turn: Turn, event: HistoryEvent) -> None:
     turn.add_or_buffer(event)
-    if not start.waits_for_first_task(execution):
+    if not start.waits_for_first_task(turn.execution):
         workflow_task.schedule(turn)
+
+
+def require_parent(execution: Execution, sender: Origin) -> None:
+    """Raises Rejected NOT_FOUND when the sender's run is not this one's parent."""
+    parent = execution.parent
+    if parent is None or (parent.namespace, parent.workflow_id, parent.run_id) != sender_run(sender):
+        raise workflow_not_found()
+
+
+def sender_run(sender: Origin) -> tuple[str, str, str]:
+    """Which run sent it, whatever the event."""
+    return sender.namespace, sender.workflow_id, sender.run_id
+
+
+def close_child(turn: Turn, command: CloseChild) -> None:
+    """The parent has closed: do what the parent close policy says. Another's child, or a closed run, is left alone."""
+    message = command.message
+    execution = turn.execution
+    parent = message.parent
+    if not execution.is_open or execution.parent != parent:
+        return
+    if message.policy == enums.PARENT_CLOSE_TERMINATE:
+        close.terminate(turn, "by parent close policy", None, "history-service")
+    elif execution.cancel_requested or _is_buffered(execution):
+        return
+    else:
+        event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+        attributes = event.workflow_execution_cancel_requested_event_attributes
+        attributes.external_workflow_execution.workflow_id = parent.workflow_id
+        attributes.external_workflow_execution.run_id = parent.run_id
+        attributes.identity = "history-service"
+        _tell(turn, event)
+    turn.settled(command.message_id)
 
 
 def _is_buffered(execution: Execution) -> bool:

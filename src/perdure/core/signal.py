@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
-from temporalio.api.common.v1 import Header, Payloads, WorkflowExecution
+from temporalio.api.common.v1 import Header, Payloads
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
@@ -21,6 +21,7 @@ from perdure.core import start, workflow_task
 from perdure.core.commit import Started
 from perdure.core.limits import Limits
 from perdure.core.refusals import invalid, workflow_completed, workflow_not_found
+from perdure.core.request_cancel import require_parent
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 
@@ -43,9 +44,17 @@ def signal(turn: Turn, command: Signal) -> None:
     if request.workflow_execution.run_id not in ("", execution.key.run_id):
         raise workflow_not_found()
     check(turn.limits, request.signal_name, request.input, request.request_id)
+    sender = command.sender
+    if sender is not None and command.child_only:
+        require_parent(execution, sender)
     if not execution.is_open:
         raise workflow_completed()
-    deliver(turn, event_of(request), request.request_id)
+    event = event_of(request)
+    if sender is not None:
+        target = event.workflow_execution_signaled_event_attributes.external_workflow_execution
+        target.workflow_id = sender.workflow_id
+        target.run_id = sender.run_id
+    deliver(turn, event, request.request_id)
 
 
 def deliver(turn: Turn, event: HistoryEvent, request_id: str) -> None:
@@ -161,9 +170,8 @@ def signaled_event(
     header: Header | None,
     identity: str,
     request_id: str,
-    sender: WorkflowExecution | None = None,
 ) -> HistoryEvent:
-    """`sender`: the workflow that sent it, None for a client."""
+    """WorkflowExecutionSignaled, as a client sends it."""
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_SIGNALED)
     attributes = event.workflow_execution_signaled_event_attributes
     attributes.signal_name = name
@@ -173,6 +181,4 @@ def signaled_event(
         attributes.input.CopyFrom(argument)
     if header is not None:
         attributes.header.CopyFrom(header)
-    if sender is not None:
-        attributes.external_workflow_execution.CopyFrom(sender)
     return event

@@ -13,9 +13,11 @@ from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
 from perdure.core import close, properties, retry, workflow_task
+from perdure.core.commands import StartWorkflow
 from perdure.core.commit import Started
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
+from perdure.core.message import Origin
 from perdure.core.refusals import invalid
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
@@ -185,6 +187,23 @@ def start(turn: Turn, request: StartWorkflowExecutionRequest, signaled: HistoryE
     return Started(execution.key.run_id, True, execution.status, execution.first_run_id)
 
 
+def start_child(turn: Turn, command: StartWorkflow, parent: Origin) -> Started:
+    """Begin the first run of a child's chain."""
+    event = _started_event(turn, command.request)
+    attributes = event.workflow_execution_started_event_attributes
+    # A parent says both time-outs even when there is none.
+    attributes.workflow_run_timeout.SetInParent()
+    attributes.parent_workflow_namespace = parent.namespace
+    attributes.parent_workflow_execution.workflow_id = parent.workflow_id
+    attributes.parent_workflow_execution.run_id = parent.run_id
+    attributes.parent_initiated_event_id = parent.event_id
+    attributes.root_workflow_execution.workflow_id = command.root_workflow_id
+    attributes.root_workflow_execution.run_id = command.root_run_id
+    begin(turn, event, command.request.request_id)
+    execution = turn.execution
+    return Started(execution.key.run_id, True, execution.status, execution.first_run_id)
+
+
 def begin(turn: Turn, started: HistoryEvent, request_id: str, signaled: HistoryEvent | None = None) -> None:
     """Append WorkflowExecutionStarted to a blank execution, and the first workflow task unless it is delayed."""
     execution = turn.execution
@@ -292,6 +311,16 @@ def _started(execution: Execution, event: HistoryEvent) -> None:
     execution.execution_expires_at_ns = timestamp_ns(attributes.workflow_execution_expiration_time)
     execution.first_task_backoff_ns = duration_ns(attributes.first_workflow_task_backoff)
     execution.attempt = attributes.attempt
+    if attributes.HasField("parent_workflow_execution"):
+        parent, root = attributes.parent_workflow_execution, attributes.root_workflow_execution
+        execution.parent = Origin(
+            attributes.parent_workflow_namespace,
+            parent.workflow_id,
+            parent.run_id,
+            attributes.parent_initiated_event_id,
+        )
+        execution.root_workflow_id = root.workflow_id
+        execution.root_run_id = root.run_id
     properties.begin(execution, attributes)
     if attributes.HasField("retry_policy"):
         execution.retry = retry.from_message(attributes.retry_policy)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from perdure.core.commit import ExecutionKey
+from perdure.core.message import Origin
 
 RUNNING_STATUS = 1
 """WORKFLOW_EXECUTION_STATUS_RUNNING; every other status is a closed one."""
@@ -104,6 +105,34 @@ class Update(msgspec.Struct, array_like=True):
     """0: it has no outcome yet."""
 
 
+class Child(msgspec.Struct, array_like=True):
+    """A child workflow that history has initiated and not closed."""
+
+    initiated_event_id: int
+    namespace: str
+    workflow_id: str
+    workflow_type: str
+    parent_close_policy: int
+    control: str = ""
+    header: bytes = b""
+    """Serialised `Header` until the child has started: its Started event repeats it."""
+    started_event_id: int = 0
+    """0: not known to have started."""
+    run_id: str = ""
+    """Of its first run."""
+
+
+class External(msgspec.Struct, array_like=True):
+    """A signal to, or a request to cancel, another workflow that history has initiated and not resolved."""
+
+    initiated_event_id: int
+    is_cancel: bool
+    namespace: str
+    workflow_id: str
+    run_id: str
+    control: str = ""
+
+
 class Facts(msgspec.Struct, array_like=True):
     """What is known beside history: losing it costs work, never what history says."""
 
@@ -127,6 +156,10 @@ class Facts(msgspec.Struct, array_like=True):
     """The newest signals served, each by eight bytes of its request id's hash; oldest first."""
     updates: dict[str, PendingUpdate] = {}
     """Admitted updates by update id, in order of admission."""
+    starting: set[int] = set()
+    """Initiated events of children whose Started event is buffered."""
+    settled: set[int] = set()
+    """Initiated events of children and external requests whose last event is buffered."""
     reset_at_ns: int = 0
     """When this run began as a reset of another: its history began earlier. 0: it did not."""
 
@@ -175,6 +208,15 @@ class Execution(msgspec.Struct, array_like=True):
     facts: Facts = msgspec.field(default_factory=Facts)
     updates: dict[str, Update] = {}
     """Accepted ones by update id, also those that have their outcome."""
+    parent: Origin | None = None
+    """The run and event that initiated this one as a child."""
+    root_workflow_id: str = ""
+    """Of the run at the top of the tree of children; empty: this one is it."""
+    root_run_id: str = ""
+    children: dict[int, Child] = {}
+    """Pending ones by initiated event id."""
+    externals: dict[int, External] = {}
+    """Unresolved ones by initiated event id."""
     memo: dict[str, bytes] = {}
     """Serialised `Payload` by key: notes for people and tools."""
     search_attributes: dict[str, bytes] = {}

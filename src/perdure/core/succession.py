@@ -138,6 +138,14 @@ def _continued_event(
     attributes.original_execution_run_id = run_id
     attributes.first_execution_run_id = execution.first_run_id
     attributes.continued_execution_run_id = execution.key.run_id
+    parent = execution.parent
+    if parent is not None:
+        attributes.parent_workflow_namespace = parent.namespace
+        attributes.parent_workflow_execution.workflow_id = parent.workflow_id
+        attributes.parent_workflow_execution.run_id = parent.run_id
+        attributes.parent_initiated_event_id = parent.event_id
+        attributes.root_workflow_execution.workflow_id = execution.root_workflow_id
+        attributes.root_workflow_execution.run_id = execution.root_run_id
     attributes.initiator = command.initiator or enums.INITIATOR_WORKFLOW
     attributes.workflow_id = execution.key.workflow_id
     attributes.attempt = 1

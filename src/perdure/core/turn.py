@@ -14,6 +14,7 @@ from perdure.api.times import timestamp
 from perdure.core.commit import Commit, Context, QueueName, Task, TaskKind, TaskRef
 from perdure.core.fold import evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.message import Message
 from perdure.core.state import Execution, WorkflowTask
 from perdure.core.workflow_task_events import TABLE, State, Trigger, scheduled_event_of
 
@@ -90,6 +91,25 @@ class Turn:
                 del self.queued[position]
                 return
         self.commit.remove_tasks.append(TaskRef(self.execution.key, kind, scheduled_event_id))
+
+    def send(self, message: Message) -> None:
+        """Have another workflow told, once this commit is durable."""
+        self.commit.messages.append(message)
+        self.commit.changed = True
+
+    def retract(self, message_id: str) -> None:
+        """It need not be told any more, if it has not been yet."""
+        messages = self.commit.messages
+        kept = [message for message in messages if message.id != message_id]
+        if len(kept) < len(messages):
+            self.commit.messages = kept
+        else:
+            self.settled(message_id)
+
+    def settled(self, message_id: str) -> None:
+        """What that message was sent for is done, in this commit."""
+        self.commit.remove_messages.append(message_id)
+        self.commit.changed = True
 
     def lower(self, deadline_ns: int) -> None:
         """Owe a wake-up no later than this; the stored deadline moves only if this one is earlier."""

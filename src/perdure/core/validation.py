@@ -14,7 +14,7 @@ from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 from perdure.api import enums
 from perdure.api.errors import Rejected
 from perdure.api.times import duration_ns
-from perdure.core import retry
+from perdure.core import child, external, retry
 from perdure.core.draft import BadCommand, Draft, builder_state, check_blob, check_id, check_name, check_timeout
 from perdure.core.refusals import invalid
 from perdure.core.turn import Turn
@@ -42,11 +42,6 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
 
 
 _UNSUPPORTED = {
-    CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION: "BAD_START_CHILD_EXECUTION_ATTRIBUTES",
-    CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION: "BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES",
-    CommandType.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION: (
-        "BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES"
-    ),
     CommandType.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION: "BAD_SCHEDULE_NEXUS_OPERATION_ATTRIBUTES",
     CommandType.COMMAND_TYPE_REQUEST_CANCEL_NEXUS_OPERATION: "BAD_REQUEST_CANCEL_NEXUS_OPERATION_ATTRIBUTES",
 }
@@ -218,5 +213,8 @@ _JUDGES: dict[Any, Callable[[Draft, CommandMessage], None]] = {
     enums.COMMAND_FAIL_WORKFLOW_EXECUTION: _judge_fail,
     enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: _judge_cancel,
     enums.COMMAND_CONTINUE_AS_NEW: _judge_continue_as_new,
+    enums.COMMAND_START_CHILD_WORKFLOW_EXECUTION: child.judge,
+    enums.COMMAND_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION: external.judge_signal,
+    enums.COMMAND_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION: external.judge_cancel,
     enums.COMMAND_PROTOCOL_MESSAGE: _judge_protocol_message,
 }

@@ -55,6 +55,11 @@ class EngineConfig:
     store_retry_ns: int = _SECOND_NS
     """Pause before the engine itself tries again what the store refused."""
 
+    # --- messages between workflows -----------------------------------------------------------
+    outbox_messages_max: int = 20_000
+    """On their way; the store holds the rest."""
+    outbox_page: int = 1_000
+
     # --- wake-ups, recovery -------------------------------------------------------------------
     wake_page: int = 1_000
     """Due executions handled at a time."""

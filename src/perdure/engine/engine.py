@@ -3,6 +3,7 @@
     Engine(store, clock, ids, config)
       mailboxes --decide--> committer --durable--> publish: matching · waker · watchers · replies
       matching: pollers and backlog        waker: deadlines        recovery: once, at start
+      outbox: what workflows send one another                      queries: questions, never stored
       histories: events for tasks and readers                      namespaces
 
 Everything runs on the event loop that `start` is called on; nothing here blocks it, and nothing
@@ -28,6 +29,7 @@ from perdure.engine.mailboxes import Mailboxes
 from perdure.engine.matching import Matching, Waiting
 from perdure.engine.metrics import Metrics
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.outbox import Outbox
 from perdure.engine.queries import Queries
 from perdure.engine.query_task import QueryTask
 from perdure.engine.recovery import recover
@@ -64,6 +66,7 @@ class Engine:
         self.watchers = Watchers(self.config)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
         self.namespaces = Namespaces(store, self.new_id, self.config.default_retention_days)
+        self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
         self._is_started = False
 
     # --- life cycle -----------------------------------------------------------------------------
@@ -79,6 +82,7 @@ class Engine:
             await self.watchers.start()
             self.updates.start()
             await self.matching.start()
+            await self.outbox.start()
             await self.waker.start()
         except BaseException:
             await self._shut(self.mailboxes.abort)
@@ -100,6 +104,7 @@ class Engine:
         self.queries.stop()
         self.updates.stop()
         await self.waker.stop()
+        await self.outbox.stop()
         await stop_mailboxes()
         await self.store.close()
 
@@ -157,6 +162,8 @@ class Engine:
             if wake_at_ns is not None and wake_at_ns < self.waker.next_ns:
                 self.waker.lower(wake_at_ns)
             self.watchers.notify(link)
+            if link.messages or link.remove_messages:
+                self.outbox.publish(link)
             if self.queries.waiting:
                 self.queries.notify(link)
             if link.updates:

@@ -69,6 +69,9 @@ class Workflows:
             return _describe(execution, engine.clock.now_ns()), execution
 
         response, execution = await engine.read(request.namespace, workflow_id, request.execution.run_id, look)
+        if execution.parent is not None:
+            parents = engine.namespaces.get(execution.parent.namespace)
+            response.workflow_execution_info.parent_namespace_id = parents.id
         first = await engine.histories.event(execution.key, 1)
         _add_what_the_start_said(response, first.workflow_execution_started_event_attributes)
         if first.HasField("user_metadata"):
@@ -110,7 +113,14 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
     info.state_transition_count = execution.version
     info.task_queue = execution.task_queue
     info.first_run_id = execution.first_run_id
-    info.root_execution.CopyFrom(info.execution)
+    parent = execution.parent
+    if parent is not None:
+        info.parent_execution.workflow_id = parent.workflow_id
+        info.parent_execution.run_id = parent.run_id
+        info.root_execution.workflow_id = execution.root_workflow_id
+        info.root_execution.run_id = execution.root_run_id
+    else:
+        info.root_execution.CopyFrom(info.execution)
     info.memo.SetInParent()
     for name, payload in execution.memo.items():
         info.memo.fields[name].ParseFromString(payload)
@@ -134,6 +144,14 @@ def _describe_pending(response: service.DescribeWorkflowExecutionResponse, execu
     for scheduled_event_id, activity in execution.activities.items():
         attempt = execution.facts.attempts.get(scheduled_event_id)
         response.pending_activities.append(_pending_activity(activity, attempt, now_ns))
+    for child in execution.children.values():
+        response.pending_children.add(
+            workflow_id=child.workflow_id,
+            run_id=child.run_id,
+            workflow_type_name=child.workflow_type,
+            initiated_id=child.initiated_event_id,
+            parent_close_policy=child.parent_close_policy,
+        )
     task = execution.current_task
     if task is not None:
         info = PendingWorkflowTaskInfo(

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName, Task
 from perdure.core.execution import Execution
+from perdure.core.message import Message
 
 
 class StoreError(Exception):
@@ -53,6 +54,14 @@ class QueuedTask:
 
     position: int
     task: Task
+
+
+@dataclass(slots=True, frozen=True)
+class PendingMessage:
+    """A row of the outbox with its position: ascending, never reused while the store is open."""
+
+    position: int
+    message: Message
 
 
 @dataclass(slots=True, frozen=True)
@@ -100,7 +109,8 @@ class Store(Protocol):
         the links before it would leave. At most one commit per workflow id is in a batch.
         Of a commit, `remove_tasks` are taken out before `add_tasks` go in, so that a row can be
         replaced; an added task replaces the row of the same execution, kind and scheduled event,
-        and stands at a new position.
+        and stands at a new position. `remove_messages` are taken out, of the whole batch, before `messages`
+        go in: a message is settled only once it is durable; an id that is not there is no error.
 
         Everything is encoded before the first `await`: the caller may change its executions as
         soon as it has the coroutine running. If it raises StoreError, nothing of the batch was
@@ -134,6 +144,14 @@ class Store(Protocol):
 
     async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
         """Task rows of a queue past a position, in order of position."""
+        ...
+
+    async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
+        """Messages that were not delivered yet, past a position, in order of position."""
+        ...
+
+    async def remove_messages(self, ids: Sequence[str]) -> None:
+        """Messages that need not be delivered any more, and whose removal rides with no commit."""
         ...
 
     async def queues(self) -> Sequence[QueueName]:

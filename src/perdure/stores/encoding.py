@@ -14,6 +14,7 @@ from typing import TypeVar
 from perdure.api.history import encode_batch
 from perdure.core.commit import Commit, ExecutionKey, Task, TaskRef
 from perdure.core.execution import encode
+from perdure.core.message import encode_message
 from perdure.stores.api import Summary
 
 Row = TypeVar("Row", Task, TaskRef)
@@ -41,6 +42,9 @@ class EncodedCommit:
     """The new events as one serialised `History`; empty when the commit has none."""
     add_tasks: Sequence[Task]
     remove_tasks: Sequence[TaskRef]
+    messages: Sequence[tuple[str, bytes]]
+    """Rows of the outbox: id and encoded message."""
+    remove_messages: Sequence[str]
 
     @property
     def is_open(self) -> bool:
@@ -86,6 +90,8 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         encode_batch(events) if events else b"",
         _own(commit.key, commit.add_tasks) if commit.add_tasks else (),
         _own(commit.key, commit.remove_tasks) if commit.remove_tasks else (),
+        [(message.id, encode_message(message)) for message in commit.messages] if commit.messages else (),
+        tuple(commit.remove_messages) if commit.remove_messages else (),
     )
 
 

@@ -19,7 +19,18 @@ from itertools import islice
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName, TaskKind
 from perdure.core.execution import Execution, decode
-from perdure.stores.api import Batch, Deferred, Namespace, Outcome, QueuedTask, Reference, StoreError, Summary
+from perdure.core.message import decode_message
+from perdure.stores.api import (
+    Batch,
+    Deferred,
+    Namespace,
+    Outcome,
+    PendingMessage,
+    QueuedTask,
+    Reference,
+    StoreError,
+    Summary,
+)
 from perdure.stores.encoding import EncodedCommit, encode_chain
 from perdure.stores.sqlite.transaction import run_guarded
 
@@ -43,6 +54,8 @@ class MemoryStore:
         self._current: dict[WorkflowId, str] = {}
         self._wakes: dict[ExecutionKey, int] = {}
         self._tasks: dict[TaskId, QueuedTask] = {}
+        self._messages: dict[str, tuple[int, bytes]] = {}
+        """Position and encoded message, in order of position."""
         self._positions = 0
         self._namespaces: dict[str, Namespace] = {}
         self._is_open = False
@@ -127,6 +140,12 @@ class MemoryStore:
             row = (task.key, task.queue.kind, task.scheduled_event_id)
             self._tasks.pop(row, None)  # so that the dictionary stays in order of position
             self._tasks[row] = QueuedTask(self._positions, task)
+        for message_id in link.remove_messages:
+            self._messages.pop(message_id, None)
+        for message_id, data in link.messages:
+            self._positions += 1
+            self._messages.pop(message_id, None)  # so that the dictionary stays in order of position
+            self._messages[message_id] = (self._positions, data)
 
     async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
         """See `Store.load`."""
@@ -164,6 +183,18 @@ class MemoryStore:
         self._check_open()
         rows = (row for row in self._tasks.values() if row.task.queue == queue and row.position > after_position)
         return list(islice(rows, limit))
+
+    async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
+        """See `Store.pending_messages`."""
+        self._check_open()
+        rows = ((position, data) for position, data in self._messages.values() if position > after_position)
+        return [PendingMessage(position, decode_message(data)) for position, data in islice(rows, limit)]
+
+    async def remove_messages(self, ids: Sequence[str]) -> None:
+        """See `Store.remove_messages`."""
+        self._check_open()
+        for message_id in ids:
+            self._messages.pop(message_id, None)
 
     async def queues(self) -> Sequence[QueueName]:
         """See `Store.queues`."""

@@ -14,7 +14,8 @@ import msgspec
 
 from perdure.core.commit import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.execution import Execution, decode
-from perdure.stores.api import Batch, Namespace, QueuedTask, Reference, Summary
+from perdure.core.message import decode_message
+from perdure.stores.api import Batch, Namespace, PendingMessage, QueuedTask, Reference, Summary
 from perdure.stores.sqlite.queries import query
 
 _LOAD_RUN = query("load_run")
@@ -24,6 +25,7 @@ _READ_HISTORY = query("read_history")
 _LIST_DUE = query("list_due")
 _FIND_NEXT_WAKE = query("find_next_wake")
 _LIST_TASKS = query("list_tasks")
+_LIST_MESSAGES = query("list_messages")
 _LIST_QUEUES = query("list_queues")
 _LIST_IN_FLIGHT = query("list_in_flight")
 _LIST_EXECUTIONS = query("list_executions")
@@ -82,6 +84,12 @@ def list_tasks(connection: sqlite3.Connection, queue: QueueName, after_position:
             _LIST_TASKS, parameters
         ).fetchall()
     ]
+
+
+def list_messages(connection: sqlite3.Connection, after_position: int, limit: int) -> list[PendingMessage]:
+    """See `Store.pending_messages`. Raises msgspec.MsgspecError when a row is damaged."""
+    rows = connection.execute(_LIST_MESSAGES, (after_position, limit)).fetchall()
+    return [PendingMessage(position, decode_message(data)) for position, data in rows]
 
 
 def list_queues(connection: sqlite3.Connection) -> list[QueueName]:

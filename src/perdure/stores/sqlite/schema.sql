@@ -68,6 +68,16 @@ CREATE INDEX tasks_queue ON tasks (namespace, queue, kind);
 -- Names a row to remove or replace.
 CREATE UNIQUE INDEX tasks_key ON tasks (execution_id, scheduled_event_id, kind);
 
+-- What workflows send one another and what was not delivered yet: rows of the sender's commits.
+CREATE TABLE messages (
+    position INTEGER PRIMARY KEY,  -- given out by the store, ascending
+    id       TEXT    NOT NULL,     -- the sender's run, event and purpose
+    data     BLOB    NOT NULL
+) STRICT;
+
+-- Names a row to remove.
+CREATE UNIQUE INDEX messages_key ON messages (id);
+
 CREATE TABLE namespaces (
     name           TEXT    PRIMARY KEY,
     id             TEXT    NOT NULL,

@@ -22,7 +22,17 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName
 from perdure.core.execution import Execution
-from perdure.stores.api import Batch, Deferred, Namespace, Outcome, QueuedTask, Reference, StoreError, Summary
+from perdure.stores.api import (
+    Batch,
+    Deferred,
+    Namespace,
+    Outcome,
+    PendingMessage,
+    QueuedTask,
+    Reference,
+    StoreError,
+    Summary,
+)
 from perdure.stores.encoding import encode_chain
 from perdure.stores.sqlite import backup, reader, schema
 from perdure.stores.sqlite.connection import check_path, connect_reader, connect_writer, make_durable
@@ -99,6 +109,15 @@ class SqliteStore:
     async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
         """See `Store.tasks`."""
         return self._read(reader.list_tasks, queue, after_position, limit)
+
+    async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
+        """See `Store.pending_messages`."""
+        return self._read(reader.list_messages, after_position, limit)
+
+    async def remove_messages(self, ids: Sequence[str]) -> None:
+        """See `Store.remove_messages`."""
+        file = self._opened()
+        await file.transact(lambda: file.writer.remove_messages(ids), 1)
 
     async def queues(self) -> Sequence[QueueName]:
         """See `Store.queues`."""

@@ -34,6 +34,8 @@ _CLAIM_WORKFLOW_ID = query("claim_workflow_id")
 _SUCCEED_RUN = query("succeed_run")
 _REMOVE_TASK = query("remove_task")
 _ADD_TASK = query("add_task")
+_REMOVE_MESSAGE = query("remove_message")
+_ADD_MESSAGE = query("add_message")
 _FIND_EXECUTION = query("find_execution")
 _FIND_CURRENT_RUN = query("find_current_run")
 _FIND_LAST_NUMBERS = query("find_last_numbers")
@@ -66,6 +68,8 @@ class _Plan:
     batches: list[Row] = field(default_factory=_rows)
     removed_tasks: list[Row] = field(default_factory=_rows)
     added_tasks: list[Row] = field(default_factory=_rows)
+    removed_messages: list[Row] = field(default_factory=_rows)
+    added_messages: list[Row] = field(default_factory=_rows)
 
 
 class _Missed(Exception):
@@ -80,7 +84,7 @@ class Writer:
         self._known: dict[ExecutionKey, _Remembered] = {}
         self._planned: dict[ExecutionKey, _Remembered] = {}
         """What will be known once the transaction is durable, and not before."""
-        self._last_id, self._last_position = connection.execute(_FIND_LAST_NUMBERS).fetchone()
+        self._last_id, self._last_position, self._last_message = connection.execute(_FIND_LAST_NUMBERS).fetchone()
 
     def begin(self) -> None:
         """Take the write lock at once. Raises sqlite3.OperationalError (busy) when another program has it."""
@@ -156,6 +160,8 @@ class Writer:
                     plan.batches.append((number, link.first_event_id, link.batch))
                 if link.remove_tasks or link.add_tasks:
                     self._plan_tasks(plan, number, link)
+                if link.messages or link.remove_messages:
+                    self._plan_messages(plan, link)
         return plan
 
     def _plan_start(self, plan: _Plan, link: EncodedCommit) -> int:
@@ -198,6 +204,17 @@ class Writer:
                  task.stamp, task.priority)
             )  # fmt: skip
 
+    def _plan_messages(self, plan: _Plan, link: EncodedCommit) -> None:
+        for message_id in link.remove_messages:
+            plan.removed_messages.append((message_id,))
+        for message_id, data in link.messages:
+            self._last_message += 1
+            plan.added_messages.append((self._last_message, message_id, data))
+
+    def remove_messages(self, ids: Sequence[str]) -> None:
+        """Within the transaction that was begun."""
+        self._connection.executemany(_REMOVE_MESSAGE, [(message_id,) for message_id in ids])
+
     def _look_up(self, key: ExecutionKey) -> _Remembered:
         row = self._connection.execute(_FIND_EXECUTION, (key.namespace, key.workflow_id, key.run_id)).fetchone()
         if row is None:
@@ -216,6 +233,8 @@ class Writer:
             (_APPEND_HISTORY, plan.batches, True),
             (_REMOVE_TASK, plan.removed_tasks, False),
             (_ADD_TASK, plan.added_tasks, False),
+            (_REMOVE_MESSAGE, plan.removed_messages, False),
+            (_ADD_MESSAGE, plan.added_messages, False),
         ):
             if rows and self._connection.executemany(statement, rows).rowcount != len(rows) and must_hit:
                 raise _Missed

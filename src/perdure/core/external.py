@@ -1,0 +1,255 @@
+"""What a workflow asks of a workflow that is not its own: signals and cancellations, and how that went."""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import RequestCancelWorkflowExecutionRequest, SignalWorkflowExecutionRequest
+
+from perdure.api import enums
+from perdure.core import workflow_task
+from perdure.core.commands import ResolveExternal
+from perdure.core.draft import BadCommand, Draft, check_blob
+from perdure.core.fold import folds
+from perdure.core.message import CancelExternal, Message, Origin, SignalExternal, message_id
+from perdure.core.refusals import workflow_completed
+from perdure.core.state import Execution, External
+from perdure.core.table import Table
+from perdure.core.turn import Turn
+
+ENGINE_IDENTITY = "history-service"
+"""Who signals and cancels on a workflow's behalf; Temporal's name for it."""
+
+_RUN_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class State(IntEnum):
+    NONE = 0
+    INITIATED = 1
+    CLOSED = 2
+
+
+class Trigger(IntEnum):
+    INITIATE = 1
+    DELIVER = 2
+    FAIL = 3
+    SENDER_CLOSE = 4
+
+
+TABLE: Table[State, Trigger] = Table(
+    "External request",
+    State.NONE,
+    {
+        (State.NONE, Trigger.INITIATE): State.INITIATED,
+        (State.INITIATED, Trigger.DELIVER): State.CLOSED,
+        (State.INITIATED, Trigger.FAIL): State.CLOSED,
+        (State.INITIATED, Trigger.SENDER_CLOSE): State.CLOSED,
+    },
+)
+
+
+def judge_signal(draft: Draft, message: Command) -> None:
+    """Raises BadCommand for a signal that can never be sent."""
+    command = message.signal_external_workflow_execution_command_attributes
+    cause = enums.BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES
+    verb = "SignalExternalWorkflowExecutionCommand"
+    execution = command.execution
+    where = f"Namespace={command.namespace} RunId={execution.run_id}"
+    if not execution.workflow_id:
+        raise BadCommand(cause, f"WorkflowId is not set on {verb}. {where} SignalName={command.signal_name}")
+    where = f"WorkflowId={execution.workflow_id} {where}"
+    if execution.run_id and _RUN_ID.fullmatch(execution.run_id) is None:
+        raise BadCommand(cause, f"Invalid RunId set on {verb}. {where} SignalName={command.signal_name}")
+    if not command.signal_name:
+        raise BadCommand(cause, f"SignalName is not set on {verb}. {where}")
+    if max(len(execution.workflow_id), len(command.signal_name)) > draft.limits.id_length:
+        raise BadCommand(cause, f"WorkflowId or SignalName on {verb} exceeds length limit. {where}")
+    check_blob(draft, cause, "SignalExternalWorkflowExecutionCommandAttributes.Input", command.input)
+    _count(draft, enums.PENDING_SIGNALS_LIMIT_EXCEEDED, "signals to external workflows")
+
+
+def judge_cancel(draft: Draft, message: Command) -> None:
+    """Raises BadCommand for a cancellation that can never be requested."""
+    command = message.request_cancel_external_workflow_execution_command_attributes
+    cause = enums.BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES
+    verb = "RequestCancelExternalWorkflowExecutionCommand"
+    if not command.workflow_id:
+        raise BadCommand(
+            cause, f"WorkflowId is not set on {verb}. Namespace={command.namespace} RunId={command.run_id}"
+        )
+    where = f"WorkflowId={command.workflow_id} RunId={command.run_id} Namespace={command.namespace}"
+    if command.run_id and _RUN_ID.fullmatch(command.run_id) is None:
+        raise BadCommand(cause, f"Invalid RunId set on {verb}. {where}")
+    if len(command.workflow_id) > draft.limits.id_length or len(command.reason) > draft.limits.id_length:
+        raise BadCommand(cause, f"WorkflowId or Reason on {verb} exceeds length limit. {where}")
+    if command.workflow_id in draft.started_children:
+        why = "Start and RequestCancel for child workflow is not allowed in same workflow task."
+        raise BadCommand(cause, f"{why} {where}")
+    _count(draft, enums.PENDING_REQUEST_CANCEL_LIMIT_EXCEEDED, "requests to cancel external workflows")
+
+
+def _count(draft: Draft, cause: enums.WorkflowTaskFailedCause, what: str) -> None:
+    draft.externals += 1
+    limit = draft.limits.pending_externals
+    if len(draft.execution.externals) + draft.externals > limit:
+        raise BadCommand(cause, f"the number of pending {what} has reached the per-workflow limit of {limit}")
+
+
+def initiate_signal(turn: Turn, message: Command, completed_event_id: int) -> None:
+    """Write SignalExternalWorkflowExecutionInitiated and send the signal."""
+    command = message.signal_external_workflow_execution_command_attributes
+    event = HistoryEvent(event_type=enums.SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+    said = event.signal_external_workflow_execution_initiated_event_attributes
+    said.workflow_task_completed_event_id = completed_event_id
+    said.namespace = command.namespace
+    said.workflow_execution.CopyFrom(command.execution)
+    said.signal_name = command.signal_name
+    said.control = command.control
+    said.child_workflow_only = command.child_workflow_only
+    for name in ("input", "header"):
+        if command.HasField(name):
+            getattr(said, name).CopyFrom(getattr(command, name))
+    sender, target, row = _initiate(turn, event, "signal")
+    request = SignalWorkflowExecutionRequest(
+        namespace=target.namespace,
+        workflow_execution=command.execution,
+        signal_name=command.signal_name,
+        identity=ENGINE_IDENTITY,
+        request_id=row,
+    )
+    for name in ("input", "header"):
+        if command.HasField(name):
+            getattr(request, name).CopyFrom(getattr(command, name))
+    body = SignalExternal(request.SerializeToString(), sender, command.child_workflow_only)
+    turn.send(Message(row, target.namespace, target.workflow_id, target.run_id, body))
+
+
+def initiate_cancel(turn: Turn, message: Command, completed_event_id: int) -> None:
+    """Write RequestCancelExternalWorkflowExecutionInitiated and send the request."""
+    command = message.request_cancel_external_workflow_execution_command_attributes
+    event = HistoryEvent(event_type=enums.REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+    said = event.request_cancel_external_workflow_execution_initiated_event_attributes
+    said.workflow_task_completed_event_id = completed_event_id
+    said.namespace = command.namespace
+    said.workflow_execution.workflow_id = command.workflow_id
+    said.workflow_execution.run_id = command.run_id
+    said.control = command.control
+    said.child_workflow_only = command.child_workflow_only
+    said.reason = command.reason
+    sender, target, row = _initiate(turn, event, "cancel")
+    request = RequestCancelWorkflowExecutionRequest(
+        namespace=target.namespace, identity=ENGINE_IDENTITY, request_id=row, reason=command.reason
+    )
+    request.workflow_execution.CopyFrom(said.workflow_execution)
+    body = CancelExternal(request.SerializeToString(), sender, command.child_workflow_only)
+    turn.send(Message(row, target.namespace, target.workflow_id, target.run_id, body))
+
+
+def _initiate(turn: Turn, event: HistoryEvent, purpose: str) -> tuple[Origin, External, str]:
+    TABLE.next(State.NONE, Trigger.INITIATE)
+    event_id = turn.add(event)
+    execution = turn.execution
+    key = execution.key
+    sender = Origin(key.namespace, key.workflow_id, key.run_id, event_id)
+    return sender, execution.externals[event_id], message_id(key, event_id, purpose)
+
+
+def resolve(turn: Turn, command: ResolveExternal) -> None:
+    """The request reached its target, or there is none. A repetition changes nothing.
+
+    Raises Rejected NOT_FOUND when the run is closed.
+    """
+    execution = turn.execution
+    if not execution.is_open:
+        raise workflow_completed()
+    event_id = command.initiated_event_id
+    external = execution.externals.get(event_id)
+    if external is None or event_id in execution.facts.settled:
+        return
+    TABLE.next(State.INITIATED, Trigger.FAIL if command.cause else Trigger.DELIVER)
+    event = _failed_event(external, command.cause) if command.cause else _delivered_event(external)
+    if not turn.add_or_buffer(event):
+        execution.facts.settled.add(event_id)
+    turn.settled(command.message_id)
+    workflow_task.schedule(turn)
+
+
+def _delivered_event(external: External) -> HistoryEvent:
+    if external.is_cancel:
+        event = HistoryEvent(event_type=enums.EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+        attributes = event.external_workflow_execution_cancel_requested_event_attributes
+    else:
+        event = HistoryEvent(event_type=enums.EXTERNAL_WORKFLOW_EXECUTION_SIGNALED)
+        attributes = event.external_workflow_execution_signaled_event_attributes
+        attributes.control = external.control
+    attributes.initiated_event_id = external.initiated_event_id
+    attributes.namespace = external.namespace
+    attributes.workflow_execution.workflow_id = external.workflow_id
+    attributes.workflow_execution.run_id = external.run_id
+    return event
+
+
+def _failed_event(external: External, cause: int) -> HistoryEvent:
+    if external.is_cancel:
+        event = HistoryEvent(event_type=enums.REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
+        attributes = event.request_cancel_external_workflow_execution_failed_event_attributes
+        attributes.cause = cause  # pyright: ignore[reportAttributeAccessIssue] - the enum's number
+    else:
+        event = HistoryEvent(event_type=enums.SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
+        attributes = event.signal_external_workflow_execution_failed_event_attributes
+        attributes.cause = cause  # pyright: ignore[reportAttributeAccessIssue] - the enum's number
+        attributes.control = external.control
+    attributes.initiated_event_id = external.initiated_event_id
+    attributes.namespace = external.namespace
+    attributes.workflow_execution.workflow_id = external.workflow_id
+    attributes.workflow_execution.run_id = external.run_id
+    return event
+
+
+def sender_closes(turn: Turn) -> None:
+    """The run is closing: what it asked for and was not delivered yet is not asked for any more, as in Temporal."""
+    execution = turn.execution
+    for event_id, external in execution.externals.items():
+        if event_id not in execution.facts.settled:
+            TABLE.next(State.INITIATED, Trigger.SENDER_CLOSE)
+            turn.retract(message_id(execution.key, event_id, "cancel" if external.is_cancel else "signal"))
+
+
+@folds(enums.SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+def _signal_initiated(execution: Execution, event: HistoryEvent) -> None:
+    attributes = event.signal_external_workflow_execution_initiated_event_attributes
+    target = attributes.workflow_execution
+    execution.externals[event.event_id] = External(
+        event.event_id,
+        False,
+        attributes.namespace or execution.key.namespace,
+        target.workflow_id,
+        target.run_id,
+        attributes.control,
+    )
+
+
+@folds(enums.REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+def _cancel_initiated(execution: Execution, event: HistoryEvent) -> None:
+    attributes = event.request_cancel_external_workflow_execution_initiated_event_attributes
+    target = attributes.workflow_execution
+    execution.externals[event.event_id] = External(
+        event.event_id,
+        True,
+        attributes.namespace or execution.key.namespace,
+        target.workflow_id,
+        target.run_id,
+        attributes.control,
+    )
+
+
+@folds(enums.EXTERNAL_WORKFLOW_EXECUTION_SIGNALED)
+@folds(enums.EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+@folds(enums.SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
+@folds(enums.REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
+def _resolved(execution: Execution, event: HistoryEvent) -> None:
+    attributes = getattr(event, str(event.WhichOneof("attributes")))
+    del execution.externals[attributes.initiated_event_id]
