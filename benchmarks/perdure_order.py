@@ -77,18 +77,30 @@ async def fulfill_async(order: Order) -> str:
     return tracking
 
 
+def durability(store: Any) -> str:
+    """The journal mode and fsync level that the store runs its database at."""
+    connection = store._file.connection
+    journal, synchronous = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in PRAGMAS)
+    return f"journal_mode={journal} synchronous={synchronous}"
+
+
+PRAGMAS = ("journal_mode", "synchronous")
+
+
 def measure_def(url: str, count: int, concurrency: int) -> None:
     watch = Stopwatch()
     with Engine(url) as engine:
         from_threads(lambda i: engine.run(fulfill, {"id": i}, id=f"order-{i}"), count, concurrency, watch)
-        emit(watch.row("perdure", concurrency, "def workflow, def activities in threads, called from threads"))
+        note = f"def workflow, def activities in threads, called from threads; {durability(engine._engine._store)}"
+        emit(watch.row("perdure", concurrency, note))
 
 
 async def measure_async(url: str, count: int, concurrency: int) -> None:
     watch = Stopwatch()
     async with Engine(url) as engine:
         await from_loop(lambda i: engine.run(fulfill_async, {"id": i}, id=f"order-{i}"), count, concurrency, watch)
-        emit(watch.row("perdure async", concurrency, "coroutines throughout, on the engine's loop"))
+        note = f"coroutines throughout, on the engine's loop; {durability(engine._store)}"
+        emit(watch.row("perdure async", concurrency, note))
 
 
 def main(style: str, count: int, concurrency: int, directory: str) -> None:

@@ -50,14 +50,19 @@ def median_row(rows: Sequence[Row]) -> Row:
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    return {"python": platform.python_version(), "system": platform.system(), "cpus": os.cpu_count()}
+    """What the figures were measured on, and how busy it was with other things."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "cpus": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
 
 
-def write(what: str, rows: Iterable[Row], **more: object) -> Path:
+def write(what: str, rows: Iterable[Row], measured_on: dict[str, object], **more: object) -> Path:
     """Keep a result as `results/<date>-<what>.json` and return the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y-%m-%d')}-{what}.json"
-    body = {"machine": machine(), "rows": [asdict(row) for row in rows], **more}
+    body = {"machine": measured_on, "rows": [asdict(row) for row in rows], **more}
     path.write_text(json.dumps(body, indent=1) + "\n")
     return path

@@ -149,11 +149,12 @@ def as_table(figures: dict[str, dict[str, Any]], count: int) -> Table:
 def main(count: int, phase: str | None, path: Path | None, began: float | None) -> None:
     """Weigh workflows that sleep for thirty days, and wake them."""
     if phase is None or path is None:
+        measured_on = rows.machine()
         with tempfile.TemporaryDirectory(prefix="perdure-sleepers-") as directory:
             figures = measure(Path(directory) / "sleepers.db", count)
         console = Console()
         console.print(as_table(figures, count))
-        console.print(f"kept as {rows.write('sleepers', [], count=count, days=DAYS, figures=figures)}")
+        console.print(f"kept as {rows.write('sleepers', [], measured_on, count=count, days=DAYS, figures=figures)}")
         return
     if phase == "asleep":
         figures = asyncio.run(fall_asleep(path, count))
