@@ -1,0 +1,238 @@
+"""Messages between workflows arrive, each once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.errors import Rejected
+from perdure.engine import Engine
+from perdure.frontend import WorkflowService
+from tests.core.post import cancel_external, signal_external, start_child
+from tests.engine.world import (
+    PASSING,
+    QUEUE,
+    World,
+    complete,
+    completion,
+    describe_request,
+    history,
+    names,
+    outcome,
+    start_request,
+    virtual,
+    workflow_poll,
+)
+
+
+def child(workflow_id: str = "kid", **fields: Any) -> Command:
+    command = start_child(workflow_id, **fields)
+    command.start_child_workflow_execution_command_attributes.task_queue.name = QUEUE
+    return command
+
+
+def parent_commands(events: list[HistoryEvent]) -> list[Command]:
+    """Starts a child; when that runs, signals another workflow and asks for its cancellation; ends when all is told."""
+    happened = names(events)
+    if "START_CHILD_WORKFLOW_EXECUTION_INITIATED" not in happened:
+        return [child()]
+    if "CHILD_WORKFLOW_EXECUTION_STARTED" not in happened:
+        return []
+    if "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED" not in happened:
+        return [signal_external("other"), cancel_external("other")]
+    awaited = {
+        "CHILD_WORKFLOW_EXECUTION_COMPLETED",
+        "EXTERNAL_WORKFLOW_EXECUTION_SIGNALED",
+        "EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED",
+    }
+    return [complete()] if awaited <= set(happened) else []
+
+
+def other_commands(events: list[HistoryEvent]) -> list[Command]:
+    """Ends when it was signalled and asked to end."""
+    awaited = {"WORKFLOW_EXECUTION_SIGNALED", "WORKFLOW_EXECUTION_CANCEL_REQUESTED"}
+    return [complete()] if awaited <= set(names(events)) else []
+
+
+PROGRAMS: dict[str, Callable[[list[HistoryEvent]], list[Command]]] = {
+    "order-1": parent_commands,
+    "other": other_commands,
+    "kid": lambda events: [complete()],
+}
+
+
+class Player:
+    """A worker of all three workflows."""
+
+    def __init__(self, connection: WorkflowService) -> None:
+        self._connection = connection
+        self.task = asyncio.ensure_future(self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                await self._serve_one()
+            except Rejected as error:
+                if error.code not in PASSING:
+                    raise
+                await asyncio.sleep(0.1)
+
+    async def _serve_one(self) -> None:
+        task = await self._connection.poll_workflow_task_queue(workflow_poll())
+        if task.task_token:
+            commands = PROGRAMS[task.workflow_execution.workflow_id](list(task.history.events))
+            await self._connection.respond_workflow_task_completed(completion(task.task_token, *commands))
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def start_both(connection: WorkflowService) -> None:
+    for workflow_id in ("other", "order-1"):
+        await connection.start_workflow_execution(start_request(workflow_id, request_id=workflow_id))
+
+
+async def check_end(world: World, engine: Engine, connection: WorkflowService) -> None:
+    await engine.mailboxes.quiet.reached(engine.mailboxes.quiet.count)
+    parent = names(await history(connection))
+    for once in (
+        "CHILD_WORKFLOW_EXECUTION_STARTED",
+        "CHILD_WORKFLOW_EXECUTION_COMPLETED",
+        "EXTERNAL_WORKFLOW_EXECUTION_SIGNALED",
+        "EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED",
+        "WORKFLOW_EXECUTION_COMPLETED",
+    ):
+        assert parent.count(once) == 1, (once, parent)
+    other = names(await history(connection, "other"))
+    assert other.count("WORKFLOW_EXECUTION_SIGNALED") == other.count("WORKFLOW_EXECUTION_CANCEL_REQUESTED") == 1
+    assert names(await history(connection, "kid")).count("WORKFLOW_EXECUTION_STARTED") == 1
+    assert await world.store.inner.pending_messages(0, 10) == []
+
+
+@virtual
+async def test_parent_child_and_stranger_hear_of_one_another(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        player = Player(connection)
+        await start_both(connection)
+        for workflow_id in ("order-1", "kid", "other"):
+            await outcome(connection, workflow_id)
+        await check_end(world, engine, connection)
+        await player.stop()
+
+
+@virtual
+async def test_nothing_is_lost_or_doubled_when_the_engine_dies_after_any_commit(world: World) -> None:
+    whole = 0
+    for crash_after in range(1, 40):
+        world = World(world.loop, seed=crash_after)
+        async with world.engine() as engine:
+            connection = WorkflowService(engine)
+            player = Player(connection)
+            await start_both(connection)
+            commits = engine.mailboxes.committed
+            crash = asyncio.ensure_future(commits.reached(commits.count + crash_after))
+            ends = asyncio.gather(outcome(connection, "order-1"), outcome(connection, "other"), return_exceptions=True)
+            await asyncio.wait([crash, ends], return_when=asyncio.FIRST_COMPLETED)
+            whole = crash_after if ends.done() else 0
+            await engine.abort()
+            await player.stop()
+            await ends
+            crash.cancel()
+        async with world.engine(workers_died=True) as engine:
+            connection = WorkflowService(engine)
+            player = Player(connection)
+            for workflow_id in ("order-1", "kid", "other"):
+                await outcome_of(connection, workflow_id)
+            await check_end(world, engine, connection)
+            await player.stop()
+        if whole:
+            break
+    assert whole > 8, "the crashes must have met every stage"
+
+
+async def outcome_of(connection: WorkflowService, workflow_id: str) -> None:
+    """Also of a workflow that is about to be started."""
+    while True:
+        try:
+            await outcome(connection, workflow_id)
+            return
+        except Rejected:
+            await asyncio.sleep(0.1)
+
+
+@virtual
+async def test_more_messages_than_memory_takes_are_read_from_the_store(world: World) -> None:
+    async with world.engine(outbox_messages_max=2, outbox_page=3) as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        task = await connection.poll_workflow_task_queue(workflow_poll())
+        kids = [f"kid-{number}" for number in range(20)]
+        await connection.respond_workflow_task_completed(completion(task.task_token, *map(child, kids)))
+        await engine.outbox.settled.reached(20)
+        described = await connection.describe_workflow_execution(describe_request())
+        assert {pending.workflow_id for pending in described.pending_children if pending.run_id} == set(kids)
+        assert await world.store.inner.pending_messages(0, 100) == []
+
+
+@virtual
+async def test_a_store_that_fails_for_a_while_delays_messages_and_loses_none(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        player = Player(connection)
+        await start_both(connection)
+        failures = iter([False, True] * 40)
+        world.store.fails = lambda method: method in ("commit", "remove_messages") and next(failures, False)
+        for workflow_id in ("order-1", "kid", "other"):
+            await outcome_of(connection, workflow_id)
+        await check_end(world, engine, connection)
+        await player.stop()
+
+
+@virtual
+async def test_a_parents_end_reaches_its_children_and_its_description_names_them(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        started = await connection.start_workflow_execution(start_request())
+        task = await connection.poll_workflow_task_queue(workflow_poll())
+        await connection.respond_workflow_task_completed(
+            completion(task.task_token, child("ended"), child("asked", parent_close_policy=3))
+        )
+        await engine.outbox.settled.reached(2)
+        kid = await connection.describe_workflow_execution(describe_request("ended"))
+        info = kid.workflow_execution_info
+        assert (info.parent_execution.workflow_id, info.parent_execution.run_id) == ("order-1", started.run_id)
+        assert info.root_execution.run_id == started.run_id
+        assert info.parent_namespace_id == engine.namespaces.get("default").id
+        request = service.TerminateWorkflowExecutionRequest(namespace="default")
+        request.workflow_execution.workflow_id = "order-1"
+        await connection.terminate_workflow_execution(request)
+        await engine.outbox.settled.reached(4)
+        assert names(await history(connection, "ended"))[-1] == "WORKFLOW_EXECUTION_TERMINATED"
+        assert names(await history(connection, "asked"))[-1] == "WORKFLOW_EXECUTION_CANCEL_REQUESTED"
+
+
+@virtual
+async def test_what_names_no_namespace_of_ours_fails_by_name(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        task = await connection.poll_workflow_task_queue(workflow_poll())
+        commands = [
+            child(namespace="moon"),
+            signal_external(namespace="moon"),
+            cancel_external("other", namespace="moon"),
+        ]
+        await connection.respond_workflow_task_completed(completion(task.task_token, *commands))
+        await engine.outbox.settled.reached(3)
+        events = await history(connection)
+        failed = {name: event for name, event in zip(names(events), events, strict=True) if name.endswith("FAILED")}
+        start = failed["START_CHILD_WORKFLOW_EXECUTION_FAILED"].start_child_workflow_execution_failed_event_attributes
+        assert start.cause == 2
+        assert len(failed) == 3
