@@ -147,7 +147,7 @@ class Mailbox:
     def _keep_the_end(self, events: list[HistoryEvent], history_bytes: int) -> None:
         """Of a closed run the closing event is asked for, by whoever waits for the result; the rest only weighs."""
         self.tail = events[-1:] or self.tail[-1:]
-        self.tail_base_bytes = history_bytes - sum(event.ByteSize() for event in self.tail)
+        self.tail_base_bytes = history_bytes - (self.tail[0].ByteSize() if self.tail else 0)
 
     def _trim(self, newest: int, history_bytes: int, bytes_max: int) -> None:
         """Keep the newer half, and at least the newest batch unless it alone is too large."""
