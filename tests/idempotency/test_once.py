@@ -218,7 +218,7 @@ def test_a_table_of_another_name(database: Database) -> None:
 
 
 def test_without_a_transaction_it_refuses(database: Database) -> None:
-    options = {"isolation_level": None} if database.kind == "sqlite" else {"autocommit": True}
+    options: dict[str, Any] = {"isolation_level": None} if database.kind == "sqlite" else {"autocommit": True}
     gateway = Gateway(database, **options).prepare()
     with pytest.raises(TransactionNeededError, match=r"begin a transaction|no transaction was begun"):
         gateway.charge("k1")

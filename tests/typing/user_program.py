@@ -16,6 +16,7 @@ from perdure import (
     Handle,
     Retry,
     SyncWorkflowHandle,
+    Transaction,
     WorkflowHandle,
     activity,
     call,
@@ -48,6 +49,25 @@ def charge(order: Order, currency: str = "USD") -> Receipt:
 
 @activity(run_in="loop")
 async def notify(order: Order, receipt: Receipt) -> None: ...
+
+
+@activity(transactional=True, start_to_close="5s")
+def book(tx: Transaction, order: Order, seat: int = 1) -> int:
+    rows = tx.execute("SELECT id FROM bookings WHERE seat = ?", (seat,)).fetchall()
+    return len(rows)
+
+
+@workflow
+def books(order: Order) -> int:
+    assert_type(call(book, order), int)
+    assert_type(start(book, order, seat=2), Handle[int])
+    call(book, "1001")  # pyright: ignore[reportArgumentType]
+    call(book)  # pyright: ignore[reportCallIssue]
+    return call(book.options(start_to_close="1s"), order, 3)
+
+
+def tries_it_on_any_connection(tx: Transaction) -> None:
+    assert_type(book(tx, Order("1001", 4200)), int)
 
 
 @workflow
