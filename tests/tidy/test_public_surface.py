@@ -19,9 +19,10 @@ import msgspec
 
 import perdure
 import perdure.errors
+import perdure.idempotency
 
 SNAPSHOT = Path(__file__).parent / "public_surface.txt"
-MODULES: tuple[ModuleType, ...] = (perdure, perdure.errors)
+MODULES: tuple[ModuleType, ...] = (perdure, perdure.errors, perdure.idempotency)
 
 
 def surface() -> Iterator[tuple[str, Any]]:

@@ -34,8 +34,6 @@ from perdure.sdk.options import Duration, positive_duration
 
 R = TypeVar("R")
 
-__all__ = ["IdempotencyKeys", "KeyConnection", "KeyReusedError", "TransactionNeededError", "fingerprint_of"]
-
 _SAVEPOINT = "idempotency_key"
 _DEFAULT_KEEP = "30 days"
 
