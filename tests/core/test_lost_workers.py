@@ -44,6 +44,19 @@ def test_an_activity_that_may_run_again_does_so_without_a_wait() -> None:
     assert world.activity_task().attempt == 2
 
 
+def test_a_restart_with_mended_code_does_not_wait_out_the_failures_of_the_old_one() -> None:
+    world, task = in_first_task()
+    for _ in range(3):
+        world.fail_task(task)
+        attempt = task.attempt
+        if world.run.facts.task_not_before_ns:
+            break
+        task = world.workflow_task()
+    assert world.run.in_flight
+    world.lose_workers()
+    assert world.workflow_task().attempt == attempt + 1
+
+
 def test_what_nobody_held_stays_as_it_is() -> None:
     world = after(schedule(), timer())
     assert not world.run.in_flight

@@ -1,7 +1,8 @@
 """Every worker is known to be dead: an embedded engine restarted, and its workers died with it.
 
 What they held is tried again at once instead of at its time-out. The lost attempt counts: an
-activity that allows one attempt is never run twice.
+activity that allows one attempt is never run twice. A workflow task that waits out its own
+failures is tried at once too: whoever restarts has perhaps mended the code.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def lose_workers(turn: Turn, command: LoseWorkers) -> None:
         completion.time_out(turn)
     elif task is not None and task.sticky:
         completion.time_out_sticky(turn)
+    elif execution.facts.task_not_before_ns:
+        workflow_task.queue_if_due(turn, at_once=True)
     elif execution.facts.sticky_queue:
         workflow_task.remember_sticky(execution, "", 0)
         turn.touch()

@@ -239,9 +239,15 @@ class Execution(msgspec.Struct, array_like=True):
 
     @property
     def in_flight(self) -> bool:
-        """Whether a worker, or a queue that only one worker serves, holds a task of this execution."""
+        """Whether the death of every worker concerns this execution: `LoseWorkers` has something to do.
+
+        A worker holds a task of it, a queue that only one worker serves does, or its workflow task
+        waits out failures that a restart with mended code may end.
+        """
         if self.closed_at_ns is not None:
             return False
+        if self.facts.task_not_before_ns:
+            return True
         task = self.workflow_task or self.facts.transient_task
         if task is not None and (task.started_event_id or task.sticky):
             return True

@@ -378,11 +378,12 @@ def drop(turn: Turn) -> None:
     _forget_retries(execution)
 
 
-def queue_if_due(turn: Turn) -> None:
-    """Queue a transient task whose back-off is over."""
+def queue_if_due(turn: Turn, *, at_once: bool = False) -> None:
+    """Queue a transient task whose back-off is over, or with `at_once` is not to be waited for."""
     facts = turn.execution.facts
     task = facts.transient_task
-    if task is not None and 0 < facts.task_not_before_ns <= turn.now_ns:
+    not_before_ns = facts.task_not_before_ns
+    if task is not None and not_before_ns and (at_once or not_before_ns <= turn.now_ns):
         TABLE.next(State.BACKING_OFF, Trigger.DUE)
         facts.task_not_before_ns = 0
         task.scheduled_at_ns = turn.now_ns
