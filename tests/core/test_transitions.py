@@ -10,6 +10,7 @@ import pytest
 from perdure.core import activity
 from perdure.core.diagrams import TABLES, document
 from perdure.core.table import IllegalTransition
+from tests.core import test_activity_control
 from tests.core.given import World, after, in_first_task, schedule, timer
 from tests.core.given import retry as policy
 from tests.core.test_oracle import ALL, CoreStage
@@ -85,7 +86,8 @@ PLAYS: list[Callable[[], None]] = [
 def test_every_transition_is_taken() -> None:
     for scenario in ALL.values():
         scenario(CoreStage())
-    for play in PLAYS:
+    controls = [play for name, play in vars(test_activity_control).items() if name.startswith("test_")]
+    for play in [*PLAYS, *controls]:
         play()
     for table in TABLES:
         taken = table.watch or set()

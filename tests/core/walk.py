@@ -28,7 +28,7 @@ from perdure.core import commands as law
 from perdure.core.commit import StartedActivityTask, StartedWorkflowTask, TaskKind, WorkflowTaskCompleted
 from perdure.core.message import ChildClosed
 from perdure.core.tokens import decode_token
-from tests.core import given
+from tests.core import given, walk_updates
 from tests.core.given import World
 from tests.core.post import cancel_external, signal_external, start_child
 
@@ -82,6 +82,9 @@ class Walker:
             self.signal_with_start,
             self.answer,
             self.answer,
+            self.update,
+            self.update,
+            self.control,
         ]
         command = choices[what % len(choices)](which, how)
         if command is not None:
@@ -151,9 +154,11 @@ class Walker:
         task = self._pick(self.workflow_tasks, which)
         if task is None:
             return None
+        messages = walk_updates.messages(self.world.run, task, which, how)
         request = RespondWorkflowTaskCompletedRequest(
             identity=given.WORKER,
-            commands=self.commands(which, how),
+            commands=[*given.message_commands(messages), *self.commands(which, how)],
+            messages=messages,
             force_create_new_workflow_task=how % 11 == 10,
             return_new_workflow_task=how % 3 == 2,
         )
@@ -215,6 +220,12 @@ class Walker:
         return law.ChildClosed(
             ChildClosed(event_id, "kid", "package", "kid-run", "kid-run", theirs), f"{event_id}/closed"
         )
+
+    def update(self, which: int, how: int) -> law.Command:
+        return walk_updates.update(which, how)
+
+    def control(self, which: int, how: int) -> law.Command | None:
+        return walk_updates.control(self.world.run, which, how)
 
     def fail_task(self, which: int, how: int) -> law.Command | None:
         task = self._pick(self.workflow_tasks, which)

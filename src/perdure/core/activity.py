@@ -38,6 +38,8 @@ class State(IntEnum):
     CLOSING = 4
     """Its closing event is decided; it waits while a worker holds the workflow task."""
     CLOSED = 5
+    PAUSED = 6
+    """No worker may have it until it is unpaused."""
 
 
 class Trigger(IntEnum):
@@ -53,9 +55,13 @@ class Trigger(IntEnum):
     CANCEL = 10
     RECORD = 11
     """The closing event enters history."""
+    PAUSE = 12
+    UNPAUSE = 13
+    RETRY_PAUSED = 14
+    RESET = 15
 
 
-_OPEN = (State.SCHEDULED, State.STARTED, State.BACKING_OFF)
+_OPEN = (State.SCHEDULED, State.STARTED, State.BACKING_OFF, State.PAUSED)
 
 TABLE: Table[State, Trigger] = Table(
     "Activity",
@@ -77,6 +83,17 @@ TABLE: Table[State, Trigger] = Table(
         (State.BACKING_OFF, Trigger.TIME_OUT): State.CLOSING,
         (State.BACKING_OFF, Trigger.CANCEL): State.CLOSING,
         (State.CLOSING, Trigger.RECORD): State.CLOSED,
+        (State.SCHEDULED, Trigger.PAUSE): State.PAUSED,
+        (State.BACKING_OFF, Trigger.PAUSE): State.PAUSED,
+        (State.STARTED, Trigger.PAUSE): State.STARTED,
+        (State.STARTED, Trigger.UNPAUSE): State.STARTED,
+        (State.STARTED, Trigger.RETRY_PAUSED): State.PAUSED,
+        (State.PAUSED, Trigger.UNPAUSE): State.SCHEDULED,
+        (State.PAUSED, Trigger.START): State.STARTED,
+        (State.PAUSED, Trigger.TIME_OUT): State.CLOSING,
+        (State.PAUSED, Trigger.CANCEL): State.CLOSING,
+        (State.SCHEDULED, Trigger.RESET): State.SCHEDULED,
+        (State.BACKING_OFF, Trigger.RESET): State.SCHEDULED,
     },
 )
 
@@ -154,6 +171,12 @@ def _shorter(one: int, other: int) -> int:
     return min(one, other) if one else other
 
 
+def effective(activity: Activity, attempt: Attempt) -> Activity:
+    """The activity with the options that hold now: an operator may have changed them."""
+    control = attempt.control
+    return activity if control is None or control.options is None else control.options
+
+
 def start(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> StartedActivityTask:
     """Hand a queued attempt to a worker."""
     attempt.state = TABLE.next(attempt.state, Trigger.START)
@@ -161,7 +184,8 @@ def start(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> St
     attempt.identity = identity
     attempt.request_id = turn.context.new_id()
     turn.touch()
-    deadline_ns = _started_deadline(activity, attempt)
+    options = effective(activity, attempt)
+    deadline_ns = _started_deadline(options, attempt)
     if deadline_ns is not None:
         turn.lower(deadline_ns)
     execution = turn.execution
@@ -178,6 +202,7 @@ def start(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> St
         attempt.scheduled_at_ns,
         turn.now_ns,
         attempt.heartbeat_details,
+        None if options is activity else options,
     )
 
 
@@ -269,12 +294,15 @@ def _started_deadline(activity: Activity, attempt: Attempt) -> int | None:
 
 def next_deadline(activity: Activity, attempt: Attempt) -> int | None:
     """When this activity next needs attention."""
+    activity = effective(activity, attempt)
     if attempt.state == State.STARTED:
         return _started_deadline(activity, attempt)
     if attempt.state == State.SCHEDULED:
         return _queued_deadline(activity, attempt.scheduled_at_ns)
     if attempt.state == State.BACKING_OFF:
         return min(attempt.scheduled_at_ns, expires_at(activity) or attempt.scheduled_at_ns)
+    if attempt.state == State.PAUSED:
+        return expires_at(activity) or None
     return None
 
 
@@ -287,26 +315,40 @@ def fail_attempt(
     """
     if activity.cancel_requested_event_id:
         return enums.RETRY_CANCEL_REQUESTED
-    verdict = retry.judge(activity.retry, attempt.attempt, failure, turn.now_ns, expires_at(activity))
+    options = effective(activity, attempt)
+    control = attempt.control
+    is_reset = control is not None and control.reset_requested
+    tried = 0 if is_reset else attempt.attempt
+    verdict = retry.judge(options.retry, tried, failure, turn.now_ns, expires_at(options))
     if verdict.retry_state != enums.RETRY_IN_PROGRESS:
         return verdict.retry_state
-    wait_ns = 0 if at_once else verdict.backoff_ns
-    attempt.state = TABLE.next(attempt.state, Trigger.RETRY if wait_ns else Trigger.RETRY_NOW)
-    attempt.attempt += 1
+    wait_ns = 0 if at_once or is_reset else verdict.backoff_ns
+    is_paused = control is not None and control.paused_at_ns != 0
+    trigger = Trigger.RETRY_PAUSED if is_paused else Trigger.RETRY if wait_ns else Trigger.RETRY_NOW
+    attempt.state = TABLE.next(attempt.state, trigger)
+    attempt.attempt = tried + 1
+    if control is not None:
+        control.reset_requested = False
     attempt.scheduled_at_ns = turn.now_ns + wait_ns
     attempt.started_at_ns = attempt.heartbeat_at_ns = 0
     attempt.last_failure = shortened(failure, turn.limits.kept_failure_bytes).SerializeToString()
     attempt.last_worker_identity = identity
     attempt.identity = attempt.request_id = ""
     turn.touch()
-    if wait_ns:
+    if is_paused:
+        expires_at_ns = expires_at(options)
+        if expires_at_ns:
+            turn.lower(expires_at_ns)
+    elif wait_ns:
         turn.lower(attempt.scheduled_at_ns)
     else:
-        _queue(turn, activity, attempt)
+        queue(turn, activity, attempt)
     return enums.RETRY_IN_PROGRESS
 
 
-def _queue(turn: Turn, activity: Activity, attempt: Attempt) -> None:
+def queue(turn: Turn, activity: Activity, attempt: Attempt) -> None:
+    """Owe a worker this attempt now."""
+    activity = effective(activity, attempt)
     turn.enqueue(TaskKind.ACTIVITY, activity.task_queue, activity.scheduled_event_id, attempt.attempt)
     deadline_ns = _queued_deadline(activity, attempt.scheduled_at_ns)
     if deadline_ns is not None:
@@ -318,13 +360,14 @@ def queue_if_due(turn: Turn, activity: Activity, attempt: Attempt) -> None:
     if attempt.state == State.BACKING_OFF and attempt.scheduled_at_ns <= turn.now_ns:
         attempt.state = TABLE.next(attempt.state, Trigger.DUE)
         turn.touch()
-        _queue(turn, activity, attempt)
+        queue(turn, activity, attempt)
 
 
 def overdue(activity: Activity, attempt: Attempt, now_ns: int) -> enums.TimeoutType | None:
     """Which time-out has passed; of two that passed, the one that Temporal reports."""
     if attempt.state not in _OPEN:
         return None
+    activity = effective(activity, attempt)
     if attempt.state == State.SCHEDULED and _passed(attempt.scheduled_at_ns, activity.schedule_to_start_ns, now_ns):
         return enums.SCHEDULE_TO_START
     if _passed(activity.scheduled_at_ns, activity.schedule_to_close_ns, now_ns):
@@ -390,7 +433,7 @@ def request_cancel(turn: Turn, scheduled_event_id: int, completed_event_id: int)
         )
     )
     attempt = turn.execution.facts.attempts[scheduled_event_id]
-    return attempt.state in (State.SCHEDULED, State.BACKING_OFF)
+    return attempt.state in (State.SCHEDULED, State.BACKING_OFF, State.PAUSED)
 
 
 NOT_STARTED_DETAILS = Payloads(

@@ -120,4 +120,7 @@ def record_heartbeat(turn: Turn, command: RecordHeartbeat) -> HeartbeatRecorded:
     if request.HasField("details"):
         attempt.heartbeat_details = request.details.SerializeToString()
     turn.touch()
-    return HeartbeatRecorded(pending.cancel_requested_event_id != 0)
+    control = attempt.control
+    if control is None:
+        return HeartbeatRecorded(pending.cancel_requested_event_id != 0)
+    return HeartbeatRecorded(pending.cancel_requested_event_id != 0, control.paused_at_ns != 0, control.reset_requested)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
+    PauseActivityRequest,
     RecordActivityTaskHeartbeatRequest,
     RequestCancelWorkflowExecutionRequest,
+    ResetActivityRequest,
     ResetWorkflowExecutionRequest,
     RespondActivityTaskCanceledRequest,
     RespondActivityTaskCompletedRequest,
@@ -17,6 +19,8 @@ from temporalio.api.workflowservice.v1 import (
     SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
     TerminateWorkflowExecutionRequest,
+    UnpauseActivityRequest,
+    UpdateActivityOptionsRequest,
     UpdateWorkflowExecutionRequest,
 )
 
@@ -120,6 +124,12 @@ class UpdateWithStart(msgspec.Struct, frozen=True):
     update: UpdateWorkflowExecutionRequest
 
 
+class ControlActivities(msgspec.Struct, frozen=True):
+    """Pause, unpause, reset or change the options of activities. Reply: those, a list of `state.Activity`."""
+
+    request: PauseActivityRequest | UnpauseActivityRequest | ResetActivityRequest | UpdateActivityOptionsRequest
+
+
 class ResetWorkflow(msgspec.Struct, frozen=True):
     """Begin a run with the first part of another's history. Reply: its run id.
 
@@ -221,6 +231,7 @@ Command = (
     | ChildClosed
     | CloseChild
     | ResetWorkflow
+    | ControlActivities
     | RequestCancel
     | Terminate
     | Wake

@@ -29,7 +29,7 @@ from perdure.api.errors import Rejected
 if TYPE_CHECKING:
     from perdure.core.limits import Limits
     from perdure.core.message import Message as OutboxMessage
-    from perdure.core.state import Execution
+    from perdure.core.state import Activity, Execution
 
 
 class ExecutionKey(msgspec.Struct, frozen=True, order=True):
@@ -118,6 +118,8 @@ class StartedActivityTask(msgspec.Struct):
     started_at_ns: int
     heartbeat_details: bytes
     """Serialised `Payloads` of the last recorded heartbeat, empty when there is none."""
+    options: Activity | None = None
+    """The options that hold instead of those of the scheduled event, None: those do."""
 
 
 StartedTask = StartedWorkflowTask | StartedActivityTask
@@ -175,6 +177,8 @@ class HeartbeatRecorded(msgspec.Struct, frozen=True):
     """Reply to RecordHeartbeat."""
 
     cancel_requested: bool
+    is_paused: bool = False
+    is_reset: bool = False
 
 
 def _always(queue: QueueName) -> bool:

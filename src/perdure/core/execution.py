@@ -18,6 +18,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from perdure.api.errors import Rejected
 from perdure.core import (
     activity,
+    activity_control,
     admission,
     attempts,
     bounds,
@@ -34,7 +35,7 @@ from perdure.core import (
     update,
 )
 from perdure.core import workflow_task as workflow_tasks
-from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind, TaskRef
+from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind
 from perdure.core.fold import UnknownEvent, blank, evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.refusals import (
@@ -232,7 +233,7 @@ def _start_task(turn: Turn, command: commands.StartTask) -> None:
             raise activity_not_found()
         pending = execution.activities[task.scheduled_event_id]
         started = activity.start(turn, pending, attempt, command.poller.identity)
-    turn.commit.remove_tasks.append(TaskRef(task.key, task.queue.kind, task.scheduled_event_id))
+    turn.dequeue(task.queue.kind, task.scheduled_event_id)
     turn.commit.dispatches.append(Dispatch(command.poller, started))
 
 
@@ -271,6 +272,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.ResolveExternal: external.resolve,
     commands.ChildClosed: child.closed,
     commands.CloseChild: request_cancel.close_child,
+    commands.ControlActivities: activity_control.control,
     commands.RequestCancel: request_cancel.request_cancel,
     commands.Terminate: request_cancel.terminate,
     commands.Wake: _wake,

@@ -13,6 +13,7 @@ I10 a task is handed out, or added to the queue, only if the state says that it 
 I11 the stored deadline is never later than the true one.
 I12 an event points only at earlier events.
 I13 what is said of children and external requests beside history is about pending ones, and only while it is buffered.
+I14 an update waits for an answer or is in history, not both; while one waits, a workflow task is owed, or is to come.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from google.protobuf.message import Message
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
-from perdure.core import activity, deadlines
+from perdure.core import activity, deadlines, start
 from perdure.core.commit import Commit, TaskKind
 from perdure.core.state import Execution
 
@@ -56,6 +57,7 @@ def check(execution: Execution) -> None:
     _check_activities(execution)
     _check_buffer(execution)
     _check_outside(execution)
+    _check_updates(execution)
     true_deadline = deadlines.earliest(execution)
     if true_deadline is not None:
         stored = execution.wake_at_ns
@@ -115,6 +117,15 @@ def _check_outside(execution: Execution) -> None:
     _require(facts.starting <= execution.children.keys(), "I13", facts.starting)
     _require(facts.settled <= pending, "I13", facts.settled)
     _require(execution.task_started or not (facts.starting or facts.settled), "I13", "nothing is buffered")
+
+
+def _check_updates(execution: Execution) -> None:
+    waiting = execution.facts.updates
+    if not waiting:
+        return
+    _require(waiting.keys().isdisjoint(execution.updates), "I14", waiting.keys())
+    is_to_come = execution.current_task is not None or start.waits_for_first_task(execution)
+    _require(is_to_come, "I14", waiting.keys())
 
 
 def check_commit(commit: Commit) -> None:

@@ -92,7 +92,7 @@ def _fail_task(turn: Turn, request: ResetWorkflowExecutionRequest, base_run_id: 
     if not task.started_event_id:
         new_id = turn.context.new_id()
         turn.add(workflow_task_events.started_event(execution, turn.limits, task.scheduled_event_id, _SERVICE, new_id))
-    workflow_task.TABLE.next(workflow_task.state_of(execution), workflow_task.Trigger.FAIL)
+    workflow_task_events.TABLE.next(workflow_task_events.State.STARTED, workflow_task_events.Trigger.FAIL)
     event = HistoryEvent(event_type=enums.WORKFLOW_TASK_FAILED)
     attributes = event.workflow_task_failed_event_attributes
     attributes.scheduled_event_id = task.scheduled_event_id

@@ -61,6 +61,19 @@ class Activity(msgspec.Struct, array_like=True):
     cancel_requested_event_id: int = 0
 
 
+class Control(msgspec.Struct, array_like=True):
+    """What operators did to a pending activity."""
+
+    paused_at_ns: int = 0
+    """0: it is not paused."""
+    paused_by: str = ""
+    pause_reason: str = ""
+    reset_requested: bool = False
+    """The attempt that a worker runs is to be followed, if it fails, by a first one."""
+    options: Activity | None = None
+    """What holds instead of what history says."""
+
+
 class Attempt(msgspec.Struct, array_like=True):
     """Where a pending activity stands: kept out of history, as Temporal does."""
 
@@ -78,6 +91,7 @@ class Attempt(msgspec.Struct, array_like=True):
     last_failure: bytes = b""
     """Serialised `Failure` of the attempt before."""
     last_worker_identity: str = ""
+    control: Control | None = None
 
 
 class Timer(msgspec.Struct, array_like=True):

@@ -123,7 +123,11 @@ class ActivityTasks:
             await self._fail(token, request.identity, "Heartbeat details exceed size limit.")
             return service.RecordActivityTaskHeartbeatResponse(cancel_requested=True)
         recorded: HeartbeatRecorded = await self._submit(token, RecordHeartbeat(token, request))
-        return service.RecordActivityTaskHeartbeatResponse(cancel_requested=recorded.cancel_requested)
+        return service.RecordActivityTaskHeartbeatResponse(
+            cancel_requested=recorded.cancel_requested,
+            activity_paused=recorded.is_paused,
+            activity_reset=recorded.is_reset,
+        )
 
     def _token(self, data: bytes, namespace: str) -> TaskToken:
         return token_of(self._engine, data, namespace, TaskKind.ACTIVITY)

@@ -7,8 +7,10 @@ from temporalio.api.history.v1 import History
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.enums import QUEUE_NORMAL
-from perdure.api.times import set_timestamp
+from perdure.api.times import set_duration, set_timestamp
 from perdure.core.commit import StartedActivityTask, StartedWorkflowTask
+from perdure.core.retry import to_message
+from perdure.core.state import Activity
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import HistoryToken, encode_page_token
 
@@ -92,6 +94,17 @@ async def activity_task_response(engine: Engine, task: StartedActivityTask) -> s
         response.retry_policy.CopyFrom(scheduled.retry_policy)
     if scheduled.HasField("priority"):
         response.priority.CopyFrom(scheduled.priority)
+    if task.options is not None:
+        _set_options(response, task.options)
     if task.heartbeat_details:
         response.heartbeat_details.CopyFrom(Payloads.FromString(task.heartbeat_details))
     return response
+
+
+def _set_options(response: service.PollActivityTaskQueueResponse, options: Activity) -> None:
+    """An operator changed them: what the scheduled event says does not hold any more."""
+    set_duration(response.schedule_to_close_timeout, options.schedule_to_close_ns)
+    set_duration(response.start_to_close_timeout, options.start_to_close_ns)
+    set_duration(response.heartbeat_timeout, options.heartbeat_ns)
+    if options.retry is not None:
+        response.retry_policy.CopyFrom(to_message(options.retry))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from perdure.engine.engine import Engine
 from perdure.frontend.activities_by_id import ActivitiesById
+from perdure.frontend.activity_controls import ActivityControls
 from perdure.frontend.activity_tasks import ActivityTasks
 from perdure.frontend.history import Histories
 from perdure.frontend.namespaces import Namespaces
@@ -68,6 +69,12 @@ class WorkflowService:
         self.respond_activity_task_failed_by_id = by_id.failed
         self.respond_activity_task_canceled_by_id = by_id.canceled
         self.record_activity_task_heartbeat_by_id = by_id.heartbeat
+
+        controls = ActivityControls(engine)
+        self.pause_activity = controls.pause
+        self.unpause_activity = controls.unpause
+        self.reset_activity = controls.reset
+        self.update_activity_options = controls.update_options
 
         self.get_workflow_execution_history = Histories(engine).get
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from temporalio.api.activity.v1 import ActivityOptions
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 from temporalio.api.failure.v1 import Failure
@@ -10,6 +11,7 @@ from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskI
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.times import duration, timestamp
+from perdure.core.activity import effective
 from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
 from perdure.core.commit import Started
 from perdure.core.execution import Execution
@@ -172,18 +174,37 @@ def _pending_activity(activity: Activity, attempt: Attempt | None, now_ns: int) 
         activity_id=activity.activity_id, state=PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
     )
     info.activity_type.name = activity.activity_type
-    if activity.schedule_to_close_ns:
-        info.expiration_time.CopyFrom(timestamp(activity.scheduled_at_ns + activity.schedule_to_close_ns))
-    _add_options(info, activity)
+    options = activity if attempt is None else effective(activity, attempt)
+    if options.schedule_to_close_ns:
+        info.expiration_time.CopyFrom(timestamp(options.scheduled_at_ns + options.schedule_to_close_ns))
+    describe_options(info.activity_options, options)
+    if options.retry is not None:
+        info.maximum_attempts = options.retry.maximum_attempts
     if attempt is not None:
         _add_attempt(info, attempt, now_ns)
+        _add_pause(info, attempt)
     if activity.cancel_requested_event_id:
         info.state = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
     return info
 
 
-def _add_options(info: PendingActivityInfo, activity: Activity) -> None:
-    options = info.activity_options
+def _add_pause(info: PendingActivityInfo, attempt: Attempt) -> None:
+    control = attempt.control
+    if control is None or not control.paused_at_ns:
+        return
+    info.paused = True
+    info.state = (
+        PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED
+        if attempt.state == ATTEMPT_STARTED
+        else PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED
+    )
+    info.pause_info.pause_time.CopyFrom(timestamp(control.paused_at_ns))
+    info.pause_info.manual.identity = control.paused_by
+    info.pause_info.manual.reason = control.pause_reason
+
+
+def describe_options(options: ActivityOptions, activity: Activity) -> None:
+    """Fill in the options that an activity has."""
     options.task_queue.name = options.task_queue.normal_name = activity.task_queue
     options.schedule_to_close_timeout.CopyFrom(duration(activity.schedule_to_close_ns))
     options.schedule_to_start_timeout.CopyFrom(duration(activity.schedule_to_start_ns))
@@ -191,7 +212,6 @@ def _add_options(info: PendingActivityInfo, activity: Activity) -> None:
     options.heartbeat_timeout.CopyFrom(duration(activity.heartbeat_ns))
     retry = activity.retry
     if retry is not None:
-        info.maximum_attempts = retry.maximum_attempts
         policy = options.retry_policy
         policy.initial_interval.CopyFrom(duration(retry.initial_interval_ns))
         policy.backoff_coefficient = retry.backoff_coefficient

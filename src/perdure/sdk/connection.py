@@ -107,6 +107,16 @@ class Connection(Protocol):
         self, request: service.RecordActivityTaskHeartbeatByIdRequest
     ) -> service.RecordActivityTaskHeartbeatByIdResponse: ...
 
+    async def pause_activity(self, request: service.PauseActivityRequest) -> service.PauseActivityResponse: ...
+
+    async def unpause_activity(self, request: service.UnpauseActivityRequest) -> service.UnpauseActivityResponse: ...
+
+    async def reset_activity(self, request: service.ResetActivityRequest) -> service.ResetActivityResponse: ...
+
+    async def update_activity_options(
+        self, request: service.UpdateActivityOptionsRequest
+    ) -> service.UpdateActivityOptionsResponse: ...
+
     async def get_workflow_execution_history(
         self, request: service.GetWorkflowExecutionHistoryRequest
     ) -> service.GetWorkflowExecutionHistoryResponse:

@@ -1,0 +1,61 @@
+"""Activity controls: pause, unpause, reset, other options."""
+
+from __future__ import annotations
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.core.commands import ControlActivities
+from perdure.core.state import Activity
+from perdure.engine.engine import Engine
+from perdure.frontend.edge import check_execution, check_namespace
+from perdure.frontend.workflows import describe_options
+
+Request = (
+    service.PauseActivityRequest
+    | service.UnpauseActivityRequest
+    | service.ResetActivityRequest
+    | service.UpdateActivityOptionsRequest
+)
+
+
+class ActivityControls:
+    """The RPCs with which operators change pending activities. Each raises Rejected NOT_FOUND, INVALID_ARGUMENT.
+
+    What is asked for is done at once: `jitter` is allowed, and is 0.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def pause(self, request: service.PauseActivityRequest) -> service.PauseActivityResponse:
+        """PauseActivity: no further attempt begins; a running one is told with its next heartbeat."""
+        await self._control(request.namespace, request.execution, request)
+        return service.PauseActivityResponse()
+
+    async def unpause(self, request: service.UnpauseActivityRequest) -> service.UnpauseActivityResponse:
+        """UnpauseActivity: the next attempt begins now."""
+        await self._control(request.namespace, request.execution, request)
+        return service.UnpauseActivityResponse()
+
+    async def reset(self, request: service.ResetActivityRequest) -> service.ResetActivityResponse:
+        """ResetActivity: attempts count from 1 again, and the next begins now."""
+        await self._control(request.namespace, request.execution, request)
+        return service.ResetActivityResponse()
+
+    async def update_options(
+        self, request: service.UpdateActivityOptionsRequest
+    ) -> service.UpdateActivityOptionsResponse:
+        """UpdateActivityOptions: those that `update_mask` names, answered with all that hold then."""
+        changed = await self._control(request.namespace, request.execution, request)
+        response = service.UpdateActivityOptionsResponse()
+        if changed:
+            describe_options(response.activity_options, changed[0])
+        return response
+
+    async def _control(self, namespace: str, execution: WorkflowExecution, request: Request) -> list[Activity]:
+        check_namespace(self._engine, namespace)
+        check_execution(execution)
+        return await self._engine.submit(
+            namespace, execution.workflow_id, execution.run_id or None, ControlActivities(request)
+        )
