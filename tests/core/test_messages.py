@@ -159,7 +159,7 @@ def test_answers_after_the_end_are_refused() -> None:
     for command in (
         law.ResolveChildStart(5, "id", "run"),
         law.ResolveExternal(5, "id"),
-        law.ChildClosed(child.ChildClosedMessage(5, "kid", "package", "run", "run", b""), "id"),
+        law.ChildClosed(child.ChildClosedMessage(5, "kid", "package", "run", "run", b"", "run"), "id"),
     ):
         [reply] = parent.when(command).replies
         assert isinstance(reply, Rejected)

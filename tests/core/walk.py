@@ -218,7 +218,7 @@ class Walker:
         ending = (enums.WORKFLOW_EXECUTION_COMPLETED, enums.WORKFLOW_EXECUTION_FAILED)[how % 2]
         theirs = HistoryEvent(event_type=ending).SerializeToString()
         return law.ChildClosed(
-            ChildClosed(event_id, "kid", "package", "kid-run", "kid-run", theirs), f"{event_id}/closed"
+            ChildClosed(event_id, "kid", "package", "kid-run", "kid-run", theirs, run.key.run_id), f"{event_id}/closed"
         )
 
     def update(self, which: int, how: int) -> law.Command:

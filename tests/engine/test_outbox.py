@@ -236,3 +236,66 @@ async def test_what_names_no_namespace_of_ours_fails_by_name(world: World) -> No
         start = failed["START_CHILD_WORKFLOW_EXECUTION_FAILED"].start_child_workflow_execution_failed_event_attributes
         assert start.cause == 2
         assert len(failed) == 3
+
+
+def reset_request(finish: int) -> service.ResetWorkflowExecutionRequest:
+    request = service.ResetWorkflowExecutionRequest(
+        namespace="default", reason="again", workflow_task_finish_event_id=finish, request_id="reset"
+    )
+    request.workflow_execution.workflow_id = "order-1"
+    return request
+
+
+async def answer(connection: WorkflowService, workflow_id: str, *commands: Command) -> None:
+    """The next workflow task, which must be this workflow's."""
+    task = await connection.poll_workflow_task_queue(workflow_poll())
+    assert task.workflow_execution.workflow_id == workflow_id
+    await connection.respond_workflow_task_completed(completion(task.task_token, *commands))
+
+
+@virtual
+async def test_a_reset_parent_goes_on_with_the_child_that_it_had_started(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        await answer(connection, "order-1", child(parent_close_policy=1))
+        await engine.outbox.settled.reached(1)
+        kid = await connection.poll_workflow_task_queue(workflow_poll())
+        await answer(connection, "order-1")
+        finish = len(await history(connection))
+        await connection.reset_workflow_execution(reset_request(finish))
+        assert "WORKFLOW_EXECUTION_TERMINATED" not in names(await history(connection, "kid"))
+        await connection.respond_workflow_task_completed(completion(kid.task_token, complete()))
+        await engine.outbox.settled.reached(2)
+        parent = names(await history(connection))
+        assert parent.count("CHILD_WORKFLOW_EXECUTION_STARTED") == 1
+        assert parent[-1] == "CHILD_WORKFLOW_EXECUTION_COMPLETED"
+
+
+@virtual
+async def test_a_reset_run_sends_again_what_has_no_answer_yet(world: World) -> None:
+    """The child that the run before it had started is ended with it, and a new one starts."""
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request("other"))
+        other = await connection.poll_workflow_task_queue(workflow_poll())
+        await connection.respond_workflow_task_completed(completion(other.task_token))
+        await connection.start_workflow_execution(start_request())
+        task = await connection.poll_workflow_task_queue(workflow_poll())
+        done = completion(task.task_token, child(), signal_external("other"))
+        done.force_create_new_workflow_task = True
+        await connection.respond_workflow_task_completed(done)
+        await engine.outbox.settled.reached(2)
+        events = names(await history(connection))
+        scheduled = 5 + events[5:].index("WORKFLOW_TASK_SCHEDULED") + 1
+        assert "CHILD_WORKFLOW_EXECUTION_STARTED" not in events[:scheduled]
+        await connection.reset_workflow_execution(reset_request(scheduled + 1))
+        await engine.outbox.settled.reached(5)
+        again = names(await history(connection))
+        assert again.count("CHILD_WORKFLOW_EXECUTION_STARTED") == 1
+        assert again.count("EXTERNAL_WORKFLOW_EXECUTION_SIGNALED") == 1
+        assert names(await history(connection, "other")).count("WORKFLOW_EXECUTION_SIGNALED") == 1
+        described = await connection.describe_workflow_execution(describe_request("kid"))
+        current = await connection.describe_workflow_execution(describe_request())
+        parent = described.workflow_execution_info.parent_execution
+        assert parent.run_id == current.workflow_execution_info.execution.run_id

@@ -7,6 +7,7 @@ say together decides, so a repetition finds its transition missing and changes n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 from temporalio.api.command.v1 import Command, StartChildWorkflowExecutionCommandAttributes
@@ -167,12 +168,35 @@ def initiate(turn: Turn, message: Command, completed_event_id: int) -> None:
     said.workflow_task_completed_event_id = completed_event_id
     if message.HasField("user_metadata"):
         event.user_metadata.CopyFrom(message.user_metadata)
-    event_id = turn.add(event)
+    turn.add(event)
+    _send_start(turn, event)
+
+
+def started_in(events: Iterable[HistoryEvent]) -> frozenset[int]:
+    """Initiated events of the children that this part of a history knows to have started."""
+    return frozenset(
+        initiated_event_id_of(event) for event in events if event.event_type == enums.CHILD_WORKFLOW_EXECUTION_STARTED
+    )
+
+
+def send_again(turn: Turn, events: Iterable[HistoryEvent]) -> None:
+    """A reset run sends for the children that its copy of history initiated and does not know to have started."""
+    for event in events:
+        if event.event_type == enums.START_CHILD_WORKFLOW_EXECUTION_INITIATED:
+            child = turn.execution.children.get(event.event_id)
+            if child is not None and not child.started_event_id:
+                _send_start(turn, event)
+
+
+def _send_start(turn: Turn, event: HistoryEvent) -> None:
+    execution = turn.execution
     key = execution.key
+    event_id = event.event_id
+    said = event.start_child_workflow_execution_initiated_event_attributes
     row = message_id(key, event_id, "start")
     request = _start_request(said, row)
-    if message.HasField("user_metadata"):
-        request.user_metadata.CopyFrom(message.user_metadata)
+    if event.HasField("user_metadata"):
+        request.user_metadata.CopyFrom(event.user_metadata)
     body = StartChild(
         request.SerializeToString(),
         Origin(key.namespace, key.workflow_id, key.run_id, event_id),
@@ -291,6 +315,8 @@ def closed(turn: Turn, command: ChildClosed) -> None:
     if state == State.CLOSED:
         return
     child = execution.children[event_id]
+    if child.run_id != message.first_run_id and message.parent_run_id != execution.key.run_id:
+        return  # a child of an earlier run of this workflow
     if state == State.INITIATED:
         _start(turn, child, message.first_run_id)
         turn.settled(message_id(execution.key, event_id, "start"))
@@ -328,13 +354,16 @@ def set_started_event_id(event: HistoryEvent, started_event_id: int) -> None:
     getattr(event, str(event.WhichOneof("attributes"))).started_event_id = started_event_id
 
 
-def parent_closes(turn: Turn) -> None:
-    """The run is closing: its children are dealt with by their policies, and what was never started never is."""
+def parent_closes(turn: Turn, inherited: frozenset[int]) -> None:
+    """The run is closing: its children are dealt with by their policies, and what was never started never is.
+
+    The children of the `inherited` initiated events belong to another run from now on.
+    """
     execution = turn.execution
     key = execution.key
     for event_id, child in execution.children.items():
         state = state_of(execution, event_id)
-        if state == State.CLOSED:
+        if state == State.CLOSED or event_id in inherited:
             continue
         TABLE.next(state, Trigger.PARENT_CLOSE)
         if state == State.INITIATED:
@@ -360,9 +389,11 @@ def tell_parent(turn: Turn, closing: HistoryEvent) -> None:
         key.run_id,
         execution.first_run_id,
         closing.SerializeToString(),
+        parent.run_id,
     )
     row = message_id(key, closing.event_id, "closed")
-    turn.send(Message(row, parent.namespace, parent.workflow_id, parent.run_id, body))
+    # To the current run: the parent may have been reset since, and its new run awaits the same child.
+    turn.send(Message(row, parent.namespace, parent.workflow_id, "", body))
 
 
 @folds(enums.START_CHILD_WORKFLOW_EXECUTION_INITIATED)

@@ -98,15 +98,20 @@ def cancel(turn: Turn, command: CancelWorkflowExecutionCommandAttributes, comple
     _close(turn, event, Trigger.CANCEL)
 
 
-def terminate(turn: Turn, reason: str, details: Payloads | None, identity: str) -> None:
-    """End the run whatever it is doing. A workflow task in a worker's hands is failed first."""
+def terminate(
+    turn: Turn, reason: str, details: Payloads | None, identity: str, inherited: frozenset[int] | None = None
+) -> None:
+    """End the run whatever it is doing. A workflow task in a worker's hands is failed first.
+
+    `inherited`: a reset run takes its place, and with it the children of these initiated events. None: none does.
+    """
     workflow_task.abandon(turn)
     buffer.flush(turn)
     attributes = WorkflowExecutionTerminatedEventAttributes(reason=reason, details=details, identity=identity)
     event = HistoryEvent(
         event_type=enums.WORKFLOW_EXECUTION_TERMINATED, workflow_execution_terminated_event_attributes=attributes
     )
-    _close(turn, event, Trigger.TERMINATE)
+    _close(turn, event, Trigger.TERMINATE, inherited=inherited)
 
 
 def time_out(turn: Turn, retry_state: enums.RetryState, new_run_id: str) -> None:
@@ -125,7 +130,13 @@ def continue_as_new(turn: Turn, event: HistoryEvent) -> None:
     _close(turn, event, Trigger.CONTINUE_AS_NEW, True)
 
 
-def _close(turn: Turn, event: HistoryEvent, trigger: Trigger, continues: bool = False) -> None:
+def _close(
+    turn: Turn,
+    event: HistoryEvent,
+    trigger: Trigger,
+    continues: bool = False,
+    inherited: frozenset[int] | None = None,
+) -> None:
     """Append the closing event; nothing is owed to anybody after it. `continues`: a next run follows."""
     execution = turn.execution
     TABLE.next(execution.status, trigger)
@@ -134,7 +145,7 @@ def _close(turn: Turn, event: HistoryEvent, trigger: Trigger, continues: bool = 
             turn.dequeue(TaskKind.ACTIVITY, event_id)
     workflow_task.drop(turn)
     if execution.children:
-        child.parent_closes(turn)
+        child.parent_closes(turn, inherited or frozenset())
     if execution.externals:
         external.sender_closes(turn)
     facts = execution.facts
@@ -148,7 +159,7 @@ def _close(turn: Turn, event: HistoryEvent, trigger: Trigger, continues: bool = 
     facts.settled = set()
     turn.add(event)
     execution.wake_at_ns = None
-    if execution.parent is not None:
+    if execution.parent is not None and inherited is None:
         child.tell_parent(turn, event)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import IntEnum
 
 from temporalio.api.command.v1 import Command
@@ -12,6 +13,7 @@ from temporalio.api.workflowservice.v1 import RequestCancelWorkflowExecutionRequ
 from perdure.api import enums
 from perdure.core import workflow_task
 from perdure.core.commands import ResolveExternal
+from perdure.core.commit import ExecutionKey
 from perdure.core.draft import BadCommand, Draft, check_blob
 from perdure.core.fold import folds
 from perdure.core.message import CancelExternal, Message, Origin, SignalExternal, message_id
@@ -112,18 +114,26 @@ def initiate_signal(turn: Turn, message: Command, completed_event_id: int) -> No
     for name in ("input", "header"):
         if command.HasField(name):
             getattr(said, name).CopyFrom(getattr(command, name))
-    sender, target, row = _initiate(turn, event, "signal")
+    TABLE.next(State.NONE, Trigger.INITIATE)
+    turn.add(event)
+    _send_signal(turn, event, turn.execution.key)
+
+
+def _send_signal(turn: Turn, event: HistoryEvent, first_key: ExecutionKey) -> None:
+    said = event.signal_external_workflow_execution_initiated_event_attributes
+    sender, target = _ends(turn, event.event_id)
+    row = message_id(turn.execution.key, event.event_id, "signal")
     request = SignalWorkflowExecutionRequest(
         namespace=target.namespace,
-        workflow_execution=command.execution,
-        signal_name=command.signal_name,
+        workflow_execution=said.workflow_execution,
+        signal_name=said.signal_name,
         identity=ENGINE_IDENTITY,
-        request_id=row,
+        request_id=message_id(first_key, event.event_id, "signal"),
     )
     for name in ("input", "header"):
-        if command.HasField(name):
-            getattr(request, name).CopyFrom(getattr(command, name))
-    body = SignalExternal(request.SerializeToString(), sender, command.child_workflow_only)
+        if said.HasField(name):
+            getattr(request, name).CopyFrom(getattr(said, name))
+    body = SignalExternal(request.SerializeToString(), sender, said.child_workflow_only)
     turn.send(Message(row, target.namespace, target.workflow_id, target.run_id, body))
 
 
@@ -139,22 +149,39 @@ def initiate_cancel(turn: Turn, message: Command, completed_event_id: int) -> No
     said.control = command.control
     said.child_workflow_only = command.child_workflow_only
     said.reason = command.reason
-    sender, target, row = _initiate(turn, event, "cancel")
+    TABLE.next(State.NONE, Trigger.INITIATE)
+    turn.add(event)
+    _send_cancel(turn, event)
+
+
+def _send_cancel(turn: Turn, event: HistoryEvent) -> None:
+    said = event.request_cancel_external_workflow_execution_initiated_event_attributes
+    sender, target = _ends(turn, event.event_id)
+    row = message_id(turn.execution.key, event.event_id, "cancel")
     request = RequestCancelWorkflowExecutionRequest(
-        namespace=target.namespace, identity=ENGINE_IDENTITY, request_id=row, reason=command.reason
+        namespace=target.namespace, identity=ENGINE_IDENTITY, request_id=row, reason=said.reason
     )
     request.workflow_execution.CopyFrom(said.workflow_execution)
-    body = CancelExternal(request.SerializeToString(), sender, command.child_workflow_only)
+    body = CancelExternal(request.SerializeToString(), sender, said.child_workflow_only)
     turn.send(Message(row, target.namespace, target.workflow_id, target.run_id, body))
 
 
-def _initiate(turn: Turn, event: HistoryEvent, purpose: str) -> tuple[Origin, External, str]:
-    TABLE.next(State.NONE, Trigger.INITIATE)
-    event_id = turn.add(event)
-    execution = turn.execution
-    key = execution.key
-    sender = Origin(key.namespace, key.workflow_id, key.run_id, event_id)
-    return sender, execution.externals[event_id], message_id(key, event_id, purpose)
+def _ends(turn: Turn, event_id: int) -> tuple[Origin, External]:
+    """From whom, and to whom."""
+    key = turn.execution.key
+    return Origin(key.namespace, key.workflow_id, key.run_id, event_id), turn.execution.externals[event_id]
+
+
+def send_again(turn: Turn, events: Iterable[HistoryEvent], base_run_id: str) -> None:
+    """A reset run sends what its copy of history initiated and has no answer to; a signal that the run before it
+    delivered is known by its request id and is not told twice."""
+    key = turn.execution.key
+    for event in events:
+        if event.event_id in turn.execution.externals:
+            if event.event_type == enums.SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
+                _send_signal(turn, event, ExecutionKey(key.namespace, key.workflow_id, base_run_id))
+            else:
+                _send_cancel(turn, event)
 
 
 def resolve(turn: Turn, command: ResolveExternal) -> None:

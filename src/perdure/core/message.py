@@ -70,6 +70,8 @@ class ChildClosed(msgspec.Struct, frozen=True, array_like=True, tag=5):
     first_run_id: str
     closing: bytes
     """The child's closing event, serialised."""
+    parent_run_id: str
+    """The run that initiated the child."""
 
 
 Body = StartChild | SignalExternal | CancelExternal | CloseChild | ChildClosed

@@ -15,7 +15,17 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core import activity, close, deadlines, signal, update, workflow_task, workflow_task_events
+from perdure.core import (
+    activity,
+    child,
+    close,
+    deadlines,
+    external,
+    signal,
+    update,
+    workflow_task,
+    workflow_task_events,
+)
 from perdure.core.commands import ResetWorkflow
 from perdure.core.commit import ExecutionKey, TaskKind
 from perdure.core.fold import blank
@@ -52,7 +62,9 @@ def reset(current: Turn, command: ResetWorkflow) -> Turn:
     told_since = list(command.later)
     run_id = current.context.new_id()
     if current.execution.is_open:
-        close.terminate(current, request.reason, None, _RESETTER)
+        is_base = command.base_run_id == current.execution.key.run_id
+        inherited = child.started_in(command.copied) if is_base else frozenset[int]()
+        close.terminate(current, request.reason, None, _RESETTER, inherited)
         if command.newest_run_id == current.execution.key.run_id:
             told_since += current.commit.events
     key = current.execution.key
@@ -64,6 +76,8 @@ def reset(current: Turn, command: ResetWorkflow) -> Turn:
     _fail_task(turn, request, command.base_run_id)
     for event in _reapplied(request, told_since):
         _tell_again(turn, event)
+    child.send_again(turn, command.copied)
+    external.send_again(turn, command.copied, command.base_run_id)
     _resume_activities(turn)
     workflow_task.schedule(turn)
     turn.execution.wake_at_ns = deadlines.earliest(turn.execution)
@@ -92,6 +106,7 @@ def _fail_task(turn: Turn, request: ResetWorkflowExecutionRequest, base_run_id: 
     if not task.started_event_id:
         new_id = turn.context.new_id()
         turn.add(workflow_task_events.started_event(execution, turn.limits, task.scheduled_event_id, _SERVICE, new_id))
+    workflow_task_events.TABLE.next(workflow_task_events.state_of(execution), workflow_task_events.Trigger.FAIL)
     workflow_task_events.TABLE.next(workflow_task_events.State.STARTED, workflow_task_events.Trigger.FAIL)
     event = HistoryEvent(event_type=enums.WORKFLOW_TASK_FAILED)
     attributes = event.workflow_task_failed_event_attributes
