@@ -52,7 +52,7 @@ def test_every_command_that_is_named_exists() -> None:
     named = {
         (path.name, command)
         for path in DOCUMENTS
-        for command in re.findall(r"(?:^ {4}|`)perdure ((?:[a-z]+ ?)+)", text_of(path), re.MULTILINE)
+        for command in re.findall(r"(?:^ {4}|`)perdure ((?:[a-z-]+ ?)+)", text_of(path), re.MULTILINE)
     }
     unknown = [(document, command) for document, command in sorted(named) if not is_command(command.split())]
     assert unknown == []
