@@ -1,4 +1,4 @@
-"""What the guides show runs: scripts as scripts, tests as tests, each guide's blocks one after another."""
+"""The tests that the testing guide shows pass, as tests. (That its blocks run as scripts is tested with the others.)"""
 
 from __future__ import annotations
 
@@ -28,17 +28,6 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
-
-
-def test_the_scripts_of_exactly_once_run_twice_with_one_effect(tmp_path: Path) -> None:
-    transactional, keyed = blocks("exactly-once.md")
-    (tmp_path / "transactional.py").write_text(transactional, encoding="utf-8")
-    (tmp_path / "keyed.py").write_text(keyed, encoding="utf-8")
-    for _ in range(2):
-        ran = run(tmp_path, "transactional.py")
-        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "booking 1\n", "")
-        ran = run(tmp_path, "-W", "ignore::ResourceWarning", "keyed.py")
-        assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_the_tests_of_the_testing_guide_pass(tmp_path: Path) -> None:
