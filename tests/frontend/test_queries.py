@@ -219,7 +219,8 @@ async def test_a_closed_workflow_answers_unless_the_caller_minds(world: World) -
 async def test_what_cannot_be_asked_now_is_said(world: World) -> None:
     async with world.engine() as engine:
         connection = WorkflowService(engine)
-        assert (await refusal(connection.query_workflow(query_request()))).code is StatusCode.NOT_FOUND
+        nobody = await refusal(connection.query_workflow(query_request()))
+        assert (nobody.code, nobody.message) == (StatusCode.NOT_FOUND, "workflow not found for ID: order-1")
         nameless = query_request()
         nameless.query.query_type = ""
         assert (await refusal(connection.query_workflow(nameless))).code is StatusCode.INVALID_ARGUMENT

@@ -85,7 +85,8 @@ async def test_a_signal_waits_behind_the_task_that_runs_and_brings_a_new_one(wor
 async def test_nobody_to_signal_and_nothing_to_say(world: World) -> None:
     async with world.engine() as engine:
         connection = WorkflowService(engine)
-        assert (await refusal(connection.signal_workflow_execution(signal_request()))).code is StatusCode.NOT_FOUND
+        nobody = await refusal(connection.signal_workflow_execution(signal_request()))
+        assert (nobody.code, nobody.message) == (StatusCode.NOT_FOUND, "workflow not found for ID: order-1")
         await connection.start_workflow_execution(start_request())
         nameless = signal_request()
         nameless.signal_name = ""

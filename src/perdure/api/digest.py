@@ -67,7 +67,7 @@ def _subject(attributes: object, subjects: dict[int, str]) -> str:
         named = getattr(attributes, field, None)
         if named is not None:
             return named.name
-    for field in ("marker_name", "timer_id"):
+    for field in ("marker_name", "timer_id", "signal_name"):
         name = getattr(attributes, field, "")
         if name:
             return f"timer {name}" if field == "timer_id" else name

@@ -16,6 +16,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import ExecutionKey, TaskKind
 from perdure.core.execution import Execution
 from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.refusals import workflow_not_found
 from perdure.core.tokens import TaskToken, decode_token
 from perdure.engine.engine import Engine
 
@@ -90,6 +91,19 @@ def found(execution: Execution | None, workflow_id: str, run_id: str) -> Executi
     if run_id:
         message = f'workflow execution not found for workflow ID "{workflow_id}" and run ID "{run_id}"'
     raise Rejected(StatusCode.NOT_FOUND, message, NotFoundFailure())
+
+
+def named(error: Rejected, execution: WorkflowExecution) -> Rejected:
+    """The same refusal, but one that found no workflow says which."""
+    if error.code is StatusCode.NOT_FOUND and error.message == _NO_WORKFLOW:
+        try:
+            found(None, execution.workflow_id, execution.run_id)
+        except Rejected as with_name:
+            return with_name
+    return error
+
+
+_NO_WORKFLOW = workflow_not_found().message
 
 
 class HistoryToken(msgspec.Struct, frozen=True, array_like=True):

@@ -7,9 +7,10 @@ from temporalio.api.query.v1 import QueryRejected
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.enums import QUEUE_NORMAL
+from perdure.api.errors import Rejected
 from perdure.engine.engine import Engine
 from perdure.engine.query_task import QueryTask, QueryToken
-from perdure.frontend.edge import HistoryToken, check_execution, check_namespace, encode_page_token, invalid
+from perdure.frontend.edge import HistoryToken, check_execution, check_namespace, encode_page_token, invalid, named
 
 _encode_token = msgspec.msgpack.Encoder().encode
 _decode_token = msgspec.msgpack.Decoder(QueryToken).decode
@@ -28,13 +29,16 @@ class Queries:
         check_execution(execution)
         if not request.query.query_type:
             raise invalid("QueryType is not set on request.")
-        answer = await self._engine.queries.ask(
-            request.namespace,
-            execution.workflow_id,
-            execution.run_id,
-            request.query,
-            request.query_reject_condition,
-        )
+        try:
+            answer = await self._engine.queries.ask(
+                request.namespace,
+                execution.workflow_id,
+                execution.run_id,
+                request.query,
+                request.query_reject_condition,
+            )
+        except Rejected as error:
+            raise named(error, execution) from error
         if isinstance(answer, QueryRejected):
             return service.QueryWorkflowResponse(query_rejected=answer)
         return service.QueryWorkflowResponse(query_result=answer)

@@ -6,10 +6,11 @@ from temporalio.api.common.v1 import Link
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.enums import WORKFLOW_EXECUTION_SIGNALED
+from perdure.api.errors import Rejected
 from perdure.core.commands import Signal, SignalWithStart
 from perdure.core.commit import Started
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_namespace
+from perdure.frontend.edge import check_execution, check_namespace, named
 
 
 class Signals:
@@ -26,7 +27,10 @@ class Signals:
         execution = request.workflow_execution
         check_namespace(self._engine, request.namespace)
         check_execution(execution)
-        await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, Signal(request))
+        try:
+            await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, Signal(request))
+        except Rejected as error:
+            raise named(error, execution) from error
         return service.SignalWorkflowExecutionResponse()
 
     async def signal_with_start(
