@@ -25,7 +25,7 @@ import random
 import typing
 import uuid
 from _thread import get_ident
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
@@ -45,7 +45,9 @@ from perdure.sdk.replay.entry import current_site, site_text
 from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
 from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.memo import upsert_memo
 from perdure.sdk.replay.running import current, running
+from perdure.sdk.shielding import Shielding
 from perdure.sdk.versions import Versions
 from perdure.sdk.workflow_loop import Handle, WorkflowLoop, handle_of
 from perdure.sdk.workflow_messages import Messages
@@ -258,7 +260,7 @@ async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
     await handle_of(machine, machine.start_timer(duration_ns))
 
 
-class WorkflowNamespace(Messages, Versions):
+class WorkflowNamespace(Messages, Shielding, Versions):
     """`workflow`: the decorator, and what workflow code may ask for."""
 
     def __init__(self) -> None:
@@ -476,12 +478,21 @@ class WorkflowNamespace(Messages, Versions):
 
     @staticmethod
     def memo() -> dict[str, Any]:
-        """The notes that the run was started with."""
+        """The notes that the run was started with, and those that it made itself."""
         machine = current("workflow.memo()")
         if machine.memo is None:
             return {}
         fields = machine.memo.fields
         return {name: machine.converter.from_payload(fields[name]) for name in sorted(fields)}
+
+    @staticmethod
+    def upsert_memo(values: Mapping[str, Any]) -> None:
+        """Set notes of the run, for `memo()` and for whoever describes it; None takes one away.
+
+        Raises:
+            PayloadError: a value cannot be serialised.
+        """
+        upsert_memo(current("workflow.upsert_memo()"), values)
 
     @staticmethod
     def history_length() -> int:

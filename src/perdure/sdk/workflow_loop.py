@@ -143,6 +143,13 @@ class _Task(asyncio.Task[T]):
     def __hash__(self) -> int:
         return self.number
 
+    def cancel(self, msg: Any = None) -> bool:
+        """Also called by what awaits this task, when that is cancelled."""
+        loop: Any = self.get_loop()
+        if loop.holds_back(self):
+            return True
+        return super().cancel(msg)
+
 
 class _Timer(asyncio.TimerHandle):
     """A callback that a durable timer calls."""
@@ -249,6 +256,9 @@ class WorkflowLoop(_Loop):
         self._running = False
         self._spawned: list[tuple[Callable[[], Any], Ended, bool]] = []
         self._holding: dict[asyncio.Task[Any], None] = {}
+        self._shields: dict[asyncio.Task[Any], int] = {}
+        self._held_back: dict[asyncio.Task[Any], None] = {}
+        self._canceling_now = False
 
     # --- the fiber -------------------------------------------------------------------------------
 
@@ -267,7 +277,9 @@ class WorkflowLoop(_Loop):
             if self._canceling and not self._main.done():
                 # Behind what else happened, so that the code gets the results that came before.
                 self._canceling = False
+                self._canceling_now = True
                 self._main.cancel()
+                self._canceling_now = False
                 self._drain()
         finally:
             self._running = False
@@ -364,6 +376,29 @@ class WorkflowLoop(_Loop):
 
     def cancel(self) -> None:
         self._canceling = True
+
+    def shield(self) -> asyncio.Task[Any]:
+        task = asyncio.current_task(self)
+        assert task is not None, "workflow code runs in tasks"
+        self._shields[task] = self._shields.get(task, 0) + 1
+        return task
+
+    def unshield(self, mark: asyncio.Task[Any]) -> None:
+        left = self._shields[mark] - 1
+        if left:
+            self._shields[mark] = left
+            return
+        del self._shields[mark]
+        if mark in self._held_back:
+            del self._held_back[mark]
+            self.call_soon(mark.cancel)
+
+    def holds_back(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a cancellation of the run must not reach the task now; it is made up for behind the shield."""
+        if not self._canceling_now or task not in self._shields:
+            return False
+        self._held_back[task] = None
+        return True
 
     def close(self) -> None:
         tasks, self._tasks = list(self._tasks), {}

@@ -227,6 +227,10 @@ class History:
                 attributes.marker_name = marker.marker_name
                 for name, value in marker.details.items():
                     attributes.details[name].CopyFrom(value)
+            case CommandType.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES:
+                modified = self._add(E.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED)
+                properties = modified.workflow_properties_modified_event_attributes
+                properties.upserted_memo.CopyFrom(command.modify_workflow_properties_command_attributes.upserted_memo)
             case CommandType.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
                 upsert = command.upsert_workflow_search_attributes_command_attributes
                 event = self._add(E.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
@@ -290,6 +294,9 @@ def _text(command: Command) -> str:
                 return f"marker {m.marker_name} {m.details['data'].payloads[0].data.decode()}"
             details = [f"{key}={m.details[key].payloads[0].data.decode()}" for key in sorted(m.details)]
             return " ".join(["marker", m.marker_name, *details])
+        case CommandType.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES:
+            notes = command.modify_workflow_properties_command_attributes.upserted_memo.fields
+            return " ".join(["memo", *(f"{name}={notes[name].data.decode() or 'null'}" for name in sorted(notes))])
         case CommandType.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
             fields = command.upsert_workflow_search_attributes_command_attributes.search_attributes.indexed_fields
             return " ".join(["upsert", *(f"{name} {fields[name].data.decode()}" for name in sorted(fields))])

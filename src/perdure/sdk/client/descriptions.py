@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import msgspec
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+
+from perdure.sdk.convert import Converter
 
 
 class WorkflowStatus(Enum):
@@ -63,6 +66,8 @@ class WorkflowDescription(msgspec.Struct, frozen=True):
     """0: no workflow task is owed; above 1: the last ones failed or timed out."""
     workflow_task_failure: str
     """Why the workflow code could not go on, "" when it can. The run waits; mend the code and deploy."""
+    memo: dict[str, Any]
+    """The notes of the run."""
 
     @property
     def id(self) -> str:
@@ -119,13 +124,17 @@ def summary_of(info: WorkflowExecutionInfo) -> WorkflowSummary:
     )
 
 
-def description_of(response: DescribeWorkflowExecutionResponse, workflow_task_failure: str) -> WorkflowDescription:
-    """From the wire."""
+def description_of(
+    response: DescribeWorkflowExecutionResponse, workflow_task_failure: str, converter: Converter
+) -> WorkflowDescription:
+    """From the wire. Raises PayloadError."""
+    memo = response.workflow_execution_info.memo.fields
     return WorkflowDescription(
         summary=summary_of(response.workflow_execution_info),
         pending_activities=tuple(_pending(info) for info in response.pending_activities),
         workflow_task_attempt=response.pending_workflow_task.attempt,
         workflow_task_failure=workflow_task_failure,
+        memo={name: converter.from_payload(memo[name], what=f"the memo {name!r}") for name in sorted(memo)},
     )
 
 

@@ -103,7 +103,7 @@ class WorkflowHandle(Generic[R]):
         failure = ""
         if response.pending_workflow_task.attempt > 1:
             failure = await self._last_task_failure(response.workflow_execution_info.execution)
-        return description_of(response, failure)
+        return description_of(response, failure, self._reach.converter)
 
     async def history(self) -> list[HistoryEvent]:
         """All events of the run, from the first. Raises WorkflowNotFoundError."""

@@ -74,6 +74,14 @@ class Fiber(Protocol):
         """
         ...
 
+    def shield(self) -> Any:
+        """The branch that is running is not to be told of a cancellation, until `unshield` with what this returns."""
+        ...
+
+    def unshield(self, mark: Any) -> None:
+        """Undo one `shield`."""
+        ...
+
     def fail(self, error: BaseException) -> None:
         """A branch failed in a way that ends the run: as if the main one had raised it."""
         ...
@@ -85,7 +93,7 @@ Ended = Callable[[Any, BaseException | None], None]
 class Branch:
     """One line of execution of a `def` workflow: its function, or a handler."""
 
-    __slots__ = ("canceling", "done", "ended", "greenlet", "holds", "ready", "waiting", "work")
+    __slots__ = ("canceling", "done", "ended", "greenlet", "holds", "ready", "shields", "waiting", "work")
 
     def __init__(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
         self.work = work
@@ -95,11 +103,12 @@ class Branch:
         self.waiting: Operation | None = None
         self.ready: Callable[[], bool] | None = None
         self.canceling = False
+        self.shields = 0
         self.done = False
 
     def runnable(self) -> bool:
         """Whether it need not wait any more."""
-        if self.canceling:
+        if self.canceling and not self.shields:
             return True
         if self.waiting is not None:
             return self.waiting.done
@@ -215,7 +224,7 @@ class GreenletFiber:
         """Wait for an operation. Returns its value or raises its error; CancelledError when the run is cancelled."""
         branch = self.current
         while not operation.done:
-            if branch.canceling:
+            if branch.canceling and not branch.shields:
                 branch.canceling = False
                 if operation.cancel():
                     raise self._cancelled()
@@ -229,7 +238,7 @@ class GreenletFiber:
         """Wait until `ready()`. When the run is cancelled: cancels those operations, raises CancelledError."""
         branch = self.current
         while not ready():
-            if branch.canceling:
+            if branch.canceling and not branch.shields:
                 branch.canceling = False
                 for operation in cancels:
                     operation.cancel()
@@ -245,6 +254,13 @@ class GreenletFiber:
 
     def cancel(self) -> None:
         self.main.canceling = True
+
+    def shield(self) -> Branch:
+        self.current.shields += 1
+        return self.current
+
+    def unshield(self, mark: Branch) -> None:
+        mark.shields -= 1
 
     def close(self) -> None:
         branches, self.branches = [self.main, *self.branches], []
