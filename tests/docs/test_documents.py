@@ -19,7 +19,7 @@ PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def examples() -> list[tuple[Path, str]]:
-    """Every Python example, with the document that shows it."""
+    """Every Python example, with the document that shows it. A fragment that cannot run alone is fenced as `py`."""
     return [(path, block) for path in DOCUMENTS for block in PYTHON_BLOCK.findall(text_of(path))]
 
 

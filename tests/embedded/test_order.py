@@ -117,7 +117,7 @@ def insistent() -> int:
 
 
 @workflow
-def sleeper() -> str:
+def asleep_for_a_month() -> str:
     workflow.sleep(days=30)
     return "awake"
 
@@ -210,13 +210,13 @@ def test_a_failing_activity_is_tried_again(url: str) -> None:
 
 def test_terminate_and_cancel(url: str) -> None:
     with Engine(url) as engine:
-        terminated = engine.start(sleeper, id="a")
+        terminated = engine.start(asleep_for_a_month, id="a")
         terminated.terminate("operator")
         with pytest.raises(WorkflowFailedError) as raised:
             terminated.result()
         assert isinstance(raised.value.cause, TerminatedError)
         assert raised.value.cause.message == "operator"
-        cancelled = engine.start(sleeper, id="b")
+        cancelled = engine.start(asleep_for_a_month, id="b")
         cancelled.cancel("changed my mind")
         with pytest.raises(WorkflowFailedError) as raised:
             cancelled.result()
@@ -229,7 +229,7 @@ def test_lists_and_counts(url: str) -> None:
     with Engine(url) as engine:
         for number in range(3):
             engine.run(insistent, id=str(number))
-        engine.start(sleeper, id="asleep")
+        engine.start(asleep_for_a_month, id="asleep")
         assert engine.count() == 4
         assert engine.count_by_status() == {WorkflowStatus.RUNNING: 1, WorkflowStatus.COMPLETED: 3}
         assert [s.id for s in engine.list('ExecutionStatus = "Running"')] == ["asleep"]

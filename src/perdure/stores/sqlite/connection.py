@@ -81,6 +81,10 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 def _connect(path: Path, cache_kib: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
-    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
-    connection.execute("PRAGMA mmap_size = 0")
+    try:
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute("PRAGMA mmap_size = 0")
+    except BaseException:  # a damaged file is noticed here; who asked gets no connection to close
+        connection.close()
+        raise
     return connection
