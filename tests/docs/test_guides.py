@@ -1,4 +1,4 @@
-"""The tests that the testing guide shows pass, as tests. (That its blocks run as scripts is tested with the others.)"""
+"""The tests that the testing guide shows pass, as tests. (Fragments, which cannot run alone, are fenced as `py`.)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.tidy.files import text_of
 
-PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON_BLOCK = re.compile(r"^```py(?:thon)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(guide: str) -> list[str]:
