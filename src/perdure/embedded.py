@@ -24,6 +24,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.engine import collector
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine as EngineCore
@@ -141,6 +142,7 @@ class AsyncEngine(Client):
             self._state = "not open: opening it failed"
             await self._core.stop()
             raise
+        collector.relax()
         return self
 
     async def close(self, *, at_once: bool = False) -> None:
@@ -159,6 +161,7 @@ class AsyncEngine(Client):
             if self._worker is not None:
                 await self._worker.stop(at_once=at_once)
         finally:
+            collector.restore()
             await self._core.stop()
 
     async def __aenter__(self) -> AsyncEngine:
