@@ -254,9 +254,12 @@ class PlainStore:
     """A store that cannot lend its transactions."""
 
     def __init__(self, inner: Any) -> None:
-        names = "open close commit load history due next_wake_at_ns tasks queues in_flight list_executions"
-        for name in [*names.split(), "count_executions", "put_namespace", "namespaces"]:
-            setattr(self, name, getattr(inner, name))
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "transact":
+            raise AttributeError(name)
+        return getattr(self._inner, name)
 
 
 def test_another_store_is_a_clear_error(file: Path) -> None:

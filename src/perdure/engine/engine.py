@@ -36,7 +36,7 @@ from perdure.engine.recovery import recover
 from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
-from perdure.stores.api import Store, StoreError, Summary, TransactionalStore
+from perdure.stores.api import Store, StoreError, Summary
 
 Result = TypeVar("Result")
 
@@ -136,7 +136,7 @@ class Engine:
 
         The future holds True, or False when `work` said that nothing is to be kept. Raises Rejected UNIMPLEMENTED.
         """
-        if not isinstance(self.store, TransactionalStore):
+        if not hasattr(self.store, "transact"):
             raise Rejected(
                 StatusCode.UNIMPLEMENTED,
                 "This store cannot take rows of yours into its transactions: transactional activities need an "

@@ -48,8 +48,7 @@ class Transactor(Gatherer[Mailbox]):
         self._failed = failed
 
     async def _work(self, batch: list[Mailbox]) -> None:
-        store = self._store
-        assert isinstance(store, TransactionalStore), "the engine asks before it queues"
+        store = cast(TransactionalStore, self._store)  # the engine looked before it queued
         try:
             outcomes = await store.transact([_Deferred(mailbox, self._decide) for mailbox in batch])
         except Exception as error:

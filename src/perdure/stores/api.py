@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName, Task
 from perdure.core.execution import Execution
@@ -202,9 +202,8 @@ class Deferred(Protocol):
         ...
 
 
-@runtime_checkable
 class TransactionalStore(Protocol):
-    """A store that can let a user's function write in the transaction of a commit."""
+    """A store that can let a user's function write in the transaction of a commit; known by its `transact`."""
 
     async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
         """Run and decide each in turn, in one transaction; durable when this returns.
