@@ -10,7 +10,7 @@ import pytest
 from perdure.core import activity
 from perdure.core.diagrams import TABLES, document
 from perdure.core.table import IllegalTransition
-from tests.core import test_activity_control
+from tests.core import test_activity_control, test_pause
 from tests.core.given import World, after, in_first_task, schedule, timer
 from tests.core.given import retry as policy
 from tests.core.test_oracle import ALL, CoreStage
@@ -86,7 +86,8 @@ PLAYS: list[Callable[[], None]] = [
 def test_every_transition_is_taken() -> None:
     for scenario in ALL.values():
         scenario(CoreStage())
-    controls = [play for name, play in vars(test_activity_control).items() if name.startswith("test_")]
+    modules = (test_activity_control, test_pause)
+    controls = [play for module in modules for name, play in vars(module).items() if name.startswith("test_")]
     for play in [*PLAYS, *controls]:
         play()
     for table in TABLES:

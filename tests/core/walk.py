@@ -85,6 +85,7 @@ class Walker:
             self.update,
             self.update,
             self.control,
+            self.pause,
         ]
         command = choices[what % len(choices)](which, how)
         if command is not None:
@@ -223,6 +224,9 @@ class Walker:
 
     def update(self, which: int, how: int) -> law.Command:
         return walk_updates.update(which, how)
+
+    def pause(self, which: int, how: int) -> law.Command:
+        return walk_updates.pause(which, how)
 
     def control(self, which: int, how: int) -> law.Command | None:
         return walk_updates.control(self.world.run, which, how)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from temporalio.api.protocol.v1 import Message
 from temporalio.api.workflowservice.v1 import (
     PauseActivityRequest,
+    PauseWorkflowExecutionRequest,
     ResetActivityRequest,
     RespondActivityTaskCompletedRequest,
     UnpauseActivityRequest,
+    UnpauseWorkflowExecutionRequest,
     UpdateActivityOptionsRequest,
 )
 
@@ -40,6 +42,13 @@ def messages(run: Execution, task: StartedWorkflowTask, which: int, how: int) ->
 def update(which: int, how: int) -> law.Command:
     """One of a few ids, so that some are asked for again."""
     return law.AdmitUpdate(given.update_request(f"u{which % 7}"))
+
+
+def pause(which: int, how: int) -> law.Command:
+    """Pause, or go on."""
+    if how % 6 == 5:
+        return law.PauseWorkflow(PauseWorkflowExecutionRequest(identity="operator"))
+    return law.UnpauseWorkflow(UnpauseWorkflowExecutionRequest(identity="operator"))
 
 
 def control(run: Execution, which: int, how: int) -> law.Command | None:

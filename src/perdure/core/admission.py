@@ -16,7 +16,7 @@ from temporalio.api.update.v1 import Request
 
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core import start, update, workflow_task
+from perdure.core import pause, start, update, workflow_task
 from perdure.core.commands import AdmitUpdate
 from perdure.core.commit import UpdateStanding
 from perdure.core.limits import Limits
@@ -53,6 +53,8 @@ def admit_request(turn: Turn, request: Request) -> UpdateStanding:
         return standing(execution, update_id)
     if not execution.is_open:
         raise workflow_completed()
+    if pause.is_paused(execution):
+        raise Rejected(StatusCode.FAILED_PRECONDITION, "Workflow is paused. Cannot update the workflow.")
     task = execution.current_task
     if task is not None and task.attempt >= _FAILING_ATTEMPT:
         raise update.not_ready("Workflow Task in failed state")

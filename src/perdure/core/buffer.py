@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
-from perdure.core import activity, child, timer
+from perdure.core import activity, child, hold, timer
 from perdure.core.turn import Turn
 
 _LAST = child.CLOSING_EVENTS.union(activity.CLOSING_EVENTS)
@@ -24,6 +24,8 @@ def flush(turn: Turn) -> bool:
     started_ids: dict[int, int] = {}
     for event in waiting:
         if event.event_type not in _LAST:
+            if event.event_type == enums.WORKFLOW_EXECUTION_PAUSED:
+                hold.hold(turn)
             event_id = turn.add_dated(event)
             if event.event_type == enums.ACTIVITY_TASK_STARTED:
                 started_ids[event.activity_task_started_event_attributes.scheduled_event_id] = event_id
@@ -31,6 +33,8 @@ def flush(turn: Turn) -> bool:
                 started_ids[child.initiated_event_id_of(event)] = event_id
             elif event.event_type == enums.TIMER_FIRED:
                 timer.recorded(turn.execution, event.timer_fired_event_attributes.timer_id)
+            elif event.event_type == enums.WORKFLOW_EXECUTION_UNPAUSED:
+                hold.release(turn)
     for event in waiting:
         if event.event_type in activity.CLOSING_EVENTS:
             scheduled_id = activity.scheduled_event_id_of(event)

@@ -36,6 +36,7 @@ class State(IntEnum):
     TERMINATED = enums.TERMINATED
     CONTINUED_AS_NEW = enums.CONTINUED_AS_NEW
     TIMED_OUT = enums.TIMED_OUT
+    PAUSED = enums.PAUSED
 
 
 class Trigger(IntEnum):
@@ -46,6 +47,8 @@ class Trigger(IntEnum):
     TERMINATE = 5
     TIME_OUT = 6
     CONTINUE_AS_NEW = 7
+    PAUSE = 8
+    UNPAUSE = 9
 
 
 TABLE: Table[State, Trigger] = Table(
@@ -59,6 +62,10 @@ TABLE: Table[State, Trigger] = Table(
         (State.RUNNING, Trigger.TERMINATE): State.TERMINATED,
         (State.RUNNING, Trigger.TIME_OUT): State.TIMED_OUT,
         (State.RUNNING, Trigger.CONTINUE_AS_NEW): State.CONTINUED_AS_NEW,
+        (State.RUNNING, Trigger.PAUSE): State.PAUSED,
+        (State.PAUSED, Trigger.UNPAUSE): State.RUNNING,
+        (State.PAUSED, Trigger.TERMINATE): State.TERMINATED,
+        (State.PAUSED, Trigger.TIME_OUT): State.TIMED_OUT,
     },
 )
 
@@ -194,3 +201,13 @@ _closes(enums.WORKFLOW_EXECUTION_CANCELED, Trigger.CANCEL)
 _closes(enums.WORKFLOW_EXECUTION_TERMINATED, Trigger.TERMINATE)
 _closes(enums.WORKFLOW_EXECUTION_TIMED_OUT, Trigger.TIME_OUT)
 _closes(enums.WORKFLOW_EXECUTION_CONTINUED_AS_NEW, Trigger.CONTINUE_AS_NEW)
+
+
+@folds(enums.WORKFLOW_EXECUTION_PAUSED)
+def _paused(execution: Execution, event: HistoryEvent) -> None:
+    execution.status = int(TABLE.next(execution.status, Trigger.PAUSE))
+
+
+@folds(enums.WORKFLOW_EXECUTION_UNPAUSED)
+def _unpaused(execution: Execution, event: HistoryEvent) -> None:
+    execution.status = int(TABLE.next(execution.status, Trigger.UNPAUSE))

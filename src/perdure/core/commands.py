@@ -6,6 +6,7 @@ import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
     PauseActivityRequest,
+    PauseWorkflowExecutionRequest,
     RecordActivityTaskHeartbeatRequest,
     RequestCancelWorkflowExecutionRequest,
     ResetActivityRequest,
@@ -20,6 +21,7 @@ from temporalio.api.workflowservice.v1 import (
     StartWorkflowExecutionRequest,
     TerminateWorkflowExecutionRequest,
     UnpauseActivityRequest,
+    UnpauseWorkflowExecutionRequest,
     UpdateActivityOptionsRequest,
     UpdateWorkflowExecutionRequest,
 )
@@ -130,6 +132,18 @@ class ControlActivities(msgspec.Struct, frozen=True):
     request: PauseActivityRequest | UnpauseActivityRequest | ResetActivityRequest | UpdateActivityOptionsRequest
 
 
+class PauseWorkflow(msgspec.Struct, frozen=True):
+    """Ask the run for nothing until it is unpaused. Reply: None."""
+
+    request: PauseWorkflowExecutionRequest
+
+
+class UnpauseWorkflow(msgspec.Struct, frozen=True):
+    """Go on. Reply: None."""
+
+    request: UnpauseWorkflowExecutionRequest
+
+
 class ResetWorkflow(msgspec.Struct, frozen=True):
     """Begin a run with the first part of another's history. Reply: its run id.
 
@@ -231,6 +245,8 @@ Command = (
     | ChildClosed
     | CloseChild
     | ResetWorkflow
+    | PauseWorkflow
+    | UnpauseWorkflow
     | ControlActivities
     | RequestCancel
     | Terminate

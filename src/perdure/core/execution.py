@@ -15,6 +15,7 @@ from typing import Any
 
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
+from perdure.api import enums
 from perdure.api.errors import Rejected
 from perdure.core import (
     activity,
@@ -28,6 +29,7 @@ from perdure.core import (
     deadlines,
     external,
     lost,
+    pause,
     request_cancel,
     reset,
     signal,
@@ -218,6 +220,8 @@ def _start_task(turn: Turn, command: commands.StartTask) -> None:
     task = command.task
     execution = turn.execution
     _require_run(turn, task.key)
+    if execution.status == enums.PAUSED:
+        raise workflow_task_not_found() if task.queue.kind == TaskKind.WORKFLOW else activity_not_found()
     if task.queue.kind == TaskKind.WORKFLOW:
         owed = execution.current_task
         if (
@@ -268,6 +272,8 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.RecordHeartbeat: _of_token(attempts.record_heartbeat),
     commands.Signal: signal.signal,
     commands.AdmitUpdate: admission.admit,
+    commands.PauseWorkflow: pause.pause,
+    commands.UnpauseWorkflow: pause.unpause,
     commands.ResolveChildStart: child.resolve_start,
     commands.ResolveExternal: external.resolve,
     commands.ChildClosed: child.closed,

@@ -85,7 +85,7 @@ def _check_closed(execution: Execution) -> None:
         facts.updates,
     )
     _require(not any(owed), "I5", owed)
-    _require(execution.status != enums.RUNNING, "I5", "closed and running")
+    _require(execution.status not in (enums.RUNNING, enums.PAUSED), "I5", "closed and running")
 
 
 def _check_activities(execution: Execution) -> None:
@@ -124,8 +124,12 @@ def _check_updates(execution: Execution) -> None:
     if not waiting:
         return
     _require(waiting.keys().isdisjoint(execution.updates), "I14", waiting.keys())
-    is_to_come = execution.current_task is not None or start.waits_for_first_task(execution)
+    is_to_come = execution.current_task is not None or start.waits_for_first_task(execution) or _is_paused(execution)
     _require(is_to_come, "I14", waiting.keys())
+
+
+def _is_paused(execution: Execution) -> bool:
+    return execution.status == enums.PAUSED
 
 
 def check_commit(commit: Commit) -> None:

@@ -289,7 +289,7 @@ def waits_for_first_task(execution: Execution) -> bool:
         execution.first_task_backoff_ns > 0
         and not execution.started_task_completed
         and execution.current_task is None
-        and execution.is_open
+        and execution.status == enums.RUNNING
     )
 
 

@@ -15,7 +15,7 @@ from perdure.core.commit import ExecutionKey
 from perdure.core.message import Origin
 
 RUNNING_STATUS = 1
-"""WORKFLOW_EXECUTION_STATUS_RUNNING; every other status is a closed one."""
+"""WORKFLOW_EXECUTION_STATUS_RUNNING; every other status but PAUSED is a closed one."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.api.enums import PAUSED
 from perdure.api.times import timestamp
 from perdure.core.commit import Commit, Context, QueueName, Task, TaskKind, TaskRef
 from perdure.core.fold import evolve
@@ -77,15 +78,22 @@ class Turn:
         self.add_dated(scheduled_event_of(self.execution, task))
 
     def enqueue(self, kind: TaskKind, queue: str, scheduled_event_id: int, attempt: int) -> None:
-        """Owe a worker this task: a waiting poller gets it when the turn is settled, or a row is added."""
+        """Owe a worker this task: a waiting poller gets it when the turn is settled, or a row is added.
+
+        A paused run owes nobody anything: what waits is queued when it is unpaused.
+        """
+        self.commit.changed = True
+        if self.execution.status == PAUSED:
+            return
         key = self.execution.key
         name = QueueName(key.namespace, queue, kind)
         self.queued.append(Task(name, key, scheduled_event_id, attempt))
-        self.commit.changed = True
 
     def dequeue(self, kind: TaskKind, scheduled_event_id: int) -> None:
         """Owe it no more: it started, or nobody needs it now."""
         self.commit.changed = True
+        if self.execution.status == PAUSED:
+            return
         for position, task in enumerate(self.queued):
             if task.scheduled_event_id == scheduled_event_id and task.queue.kind == kind:
                 del self.queued[position]

@@ -42,9 +42,9 @@ from perdure.core.workflow_task_events import (
 
 
 def schedule(turn: Turn) -> None:
-    """Owe the workflow a task, unless one is scheduled or running already."""
+    """Owe the workflow a task, unless one is scheduled or running already, or it is paused."""
     execution = turn.execution
-    if execution.current_task is not None:
+    if execution.current_task is not None or execution.status == enums.PAUSED:
         return
     facts = execution.facts
     if facts.sticky_queue and not turn.context.has_worker(_queue_name(execution, facts.sticky_queue)):
@@ -60,7 +60,7 @@ def schedule(turn: Turn) -> None:
 def speculate(turn: Turn) -> None:
     """Owe the workflow a task that history need not know of, unless one is scheduled or running already."""
     execution = turn.execution
-    if execution.current_task is not None:
+    if execution.current_task is not None or execution.status == enums.PAUSED:
         return
     facts = execution.facts
     assert facts.task_attempt == 1, "a task that failed is followed by the next at once"

@@ -49,6 +49,7 @@ class Trigger(IntEnum):
     SPECULATE = 12
     RECORD = 13
     """A speculative task enters history, as a normal one."""
+    PAUSE = 15
     DROP = 14
     """A speculative task ends with rejected updates alone: history never knew of it."""
 
@@ -65,6 +66,7 @@ TABLE: Table[State, Trigger] = Table(
         (State.SCHEDULED, Trigger.START): State.STARTED,
         (State.SCHEDULED, Trigger.STICKY_TIME_OUT): State.NONE,
         (State.SCHEDULED, Trigger.CLOSE): State.NONE,
+        (State.SCHEDULED, Trigger.PAUSE): State.NONE,
         (State.STARTED, Trigger.COMPLETE): State.NONE,
         (State.STARTED, Trigger.FAIL): State.NONE,
         (State.STARTED, Trigger.TIME_OUT): State.NONE,

@@ -187,9 +187,9 @@ class Queries:
 
 def _is_rejected(status: int, condition: enums.QueryRejectCondition) -> bool:
     if condition == enums.QUERY_REJECT_NOT_OPEN:
-        return status != enums.RUNNING
+        return status not in (enums.RUNNING, enums.PAUSED)
     if condition == enums.QUERY_REJECT_NOT_COMPLETED_CLEANLY:
-        return status not in (enums.RUNNING, enums.COMPLETED, enums.CONTINUED_AS_NEW)
+        return status not in (enums.RUNNING, enums.PAUSED, enums.COMPLETED, enums.CONTINUED_AS_NEW)
     return False
 
 

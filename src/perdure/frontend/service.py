@@ -12,6 +12,7 @@ from perdure.frontend.activity_controls import ActivityControls
 from perdure.frontend.activity_tasks import ActivityTasks
 from perdure.frontend.history import Histories
 from perdure.frontend.namespaces import Namespaces
+from perdure.frontend.pauses import Pauses
 from perdure.frontend.queries import Queries
 from perdure.frontend.resets import Resets
 from perdure.frontend.signals import Signals
@@ -38,6 +39,10 @@ class WorkflowService:
         signals = Signals(engine)
         self.signal_workflow_execution = signals.signal
         self.signal_with_start_workflow_execution = signals.signal_with_start
+
+        pauses = Pauses(engine)
+        self.pause_workflow_execution = pauses.pause
+        self.unpause_workflow_execution = pauses.unpause
 
         self.reset_workflow_execution = Resets(engine).reset
 

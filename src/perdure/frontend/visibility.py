@@ -29,6 +29,7 @@ STATUS_NAMES = {
     "Canceled": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED,
     "Terminated": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED,
     "ContinuedAsNew": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW,
+    "Paused": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED,
     "TimedOut": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT,
 }
 """As the query language spells them."""

@@ -135,6 +135,14 @@ class Connection(Protocol):
         self, request: service.TerminateWorkflowExecutionRequest
     ) -> service.TerminateWorkflowExecutionResponse: ...
 
+    async def pause_workflow_execution(
+        self, request: service.PauseWorkflowExecutionRequest
+    ) -> service.PauseWorkflowExecutionResponse: ...
+
+    async def unpause_workflow_execution(
+        self, request: service.UnpauseWorkflowExecutionRequest
+    ) -> service.UnpauseWorkflowExecutionResponse: ...
+
     async def reset_workflow_execution(
         self, request: service.ResetWorkflowExecutionRequest
     ) -> service.ResetWorkflowExecutionResponse: ...

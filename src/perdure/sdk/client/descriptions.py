@@ -24,6 +24,7 @@ class WorkflowStatus(Enum):
     TERMINATED = 5
     CONTINUED_AS_NEW = 6
     TIMED_OUT = 7
+    PAUSED = 8
 
 
 class WorkflowSummary(msgspec.Struct, frozen=True):
