@@ -34,8 +34,8 @@ R = TypeVar("R")
 DEFAULT_PATIENCE = "3650 days"
 _STEPS_MAX = 20_000
 """Turns of the loop after a call; what still goes on then (an endless workflow) goes on with the next call."""
-_READINGS_MAX = 50_000
-"""How often a call may have the clock read, which every decision does: some ten thousand steps."""
+DEFAULT_STEPS = 50_000
+"""How often one call may have the clock read, which every decision does: about ten thousand steps of workflows."""
 _SHOWN = 5
 
 
@@ -132,6 +132,8 @@ class TestEngine(Engine):
         starts_at: the time at which the test begins; default 2025-01-01 00:00 UTC.
         seed: of all ids. The same seed gives the same ids.
         patience: how much time a call may skip before it is taken to wait for what never comes.
+        steps: how much may happen in one call (readings of the clock, a few per step of a workflow) before it is
+            taken to go round in circles.
 
     Every method of `Engine` is there. Beside them: `mock`, `advance`, `now`.
 
@@ -151,6 +153,7 @@ class TestEngine(Engine):
         starts_at: datetime | None = None,
         seed: int = 0,
         patience: Duration = DEFAULT_PATIENCE,
+        steps: int = DEFAULT_STEPS,
     ) -> None:
         super().__init__(url)
         self._inner = AsyncTestEngine(
@@ -158,6 +161,7 @@ class TestEngine(Engine):
         )
         self._engine = self._inner
         self._patience = patience
+        self._steps = steps
         self._patience_s = parse_duration(patience, "patience") / SECOND_NS
         self._loop: VirtualTimeLoop | None = None
         self._is_open = False
@@ -236,8 +240,8 @@ class TestEngine(Engine):
             task.cancel()
 
         limit = loop.call_later(self._patience_s, give_up, f"waited for {self._patience} of skipped time")
-        steps = f"followed {_READINGS_MAX:,} steps to {{:%Y-%m-%d}}"
-        self._inner.clock.limit(_READINGS_MAX, lambda: give_up(steps.format(self._inner.now())))
+        steps = f"followed {self._steps:,} steps to {{:%Y-%m-%d}}"
+        self._inner.clock.limit(self._steps, lambda: give_up(steps.format(self._inner.now())))
         try:
             return loop.run_until_complete(task)
         except asyncio.CancelledError:
