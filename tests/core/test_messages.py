@@ -11,7 +11,7 @@ from perdure.api.errors import Rejected
 from perdure.core import child, external
 from perdure.core import commands as law
 from perdure.core.limits import Limits
-from perdure.core.message import CloseChild, Origin, StartChild, message_id
+from perdure.core.message import ChildClosed, CloseChild, Origin, StartChild, message_id
 from tests.core import given
 from tests.core.given import World, names, refused
 from tests.core.post import Post, cancel_external, signal_external, start_child
@@ -159,7 +159,7 @@ def test_answers_after_the_end_are_refused() -> None:
     for command in (
         law.ResolveChildStart(5, "id", "run"),
         law.ResolveExternal(5, "id"),
-        law.ChildClosed(child.ChildClosedMessage(5, "kid", "package", "run", "run", b"", "run"), "id"),
+        law.ChildClosed(ChildClosed(5, "kid", "package", "run", "run", b"", "run"), "id"),
     ):
         [reply] = parent.when(command).replies
         assert isinstance(reply, Rejected)

@@ -105,5 +105,7 @@ async def test_what_names_no_activity_is_refused(world: World) -> None:
             ({"activity_id": "9"}, StatusCode.NOT_FOUND),
             ({"workflow_id": "order-2"}, StatusCode.NOT_FOUND),
         ):
-            request = service.RespondActivityTaskCompletedByIdRequest(**(WHICH | change))
+            request = service.RespondActivityTaskCompletedByIdRequest()
+            for name, value in (WHICH | change).items():
+                setattr(request, name, value)
             assert (await refusal(connection.respond_activity_task_completed_by_id(request))).code == code

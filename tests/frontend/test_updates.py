@@ -53,7 +53,8 @@ def poll_request(update_id: str = "u1", stage: Any = 0) -> service.PollWorkflowE
 
 def with_start_request(update_id: str = "u1", **fields: Any) -> service.ExecuteMultiOperationRequest:
     request = service.ExecuteMultiOperationRequest(namespace="default")
-    start = start_request(**({"workflow_id_conflict_policy": 2} | fields))
+    settings: dict[str, Any] = {"workflow_id_conflict_policy": 2, **fields}
+    start = start_request(**settings)
     request.operations.add(start_workflow=start)
     request.operations.add(update_workflow=update_request(update_id))
     return request

@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.errors import EngineError, NonDeterminismError
 from perdure.sdk.replay.events import COMMAND_EVENTS
-from perdure.sdk.replay.machine import TaskOutcome
+from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.replay.patch import CHANGE_VERSIONS_BYTES_MAX
 from perdure.sdk.workflow import call, start, wait, workflow
 from tests.sdk.replay.given import History, texts
