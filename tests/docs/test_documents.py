@@ -91,6 +91,17 @@ def test_every_link_leads_somewhere() -> None:
     assert broken == []
 
 
+def test_every_source_file_that_is_named_exists() -> None:
+    """Documents name files of the package as `core/lost.py`."""
+    named = {
+        (path, source)
+        for path in DOCUMENTS
+        for source in re.findall(r"`((?:api|core|stores|engine|frontend|sdk|cli|testing)/[\w/]+\.\w+)`", text_of(path))
+    }
+    assert len(named) > 10
+    assert [f"{path}: {source}" for path, source in sorted(named) if not (ROOT / "src/perdure" / source).exists()] == []
+
+
 def test_the_figures_were_measured() -> None:
     shown = figures.figures_in(text_of(Path("README.md")))
     source = figures.source_of(shown)
