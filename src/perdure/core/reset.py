@@ -28,7 +28,7 @@ from perdure.core import (
 )
 from perdure.core.commands import ResetWorkflow
 from perdure.core.commit import ExecutionKey, TaskKind
-from perdure.core.fold import blank
+from perdure.core.fold import blank, evolve
 from perdure.core.refusals import invalid
 from perdure.core.state import Attempt, PendingUpdate
 from perdure.core.turn import Turn
@@ -59,6 +59,7 @@ def require_current(turn: Turn, command: ResetWorkflow) -> None:
 def reset(current: Turn, command: ResetWorkflow) -> Turn:
     """End the current run if it is open, and begin the new one, whose turn is returned."""
     request = command.request
+    _require_nobody_outside(command)
     told_since = list(command.later)
     run_id = current.context.new_id()
     if current.execution.is_open:
@@ -82,6 +83,22 @@ def reset(current: Turn, command: ResetWorkflow) -> Turn:
     workflow_task.schedule(turn)
     turn.execution.wake_at_ns = deadlines.earliest(turn.execution)
     return turn
+
+
+def _require_nobody_outside(command: ResetWorkflow) -> None:
+    """What was asked of other workflows and not answered would be answered to the old run.
+
+    Raises Rejected UNIMPLEMENTED.
+    """
+    draft = blank(ExecutionKey("", "", ""))
+    for event in command.copied:
+        evolve(draft, event)
+    if draft.children or draft.externals:
+        raise Rejected(
+            StatusCode.UNIMPLEMENTED,
+            "At that event a child workflow is open, or a request to another workflow not answered: "
+            "reset to an event before it, or after its end.",
+        )
 
 
 def _copy(turn: Turn, events: Sequence[HistoryEvent]) -> None:
