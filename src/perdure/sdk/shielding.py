@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextvars import Token
+from types import TracebackType
+from typing import Any
 
 from perdure.sdk.errors import FailureError
 from perdure.sdk.replay.completion import fails_run
-from perdure.sdk.replay.running import current
+from perdure.sdk.replay.entry import SCOPE
+from perdure.sdk.replay.fiber import Fiber
+from perdure.sdk.replay.running import WorkflowClosed, current
+
+
+class Shield:
+    """A block that is not interrupted. Made by `workflow.shield()`."""
+
+    def __init__(self, fiber: Fiber) -> None:
+        self._fiber = fiber
+        self._mark: Any = None
+        self._token: Token[Any] | None = None
+
+    def __enter__(self) -> None:
+        self._mark = self._fiber.shield()
+        self._token = SCOPE.set(None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, (WorkflowClosed, GeneratorExit)):
+            return  # dropped from the cache: that runs in another context, and nothing comes behind
+        assert self._token is not None, "it was entered"
+        SCOPE.reset(self._token)
+        self._fiber.unshield(self._mark)
 
 
 class Shielding:
     """A part of `workflow`."""
 
     @staticmethod
-    @contextmanager
-    def shield() -> Generator[None]:
-        """Within, a cancellation of the run is held back; it is raised where the code waits next behind the block.
+    def shield() -> Shield:
+        """Within, a cancellation (of the run, of a scope around it) is held back, and raised at the next wait behind.
 
             with workflow.shield():
                 call(release, order)         # or: await start(release, order)
 
         In an `async def` workflow it holds for the task that is in the block, and what is awaited by it.
         """
-        fiber = current("workflow.shield()").fiber
-        mark = fiber.shield()
-        try:
-            yield
-        finally:
-            fiber.unshield(mark)
+        return Shield(current("workflow.shield()").fiber)
 
     @staticmethod
     def ends_run(error: BaseException) -> bool:

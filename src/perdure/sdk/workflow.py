@@ -47,6 +47,7 @@ from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.memo import upsert_memo
 from perdure.sdk.replay.running import current, running
+from perdure.sdk.scopes import CancelScope, Scopes
 from perdure.sdk.shielding import Shielding
 from perdure.sdk.versions import Versions
 from perdure.sdk.workflow_loop import Handle, WorkflowLoop, handle_of
@@ -54,6 +55,7 @@ from perdure.sdk.workflow_messages import Messages
 
 __all__ = [
     "AsyncWorkflow",
+    "CancelScope",
     "ClassWorkflow",
     "Handle",
     "ParentInfo",
@@ -260,7 +262,7 @@ async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
     await handle_of(machine, machine.start_timer(duration_ns))
 
 
-class WorkflowNamespace(Messages, Shielding, Versions):
+class WorkflowNamespace(Messages, Scopes, Shielding, Versions):
     """`workflow`: the decorator, and what workflow code may ask for."""
 
     def __init__(self) -> None:

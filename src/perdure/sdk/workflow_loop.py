@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, DeterminismViolation, EngineError
 from perdure.sdk.options import SECOND_NS
-from perdure.sdk.replay.entry import Operation, Site, current_site, is_user_frame, site_text
+from perdure.sdk.replay.entry import SCOPE, Operation, Site, current_site, is_user_frame, site_text
 from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended, GreenletFiber
 from perdure.sdk.replay.running import WorkflowClosed, current, running
 
@@ -257,7 +257,7 @@ class WorkflowLoop(_Loop):
         self._spawned: list[tuple[Callable[[], Any], Ended, bool]] = []
         self._holding: dict[asyncio.Task[Any], None] = {}
         self._shields: dict[asyncio.Task[Any], int] = {}
-        self._held_back: dict[asyncio.Task[Any], None] = {}
+        self._held_back: dict[asyncio.Task[Any], list[Callable[[], object]]] = {}
         self._canceling_now = False
 
     # --- the fiber -------------------------------------------------------------------------------
@@ -277,9 +277,7 @@ class WorkflowLoop(_Loop):
             if self._canceling and not self._main.done():
                 # Behind what else happened, so that the code gets the results that came before.
                 self._canceling = False
-                self._canceling_now = True
-                self._main.cancel()
-                self._canceling_now = False
+                self._cancel_main(self._main)
                 self._drain()
         finally:
             self._running = False
@@ -384,21 +382,34 @@ class WorkflowLoop(_Loop):
         return task
 
     def unshield(self, mark: asyncio.Task[Any]) -> None:
-        left = self._shields[mark] - 1
+        left = self._shields.pop(mark) - 1
         if left:
             self._shields[mark] = left
-            return
-        del self._shields[mark]
-        if mark in self._held_back:
-            del self._held_back[mark]
-            self.call_soon(mark.cancel)
+        for tell in self._held_back.pop(mark, ()):
+            self.call_soon(tell)
 
     def holds_back(self, task: asyncio.Task[Any]) -> bool:
         """Whether a cancellation of the run must not reach the task now; it is made up for behind the shield."""
         if not self._canceling_now or task not in self._shields:
             return False
-        self._held_back[task] = None
+        self.behind_shield(task, lambda: self._cancel_main(task))
         return True
+
+    def shields_of(self, task: asyncio.Task[Any]) -> int:
+        """How many shields the task is in."""
+        return self._shields.get(task, 0)
+
+    def behind_shield(self, task: asyncio.Task[Any], tell: Callable[[], object]) -> None:
+        """Call this when the task leaves a shield."""
+        self._held_back.setdefault(task, []).append(tell)
+
+    def _cancel_main(self, task: asyncio.Task[Any]) -> None:
+        """Deliver a cancellation of the run; shields hold it back."""
+        self._canceling_now = True
+        try:
+            task.cancel()
+        finally:
+            self._canceling_now = False
 
     def close(self) -> None:
         tasks, self._tasks = list(self._tasks), {}
@@ -446,7 +457,12 @@ class WorkflowLoop(_Loop):
         if delay_ns <= 0:
             return self.call_soon(callback, *args, context=context)
         handle = _Timer(self.time() + delay, callback, args, self, context)
-        handle.operation = self.machine.start_timer(delay_ns)
+        # No part of a scope: that cancels the task which sleeps, and asyncio then this.
+        token = SCOPE.set(None)
+        try:
+            handle.operation = self.machine.start_timer(delay_ns)
+        finally:
+            SCOPE.reset(token)
         handle.operation.listener = lambda operation: self._fire(handle)
         return handle
 
@@ -474,6 +490,9 @@ class WorkflowLoop(_Loop):
         if name is None:
             name = f"Task-{number & 0xFFFFF}"
         task: asyncio.Task[Any] = _Task(coro, number=number, loop=self, name=name, context=context, **options)
+        scope = SCOPE.get()
+        if scope is not None and context is None:
+            scope.adopt_task(task)
         tasks = self._tasks
         tasks[task] = None
         if len(tasks) > self._tasks_limit:

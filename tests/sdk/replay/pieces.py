@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from perdure.sdk.activity import activity
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.workflow import AsyncWorkflow, SyncWorkflow, call, workflow
 
 
 @activity(name="a")
@@ -26,3 +29,13 @@ def two_in_a_row(value: int) -> list[Any]:
 @activity(name="x")
 def x(value: Any = None) -> Any:
     return value
+
+
+def version_of(name: str) -> Callable[[Callable[..., Any]], AnyWorkflow]:
+    """One of several workflows of that name: not registered, for engines of other tests run all that is."""
+
+    def make(function: Callable[..., Any]) -> AnyWorkflow:
+        kind = AsyncWorkflow if inspect.iscoroutinefunction(function) else SyncWorkflow
+        return kind(function, name)
+
+    return make

@@ -15,37 +15,37 @@ from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.replay.patch import CHANGE_VERSIONS_BYTES_MAX
 from perdure.sdk.workflow import call, start, wait, workflow
 from tests.sdk.replay.given import History, texts
-from tests.sdk.replay.pieces import a, b, x
+from tests.sdk.replay.pieces import a, b, version_of, x
 from tests.sdk.replay.stored import load, task_ends, task_of
 
 NON_DETERMINISTIC = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 
 
-@workflow
+@version_of("before")
 def before() -> None:
     call(a)
     call(b)
 
 
-@workflow(name="before")
+@version_of("before")
 def gated() -> None:
     call(a)
     call(x if workflow.patched("to-x") else b)
 
 
-@workflow(name="before")
+@version_of("before")
 async def gated_async() -> None:
     await start(a)
     await start(x if workflow.patched("to-x") else b)
 
 
-@workflow(name="before")
+@version_of("before")
 def ungated() -> None:
     call(a)
     call(x)
 
 
-@workflow(name="before")
+@version_of("before")
 def deprecated() -> None:
     call(a)
     workflow.deprecate_patch("to-x")

@@ -11,10 +11,10 @@ from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.errors import ApplicationError, CancelledError
 from perdure.sdk.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
-from tests.sdk.replay.pieces import a, b
+from tests.sdk.replay.pieces import a, b, version_of
 
 
-@workflow(name="shielded")
+@version_of("shielded")
 def shielded() -> str:
     with workflow.shield():
         call(a)
@@ -24,7 +24,7 @@ def shielded() -> str:
     return "not cancelled"
 
 
-@workflow(name="shielded")
+@version_of("shielded")
 async def shielded_async() -> str:
     with workflow.shield():
         await start(a)
@@ -34,7 +34,7 @@ async def shielded_async() -> str:
     return "not cancelled"
 
 
-@workflow(name="shielded")
+@version_of("shielded")
 async def shielded_below() -> str:
     async def inner() -> None:
         with workflow.shield():
@@ -64,7 +64,7 @@ def test_a_cancellation_waits_until_the_block_is_left(code: AnyWorkflow) -> None
     assert texts(history.cold().commands) == texts(last.commands)
 
 
-@workflow
+@version_of("plain")
 def catches() -> str:
     try:
         workflow.sleep(60)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import Any
 
@@ -74,6 +75,10 @@ class Entry:
         raise NotImplementedError
 
 
+SCOPE: ContextVar[Any] = ContextVar("perdure_scope", default=None)
+"""The innermost scope (`sdk/scopes.py`) that code is in; it is told of what is begun."""
+
+
 class Operation(Entry):
     """An entry that ends: `done`, then `value` or `error`. `listener` is told once."""
 
@@ -86,6 +91,9 @@ class Operation(Entry):
         self.value: Any = None
         self.error: BaseException | None = None
         self.listener: Callable[[Operation], None] | None = None
+        scope = SCOPE.get()
+        if scope is not None:
+            scope.adopt(self)
 
     def resolve(self, value: Any) -> None:
         """It ended well."""

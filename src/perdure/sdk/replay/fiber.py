@@ -90,10 +90,21 @@ class Fiber(Protocol):
 Ended = Callable[[Any, BaseException | None], None]
 
 
+class Interrupt(Protocol):
+    """A cancelled scope that a branch is in."""
+
+    shields: int
+    """How many shields there were around it: more than these hold it back."""
+
+    def error(self) -> CancelledError:
+        """What the branch is told."""
+        ...
+
+
 class Branch:
     """One line of execution of a `def` workflow: its function, or a handler."""
 
-    __slots__ = ("canceling", "done", "ended", "greenlet", "holds", "ready", "shields", "waiting", "work")
+    __slots__ = ("canceling", "done", "ended", "greenlet", "holds", "interrupt", "ready", "shields", "waiting", "work")
 
     def __init__(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
         self.work = work
@@ -104,15 +115,21 @@ class Branch:
         self.ready: Callable[[], bool] | None = None
         self.canceling = False
         self.shields = 0
+        self.interrupt: Interrupt | None = None
         self.done = False
 
     def runnable(self) -> bool:
         """Whether it need not wait any more."""
-        if self.canceling and not self.shields:
+        if (self.canceling or self.interrupt is not None) and self.is_told():
             return True
         if self.waiting is not None:
             return self.waiting.done
         return _holds(self.ready)
+
+    def is_told(self) -> bool:
+        """Whether a cancellation is not held back by a shield."""
+        interrupt = self.interrupt
+        return (self.canceling and not self.shields) or (interrupt is not None and self.shields <= interrupt.shields)
 
     def advance(self) -> None:
         """Run it until it waits or ends."""
@@ -167,7 +184,7 @@ class Branch:
 class GreenletFiber:
     """A `def` workflow."""
 
-    __slots__ = ("branches", "current", "done", "error", "machine", "main", "refusals", "value")
+    __slots__ = ("branches", "current", "done", "error", "machine", "main", "refusals", "run_cancelled", "value")
 
     def __init__(self, machine: WorkflowMachine) -> None:
         self.machine = machine
@@ -175,6 +192,8 @@ class GreenletFiber:
         self.branches: list[Branch] = []
         self.current = self.main
         self.refusals = 0
+        self.run_cancelled: CancelledError | None = None
+        """What the code was told when the run was cancelled."""
         self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -224,33 +243,43 @@ class GreenletFiber:
         """Wait for an operation. Returns its value or raises its error; CancelledError when the run is cancelled."""
         branch = self.current
         while not operation.done:
-            if branch.canceling and not branch.shields:
-                branch.canceling = False
+            if (branch.canceling or branch.interrupt is not None) and branch.is_told():
+                error = self._told(branch)
                 if operation.cancel():
-                    raise self._cancelled()
+                    raise error
+                continue
             self.machine.check_open()
             branch.waiting = operation
             branch.park()
         branch.waiting = None
+        if branch.interrupt is not None and isinstance(operation.error, CancelledError):
+            branch.interrupt = None  # what it waits for was cancelled with the scope: it is told by that
         return operation.result()
 
     def wait(self, ready: Callable[[], bool], cancels: Iterable[Operation] = ()) -> None:
         """Wait until `ready()`. When the run is cancelled: cancels those operations, raises CancelledError."""
         branch = self.current
         while not ready():
-            if branch.canceling and not branch.shields:
-                branch.canceling = False
+            if (branch.canceling or branch.interrupt is not None) and branch.is_told():
+                error = self._told(branch)
                 for operation in cancels:
                     operation.cancel()
-                raise self._cancelled()
+                raise error
             self.machine.check_open()
             branch.waiting, branch.ready = None, ready
             branch.park()
         branch.ready = None
 
-    def _cancelled(self) -> CancelledError:
+    def _told(self, branch: Branch) -> CancelledError:
+        """What to raise; it is raised once."""
+        if branch.interrupt is not None and not (branch.canceling and not branch.shields):
+            error, branch.interrupt = branch.interrupt.error(), None
+            return error
+        branch.canceling = False
         reason = self.machine.cancel_reason
-        return CancelledError(f"the workflow was cancelled: {reason}" if reason else "the workflow was cancelled")
+        text = f"the workflow was cancelled: {reason}" if reason else "the workflow was cancelled"
+        self.run_cancelled = CancelledError(text)
+        return self.run_cancelled
 
     def cancel(self) -> None:
         self.main.canceling = True
