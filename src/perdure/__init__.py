@@ -5,7 +5,7 @@
 Everything a program needs is here; errors are also in `perdure.errors`.
 """
 
-from perdure.embedded import AsyncEngine, Engine, SyncWorkflowHandle
+from perdure.embedded import AsyncEngine, Engine, SyncUpdateHandle, SyncWorkflowHandle
 from perdure.errors import (
     ActivityError,
     ApplicationError,
@@ -15,9 +15,11 @@ from perdure.errors import (
     NonDeterminismError,
     PayloadError,
     PerdureError,
+    QueryFailedError,
     StoreError,
     TerminatedError,
     TimedOutError,
+    UpdateFailedError,
     WorkflowAlreadyStartedError,
     WorkflowFailedError,
     WorkflowNotFoundError,
@@ -27,6 +29,7 @@ from perdure.sdk.client import (
     Client,
     IdConflictPolicy,
     IdReusePolicy,
+    UpdateHandle,
     WorkflowDescription,
     WorkflowHandle,
     WorkflowStatus,
@@ -57,12 +60,16 @@ __all__ = [
     "PayloadCodec",
     "PayloadError",
     "PerdureError",
+    "QueryFailedError",
     "Retry",
     "StoreError",
+    "SyncUpdateHandle",
     "SyncWorkflowHandle",
     "TerminatedError",
     "TimedOutError",
     "Transaction",
+    "UpdateFailedError",
+    "UpdateHandle",
     "Worker",
     "WorkerConfig",
     "WorkflowAlreadyStartedError",

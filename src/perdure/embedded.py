@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from temporalio.api.history.v1 import HistoryEvent
 
@@ -29,7 +29,8 @@ from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine as EngineCore
 from perdure.frontend.service import WorkflowService
-from perdure.sdk.client import Client, WorkflowDescription, WorkflowHandle
+from perdure.sdk.client import Client, UpdateHandle, WorkflowDescription, WorkflowHandle
+from perdure.sdk.client.messages import WaitFor
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
 from perdure.sdk.errors import EngineClosedError, EngineError
@@ -215,6 +216,17 @@ def _bridged_start(
     return bridge
 
 
+def _bridged_update(
+    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, Any]],
+) -> Callable[Concatenate[Engine, P], Any]:
+    @wraps(method)
+    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> Any:
+        answer = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
+        return SyncUpdateHandle(self, cast("UpdateHandle[Any]", answer)) if isinstance(answer, UpdateHandle) else answer
+
+    return bridge
+
+
 class Engine:
     """A durable execution engine in this process.
 
@@ -333,6 +345,11 @@ class Engine:
     start = _bridged_start(AsyncEngine.start)
     describe = _bridged(AsyncEngine.describe)
     history = _bridged(AsyncEngine.history)
+    signal = _bridged(AsyncEngine.signal)
+    signal_with_start = _bridged_start(AsyncEngine.signal_with_start)
+    query = _bridged(AsyncEngine.query)
+    update = _bridged_update(AsyncEngine.update)
+    update_with_start = _bridged_update(AsyncEngine.update_with_start)
     cancel = _bridged(AsyncEngine.cancel)
     terminate = _bridged(AsyncEngine.terminate)
     list = _bridged(AsyncEngine.list)
@@ -345,6 +362,7 @@ class SyncWorkflowHandle(Generic[R]):
     """A `WorkflowHandle` whose methods block. `id` and `run_id` as there."""
 
     def __init__(self, engine: Engine, handle: WorkflowHandle[R]) -> None:
+        self._engine = engine
         self._call = engine._call  # pyright: ignore[reportPrivateUsage] - part of its bridge
         self._handle = handle
         self.id = handle.id
@@ -365,6 +383,29 @@ class SyncWorkflowHandle(Generic[R]):
         """See `WorkflowHandle.history`."""
         return self._call(self._handle.history())
 
+    def signal(self, signal: Any, *args: Any) -> None:
+        """See `WorkflowHandle.signal`."""
+        self._call(self._handle.signal(signal, *args))
+
+    def query(self, query: Any, *args: Any, returns: Any = Any) -> Any:
+        """See `WorkflowHandle.query`."""
+        return self._call(self._handle.query(query, *args, returns=returns))
+
+    def update(
+        self,
+        update: Any,
+        *args: Any,
+        update_id: str | None = None,
+        wait_for: WaitFor = "completed",
+        returns: Any = Any,
+    ) -> Any:
+        """See `WorkflowHandle.update`; "accepted" gives back a SyncUpdateHandle."""
+        work = self._handle.update(update, *args, update_id=update_id, wait_for=wait_for, returns=returns)
+        answer = self._call(work)
+        if isinstance(answer, UpdateHandle):
+            return SyncUpdateHandle(self._engine, cast("UpdateHandle[Any]", answer))
+        return answer
+
     def cancel(self, reason: str = "") -> None:
         """See `WorkflowHandle.cancel`."""
         self._call(self._handle.cancel(reason))
@@ -372,6 +413,24 @@ class SyncWorkflowHandle(Generic[R]):
     def terminate(self, reason: str = "") -> None:
         """See `WorkflowHandle.terminate`."""
         self._call(self._handle.terminate(reason))
+
+
+class SyncUpdateHandle(Generic[R]):
+    """An `UpdateHandle` whose method blocks. `id`, `workflow_id` and `run_id` as there."""
+
+    def __init__(self, engine: Engine, handle: UpdateHandle[R]) -> None:
+        self._call = engine._call  # pyright: ignore[reportPrivateUsage] - part of its bridge
+        self._handle = handle
+        self.id = handle.id
+        self.workflow_id = handle.workflow_id
+        self.run_id = handle.run_id
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    def result(self, timeout: Duration | None = None) -> R:
+        """See `UpdateHandle.result`."""
+        return self._call(self._handle.result(timeout))
 
 
 @dataclass(frozen=True, slots=True)

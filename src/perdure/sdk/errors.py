@@ -212,6 +212,28 @@ class WorkflowAlreadyStartedError(PerdureError):
         self.workflow_type = workflow_type
 
 
+class QueryFailedError(PerdureError):
+    """A query's handler raised, or there is none; the cause says why. The workflow is as it was."""
+
+    def __init__(self, message: str, *, query: str) -> None:
+        super().__init__(message)
+        self.query = query
+
+
+class UpdateFailedError(PerdureError):
+    """An update was rejected, or its handler raised; the cause says why."""
+
+    def __init__(self, message: str, *, update: str, update_id: str) -> None:
+        super().__init__(message)
+        self.update = update
+        self.update_id = update_id
+
+    @property
+    def cause(self) -> BaseException | None:
+        """What the validator or the handler raised."""
+        return self.__cause__
+
+
 class WorkflowNotFoundError(PerdureError):
     """No such workflow id or run, or it is closed already and cannot be asked for that."""
 

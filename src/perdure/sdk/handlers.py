@@ -174,6 +174,12 @@ def name_of(message: Any) -> str:
     raise DefinitionError(f"{message!r} is neither a name nor a handler that has one")
 
 
+def return_type_of(message: Any) -> Any:
+    """What the answer of a handler that is given as a method is annotated with; Any for a name."""
+    handler = message.handler() if isinstance(message, UpdateMethod) else getattr(message, MARK, None)
+    return types_of(handler.fn, inspect.signature(handler.fn))[1] if isinstance(handler, Handler) else Any
+
+
 class Handlers:
     """What a class declares: its run method, and its handlers by kind and name."""
 

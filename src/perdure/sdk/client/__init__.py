@@ -8,6 +8,7 @@ from perdure.sdk.client.descriptions import (
     WorkflowSummary,
 )
 from perdure.sdk.client.handle import WorkflowHandle
+from perdure.sdk.client.messages import UpdateHandle
 from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "IdConflictPolicy",
     "IdReusePolicy",
     "PendingActivity",
+    "UpdateHandle",
     "WorkflowDescription",
     "WorkflowHandle",
     "WorkflowStatus",

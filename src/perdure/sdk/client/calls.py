@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from temporalio.api.errordetails.v1 import WorkflowExecutionAlreadyStartedFailure
+
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter
-from perdure.sdk.errors import EngineError, WorkflowNotFoundError
+from perdure.sdk.errors import EngineError, WorkflowAlreadyStartedError, WorkflowNotFoundError
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -61,6 +63,28 @@ class Reach:
             await asyncio.sleep(pause_s)
             spent_s += pause_s
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def start(
+        self,
+        rpc: Callable[[Request], Awaitable[Response]],
+        request: Request,
+        workflow_id: str,
+        workflow_type: str,
+    ) -> Response:
+        """As `ask`, of what starts a workflow. Raises WorkflowAlreadyStartedError when the policies forbid."""
+        try:
+            return await self.call(rpc, request)
+        except Rejected as rejected:
+            if rejected.code != StatusCode.ALREADY_EXISTS:
+                raise public_error(rejected, f"starting workflow {workflow_id!r}") from rejected
+            detail = rejected.detail
+            run_id = detail.run_id if isinstance(detail, WorkflowExecutionAlreadyStartedFailure) else ""
+            raise WorkflowAlreadyStartedError(
+                f"workflow {workflow_id!r} was started already, and the policies forbid another: {rejected.message}",
+                workflow_id=workflow_id,
+                run_id=run_id,
+                workflow_type=workflow_type,
+            ) from rejected
 
     async def ask(self, rpc: Callable[[Request], Awaitable[Response]], request: Request, what: str) -> Response:
         """As `call`, with the errors that users know. `what` names the question in them."""

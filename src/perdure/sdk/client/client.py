@@ -12,7 +12,7 @@ import json
 import os
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, TypeVarTuple, cast
 
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
@@ -24,6 +24,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.checking import ReplayReport, Workflows
+from perdure.sdk.client import messages
 from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.checking import OPEN as OPEN_EXECUTIONS
 from perdure.sdk.client.checking import check_replay
@@ -34,6 +35,7 @@ from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
 from perdure.sdk.errors import DefinitionError, EngineError, WorkflowAlreadyStartedError
+from perdure.sdk.handlers import name_of
 from perdure.sdk.options import Duration, duration_message, positive_duration
 from perdure.sdk.worker.worker import default_identity
 
@@ -179,6 +181,124 @@ class Client:
     async def history(self, id: str, run_id: str | None = None) -> builtins.list[HistoryEvent]:
         """All events of a run, default the current one. Raises WorkflowNotFoundError."""
         return await self.get(id, run_id).history()
+
+    async def signal(self, id: str, signal: Any, *args: Any, run_id: str | None = None) -> None:
+        """See `WorkflowHandle.signal`."""
+        await self.get(id, run_id).signal(signal, *args)
+
+    async def query(self, id: str, query: Any, *args: Any, run_id: str | None = None, returns: Any = Any) -> Any:
+        """See `WorkflowHandle.query`."""
+        return await self.get(id, run_id).query(query, *args, returns=returns)
+
+    async def update(
+        self,
+        id: str,
+        update: Any,
+        *args: Any,
+        run_id: str | None = None,
+        update_id: str | None = None,
+        wait_for: messages.WaitFor = "completed",
+        returns: Any = Any,
+    ) -> Any:
+        """See `WorkflowHandle.update`."""
+        handle = self.get(id, run_id)
+        return await handle.update(update, *args, update_id=update_id, wait_for=wait_for, returns=returns)
+
+    async def signal_with_start(
+        self,
+        workflow: StartableWorkflow[*Ts, R],
+        *args: *Ts,
+        id: str,
+        signal: tuple[Any, Sequence[Any]] | str,
+        task_queue: str | None = None,
+        id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
+    ) -> WorkflowHandle[R]:
+        """Signal the open run of that id, or start one that has the signal before its first line runs.
+
+        Args:
+            workflow, args: what is started when no run is open.
+            id: the workflow's.
+            signal: its name and arguments: `("add", [item])`.
+            task_queue: whose workers run what is started.
+            id_reuse_policy: for a closed run of that id.
+
+        Raises:
+            WorkflowAlreadyStartedError: the last run is closed, and the policy forbids another.
+            PayloadError: an argument cannot be serialised.
+        """
+        definition = _definition_of(workflow)
+        self._check_startable(definition, task_queue or self._task_queue)
+        start = self._request(definition, args, id, task_queue)
+        reuse = policy_of(IdReusePolicy, id_reuse_policy, "id_reuse_policy")
+        _put_policies(start, reuse, None)
+        message, values = (signal, ()) if isinstance(signal, str) else signal
+        name = name_of(message)
+        request = service.SignalWithStartWorkflowExecutionRequest(
+            namespace=start.namespace,
+            workflow_id=id,
+            workflow_type=start.workflow_type,
+            task_queue=start.task_queue,
+            input=start.input,
+            identity=start.identity,
+            request_id=start.request_id,
+            signal_name=name,
+            workflow_id_reuse_policy=start.workflow_id_reuse_policy,
+            workflow_id_conflict_policy=start.workflow_id_conflict_policy,
+        )
+        payloads = self._reach.converter.to_payloads(values, f"the arguments of signal {name}")
+        request.signal_input.payloads.extend(payloads)
+        response = await self._reach.start(
+            self._reach.connection.signal_with_start_workflow_execution, request, id, definition.name
+        )
+        return WorkflowHandle(self._reach, id, response.run_id, definition.return_type)
+
+    async def update_with_start(
+        self,
+        workflow: StartableWorkflow[*Ts, R],
+        *args: *Ts,
+        id: str,
+        update: tuple[Any, Sequence[Any]] | str,
+        update_id: str | None = None,
+        wait_for: messages.WaitFor = "completed",
+        returns: Any = Any,
+        task_queue: str | None = None,
+        id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy: IdConflictPolicy | str = IdConflictPolicy.USE_EXISTING,
+    ) -> Any:
+        """Update the open run of that id, or start one that is updated at once: both or neither.
+
+        Args:
+            update: its name and arguments: `("add", [item])`.
+            id_reuse_policy, id_conflict_policy: for a closed, an open run of that id.
+            workflow, args, id, task_queue: as in `start`.
+            update_id, wait_for, returns: as in `WorkflowHandle.update`, and so is what comes back.
+
+        Raises:
+            WorkflowAlreadyStartedError: the policies forbid.
+            UpdateFailedError: it was rejected, or its handler raised; a run that was started for it goes on.
+        """
+        definition = _definition_of(workflow)
+        self._check_startable(definition, task_queue or self._task_queue)
+        start = self._request(definition, args, id, task_queue)
+        reuse = policy_of(IdReusePolicy, id_reuse_policy, "id_reuse_policy")
+        conflict = policy_of(IdConflictPolicy, id_conflict_policy, "id_conflict_policy")
+        _put_policies(start, reuse, conflict)
+        message, values = (update, ()) if isinstance(update, str) else update
+        execution = WorkflowExecution(workflow_id=id)
+        request = messages.update_request(self._reach, execution, message, tuple(values), update_id, wait_for)
+        both = service.ExecuteMultiOperationRequest(namespace=self._reach.namespace)
+        both.operations.add().start_workflow.CopyFrom(start)
+        both.operations.add().update_workflow.CopyFrom(request)
+        kind = messages.returns_of(message, returns)
+        while True:
+            response = await self._reach.start(
+                self._reach.connection.execute_multi_operation, both, id, definition.name
+            )
+            updated = response.responses[1].update_workflow
+            if updated.HasField("outcome") or updated.stage >= messages.STAGES["accepted"]:
+                break
+        handle = messages.handle_of(self._reach, request, updated, kind)
+        return handle if wait_for == "accepted" else await handle.result()
 
     async def cancel(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
         """Ask a workflow to stop. Raises WorkflowNotFoundError when it is closed or unknown."""

@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import EventType, HistoryEventFilterType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.sdk.client import messages
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import WorkflowDescription, description_of
 from perdure.sdk.client.results import next_run_of, result_of
@@ -133,6 +134,59 @@ class WorkflowHandle(Generic[R]):
         await self._reach.ask(
             self._reach.connection.terminate_workflow_execution, request, f"termination of workflow {self.id!r}"
         )
+
+    async def signal(self, signal: Any, *args: Any) -> None:
+        """Tell the workflow something. It is durable when this returns, whether or not a worker runs.
+
+        Args:
+            signal: its name, or the method that handles it.
+            args: for the handler.
+
+        Raises:
+            WorkflowNotFoundError: there is no such run, or it is closed.
+            PayloadError: an argument cannot be serialised.
+        """
+        await messages.signal(self._reach, self._execution(), signal, args)
+
+    async def query(self, query: Any, *args: Any, returns: Any = Any) -> Any:
+        """Ask the workflow something, open or closed; it is not changed. `__stack_trace`: where its code waits.
+
+        Args:
+            query: its name, or the method that answers it.
+            args: for the handler.
+            returns: what the answer is decoded to; default the method's annotation, else what the JSON says.
+
+        Raises:
+            QueryFailedError: the handler raised, or there is none.
+            WorkflowNotFoundError: there is no such run.
+            EngineError: no worker answered; one must be running.
+        """
+        return await messages.query(self._reach, self._execution(), query, args, returns)
+
+    async def update(
+        self,
+        update: Any,
+        *args: Any,
+        update_id: str | None = None,
+        wait_for: messages.WaitFor = "completed",
+        returns: Any = Any,
+    ) -> Any:
+        """Have the workflow do something, and get its answer.
+
+        Args:
+            update: its name, or the method that handles it.
+            args: for the handler.
+            update_id: the idempotency key: the same id is the same update. Default a fresh UUID.
+            wait_for: "accepted": give back an UpdateHandle as soon as the workflow has taken it.
+            returns: what the answer is decoded to; default the method's annotation, else what the JSON says.
+
+        Raises:
+            UpdateFailedError: it was rejected, or its handler raised; the cause says why.
+            WorkflowNotFoundError: there is no such run, or it is closed.
+        """
+        request = messages.update_request(self._reach, self._execution(), update, args, update_id, wait_for)
+        handle = await messages.update(self._reach, request, messages.returns_of(update, returns))
+        return handle if wait_for == "accepted" else await handle.result()
 
     def _execution(self) -> WorkflowExecution:
         return WorkflowExecution(workflow_id=self.id, run_id=self.run_id or "")

@@ -73,6 +73,8 @@ class RunCache:
         """Keep a run, and let go of the least recently used beyond the bounds."""
         other = self.take(run.run_id)
         if other is not None:
+            if other.machine.history_length > run.machine.history_length:
+                run, other = other, run  # the run's next task was quicker than the way back of this one
             self._dispose(other)
         self._runs[run.run_id] = run
         self.bytes += run.bytes

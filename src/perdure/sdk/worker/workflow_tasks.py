@@ -11,6 +11,7 @@ were refused has gone further than its history.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ from perdure.sdk.worker.workflow_thread import ThreadLost, WorkflowExecutor
 logger = logging.getLogger("perdure.worker")
 
 _QUERY_FAILED = QueryResultType.QUERY_RESULT_TYPE_FAILED
+
+QUERY_LOOKS = 100
+"""How often a query waits for a run that is in hand again and again, before the run is replayed for it."""
 
 MachineMaker = Callable[[AnyWorkflow], Machine]
 
@@ -89,6 +93,8 @@ class WorkflowTasks:
             schedule_to_start_timeout=duration_message(config.sticky_schedule_to_start_ns),
         )
         self._cached = config.cached_runs > 0
+        self._in_hand: dict[str, int] = {}
+        self._awaited: dict[str, list[asyncio.Future[None]]] = {}
 
     async def handle(self, task: PollWorkflowTaskQueueResponse) -> None:
         """Process and answer a task, and the ones that come back with the answers."""
@@ -100,7 +106,19 @@ class WorkflowTasks:
         if task.HasField("query"):
             await self._answer_query(task)
             return None
-        run: CachedRun | None = None
+        run_id = task.workflow_execution.run_id
+        in_hand = self._in_hand
+        in_hand[run_id] = in_hand.get(run_id, 0) + 1
+        try:
+            return await self._handle_run(task)
+        finally:
+            left = in_hand.pop(run_id) - 1
+            if left:
+                in_hand[run_id] = left
+            elif self._awaited:
+                self._wake_queries(run_id)
+
+    async def _handle_run(self, task: PollWorkflowTaskQueueResponse) -> PollWorkflowTaskQueueResponse | None:
         try:
             run, outcome = await self._process(task)
         except Exception as error:  # of workflow code or of its declaration: this task's fault alone
@@ -250,27 +268,43 @@ class WorkflowTasks:
     async def _ask(self, task: PollWorkflowTaskQueueResponse) -> WorkflowQueryResult:
         if task.next_page_token:
             await self._fetch_pages(task)
-        run = self._cache.take(task.workflow_execution.run_id)
-        if run is not None:
-            events, task_events = list(task.history.events), task.history
-            task_events.ClearField("events")
+        run_id = task.workflow_execution.run_id
+        await self._set_down(run_id)
+        run = self._cache.take(run_id)
+        if run is not None and not task.history.events:
             try:
                 outcome = await self._step(run, task)
-            except (ThreadLost, HistoryGapError):
-                task_events.events.extend(events)
+            except ThreadLost:
+                run = None  # replayed below
             else:
                 self._cache.put(run)
                 return _result_of(outcome)
+        if run is not None:
+            self._executor.dispose(run)
         await self._complete_query_history(task)
         run, outcome = await self._replay(task)
         self._executor.dispose(run)
         return _result_of(outcome)
 
+    async def _set_down(self, run_id: str) -> None:
+        """Wait until a run is not in hand: its last task may be committed and not yet be back here."""
+        for _ in range(QUERY_LOOKS):
+            if run_id not in self._in_hand:
+                return
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._awaited.setdefault(run_id, []).append(future)
+            await future
+
+    def _wake_queries(self, run_id: str) -> None:
+        for future in self._awaited.pop(run_id, ()):
+            if not future.done():
+                future.set_result(None)
+
     async def _complete_query_history(self, task: PollWorkflowTaskQueueResponse) -> None:
         events = task.history.events
         if not events or events[0].event_id != 1:
             found = await self._history(task, b"")
-            task.history.ClearField("events")
+            del events[:]
             events.extend(found)
         if events and events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
             del events[-1]  # that task is somebody else's to answer

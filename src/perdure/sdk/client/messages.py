@@ -1,0 +1,182 @@
+"""Signals, queries and updates, as a client sends them.
+
+A signal is told and forgotten: the server has it, durably. A query asks and changes nothing. An
+update does both: it is accepted or rejected, recorded, and answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Generic, Literal, TypeVar, cast
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import UpdateWorkflowExecutionLifecycleStage as Stage
+from temporalio.api.errordetails.v1 import QueryFailedFailure
+from temporalio.api.update.v1 import Outcome
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.errors import Rejected
+from perdure.sdk.client.calls import Reach, public_error
+from perdure.sdk.convert import error_of
+from perdure.sdk.errors import QueryFailedError, UpdateFailedError
+from perdure.sdk.handlers import name_of, return_type_of
+from perdure.sdk.options import SECOND_NS, Duration, optional_duration
+
+R = TypeVar("R")
+
+WaitFor = Literal["accepted", "completed"]
+"""What an update is waited for: that the workflow took it, or that it has ended."""
+
+STAGES: dict[str, Stage.ValueType] = {
+    "accepted": Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED,
+    "completed": Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED,
+}
+
+
+async def signal(reach: Reach, execution: WorkflowExecution, message: Any, args: tuple[Any, ...]) -> None:
+    """Raises WorkflowNotFoundError, PayloadError, EngineError."""
+    name = name_of(message)
+    request = service.SignalWorkflowExecutionRequest(
+        namespace=reach.namespace,
+        workflow_execution=execution,
+        signal_name=name,
+        identity=reach.identity,
+        request_id=reach.new_id(),
+    )
+    request.input.payloads.extend(reach.converter.to_payloads(args, f"the arguments of signal {name}"))
+    what = f"signal {name!r} to workflow {execution.workflow_id!r}"
+    await reach.ask(reach.connection.signal_workflow_execution, request, what)
+
+
+async def query(reach: Reach, execution: WorkflowExecution, message: Any, args: tuple[Any, ...], returns: Any) -> Any:
+    """Raises QueryFailedError, WorkflowNotFoundError, PayloadError, EngineError."""
+    name = name_of(message)
+    request = service.QueryWorkflowRequest(namespace=reach.namespace, execution=execution)
+    request.query.query_type = name
+    request.query.query_args.payloads.extend(reach.converter.to_payloads(args, f"the arguments of query {name}"))
+    what = f"query {name!r} of workflow {execution.workflow_id!r}"
+    try:
+        response = await reach.call(reach.connection.query_workflow, request)
+    except Rejected as rejected:
+        if not isinstance(rejected.detail, QueryFailedFailure):
+            raise public_error(rejected, what) from rejected
+        error = QueryFailedError(f"{what} failed: {rejected.message}", query=name)
+        detail = rejected.detail
+        raise error from error_of(detail.failure, reach.converter) if detail.HasField("failure") else rejected
+    kind = return_type_of(message) if returns is Any else returns
+    values = reach.converter.from_payloads(response.query_result.payloads, (kind,), f"the answer to query {name}")
+    return values[0] if values else None
+
+
+class UpdateHandle(Generic[R]):
+    """An update that a workflow has accepted.
+
+    Attributes:
+        id: the update's.
+        workflow_id, run_id: of the workflow that it was sent to.
+    """
+
+    def __init__(
+        self,
+        reach: Reach,
+        update_id: str,
+        name: str,
+        execution: WorkflowExecution,
+        returns: Any,
+        outcome: Outcome | None,
+    ) -> None:
+        self._reach = reach
+        self._name = name
+        self._returns = returns
+        self._outcome = outcome
+        self.id = update_id
+        self.workflow_id = execution.workflow_id
+        self.run_id = execution.run_id
+
+    def __repr__(self) -> str:
+        return f"<UpdateHandle {self._name} {self.id!r} of {self.workflow_id!r}>"
+
+    async def result(self, timeout: Duration | None = None) -> R:
+        """Wait for the handler's answer.
+
+        Raises:
+            UpdateFailedError: it was rejected, or its handler raised; the cause says why.
+            TimeoutError: the builtin one; `timeout` passed, the update goes on.
+        """
+        limit_ns = optional_duration(timeout, "timeout")
+        try:
+            async with asyncio.timeout(None if limit_ns is None else limit_ns / SECOND_NS):
+                return await self._result()
+        except TimeoutError:
+            raise TimeoutError(f"update {self._name!r} has not ended within {timeout}; it goes on") from None
+
+    async def _result(self) -> R:
+        reach = self._reach
+        what = f"the result of update {self._name!r} of workflow {self.workflow_id!r}"
+        while self._outcome is None:
+            request = service.PollWorkflowExecutionUpdateRequest(namespace=reach.namespace, identity=reach.identity)
+            request.update_ref.workflow_execution.workflow_id = self.workflow_id
+            request.update_ref.workflow_execution.run_id = self.run_id
+            request.update_ref.update_id = self.id
+            request.wait_policy.lifecycle_stage = STAGES["completed"]
+            response = await reach.ask(reach.connection.poll_workflow_execution_update, request, what)
+            if response.HasField("outcome"):
+                self._outcome = response.outcome
+        outcome = self._outcome
+        if outcome.HasField("failure"):
+            cause = error_of(outcome.failure, reach.converter)
+            text = f"update {self._name!r} of workflow {self.workflow_id!r} failed: {cause}"
+            raise UpdateFailedError(text, update=self._name, update_id=self.id) from cause
+        values = reach.converter.from_payloads(outcome.success.payloads, (self._returns,), what)
+        return cast(R, values[0] if values else None)
+
+
+def update_request(
+    reach: Reach,
+    execution: WorkflowExecution,
+    message: Any,
+    args: tuple[Any, ...],
+    update_id: str | None,
+    wait_for: WaitFor,
+) -> service.UpdateWorkflowExecutionRequest:
+    """Raises ValueError, PayloadError, DefinitionError."""
+    if wait_for not in STAGES:
+        raise ValueError(f"wait_for must be 'accepted' or 'completed', not {wait_for!r}")
+    name = name_of(message)
+    request = service.UpdateWorkflowExecutionRequest(namespace=reach.namespace, workflow_execution=execution)
+    request.wait_policy.lifecycle_stage = STAGES[wait_for]
+    request.request.meta.update_id = update_id or reach.new_id()
+    request.request.meta.identity = reach.identity
+    request.request.input.name = name
+    payloads = reach.converter.to_payloads(args, f"the arguments of update {name}")
+    request.request.input.args.payloads.extend(payloads)
+    return request
+
+
+async def update(reach: Reach, request: service.UpdateWorkflowExecutionRequest, returns: Any) -> UpdateHandle[Any]:
+    """Send until the workflow has accepted or rejected it. Raises WorkflowNotFoundError, EngineError."""
+    name, workflow_id = request.request.input.name, request.workflow_execution.workflow_id
+    what = f"update {name!r} of workflow {workflow_id!r}"
+    while True:
+        response = await reach.ask(reach.connection.update_workflow_execution, request, what)
+        # A server lets go of a caller after a while: the same id asks again after the same update.
+        if response.HasField("outcome") or response.stage >= STAGES["accepted"]:
+            return handle_of(reach, request, response, returns)
+
+
+def handle_of(
+    reach: Reach,
+    request: service.UpdateWorkflowExecutionRequest,
+    response: service.UpdateWorkflowExecutionResponse,
+    returns: Any,
+) -> UpdateHandle[Any]:
+    """The handle to an update that was answered, perhaps with its outcome already."""
+    execution = WorkflowExecution(workflow_id=request.workflow_execution.workflow_id)
+    execution.run_id = response.update_ref.workflow_execution.run_id or request.workflow_execution.run_id
+    outcome = response.outcome if response.HasField("outcome") else None
+    return UpdateHandle(reach, request.request.meta.update_id, request.request.input.name, execution, returns, outcome)
+
+
+def returns_of(message: Any, returns: Any) -> Any:
+    """What an answer is decoded to: as given, or by the annotation of the method that is named."""
+    return return_type_of(message) if returns is Any else returns
