@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from temporalio.api.command.v1 import Command
-from temporalio.api.enums.v1 import CommandType, ResetReapplyExcludeType, ResetReapplyType, WorkflowTaskFailedCause
+from temporalio.api.enums.v1 import ResetReapplyExcludeType, ResetReapplyType, WorkflowTaskFailedCause
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
@@ -128,6 +127,24 @@ async def test_an_activity_that_ran_is_given_out_again(world: World) -> None:
 
 
 @virtual
+async def test_an_activity_that_is_given_out_again_has_its_whole_time(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        limited = schedule("1")
+        limited.schedule_activity_task_command_attributes.schedule_to_close_timeout.seconds = 10
+        await workflow_task(connection, limited)
+        await connection.signal_workflow_execution(signal_request())
+        await workflow_task(connection)
+        await asyncio.sleep(9)
+        await connection.reset_workflow_execution(reset_request(8))
+        await asyncio.sleep(9)
+        assert (await connection.poll_activity_task_queue(activity_poll())).activity_id == "1"
+        await asyncio.sleep(2)
+        assert "ACTIVITY_TASK_TIMED_OUT" in names(await history(connection))
+
+
+@virtual
 async def test_signals_that_wait_behind_a_task_are_told_again(world: World) -> None:
     async with world.engine() as engine:
         connection = WorkflowService(engine)
@@ -213,25 +230,6 @@ async def test_a_scheduled_task_is_started_to_be_failed(world: World) -> None:
         await long_run(connection)
         await connection.reset_workflow_execution(reset_request(3))
         assert names(await history(connection))[:4] == [*BEGINNING, "WORKFLOW_TASK_FAILED"]
-
-
-@virtual
-async def test_an_open_child_is_not_taken_along(world: World) -> None:
-    async with world.engine() as engine:
-        connection = WorkflowService(engine)
-        await connection.start_workflow_execution(start_request())
-        child = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
-        attributes = child.start_child_workflow_execution_command_attributes
-        attributes.workflow_id = "kid"
-        attributes.workflow_type.name = "package"
-        attributes.task_queue.name = "kids"
-        await workflow_task(connection, child)
-        await connection.signal_workflow_execution(signal_request())
-        await workflow_task(connection)
-        last = names(await history(connection))
-        refused = await refusal(connection.reset_workflow_execution(reset_request(len(last))))
-        assert refused.code == StatusCode.UNIMPLEMENTED
-        await connection.reset_workflow_execution(reset_request(4))
 
 
 @virtual

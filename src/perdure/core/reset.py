@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.update.v1 import Request
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
@@ -28,9 +29,9 @@ from perdure.core import (
 )
 from perdure.core.commands import ResetWorkflow
 from perdure.core.commit import ExecutionKey, TaskKind
-from perdure.core.fold import blank, evolve
+from perdure.core.fold import blank
 from perdure.core.refusals import invalid
-from perdure.core.state import Attempt, PendingUpdate
+from perdure.core.state import Attempt, Control, PendingUpdate
 from perdure.core.turn import Turn
 
 _RESETTER = "history-resetter"
@@ -59,7 +60,6 @@ def require_current(turn: Turn, command: ResetWorkflow) -> None:
 def reset(current: Turn, command: ResetWorkflow) -> Turn:
     """End the current run if it is open, and begin the new one, whose turn is returned."""
     request = command.request
-    _require_nobody_outside(command)
     told_since = list(command.later)
     run_id = current.context.new_id()
     if current.execution.is_open:
@@ -83,22 +83,6 @@ def reset(current: Turn, command: ResetWorkflow) -> Turn:
     workflow_task.schedule(turn)
     turn.execution.wake_at_ns = deadlines.earliest(turn.execution)
     return turn
-
-
-def _require_nobody_outside(command: ResetWorkflow) -> None:
-    """What was asked of other workflows and not answered would be answered to the old run.
-
-    Raises Rejected UNIMPLEMENTED.
-    """
-    draft = blank(ExecutionKey("", "", ""))
-    for event in command.copied:
-        evolve(draft, event)
-    if draft.children or draft.externals:
-        raise Rejected(
-            StatusCode.UNIMPLEMENTED,
-            "At that event a child workflow is open, or a request to another workflow not answered: "
-            "reset to an event before it, or after its end.",
-        )
 
 
 def _copy(turn: Turn, events: Sequence[HistoryEvent]) -> None:
@@ -182,9 +166,11 @@ def _admit(turn: Turn, request: Request) -> None:
 
 
 def _resume_activities(turn: Turn) -> None:
-    """What was pending at that point is run again, from its first attempt."""
+    """What was pending at that point is run again, from its first attempt, with its whole time before it."""
     execution = turn.execution
     for event_id, pending in execution.activities.items():
         activity.TABLE.next(activity.State.NONE, activity.Trigger.SCHEDULE)
-        execution.facts.attempts[event_id] = Attempt(activity.State.SCHEDULED, 1, turn.now_ns)
+        attempt = execution.facts.attempts[event_id] = Attempt(activity.State.SCHEDULED, 1, turn.now_ns)
+        if pending.schedule_to_close_ns:
+            attempt.control = Control(options=msgspec.structs.replace(pending, scheduled_at_ns=turn.now_ns))
         turn.enqueue(TaskKind.ACTIVITY, pending.task_queue, event_id, 1)

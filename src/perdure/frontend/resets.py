@@ -30,7 +30,7 @@ class Resets:
         """ResetWorkflowExecution. The same request id again is answered with the run that it began.
 
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT, ABORTED when the workflow goes on too fast,
-        UNIMPLEMENTED for post-reset operations and where a child workflow was pending.
+        UNIMPLEMENTED for post-reset operations.
         """
         check_namespace(self._engine, request.namespace)
         check_execution(request.workflow_execution)
