@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio.base_events
 import ctypes
 import datetime
 import gc
@@ -38,6 +39,7 @@ def install() -> None:
         _wrap_dates()
         sys.meta_path.insert(0, _MakeWay())
     _replace_by_name(replaced)
+    _spare_event_loops()
     sys.addaudithook(_heard)
 
 
@@ -104,6 +106,14 @@ def _replace_by_name(replaced: dict[int, tuple[Any, Any]]) -> None:
             known = replaced.get(id(value))
             if known is not None and known[0] is value:
                 values[key] = known[1]
+
+
+def _spare_event_loops() -> None:
+    """asyncio's own loops ask the clock twice a turn, and never on behalf of workflow code: it has its own loop."""
+    plain = ModuleType("time")
+    vars(plain).update(vars(time))
+    vars(plain).update(_real_clocks)
+    vars(asyncio.base_events)["time"] = plain
 
 
 # --- methods -----------------------------------------------------------------------------------------
