@@ -113,7 +113,7 @@ def _spare_event_loops() -> None:
     plain = ModuleType("time")
     vars(plain).update(vars(time))
     vars(plain).update(_real_clocks)
-    vars(asyncio.base_events)["time"] = plain
+    setattr(asyncio.base_events, "time", plain)
 
 
 # --- methods -----------------------------------------------------------------------------------------
