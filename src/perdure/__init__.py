@@ -24,6 +24,8 @@ from perdure.errors import (
     WorkflowFailedError,
     WorkflowNotFoundError,
 )
+from perdure.interventions import Intervention, InterventionNotFoundError, Interventions, SyncInterventions
+from perdure.models.saga import Saga
 from perdure.sdk.activity import ActivityInfo, activity
 from perdure.sdk.client import (
     Client,
@@ -39,13 +41,14 @@ from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.options import Duration, Retry
 from perdure.sdk.transaction import Transaction
 from perdure.sdk.worker import Worker, WorkerConfig
-from perdure.sdk.workflow import Handle, WorkflowInfo, call, start, wait, workflow
+from perdure.sdk.workflow import CancelScope, Handle, WorkflowInfo, call, start, wait, workflow
 
 __all__ = [
     "ActivityError",
     "ActivityInfo",
     "ApplicationError",
     "AsyncEngine",
+    "CancelScope",
     "CancelledError",
     "Client",
     "Converter",
@@ -56,13 +59,18 @@ __all__ = [
     "Handle",
     "IdConflictPolicy",
     "IdReusePolicy",
+    "Intervention",
+    "InterventionNotFoundError",
+    "Interventions",
     "NonDeterminismError",
     "PayloadCodec",
     "PayloadError",
     "PerdureError",
     "QueryFailedError",
     "Retry",
+    "Saga",
     "StoreError",
+    "SyncInterventions",
     "SyncUpdateHandle",
     "SyncWorkflowHandle",
     "TerminatedError",

@@ -29,6 +29,7 @@ from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine as EngineCore
 from perdure.frontend.service import WorkflowService
+from perdure.interventions import AlertHook, Interventions, SyncInterventions, alerting
 from perdure.sdk.client import Client, UpdateHandle, WorkflowDescription, WorkflowHandle
 from perdure.sdk.client.messages import WaitFor
 from perdure.sdk.convert import Converter, PayloadCodec
@@ -85,6 +86,7 @@ class AsyncEngine(Client):
         memory_limit_mb: int = DEFAULT_MEMORY_MB,
         worker: bool = True,
         shutdown_grace: Duration | None = None,
+        alert: AlertHook | None = None,
         seams: EngineSeams | None = None,
     ) -> None:
         seams = seams or EngineSeams()
@@ -104,7 +106,7 @@ class AsyncEngine(Client):
             identity=identity,
             new_id=seams.new_id,
         )
-        self._registry = _registry_of(workflows, activities)
+        self._registry = alerting(_registry_of(workflows, activities), alert)
         if seams.registry is not None:
             self._registry = seams.registry(self._registry)
         self._worker: Worker | None = None
@@ -122,6 +124,11 @@ class AsyncEngine(Client):
         self._state = "not opened yet: use it in a `with` block, or call open()"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+
+    @property
+    def interventions(self) -> Interventions:
+        """What waits for a person's decision."""
+        return Interventions(self, self._reach)
 
     async def open(self) -> AsyncEngine:
         """Open the store, take back what dead workers held, begin to work.
@@ -243,6 +250,8 @@ class Engine:
         memory_limit_mb: what its caches may take together; beyond it runs are kept on disk alone.
         worker: False to look and steer only, running nothing.
         shutdown_grace: how long `close` waits for running activities; default 5 s.
+        alert: who is told of an intervention: a command line (the entry as JSON on its standard input), an
+            http(s) URL (the entry is POSTed), or a function of the entry. Default a warning in the log.
 
     Every method may be called from any thread. Used as `async with`, it gives an `AsyncEngine`
     on the caller's event loop.
@@ -267,6 +276,7 @@ class Engine:
         memory_limit_mb: int = DEFAULT_MEMORY_MB,
         worker: bool = True,
         shutdown_grace: Duration | None = None,
+        alert: AlertHook | None = None,
         seams: EngineSeams | None = None,
     ) -> None:
         self._engine = AsyncEngine(
@@ -282,6 +292,7 @@ class Engine:
             memory_limit_mb=memory_limit_mb,
             worker=worker,
             shutdown_grace=shutdown_grace,
+            alert=alert,
             seams=seams,
         )
         self._thread: LoopThread | None = None
@@ -336,6 +347,11 @@ class Engine:
             state = "closed" if thread is not None else "not opened yet: use it in a `with` block, or call open()"
             raise EngineClosedError(f"the engine on {self._engine.url} is {state}")
         return thread.call(work)
+
+    @property
+    def interventions(self) -> SyncInterventions:
+        """What waits for a person's decision."""
+        return SyncInterventions(self._engine.interventions, self._call)
 
     def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> SyncWorkflowHandle[Any]:
         """See `Client.get`."""

@@ -58,6 +58,14 @@ FACTS = {
         "✓ nobody was woken early",
         "✓ all 1000 were asked after thirty days",
     ],
+    "scene09": [
+        "✓ undone in reverse: the lamp is released first",
+        "✓ the refund waits for a person, and the pager rang",
+        "✓ the reconciliation finds exactly this order",
+        "✓ nothing that waits is forgotten",
+        "✓ refunded once",
+        "✓ who decided and why is in the history",
+    ],
     "scene11": [
         "✓ without a gate the check says which run would break",
         "✓ the run is told where history and code part",

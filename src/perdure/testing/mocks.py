@@ -53,12 +53,13 @@ class MockRegistry(Registry):
 
     def __init__(self, real: Registry) -> None:
         super().__init__(real.workflows, real.activities)
+        self._real = real
         self._mocks: dict[str, list[ActivityMock]] = {}
 
     def activity(self, name: str) -> AnyActivity:
         """Raises UnknownTypeError when there is neither a mock nor a real one."""
         mocks = self._mocks.get(name)
-        return mocks[-1].definition if mocks else super().activity(name)
+        return mocks[-1].definition if mocks else self._real.activity(name)
 
     def mock(self, activity: str | AnyActivity, fn: Callable[..., Any]) -> ActivityMock:
         """See `TestEngine.mock`."""

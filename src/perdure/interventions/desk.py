@@ -1,0 +1,135 @@
+"""`engine.interventions`: where a person sees what waits, and decides.
+
+Entries are looked up in the memos of the open runs; there is no second table that could disagree with
+the history. A decision is a signal, and has been made when that is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
+from perdure.sdk.client import Client, WorkflowStatus
+from perdure.sdk.client.calls import Reach
+from perdure.sdk.errors import PerdureError, WorkflowNotFoundError
+
+T = TypeVar("T")
+Ask = Callable[[Coroutine[Any, Any, Any]], Any]
+
+_OPEN = 'ExecutionStatus = "Running"'
+_ALL = 10_000_000
+
+
+class InterventionNotFoundError(PerdureError):
+    """No entry of that id waits: it was decided before, or its run has ended."""
+
+
+class Interventions:
+    """What waits for a person's decision. `who` decides and `why` are required, and kept in the history."""
+
+    def __init__(self, client: Client, reach: Reach) -> None:
+        self._client = client
+        self._reach = reach
+
+    async def list(self) -> list[Intervention]:
+        """All entries of all open runs, oldest first. Looks at every open run."""
+        found: list[Intervention] = []
+        for summary in await self._client.list(_OPEN, limit=_ALL):
+            found += await self._of(summary.id, summary.run_id)
+        return sorted(found, key=lambda entry: (entry.opened_at_ns, entry.id))
+
+    async def retry(self, entry: Intervention | str, *, who: str, why: str) -> None:
+        """Run the step again, with its retries from the first. If it fails again that is another entry.
+
+        Raises:
+            InterventionNotFoundError: the entry does not wait any more.
+            ValueError: `who` or `why` is empty.
+        """
+        await self._decide(entry, "retry", who, why)
+
+    async def complete(self, entry: Intervention | str, value: Any = None, *, who: str, why: str) -> None:
+        """It was settled by hand: the step counts as done, with that value. Raises as `retry`, and PayloadError."""
+        await self._decide(entry, "complete", who, why, value)
+
+    async def skip(self, entry: Intervention | str, *, who: str, why: str) -> None:
+        """It need not be done: go on without it. Raises as `retry`."""
+        await self._decide(entry, "skip", who, why)
+
+    async def fail(self, entry: Intervention | str, *, who: str, why: str) -> None:
+        """It cannot be done: go on without it, and let the run say so when it fails. Raises as `retry`."""
+        await self._decide(entry, "fail", who, why)
+
+    async def _decide(self, entry: Intervention | str, action: Action, who: str, why: str, value: Any = None) -> None:
+        if not who or not why:
+            raise ValueError("a decision needs who made it and why: both stay in the history")
+        found = await self._find(entry)
+        reach = self._reach
+        request = service.SignalWorkflowExecutionRequest(
+            namespace=reach.namespace, signal_name=signal_of(found.id), identity=who, request_id=reach.new_id()
+        )
+        request.workflow_execution.workflow_id, request.workflow_execution.run_id = found.workflow_id, found.run_id
+        what = f"the decision on intervention {found.id}"
+        request.input.payloads.extend(reach.converter.to_payloads((Decision(action, who, why, value),), what))
+        try:
+            await reach.ask(reach.connection.signal_workflow_execution, request, what)
+        except WorkflowNotFoundError as error:
+            raise _gone(found.id) from error
+
+    async def _find(self, entry: Intervention | str) -> Intervention:
+        if isinstance(entry, Intervention):
+            candidates = await self._of(entry.workflow_id, entry.run_id)
+            wanted = entry.id
+        else:
+            candidates = await self.list()
+            wanted = entry
+        for candidate in candidates:
+            if candidate.id == wanted:
+                return candidate
+        raise _gone(wanted)
+
+    async def _of(self, workflow_id: str, run_id: str) -> list[Intervention]:
+        try:
+            description = await self._client.get(workflow_id, run_id).describe()
+        except WorkflowNotFoundError:
+            return []  # it closed and was deleted while the list was read
+        if description.status is not WorkflowStatus.RUNNING or MEMO_KEY not in description.memo:
+            return []
+        return msgspec.convert(description.memo[MEMO_KEY], list[Intervention])
+
+
+class SyncInterventions:
+    """`Interventions` for plain code: the same methods, blocking."""
+
+    def __init__(self, inner: Interventions, call: Ask) -> None:
+        self._inner = inner
+        self._call = call
+
+    def list(self) -> list[Intervention]:
+        """See `Interventions.list`."""
+        return self._call(self._inner.list())
+
+    def retry(self, entry: Intervention | str, *, who: str, why: str) -> None:
+        """See `Interventions.retry`."""
+        self._call(self._inner.retry(entry, who=who, why=why))
+
+    def complete(self, entry: Intervention | str, value: Any = None, *, who: str, why: str) -> None:
+        """See `Interventions.complete`."""
+        self._call(self._inner.complete(entry, value, who=who, why=why))
+
+    def skip(self, entry: Intervention | str, *, who: str, why: str) -> None:
+        """See `Interventions.skip`."""
+        self._call(self._inner.skip(entry, who=who, why=why))
+
+    def fail(self, entry: Intervention | str, *, who: str, why: str) -> None:
+        """See `Interventions.fail`."""
+        self._call(self._inner.fail(entry, who=who, why=why))
+
+
+def _gone(entry_id: str) -> InterventionNotFoundError:
+    return InterventionNotFoundError(
+        f"no intervention {entry_id!r} waits: it was decided before, or its run has ended; see interventions.list()"
+    )

@@ -1,0 +1,44 @@
+"""What waits for a decision, and the decision: both are stored, in the memo and in the history."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+MEMO_KEY = "perdure.interventions"
+"""The memo of a run that waits: the list of its open entries. Absent when there is none."""
+SIGNAL = "__perdure_intervention"
+
+Action = Literal["retry", "complete", "skip", "fail"]
+
+
+class Intervention(msgspec.Struct, frozen=True):
+    """Something that failed for good, and waits for a person."""
+
+    id: str
+    """Of this entry alone: what is retried and fails again is another."""
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    step: str
+    """The activity that failed."""
+    error: str
+    """Why, in one line."""
+    opened_at_ns: int
+    """Nanoseconds since the epoch, workflow time."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a person decided."""
+
+    action: Action
+    who: str
+    why: str
+    value: Any = None
+    """Of "complete": what the step is taken to have come to."""
+
+
+def signal_of(entry_id: str) -> str:
+    """The name of the signal that brings the decision on an entry; its argument is a Decision."""
+    return f"{SIGNAL}:{entry_id}"
