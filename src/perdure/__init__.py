@@ -10,6 +10,7 @@ from perdure.errors import (
     ActivityError,
     ApplicationError,
     CancelledError,
+    ChildWorkflowError,
     DeterminismViolation,
     EngineError,
     NonDeterminismError,
@@ -27,6 +28,7 @@ from perdure.errors import (
 from perdure.interventions import Intervention, InterventionNotFoundError, Interventions, SyncInterventions
 from perdure.models.saga import Saga
 from perdure.sdk.activity import ActivityInfo, activity
+from perdure.sdk.children import ChildHandle, call_child, start_child
 from perdure.sdk.client import (
     Client,
     IdConflictPolicy,
@@ -50,6 +52,8 @@ __all__ = [
     "AsyncEngine",
     "CancelScope",
     "CancelledError",
+    "ChildHandle",
+    "ChildWorkflowError",
     "Client",
     "Converter",
     "DeterminismViolation",
@@ -90,7 +94,9 @@ __all__ = [
     "WorkflowSummary",
     "activity",
     "call",
+    "call_child",
     "start",
+    "start_child",
     "wait",
     "workflow",
 ]

@@ -180,6 +180,35 @@ class ActivityError(FailureError):
         return f"activity {self.activity_type} failed{why}"
 
 
+class ChildWorkflowError(FailureError):
+    """A child workflow closed without a result, or could not be started; why is its cause."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        workflow_type: str,
+        workflow_id: str = "",
+        run_id: str = "",
+        namespace: str = "",
+        initiated_event_id: int = 0,
+        started_event_id: int = 0,
+        retry_state: RetryState = RetryState.UNKNOWN,
+    ) -> None:
+        super().__init__(message)
+        self.workflow_type = workflow_type
+        self.workflow_id = workflow_id
+        self.run_id = run_id
+        self.namespace = namespace
+        self.initiated_event_id = initiated_event_id
+        self.started_event_id = started_event_id
+        self.retry_state = retry_state
+
+    def __str__(self) -> str:
+        why = f": {self.__cause__}" if self.__cause__ is not None else ""
+        return f"child workflow {self.workflow_type} ({self.workflow_id}) failed{why}"
+
+
 # --- errors of starting and of asking for results ----------------------------------------------
 
 

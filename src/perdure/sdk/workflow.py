@@ -30,6 +30,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
 
+import msgspec
+
+from perdure.sdk.children import Children
 from perdure.sdk.definitions import (
     ActivityDefinition,
     WorkflowDefinition,
@@ -262,7 +265,7 @@ async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
     await handle_of(machine, machine.start_timer(duration_ns))
 
 
-class WorkflowNamespace(Messages, Scopes, Shielding, Versions):
+class WorkflowNamespace(Messages, Children, Scopes, Shielding, Versions):
     """`workflow`: the decorator, and what workflow code may ask for."""
 
     def __init__(self) -> None:
@@ -464,8 +467,16 @@ class WorkflowNamespace(Messages, Scopes, Shielding, Versions):
     @staticmethod
     def info() -> WorkflowInfo:
         """Ids, type, queue, attempt, time-outs."""
-        info = current("workflow.info()").info
+        machine = current("workflow.info()")
+        info = machine.info
         assert info is not None
+        if info.history_length != machine.history_length:
+            info = machine.info = msgspec.structs.replace(
+                info,
+                history_length=machine.history_length,
+                history_size_bytes=machine.history_size_bytes,
+                continue_as_new_suggested=machine.continue_as_new_suggested,
+            )
         return info
 
     @staticmethod

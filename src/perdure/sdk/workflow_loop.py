@@ -100,14 +100,14 @@ class Handle(asyncio.Future[T]):
             self.set_exception(operation.error)
 
 
-def handle_of(machine: WorkflowMachine, operation: Operation) -> Handle[Any]:
+def handle_of(machine: WorkflowMachine, operation: Operation, kind: type[Handle[Any]] = Handle) -> Handle[Any]:
     """The handle of an operation that has just been started."""
     fiber: Any = machine.fiber
     if type(fiber) is GreenletFiber:
-        handle: Handle[Any] = Handle(loop=_NO_LOOP)
+        handle: Handle[Any] = kind(loop=_NO_LOOP)
         operation.listener = handle._settle  # pyright: ignore[reportPrivateUsage] - one file, two halves of one thing
     else:
-        handle = Handle(loop=fiber)
+        handle = kind(loop=fiber)
         operation.listener = handle._settle  # pyright: ignore[reportPrivateUsage]
     handle.operation = operation
     handle.carrier = fiber

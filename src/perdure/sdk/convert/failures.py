@@ -71,6 +71,15 @@ def _describe(error: errors.FailureError, failure: Failure, converter: Converter
             info.activity_type.name = error.activity_type
             info.activity_id = error.activity_id
             info.retry_state = cast(RetryStateValue.ValueType, error.retry_state.value)
+        case errors.ChildWorkflowError():
+            info = failure.child_workflow_execution_failure_info
+            info.namespace = error.namespace
+            info.workflow_execution.workflow_id = error.workflow_id
+            info.workflow_execution.run_id = error.run_id
+            info.workflow_type.name = error.workflow_type
+            info.initiated_event_id = error.initiated_event_id
+            info.started_event_id = error.started_event_id
+            info.retry_state = cast(RetryStateValue.ValueType, error.retry_state.value)
         case _:
             failure.application_failure_info.type = type(error).__name__
 
@@ -141,6 +150,18 @@ def _error(failure: Failure, message: str, converter: Converter) -> errors.Failu
                 started_event_id=info.started_event_id,
                 identity=info.identity,
                 retry_state=errors.RetryState(info.retry_state),
+            )
+        case "child_workflow_execution_failure_info":
+            child = failure.child_workflow_execution_failure_info
+            return errors.ChildWorkflowError(
+                message,
+                workflow_type=child.workflow_type.name,
+                workflow_id=child.workflow_execution.workflow_id,
+                run_id=child.workflow_execution.run_id,
+                namespace=child.namespace,
+                initiated_event_id=child.initiated_event_id,
+                started_event_id=child.started_event_id,
+                retry_state=errors.RetryState(child.retry_state),
             )
         case "timeout_failure_info":
             timeout = failure.timeout_failure_info

@@ -1,15 +1,17 @@
-"""The end of a run: CompleteWorkflowExecution, FailWorkflowExecution, CancelWorkflowExecution."""
+"""The end of a run: Complete-, Fail-, Cancel- and ContinueAsNewWorkflowExecution."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.sdk.errors import ActivityError, CancelledError, EngineError
+from perdure.sdk.convert import Converter
+from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError, EngineError
+from perdure.sdk.options import duration_message
 from perdure.sdk.replay.entry import Entry
 
 
@@ -19,16 +21,19 @@ class Ending(StrEnum):
     COMPLETE = "completion of the workflow"
     FAIL = "failure of the workflow"
     CANCEL = "cancellation of the workflow"
+    CONTINUE_AS_NEW = "continuation as a new run"
 
 
 _COMPLETED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
 _FAILED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED
 _CANCELED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED
+_CONTINUED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
 
 ENDINGS: Final[dict[EventType.ValueType, Ending]] = {
     _COMPLETED: Ending.COMPLETE,
     _FAILED: Ending.FAIL,
     _CANCELED: Ending.CANCEL,
+    _CONTINUED: Ending.CONTINUE_AS_NEW,
 }
 """The event that each ending becomes. A run ends once: there is nothing to move to afterwards."""
 
@@ -36,7 +41,21 @@ COMMAND_TYPES: Final[dict[Ending, CommandType.ValueType]] = {
     Ending.COMPLETE: CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION,
     Ending.FAIL: CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION,
     Ending.CANCEL: CommandType.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION,
+    Ending.CONTINUE_AS_NEW: CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
 }
+
+
+class ContinueAsNew(BaseException):
+    """Carries the order to go on as a new run out of the code; no Exception, so that code does not catch it."""
+
+    def __init__(
+        self, arguments: tuple[Any, ...], task_queue: str, run_timeout_ns: int | None, task_timeout_ns: int | None
+    ) -> None:
+        super().__init__()
+        self.arguments = arguments
+        self.task_queue = task_queue
+        self.run_timeout_ns = run_timeout_ns
+        self.task_timeout_ns = task_timeout_ns
 
 
 class Completion(Entry):
@@ -44,7 +63,7 @@ class Completion(Entry):
 
     __slots__ = ("ending", "error")
 
-    event_types = (_COMPLETED, _FAILED, _CANCELED)
+    event_types = (_COMPLETED, _FAILED, _CANCELED, _CONTINUED)
 
     def __init__(self, ending: Ending, error: BaseException | None) -> None:
         super().__init__()
@@ -55,6 +74,19 @@ class Completion(Entry):
         """The command, still to be given its result or failure."""
         self.command = Command(command_type=COMMAND_TYPES[self.ending])
         return self.command
+
+    def continue_as_new(self, order: ContinueAsNew, name: str, converter: Converter) -> None:
+        """Make the command of a continuation. Raises PayloadError."""
+        attributes = self.new_command().continue_as_new_workflow_execution_command_attributes
+        attributes.workflow_type.name = name
+        payloads = converter.to_payloads(order.arguments, f"the arguments of workflow {name}")
+        attributes.input.payloads.extend(payloads)
+        if order.task_queue:
+            attributes.task_queue.name = order.task_queue
+        if order.run_timeout_ns is not None:
+            attributes.workflow_run_timeout.CopyFrom(duration_message(order.run_timeout_ns))
+        if order.task_timeout_ns is not None:
+            attributes.workflow_task_timeout.CopyFrom(duration_message(order.task_timeout_ns))
 
     def accept(self, event: HistoryEvent) -> bool:
         return ENDINGS[event.event_type] is self.ending
@@ -72,7 +104,7 @@ def describe_event(event: HistoryEvent) -> str | None:
 def is_cancellation(error: BaseException) -> bool:
     """Whether an error says that what the code waited for was cancelled."""
     return isinstance(error, CancelledError) or (
-        isinstance(error, ActivityError) and isinstance(error.__cause__, CancelledError)
+        isinstance(error, (ActivityError, ChildWorkflowError)) and isinstance(error.__cause__, CancelledError)
     )
 
 

@@ -41,6 +41,11 @@ class WorkflowInfo(msgspec.Struct, frozen=True):
     """The run that continued as this one, "" for none."""
     cron_schedule: str
     parent: ParentInfo | None
+    history_length: int = 0
+    """Events up to the current workflow task."""
+    history_size_bytes: int = 0
+    continue_as_new_suggested: bool = False
+    """The history has become long: `workflow.continue_as_new` would be a good idea now."""
 
     @property
     def started_at(self) -> datetime:

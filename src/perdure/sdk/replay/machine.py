@@ -34,7 +34,7 @@ from perdure.sdk.errors import (
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay import mismatch
 from perdure.sdk.replay.activity import Activity
-from perdure.sdk.replay.completion import Completion, Ending, as_exception, fails_run, is_cancellation
+from perdure.sdk.replay.completion import Completion, ContinueAsNew, Ending, as_exception, fails_run, is_cancellation
 from perdure.sdk.replay.entry import Entry, Site, current_site
 from perdure.sdk.replay.events import COMMAND_EVENTS, EVENT_HANDLERS
 from perdure.sdk.replay.fiber import Fiber, GreenletFiber
@@ -79,6 +79,7 @@ class WorkflowMachine:
         "barred",
         "cancel_reason",
         "cancel_requested",
+        "child_count",
         "continue_as_new_suggested",
         "converter",
         "definition",
@@ -96,6 +97,7 @@ class WorkflowMachine:
         "namespace",
         "next_event_id",
         "now_ns",
+        "others",
         "passed",
         "produced",
         "replaying",
@@ -137,6 +139,8 @@ class WorkflowMachine:
         self.timers: dict[str, Timer] = {}
         self.activity_count = 0
         self.timer_count = 0
+        self.child_count = 0
+        self.others: dict[int, Any] = {}
         self.side_effect_count = 0
         self.last_number = 0
         self.violation: PerdureError | None = None
@@ -379,6 +383,10 @@ class WorkflowMachine:
                 payloads = self.converter.to_payloads((self.fiber.value,), what)
                 attributes = entry.new_command().complete_workflow_execution_command_attributes
                 attributes.result.payloads.extend(payloads)
+        elif isinstance(error, ContinueAsNew):
+            entry = Completion(Ending.CONTINUE_AS_NEW, None)
+            if not self.replaying:
+                entry.continue_as_new(error, self.definition.name, self.converter)
         elif self.cancel_requested and is_cancellation(error):
             entry = Completion(Ending.CANCEL, error)
             if not self.replaying:
@@ -468,6 +476,11 @@ class WorkflowMachine:
         entry = Timer(self, str(self.timer_count), max(1, duration_ns))
         self.emit(entry)
         return entry
+
+    def next_child(self) -> int:
+        """The number of a child."""
+        self.child_count += 1
+        return self.child_count
 
     def emit(self, entry: Any) -> None:
         """Add a command that builds itself."""

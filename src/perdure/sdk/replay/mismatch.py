@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.errors import NonDeterminismError
-from perdure.sdk.replay import activity, completion, marker, patch, timer, update
+from perdure.sdk.replay import activity, child, completion, marker, patch, timer, update
 from perdure.sdk.replay.entry import Entry, Site, is_user_frame, site_text
 
 _DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
@@ -19,6 +19,7 @@ _DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
     marker.describe_event,
     completion.describe_event,
     update.describe_event,
+    child.describe_event,
 )
 
 _ADVICE = (

@@ -1,0 +1,282 @@
+"""Workflows that start, signal and cancel other workflows, or go on as a new run of themselves.
+
+A child is a workflow of its own, with its own history; its parent waits for it as for an activity. A
+workflow that never ends continues as new now and then, so that its history stays short:
+
+    if workflow.info().continue_as_new_suggested:
+        workflow.continue_as_new(state)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Literal, NoReturn, TypeVar, TypeVarTuple, cast
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdReusePolicy
+
+from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
+from perdure.sdk.errors import DefinitionError, EngineError, PayloadError
+from perdure.sdk.handlers import name_of
+from perdure.sdk.options import Cancellation, Duration, Retry, duration_message, positive_duration
+from perdure.sdk.replay.child import CancelExternal, Child, SignalExternal
+from perdure.sdk.replay.completion import ContinueAsNew
+from perdure.sdk.replay.entry import Operation
+from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.running import current
+from perdure.sdk.workflow_loop import Handle, handle_of
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+ClosePolicy = Literal["terminate", "abandon", "request_cancel"]
+"""What becomes of a child that is open when its parent closes."""
+
+_CLOSE_POLICIES: dict[str, ParentClosePolicy.ValueType] = {
+    "terminate": ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE,
+    "abandon": ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON,
+    "request_cancel": ParentClosePolicy.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
+}
+ReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate"]
+_REUSE_POLICIES: dict[str, WorkflowIdReusePolicy.ValueType] = {
+    "allow_duplicate": WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+    "allow_duplicate_failed_only": WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+    "reject_duplicate": WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+}
+
+
+class _Done:
+    """What an awaitable of an `async def` workflow is in a `def` one: it has happened."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
+
+
+_DONE = _Done()
+
+
+def _sent(machine: WorkflowMachine, operation: Operation) -> Awaitable[None]:
+    if type(machine.fiber) is GreenletFiber:
+        machine.fiber.join(operation)
+        return _DONE
+    return handle_of(machine, operation)
+
+
+class ExternalHandle:
+    """Another workflow, as workflow code may steer it: `.id`, `.run_id`.
+
+    `signal` and `cancel` return when the other workflow has been told; in `async def` workflows, await them. They raise
+    ApplicationError of type WorkflowNotFound when there is no open one.
+    """
+
+    def __init__(self, machine: WorkflowMachine, workflow_id: str, run_id: str | None) -> None:
+        self._machine = machine
+        self.id = workflow_id
+        self.run_id = run_id
+
+    def signal(self, signal: Any, *args: Any) -> Awaitable[None]:
+        """Send a signal, given by its name or as the method that handles it. Raises PayloadError."""
+        return _sent(self._machine, _signal(self._machine, self.id, self.run_id or "", signal, args, is_child=False))
+
+    def cancel(self) -> Awaitable[None]:
+        """Ask it to stop."""
+        operation = CancelExternal(self._machine, self.id, self.run_id or "", is_child=False)
+        self._machine.emit(operation)
+        return _sent(self._machine, operation)
+
+
+class ChildHandle(Handle[R]):
+    """A child workflow under way: a `Handle` that knows whose it is."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """Its workflow id."""
+        return cast(Child, self.operation).id
+
+    @property
+    def run_id(self) -> str | None:
+        """None until it was started."""
+        return cast(Child, self.operation).run_id
+
+    def signal(self, signal: Any, *args: Any) -> Awaitable[None]:
+        """As `ExternalHandle.signal`."""
+        machine = cast(Child, self.operation).machine
+        return _sent(machine, _signal(machine, self.id, "", signal, args, is_child=True))
+
+
+def _signal(
+    machine: WorkflowMachine, workflow_id: str, run_id: str, message: Any, args: tuple[Any, ...], *, is_child: bool
+) -> SignalExternal:
+    name = name_of(message)
+    operation = SignalExternal(machine, workflow_id, run_id, is_child=is_child)
+    operation.name = name
+    if not machine.replaying:
+        command = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
+        attributes = command.signal_external_workflow_execution_command_attributes
+        attributes.namespace = machine.namespace
+        attributes.execution.workflow_id, attributes.execution.run_id = workflow_id, run_id
+        attributes.signal_name, attributes.child_workflow_only = name, is_child
+        _encode(machine, attributes.input.payloads.extend, args, f"the arguments of signal {name}")
+        operation.command = command
+    machine.emit(operation)
+    return operation
+
+
+def _encode(machine: WorkflowMachine, put: Callable[[Any], None], args: tuple[Any, ...], what: str) -> None:
+    try:
+        put(machine.converter.to_payloads(args, what))
+    except PayloadError as error:
+        # Replay encodes nothing, so code that caught this would take another path there.
+        machine.violation = error
+        raise
+
+
+def start_child(
+    workflow: StartableWorkflow[*Ts, R],
+    /,
+    *args: *Ts,
+    id: str | None = None,
+    task_queue: str | None = None,
+    parent_close_policy: ClosePolicy = "terminate",
+    cancellation: Cancellation = "wait",
+    id_reuse_policy: ReusePolicy = "allow_duplicate",
+    execution_timeout: Duration | None = None,
+    run_timeout: Duration | None = None,
+    task_timeout: Duration | None = None,
+    retry: Retry | None = None,
+) -> ChildHandle[R]:
+    """In a workflow: start another one and go on. `await` the handle, or `.result()` in a `def` workflow.
+
+    Args:
+        workflow, args: what is started.
+        id: default made of this run's id and a number.
+        task_queue: whose workers run it; default this workflow's own.
+        parent_close_policy: what becomes of it when this workflow closes first.
+        cancellation: when the call is cancelled: "wait" until it has ended, "try" without waiting, "abandon" it.
+        id_reuse_policy: for a closed run of that id.
+        execution_timeout, run_timeout, task_timeout: as in `Engine.start`.
+        retry: run it again as a whole when it fails; default never.
+
+    Raises:
+        PayloadError: an argument cannot be serialised. Fails the task even if caught.
+        DefinitionError, ValueError: what is asked for cannot be; names the argument.
+    """
+    machine = current("start_child()")
+    if not isinstance(workflow, WorkflowDefinition):
+        name = getattr(workflow, "__qualname__", repr(workflow))
+        raise DefinitionError(f"{name} is not a workflow: decorate it with @workflow")
+    machine.check_open()
+    definition = cast(AnyWorkflow, workflow)
+    bound = definition.bind(args, {})
+    number = machine.next_child()
+    assert machine.info is not None
+    workflow_id = id or f"{machine.info.original_run_id}_{number}"
+    child = Child(machine, definition.name, workflow_id, definition.return_type, cancellation)
+    command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
+    attributes = command.start_child_workflow_execution_command_attributes
+    attributes.namespace = machine.namespace
+    attributes.workflow_id = workflow_id
+    attributes.workflow_type.name = definition.name
+    attributes.task_queue.name = task_queue or machine.task_queue
+    attributes.parent_close_policy = _choice(_CLOSE_POLICIES, parent_close_policy, "parent_close_policy")
+    attributes.workflow_id_reuse_policy = _choice(_REUSE_POLICIES, id_reuse_policy, "id_reuse_policy")
+    for field, duration, what in (
+        (attributes.workflow_execution_timeout, execution_timeout, "execution_timeout"),
+        (attributes.workflow_run_timeout, run_timeout, "run_timeout"),
+        (attributes.workflow_task_timeout, task_timeout, "task_timeout"),
+    ):
+        length_ns = positive_duration(duration, what)
+        if length_ns is not None:
+            field.CopyFrom(duration_message(length_ns))
+    if retry is not None:
+        attributes.retry_policy.CopyFrom(retry.message)
+    if not machine.replaying:
+        _encode(machine, attributes.input.payloads.extend, bound, f"the arguments of workflow {definition.name}")
+        child.command = command
+    machine.emit(child)
+    return cast("ChildHandle[R]", handle_of(machine, child, ChildHandle))
+
+
+def call_child(
+    workflow: StartableWorkflow[*Ts, R],
+    /,
+    *args: *Ts,
+    id: str | None = None,
+    task_queue: str | None = None,
+    parent_close_policy: ClosePolicy = "terminate",
+    cancellation: Cancellation = "wait",
+    id_reuse_policy: ReusePolicy = "allow_duplicate",
+    execution_timeout: Duration | None = None,
+    run_timeout: Duration | None = None,
+    task_timeout: Duration | None = None,
+    retry: Retry | None = None,
+) -> R:
+    """In a `def` workflow: run another one, wait, and return its result. Arguments as `start_child`'s.
+
+    Raises:
+        ChildWorkflowError: it closed without a result, or could not be started; `.cause` says why.
+        CancelledError: this workflow was cancelled, and so was the child.
+    """
+    machine = current("call_child()")
+    if type(machine.fiber) is not GreenletFiber:
+        raise EngineError("call_child(...) would block an `async def` workflow; write `await start_child(...)`")
+    handle = start_child(
+        workflow,
+        *args,
+        id=id,
+        task_queue=task_queue,
+        parent_close_policy=parent_close_policy,
+        cancellation=cancellation,
+        id_reuse_policy=id_reuse_policy,
+        execution_timeout=execution_timeout,
+        run_timeout=run_timeout,
+        task_timeout=task_timeout,
+        retry=retry,
+    )
+    return handle.result()
+
+
+def _choice(choices: dict[str, Any], value: str, what: str) -> Any:
+    if value not in choices:
+        raise ValueError(f"{what} must be one of {', '.join(choices)}, not {value!r}")
+    return choices[value]
+
+
+class Children:
+    """The part of `workflow` that is about other workflows and the next run."""
+
+    @staticmethod
+    def external(id: str, run_id: str | None = None) -> ExternalHandle:
+        """Another workflow, to be signalled or cancelled; run_id None: whichever run is current."""
+        return ExternalHandle(current("workflow.external()"), id, run_id)
+
+    @staticmethod
+    def continue_as_new(
+        *args: Any,
+        task_queue: str | None = None,
+        run_timeout: Duration | None = None,
+        task_timeout: Duration | None = None,
+    ) -> NoReturn:
+        """End this run and begin the next one of the same workflow and id, with these arguments and an empty history.
+
+        It never returns. Signals that no handler took are not carried over: wait for them first.
+
+        Args:
+            args: the workflow's arguments.
+            task_queue, run_timeout, task_timeout: of the next run; default this one's.
+
+        Raises TypeError when the arguments do not fit the workflow.
+        """
+        machine = current("workflow.continue_as_new()")
+        machine.check_open()
+        bound = machine.definition.bind(args, {})
+        raise ContinueAsNew(
+            bound,
+            task_queue or "",
+            positive_duration(run_timeout, "run_timeout"),
+            positive_duration(task_timeout, "task_timeout"),
+        )
