@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Coroutine, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
 import msgspec
 
@@ -48,6 +48,8 @@ class ActivityInfo(msgspec.Struct, frozen=True):
     start_to_close_ns: int
     schedule_to_close_ns: int
     heartbeat_ns: int
+    task_token: bytes = b""
+    """Names this attempt to `engine.complete_activity`."""
 
     @property
     def idempotency_key(self) -> str:
@@ -109,6 +111,10 @@ class ActivityContext(Protocol):
 
 
 current_attempt: ContextVar[ActivityContext | None] = ContextVar("perdure_activity", default=None)
+
+
+class CompleteAsync(BaseException):
+    """Carries the wish to be completed from outside to the worker; no Exception, so that code does not catch it."""
 
 
 def _current() -> ActivityContext:
@@ -250,6 +256,15 @@ class ActivityNamespace:
         context.heartbeat(details)
         if context.cancelled:
             raise CancelledError(f"activity {context.info.activity_type} was asked to stop")
+
+    def raise_complete_async(self) -> NoReturn:
+        """Leave without a result: `engine.complete_activity` or `.fail_activity` will end this attempt later.
+
+        Give them `activity.info().task_token`, or the ids. Until then the time-outs of the call run on. Not in
+        `run_in="process"` and not in transactional activities.
+        """
+        _current()
+        raise CompleteAsync
 
     def is_cancelled(self) -> bool:
         """Whether the running attempt was asked to stop. Learnt from heartbeats and from the worker's shutdown."""

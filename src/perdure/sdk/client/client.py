@@ -31,6 +31,7 @@ from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy, policy_of
+from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
@@ -45,7 +46,7 @@ Ts = TypeVarTuple("Ts")
 LIST_PAGE = 1000
 
 
-class Client:
+class Client(Steering):
     """Talks to a server about workflows. Safe to use from many tasks of one event loop.
 
     Args:

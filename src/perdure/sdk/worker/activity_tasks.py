@@ -23,7 +23,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api.errors import Rejected
 from perdure.sdk import errors
-from perdure.sdk.activity import current_attempt
+from perdure.sdk.activity import CompleteAsync, current_attempt
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import Registry
@@ -165,6 +165,8 @@ class ActivityTasks:
         if isinstance(outcome, list):
             # Even when its time was up by our clock: whether a result still counts is the server's to say.
             await self._complete(attempt, outcome)
+        elif isinstance(outcome, CompleteAsync):
+            logger.debug("attempt %d of %s will be completed from outside", task.attempt, _named(task))
         elif attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
             logger.info("attempt %d of %s is left unanswered: %s", task.attempt, _named(task), attempt.stop.value)
         elif not isinstance(outcome, (errors.CancelledError, asyncio.CancelledError)):

@@ -58,6 +58,7 @@ def info_of(task: PollActivityTaskQueueResponse, converter: Converter, task_queu
         start_to_close_ns=duration_ns(task.start_to_close_timeout),
         schedule_to_close_ns=duration_ns(task.schedule_to_close_timeout),
         heartbeat_ns=duration_ns(task.heartbeat_timeout),
+        task_token=task.task_token,
     )
 
 

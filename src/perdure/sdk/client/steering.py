@@ -1,0 +1,158 @@
+"""What an operator, or the far end of a long wait, does: pause, reset, and end an activity from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.sdk.client.calls import Reach
+from perdure.sdk.convert import failure_of
+
+
+class Steering:
+    """Part of `Client`."""
+
+    _reach: Reach
+
+    async def complete_activity(
+        self,
+        result: Any = None,
+        *,
+        token: bytes | None = None,
+        workflow_id: str | None = None,
+        activity_id: str | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        """End an activity that left with `activity.raise_complete_async()`, well.
+
+        Args:
+            result: what the workflow gets.
+            token: `activity.info().task_token`; or else:
+            workflow_id, activity_id, run_id: the activity; run_id None: the current run.
+
+        Raises:
+            WorkflowNotFoundError: nobody waits for it: the attempt ended, timed out, or its workflow closed.
+            PayloadError: the result cannot be serialised.
+            ValueError: neither a token nor ids were given.
+        """
+        reach = self._reach
+        payloads = reach.converter.to_payloads((result,), "the result of an activity")
+        if token is not None:
+            request = service.RespondActivityTaskCompletedRequest(
+                task_token=token, namespace=reach.namespace, identity=reach.identity
+            )
+            request.result.payloads.extend(payloads)
+            await reach.ask(reach.connection.respond_activity_task_completed, request, "completing an activity")
+            return
+        by_id = service.RespondActivityTaskCompletedByIdRequest(namespace=reach.namespace, identity=reach.identity)
+        by_id.workflow_id, by_id.activity_id = _ids(workflow_id, activity_id)
+        by_id.run_id = run_id or ""
+        by_id.result.payloads.extend(payloads)
+        what = f"completing activity {activity_id!r} of workflow {workflow_id!r}"
+        await reach.ask(reach.connection.respond_activity_task_completed_by_id, by_id, what)
+
+    async def fail_activity(
+        self,
+        error: BaseException,
+        *,
+        token: bytes | None = None,
+        workflow_id: str | None = None,
+        activity_id: str | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        """End an attempt of such an activity badly: it is retried as its policy says. Raises as `complete_activity`."""
+        reach = self._reach
+        failure = failure_of(error, reach.converter)
+        if token is not None:
+            request = service.RespondActivityTaskFailedRequest(
+                task_token=token, namespace=reach.namespace, identity=reach.identity, failure=failure
+            )
+            await reach.ask(reach.connection.respond_activity_task_failed, request, "failing an activity")
+            return
+        by_id = service.RespondActivityTaskFailedByIdRequest(
+            namespace=reach.namespace, identity=reach.identity, failure=failure
+        )
+        by_id.workflow_id, by_id.activity_id = _ids(workflow_id, activity_id)
+        by_id.run_id = run_id or ""
+        what = f"failing activity {activity_id!r} of workflow {workflow_id!r}"
+        await reach.ask(reach.connection.respond_activity_task_failed_by_id, by_id, what)
+
+    async def heartbeat_activity(
+        self,
+        *details: Any,
+        token: bytes | None = None,
+        workflow_id: str | None = None,
+        activity_id: str | None = None,
+        run_id: str | None = None,
+    ) -> bool:
+        """Say that such an activity is alive. True: it was asked to stop. Raises as `complete_activity`."""
+        reach = self._reach
+        payloads: list[Payload] = reach.converter.to_payloads(details, "heartbeat details")
+        if token is not None:
+            request = service.RecordActivityTaskHeartbeatRequest(
+                task_token=token, namespace=reach.namespace, identity=reach.identity
+            )
+            request.details.payloads.extend(payloads)
+            response = await reach.ask(reach.connection.record_activity_task_heartbeat, request, "a heartbeat")
+            return response.cancel_requested
+        by_id = service.RecordActivityTaskHeartbeatByIdRequest(namespace=reach.namespace, identity=reach.identity)
+        by_id.workflow_id, by_id.activity_id = _ids(workflow_id, activity_id)
+        by_id.run_id = run_id or ""
+        by_id.details.payloads.extend(payloads)
+        answer = await reach.ask(reach.connection.record_activity_task_heartbeat_by_id, by_id, "a heartbeat")
+        return answer.cancel_requested
+
+    async def pause(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
+        """Let nothing of a workflow run: it collects what happens until `unpause`. Raises WorkflowNotFoundError."""
+        reach = self._reach
+        request = service.PauseWorkflowExecutionRequest(
+            namespace=reach.namespace,
+            workflow_id=id,
+            run_id=run_id or "",
+            identity=reach.identity,
+            reason=reason,
+            request_id=reach.new_id(),
+        )
+        await reach.ask(reach.connection.pause_workflow_execution, request, f"pausing workflow {id!r}")
+
+    async def unpause(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
+        """Let a paused workflow go on. Raises WorkflowNotFoundError; EngineError when it is not paused."""
+        reach = self._reach
+        request = service.UnpauseWorkflowExecutionRequest(
+            namespace=reach.namespace,
+            workflow_id=id,
+            run_id=run_id or "",
+            identity=reach.identity,
+            reason=reason,
+            request_id=reach.new_id(),
+        )
+        await reach.ask(reach.connection.unpause_workflow_execution, request, f"unpausing workflow {id!r}")
+
+    async def reset(self, id: str, *, event_id: int, reason: str = "", run_id: str | None = None) -> str:
+        """Begin a new run that has everything up to a point of an earlier one, and its signals from then on.
+
+        Args:
+            event_id: of a WorkflowTaskCompleted, or of the event behind a WorkflowTaskStarted: that task is done anew.
+            run_id: of the run to be taken up; default the current one.
+
+        Returns the new run's id. Raises WorkflowNotFoundError; EngineError when it cannot be reset there.
+        """
+        reach = self._reach
+        request = service.ResetWorkflowExecutionRequest(
+            namespace=reach.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=id, run_id=run_id or ""),
+            reason=reason,
+            workflow_task_finish_event_id=event_id,
+            request_id=reach.new_id(),
+            identity=reach.identity,
+        )
+        response = await reach.ask(reach.connection.reset_workflow_execution, request, f"resetting workflow {id!r}")
+        return response.run_id
+
+
+def _ids(workflow_id: str | None, activity_id: str | None) -> tuple[str, str]:
+    if workflow_id is None or activity_id is None:
+        raise ValueError("an activity is named by its token, or by workflow_id and activity_id")
+    return workflow_id, activity_id

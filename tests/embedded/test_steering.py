@@ -1,0 +1,83 @@
+"""Activities that are ended from outside, pauses and resets, from a client to the workflow's code."""
+
+from __future__ import annotations
+
+import queue
+
+import pytest
+
+from perdure import (
+    ActivityInfo,
+    ApplicationError,
+    Engine,
+    Retry,
+    WorkflowFailedError,
+    WorkflowNotFoundError,
+    activity,
+    call,
+    workflow,
+)
+
+asked: queue.Queue[ActivityInfo] = queue.Queue()
+
+
+@activity(retry=Retry(maximum_attempts=1))
+def ask_a_person(question: str) -> str:
+    asked.put(activity.info())
+    activity.raise_complete_async()
+
+
+@workflow
+def asks(question: str) -> str:
+    return call(ask_a_person, question)
+
+
+@workflow
+def listens() -> str:
+    return workflow.wait_signal("word")
+
+
+def test_an_activity_is_completed_by_its_token_and_by_its_id() -> None:
+    with Engine("memory://") as engine:
+        handle = engine.start(asks, "why?", id="asks-1")
+        assert engine.heartbeat_activity("half", token=asked.get(timeout=20).task_token) is False
+        engine.complete_activity("because", workflow_id="asks-1", activity_id="1")
+        assert handle.result() == "because"
+        handle = engine.start(asks, "why?", id="asks-2")
+        token = asked.get(timeout=20).task_token
+        engine.complete_activity("therefore", token=token)
+        assert handle.result() == "therefore"
+        with pytest.raises(WorkflowNotFoundError):
+            engine.complete_activity("late", token=token)
+        with pytest.raises(ValueError, match="by its token, or by"):
+            engine.complete_activity("nobody's")
+
+
+def test_an_activity_is_failed_from_outside() -> None:
+    with Engine("memory://") as engine:
+        handle = engine.start(asks, "why?", id="asks-1")
+        asked.get(timeout=20)
+        engine.fail_activity(ApplicationError("no idea", type="NoIdea"), workflow_id="asks-1", activity_id="1")
+        with pytest.raises(WorkflowFailedError, match="no idea"):
+            handle.result()
+
+
+def test_a_paused_workflow_waits() -> None:
+    with Engine("memory://") as engine:
+        handle = engine.start(listens, id="ear")
+        engine.pause("ear", "for a look")
+        handle.signal("word", "hello")
+        with pytest.raises(TimeoutError):
+            handle.result(timeout="50ms")
+        engine.unpause("ear")
+        assert handle.result() == "hello"
+
+
+def test_a_workflow_is_reset() -> None:
+    with Engine("memory://") as engine:
+        handle = engine.start(listens, id="ear")
+        handle.signal("word", "hello")
+        assert handle.result() == "hello"
+        run_id = engine.reset("ear", event_id=4, reason="again")
+        assert run_id != handle.run_id
+        assert engine.get("ear", run_id).result() == "hello"
