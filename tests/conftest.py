@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from perdure.sdk.definitions import Shelf, default_registry
 
 # No deadline: a busy machine must never turn a law into a flaky test.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)
@@ -28,3 +32,32 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = pyfuncitem._fixtureinfo.argnames
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_what_this_module_declares(request: pytest.FixtureRequest) -> Iterator[None]:
+    """An engine in a test runs what that test module declares, and what is no test module's.
+
+    One test session imports what would be many programs; two of them may name a workflow alike.
+    """
+    everything = default_registry.workflows, default_registry.activities
+    own = request.module.__name__
+    default_registry.workflows = _declared_for(own, everything[0])
+    default_registry.activities = _declared_for(own, everything[1])
+    yield
+    default_registry.workflows, default_registry.activities = everything
+
+
+def _declared_for(own: str, everything: Shelf[Any]) -> Shelf[Any]:
+    declared = everything.all()
+    mine = [definition for definition in declared if definition.__module__ == own]
+    names = {definition.name for definition in mine}
+    shared = [
+        definition
+        for definition in declared
+        if definition.__module__ != own and ".test_" not in definition.__module__ and definition.name not in names
+    ]
+    shelf = everything.empty()
+    for definition in [*shared, *mine]:
+        shelf.add(definition)
+    return shelf

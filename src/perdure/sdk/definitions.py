@@ -276,6 +276,15 @@ class Shelf(Generic[D]):
         """The latest of that name."""
         return self._found.get(name)
 
+    def all(self) -> list[D]:
+        """Every definition, those that share a name too."""
+        single = [found for name, found in self._found.items() if name not in self._ambiguous]
+        return [*single, *(one for declared in self._ambiguous.values() for one in declared)]
+
+    def empty(self) -> Shelf[D]:
+        """Another shelf of this kind with nothing on it."""
+        return Shelf(self._word, self._kind, collecting=self._collecting)
+
     def find(self, name: str) -> D:
         """Raises UnknownTypeError, which lists the known names, or names both places of two of one name."""
         if self._ambiguous and name in self._ambiguous:
