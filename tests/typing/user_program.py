@@ -12,6 +12,7 @@ from typing import assert_type
 
 from perdure import (
     AsyncEngine,
+    ChildHandle,
     Engine,
     Handle,
     Retry,
@@ -20,7 +21,9 @@ from perdure import (
     WorkflowHandle,
     activity,
     call,
+    call_child,
     start,
+    start_child,
     wait,
     workflow,
 )
@@ -125,3 +128,30 @@ async def from_a_service(engine: AsyncEngine) -> None:
     assert_type(handle, WorkflowHandle[Receipt])
     assert_type(await handle.result(timeout="1m"), Receipt)
     await notify(Order("1001", 4200), Receipt("1"))
+
+
+@workflow
+class Cart:
+    @workflow.run
+    async def run(self, owner: str) -> int:
+        return len(owner)
+
+    @workflow.update
+    def add(self, item: str) -> int:
+        return len(item)
+
+
+@workflow
+class Counter:
+    @workflow.run
+    def run(self, first: int) -> str:
+        assert_type(call_child(fulfill, "1001"), Receipt)
+        assert_type(start_child(Cart, "Ada"), ChildHandle[int])
+        return str(first)
+
+
+def with_classes(engine: Engine) -> None:
+    assert_type(engine.run(Cart, "Ada", id="cart-1"), int)
+    assert_type(engine.start(Counter, 1), SyncWorkflowHandle[str])
+    assert_type(engine.signal_with_start(Cart, "Ada", id="cart-1", signal=("add", ["pen"])), SyncWorkflowHandle[int])
+    engine.run(Cart, 1)  # pyright: ignore[reportArgumentType]
