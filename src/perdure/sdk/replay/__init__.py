@@ -20,6 +20,9 @@ that failed or timed out left no commands, so the code does not run at its Workf
 | `machine.py` | one cached run: walks the sections, runs the code, returns a `TaskOutcome` |
 | `entry.py` | what every command has in common: its event, its site in the code, its outcome |
 | `activity.py`, `timer.py`, `marker.py`, `completion.py` | one small machine per kind, its transition table first |
+| `inbox.py`, `update.py`, `query.py` | what comes from outside: signals, updates, questions |
+| `child.py` | children, and messages to other workflows |
+| `events.py`, `outcome.py` | what each event does to a machine; what a task comes to |
 | `fiber.py` | what carries the code; `GreenletFiber` for `def` workflows (`async def`: `sdk/workflow_loop.py`) |
 | `mismatch.py` | the words of a NonDeterminismError |
 | `running.py` | which machine runs on which thread, and whether the guard watches it |
