@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -59,7 +60,12 @@ def is_member(value: Any) -> bool:
 
 
 def line(name: str, thing: Any) -> str:
-    """One line of the snapshot."""
+    """One line of the snapshot. A function that is a default value is told by its name: the guard may have wrapped it."""
+    return re.sub(r"<(?:built-in )?function ([\w.]+)(?: at 0x[0-9a-f]+)?>", r"\1", told(name, thing))
+
+
+def told(name: str, thing: Any) -> str:
+    """The same, as Python tells it."""
     if isinstance(thing, property):
         return f"{name}: property -> {annotation_of(thing)}"
     if isinstance(thing, classmethod | staticmethod):
