@@ -60,7 +60,7 @@ def is_member(value: Any) -> bool:
 
 
 def line(name: str, thing: Any) -> str:
-    """One line of the snapshot. A function that is a default value is told by its name: the guard may have wrapped it."""
+    """One line of the snapshot. Functions that are defaults are told by name: the guard may have wrapped them."""
     return re.sub(r"<(?:built-in )?function ([\w.]+)(?: at 0x[0-9a-f]+)?>", r"\1", told(name, thing))
 
 
