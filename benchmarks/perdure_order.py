@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.load import Stopwatch, emit, from_loop, from_threads
 from perdure import Engine, activity, call, start, workflow
+from perdure.sdk.loop_thread import new_event_loop
 
 Order = dict[str, Any]
 
@@ -108,7 +109,8 @@ def main(style: str, count: int, concurrency: int, directory: str) -> None:
     if style == "def":
         measure_def(url, count, concurrency)
     else:
-        asyncio.run(measure_async(url, count, concurrency))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(measure_async(url, count, concurrency))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,8 @@ def test_locks(rule: Callable[[str], list[str]]) -> None:
 def test_locks_hold_what_the_package_asks_for() -> None:
     project = tomllib.loads(text_of(Path("pyproject.toml")))["project"]
     extras = {"runtime": [], **project["optional-dependencies"]}
+    fast = extras.pop("fast")  # no lock of its own: tested with `dev`, measured with `bench`
+    assert set(fast) <= set(extras["dev"]) & set(extras["bench"])
     missing = [
         f"{lock}: {name}"
         for lock, extra in extras.items()
