@@ -57,7 +57,9 @@ def main() -> int:
         print("no result yet: run `make bench`", file=sys.stderr)
         return 1
     text = README.read_text(encoding="utf-8")
-    README.write_text(text.replace(figures_in(text), "\n" + render(found[-1]) + "\n", 1), encoding="utf-8")
+    README.write_text(
+        text.replace(FIRST + figures_in(text) + LAST, FIRST + "\n" + render(found[-1]) + "\n" + LAST), encoding="utf-8"
+    )
     print(f"README.md now holds {found[-1].name}")
     return 0
 
