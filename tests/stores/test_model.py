@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from perdure.core.commit import Commit, QueueName, TaskKind
 from perdure.core.execution import decode, encode
-from perdure.stores.api import Namespace, Store
+from perdure.stores.api import Namespace, RecordChange, Store
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
 from tests.stores.given import COMPLETED, FAILED, Run, event_ids
@@ -59,6 +59,17 @@ def commit_of(run: Run, plan: dict[str, Any], **more: Any) -> Commit:
     commit = run.commit(**{**plan, "add": add, "remove": remove, **more})
     commit.execution = decode(encode(run.execution))
     return commit
+
+
+record_changes = st.builds(
+    RecordChange,
+    kind=st.sampled_from(["schedule", "endpoint"]),
+    namespace=st.sampled_from(["", "bank", "shop"]),
+    name=st.sampled_from(["a", "b", "ö"]),
+    expected_version=st.integers(0, 3),
+    data=st.none() | st.binary(max_size=3),
+    wake_at_ns=st.none() | st.integers(1, 6),
+)
 
 
 class Stores(RuleBasedStateMachine):
@@ -130,6 +141,7 @@ class Stores(RuleBasedStateMachine):
         await self.queues_are_the_same()
         await self.deadlines_are_the_same()
         await self.lists_are_the_same()
+        await self.records_are_the_same()
         ours, theirs = await self.model.pending_messages(0, 100), await self.sqlite.pending_messages(0, 100)
         assert [row.message for row in ours] == [row.message for row in theirs]
         assert [row.position for row in theirs] == sorted({row.position for row in theirs})
@@ -138,6 +150,11 @@ class Stores(RuleBasedStateMachine):
     def remove_messages(self, ids: list[str]) -> None:
         for store in (self.model, self.sqlite):
             self.do(store.remove_messages(ids))
+
+    @rule(changes=st.lists(record_changes, max_size=6))
+    def put_records(self, changes: list[RecordChange]) -> None:
+        assert self.do(self.model.put_records(changes)) == self.do(self.sqlite.put_records(changes))
+        self.do(self.records_are_the_same())
 
     @rule(name=st.sampled_from(NAMESPACES), days=st.integers(1, 90))
     def put_namespace(self, name: str, days: int) -> None:
@@ -187,6 +204,19 @@ class Stores(RuleBasedStateMachine):
             for filters in choices:
                 ours = await self.model.list_executions(namespace, **filters)
                 assert ours == await self.sqlite.list_executions(namespace, **filters)
+
+    async def records_are_the_same(self) -> None:
+        for kind in ("schedule", "endpoint"):
+            pages: list[tuple[Any, ...]] = [(None,), (None, "a", 2), (None, "a", 9, "bank"), ("shop", "a"), ("", "", 1)]
+            for page in pages:
+                assert await self.model.records(kind, *page) == await self.sqlite.records(kind, *page)
+            one = (kind, "shop", "b")
+            assert await self.model.record(*one) == await self.sqlite.record(*one)
+        assert await self.model.next_record_wake_at_ns() == await self.sqlite.next_record_wake_at_ns()
+        for now_ns in (0, 3, 6):
+            ours, theirs = await self.model.due_records(now_ns, 100), await self.sqlite.due_records(now_ns, 100)
+            assert sorted(map(repr, ours)) == sorted(map(repr, theirs))
+            assert [row.wake_at_ns for row in ours] == [row.wake_at_ns for row in theirs]
 
 
 TestStores = Stores.TestCase

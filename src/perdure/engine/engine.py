@@ -36,7 +36,7 @@ from perdure.engine.recovery import recover
 from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
-from perdure.stores.api import Store, StoreError, Summary
+from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError, Summary
 
 Result = TypeVar("Result")
 
@@ -207,6 +207,35 @@ class Engine:
     async def count_executions(self, namespace: str) -> dict[int, int]:
         """How many executions have each WorkflowExecutionStatus. Raises Rejected UNAVAILABLE."""
         return await self._stored(self.store.count_executions(namespace))
+
+    # --- records --------------------------------------------------------------------------------
+
+    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
+        """See `Store.put_records`. Raises Rejected UNAVAILABLE."""
+        return await self._stored(self.store.put_records(changes))
+
+    async def record(self, kind: str, namespace: str, name: str) -> Record | None:
+        """See `Store.record`. Raises Rejected UNAVAILABLE."""
+        return await self._stored(self.store.record(kind, namespace, name))
+
+    async def records(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        after_name: str = "",
+        limit: int = 1000,
+        after_namespace: str = "",
+    ) -> Sequence[Record]:
+        """See `Store.records`. Raises Rejected UNAVAILABLE."""
+        return await self._stored(self.store.records(kind, namespace, after_name, limit, after_namespace))
+
+    async def due_records(self, now_ns: int, limit: int) -> Sequence[Record]:
+        """See `Store.due_records`. Raises Rejected UNAVAILABLE."""
+        return await self._stored(self.store.due_records(now_ns, limit))
+
+    async def next_record_wake_at_ns(self) -> int | None:
+        """See `Store.next_record_wake_at_ns`. Raises Rejected UNAVAILABLE."""
+        return await self._stored(self.store.next_record_wake_at_ns())
 
     async def _stored(self, reading: Awaitable[Result]) -> Result:
         try:

@@ -87,6 +87,39 @@ class Summary:
     history_length: int
 
 
+@dataclass(slots=True, frozen=True)
+class Record:
+    """Something named that is kept and is no execution: a schedule, an endpoint, a batch operation, ...
+
+    What `data` says is its owner's business: the store keeps the bytes, and compares versions.
+    """
+
+    kind: str
+    """Whose it is, such as "schedule"; kinds share nothing."""
+    namespace: str
+    """Empty for what belongs to no namespace."""
+    name: str
+    """Unique within kind and namespace."""
+    version: int
+    """1 when it was made, one more with every change."""
+    wake_at_ns: int | None
+    """When its owner wants to look at it again; None: never."""
+    data: bytes
+
+
+@dataclass(slots=True, frozen=True)
+class RecordChange:
+    """A record is to be made, replaced or, with `data` None, deleted; only if `expected_version` is the stored one."""
+
+    kind: str
+    namespace: str
+    name: str
+    expected_version: int
+    """0: there must be none."""
+    data: bytes | None
+    wake_at_ns: int | None = None
+
+
 class Store(Protocol):
     """See the module's text. Raises `StoreError` where nothing else is named."""
 
@@ -176,6 +209,41 @@ class Store(Protocol):
 
     async def count_executions(self, namespace: str) -> dict[int, int]:
         """How many executions have each WorkflowExecutionStatus; a status that none has is left out."""
+        ...
+
+    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
+        """Make each change or refuse it as a CONFLICT, one after another; durable when this returns.
+
+        One transaction for all of them; a conflict does not touch the others. A record that is applied
+        has the version after the expected one. A deleted one is gone: made again, it begins at 1.
+        """
+        ...
+
+    async def record(self, kind: str, namespace: str, name: str) -> Record | None:
+        """The record as it is stored now."""
+        ...
+
+    async def records(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        after_name: str = "",
+        limit: int = 1000,
+        after_namespace: str = "",
+    ) -> Sequence[Record]:
+        """A page of the records of a kind, by namespace and name (both as UTF-8 orders them).
+
+        Of one namespace those past `after_name`; of all namespaces (None) those past `after_namespace`
+        and `after_name` together.
+        """
+        ...
+
+    async def due_records(self, now_ns: int, limit: int) -> Sequence[Record]:
+        """Records of any kind whose wake_at_ns <= now_ns, earliest first, at most `limit`."""
+        ...
+
+    async def next_record_wake_at_ns(self) -> int | None:
+        """The earliest wake_at_ns of any record."""
         ...
 
     async def put_namespace(self, namespace: Namespace) -> None:

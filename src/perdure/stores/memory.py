@@ -27,6 +27,8 @@ from perdure.stores.api import (
     Outcome,
     PendingMessage,
     QueuedTask,
+    Record,
+    RecordChange,
     Reference,
     StoreError,
     Summary,
@@ -35,6 +37,7 @@ from perdure.stores.encoding import EncodedCommit, encode_chain
 from perdure.stores.sqlite.transaction import run_guarded
 
 WorkflowId = tuple[str, str]
+RecordId = tuple[str, str, str]
 TaskId = tuple[ExecutionKey, TaskKind, int]
 
 
@@ -57,6 +60,7 @@ class MemoryStore:
         self._messages: dict[str, tuple[int, bytes]] = {}
         """Position and encoded message, in order of position."""
         self._positions = 0
+        self._records: dict[RecordId, Record] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._is_open = False
         self._tables: sqlite3.Connection | None = None
@@ -236,6 +240,60 @@ class MemoryStore:
         """See `Store.count_executions`."""
         self._check_open()
         return dict(Counter(run.latest.status for key, run in self._runs.items() if key.namespace == namespace))
+
+    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
+        """See `Store.put_records`."""
+        self._check_open()
+        return [self._put_record(change) for change in changes]
+
+    def _put_record(self, change: RecordChange) -> Outcome:
+        name = (change.kind, change.namespace, change.name)
+        stored = self._records.get(name)
+        if (stored.version if stored else 0) != change.expected_version:
+            return Outcome.CONFLICT
+        if change.data is None:
+            self._records.pop(name, None)
+        else:
+            self._records[name] = Record(*name, change.expected_version + 1, change.wake_at_ns, change.data)
+        return Outcome.APPLIED
+
+    async def record(self, kind: str, namespace: str, name: str) -> Record | None:
+        """See `Store.record`."""
+        self._check_open()
+        return self._records.get((kind, namespace, name))
+
+    async def records(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        after_name: str = "",
+        limit: int = 1000,
+        after_namespace: str = "",
+    ) -> Sequence[Record]:
+        """See `Store.records`."""
+        self._check_open()
+        after = (after_namespace if namespace is None else namespace, after_name)
+        names = (
+            (of, place, name)
+            for of, place, name in self._records
+            if of == kind and namespace in (None, place) and (place, name) > after
+        )
+        return [self._records[name] for name in nsmallest(limit, names)]
+
+    async def due_records(self, now_ns: int, limit: int) -> Sequence[Record]:
+        """See `Store.due_records`."""
+        self._check_open()
+        due = (
+            (record.wake_at_ns, name)
+            for name, record in self._records.items()
+            if record.wake_at_ns is not None and record.wake_at_ns <= now_ns
+        )
+        return [self._records[name] for _, name in nsmallest(limit, due)]
+
+    async def next_record_wake_at_ns(self) -> int | None:
+        """See `Store.next_record_wake_at_ns`."""
+        self._check_open()
+        return min((r.wake_at_ns for r in self._records.values() if r.wake_at_ns is not None), default=None)
 
     async def put_namespace(self, namespace: Namespace) -> None:
         """See `Store.put_namespace`."""

@@ -15,7 +15,7 @@ import msgspec
 from perdure.core.commit import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
-from perdure.stores.api import Batch, Namespace, PendingMessage, QueuedTask, Reference, Summary
+from perdure.stores.api import Batch, Namespace, PendingMessage, QueuedTask, Record, Reference, Summary
 from perdure.stores.sqlite.queries import query
 
 _LOAD_RUN = query("load_run")
@@ -31,6 +31,11 @@ _LIST_IN_FLIGHT = query("list_in_flight")
 _LIST_EXECUTIONS = query("list_executions")
 _COUNT_EXECUTIONS = query("count_executions")
 _LIST_NAMESPACES = query("list_namespaces")
+_FIND_RECORD = query("find_record")
+_LIST_RECORDS = query("list_records")
+_LIST_ALL_RECORDS = query("list_all_records")
+_LIST_DUE_RECORDS = query("list_due_records")
+_FIND_NEXT_RECORD_WAKE = query("find_next_record_wake")
 
 _SummaryRow = tuple[str, str, str, str, int, int, int | None, int]
 _summary_rows = msgspec.json.Decoder(list[_SummaryRow])
@@ -127,3 +132,28 @@ def count_executions(connection: sqlite3.Connection, namespace: str) -> dict[int
 def list_namespaces(connection: sqlite3.Connection) -> list[Namespace]:
     """See `Store.namespaces`."""
     return [Namespace(*row) for row in connection.execute(_LIST_NAMESPACES).fetchall()]
+
+
+def find_record(connection: sqlite3.Connection, kind: str, namespace: str, name: str) -> Record | None:
+    """See `Store.record`."""
+    row = connection.execute(_FIND_RECORD, (kind, namespace, name)).fetchone()
+    return Record(*row) if row else None
+
+
+def list_records(
+    connection: sqlite3.Connection, kind: str, namespace: str | None, after_name: str, limit: int, after_namespace: str
+) -> list[Record]:
+    """See `Store.records`."""
+    statement = _LIST_ALL_RECORDS if namespace is None else _LIST_RECORDS
+    of = after_namespace if namespace is None else namespace
+    return [Record(*row) for row in connection.execute(statement, (kind, of, after_name, limit)).fetchall()]
+
+
+def list_due_records(connection: sqlite3.Connection, now_ns: int, limit: int) -> list[Record]:
+    """See `Store.due_records`."""
+    return [Record(*row) for row in connection.execute(_LIST_DUE_RECORDS, (now_ns, limit)).fetchall()]
+
+
+def find_next_record_wake(connection: sqlite3.Connection) -> int | None:
+    """See `Store.next_record_wake_at_ns`."""
+    return connection.execute(_FIND_NEXT_RECORD_WAKE).fetchone()[0]

@@ -29,6 +29,8 @@ from perdure.stores.api import (
     Outcome,
     PendingMessage,
     QueuedTask,
+    Record,
+    RecordChange,
     Reference,
     StoreError,
     Summary,
@@ -142,6 +144,34 @@ class SqliteStore:
     async def count_executions(self, namespace: str) -> dict[int, int]:
         """See `Store.count_executions`."""
         return await self._scan(reader.count_executions, namespace)
+
+    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
+        """See `Store.put_records`."""
+        file = self._opened()
+        return await file.transact(lambda: file.writer.write_records(changes), len(changes)) if changes else []
+
+    async def record(self, kind: str, namespace: str, name: str) -> Record | None:
+        """See `Store.record`."""
+        return self._read(reader.find_record, kind, namespace, name)
+
+    async def records(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        after_name: str = "",
+        limit: int = 1000,
+        after_namespace: str = "",
+    ) -> Sequence[Record]:
+        """See `Store.records`."""
+        return self._read(reader.list_records, kind, namespace, after_name, limit, after_namespace)
+
+    async def due_records(self, now_ns: int, limit: int) -> Sequence[Record]:
+        """See `Store.due_records`."""
+        return self._read(reader.list_due_records, now_ns, limit)
+
+    async def next_record_wake_at_ns(self) -> int | None:
+        """See `Store.next_record_wake_at_ns`."""
+        return self._read(reader.find_next_record_wake)
 
     async def put_namespace(self, namespace: Namespace) -> None:
         """See `Store.put_namespace`."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from perdure.core.commit import ExecutionKey
-from perdure.stores.api import Outcome
+from perdure.stores.api import Outcome, RecordChange
 from perdure.stores.encoding import EncodedCommit
 from perdure.stores.sqlite.queries import query
 
@@ -39,6 +39,10 @@ _ADD_MESSAGE = query("add_message")
 _FIND_EXECUTION = query("find_execution")
 _FIND_CURRENT_RUN = query("find_current_run")
 _FIND_LAST_NUMBERS = query("find_last_numbers")
+_FIND_RECORD = query("find_record")
+_INSERT_RECORD = query("insert_record")
+_UPDATE_RECORD = query("update_record")
+_DELETE_RECORD = query("delete_record")
 
 _REMEMBERED_MAX = 16_384
 """Open executions whose row number is remembered (about 400 bytes each); the others are looked up."""
@@ -214,6 +218,23 @@ class Writer:
     def remove_messages(self, ids: Sequence[str]) -> None:
         """Within the transaction that was begun."""
         self._connection.executemany(_REMOVE_MESSAGE, [(message_id,) for message_id in ids])
+
+    def write_records(self, changes: Sequence[RecordChange]) -> list[Outcome]:
+        """Within the transaction that was begun."""
+        return [self._write_record(change) for change in changes]
+
+    def _write_record(self, change: RecordChange) -> Outcome:
+        name = (change.kind, change.namespace, change.name)
+        if change.data is None and change.expected_version == 0:  # there should be none, and there is to be none
+            is_there = self._connection.execute(_FIND_RECORD, name).fetchone()
+            return Outcome.CONFLICT if is_there else Outcome.APPLIED
+        if change.data is None:
+            cursor = self._connection.execute(_DELETE_RECORD, (*name, change.expected_version))
+        else:
+            statement = _UPDATE_RECORD if change.expected_version else _INSERT_RECORD
+            row = (*name, change.expected_version, change.wake_at_ns, change.data)
+            cursor = self._connection.execute(statement, row)
+        return Outcome.APPLIED if cursor.rowcount else Outcome.CONFLICT
 
     def _look_up(self, key: ExecutionKey) -> _Remembered:
         row = self._connection.execute(_FIND_EXECUTION, (key.namespace, key.workflow_id, key.run_id)).fetchone()

@@ -1,0 +1,85 @@
+"""Records: what is kept and is no execution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.stores.api import Record, RecordChange, Store
+from tests.stores.given import APPLIED, CONFLICT, Run, stored
+
+
+def put(name: str, version: int, data: bytes | None, wake_at_ns: int | None = None, in_: str = "shop") -> RecordChange:
+    return RecordChange("schedule", in_, name, version, data, wake_at_ns)
+
+
+async def names(store: Store, namespace: str | None = "shop", *page: Any) -> list[str]:
+    return [f"{one.namespace}/{one.name}" for one in await store.records("schedule", namespace, *page)]
+
+
+async def test_a_record_is_made_replaced_and_deleted(store: Store) -> None:
+    assert await store.put_records([put("nightly", 0, b"one", 5)]) == [APPLIED]
+    assert await store.record("schedule", "shop", "nightly") == Record("schedule", "shop", "nightly", 1, 5, b"one")
+    assert await store.put_records([put("nightly", 1, b"two")]) == [APPLIED]
+    assert await store.record("schedule", "shop", "nightly") == Record("schedule", "shop", "nightly", 2, None, b"two")
+    assert await store.put_records([put("nightly", 2, None)]) == [APPLIED]
+    assert await store.record("schedule", "shop", "nightly") is None
+    assert await store.put_records([put("nightly", 0, b"again")]) == [APPLIED]
+
+
+async def test_only_the_expected_version_is_changed(store: Store) -> None:
+    await store.put_records([put("nightly", 0, b"one")])
+    refused = [put("nightly", 0, b"x"), put("nightly", 2, b"x"), put("nightly", 2, None), put("nightly", 0, None)]
+    assert await store.put_records([*refused, put("weekly", 1, b"x"), put("weekly", 1, None)]) == [CONFLICT] * 6
+    assert await store.put_records([put("weekly", 0, None)]) == [APPLIED], "there is none, as it should be"
+    assert await names(store) == ["shop/nightly"]
+    assert (await store.records("schedule"))[0].data == b"one"
+
+
+async def test_the_changes_of_a_call_are_made_in_order_and_a_conflict_touches_no_other(store: Store) -> None:
+    changes = [put("a", 0, b"1"), put("a", 1, b"2"), put("a", 1, b"late"), put("b", 0, b"1"), put("b", 1, None)]
+    assert await store.put_records(changes) == [APPLIED, APPLIED, CONFLICT, APPLIED, APPLIED]
+    assert [(one.name, one.version, one.data) for one in await store.records("schedule")] == [("a", 2, b"2")]
+    assert await store.put_records([]) == []
+
+
+async def test_they_are_listed_by_namespace_and_name_page_by_page(store: Store) -> None:
+    await store.put_records([put(name, 0, b"", in_=place) for place in ("shop", "", "bank") for name in "cab"])
+    assert await names(store) == ["shop/a", "shop/b", "shop/c"]
+    assert await names(store, "shop", "a", 1) == ["shop/b"]
+    assert await names(store, "") == ["/a", "/b", "/c"]
+    everywhere = await names(store, None)
+    assert everywhere == ["/a", "/b", "/c", "bank/a", "bank/b", "bank/c", "shop/a", "shop/b", "shop/c"]
+    assert await names(store, None, "b", 3, "bank") == ["bank/c", "shop/a", "shop/b"]
+    assert await store.records("endpoint") == []
+
+
+async def test_kinds_share_nothing(store: Store) -> None:
+    await store.put_records([put("a", 0, b"schedule"), RecordChange("endpoint", "shop", "a", 0, b"endpoint")])
+    found = await store.record("endpoint", "shop", "a")
+    assert found is not None
+    assert found.data == b"endpoint"
+    assert len(await store.records("endpoint")) == 1
+
+
+async def test_those_that_are_due_come_earliest_first(store: Store) -> None:
+    await store.put_records(
+        [put("late", 0, b"", 9), put("never", 0, b""), put("early", 0, b"", 3), put("mid", 0, b"", 6)]
+    )
+    assert await store.next_record_wake_at_ns() == 3
+    assert [one.name for one in await store.due_records(6, 10)] == ["early", "mid"]
+    assert [one.name for one in await store.due_records(100, 1)] == ["early"]
+    assert await store.due_records(2, 10) == []
+    await store.put_records([put("early", 1, b"", 20), put("mid", 1, None)])
+    assert await store.next_record_wake_at_ns() == 9
+    await store.put_records([put("late", 1, b""), put("early", 2, b"")])
+    assert await store.next_record_wake_at_ns() is None
+
+
+async def test_they_are_durable_beside_executions(store: Store) -> None:
+    await store.commit([Run().commit()])
+    await store.put_records([put("nightly", 0, b"\x00\xff" * 5000)])
+    await store.close()
+    await store.open()
+    [found] = await store.records("schedule")
+    assert found.data == b"\x00\xff" * 5000
+    assert (await stored(store, Run()))[0] == 1
