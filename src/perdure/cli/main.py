@@ -14,6 +14,7 @@ import click
 
 from perdure.cli.demo import demo
 from perdure.cli.replay import replay
+from perdure.cli.server import server
 from perdure.cli.store import store
 from perdure.cli.workflow import workflow
 
@@ -28,6 +29,7 @@ cli.add_command(demo)
 cli.add_command(workflow)
 cli.add_command(store)
 cli.add_command(replay)
+cli.add_command(server)
 
 
 def main() -> None:

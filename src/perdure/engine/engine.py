@@ -93,16 +93,20 @@ class Engine:
         """Answer pollers and watchers with nothing, finish what was submitted, close the store. Idempotent."""
         await self._shut(self.mailboxes.stop)
 
+    async def send_away(self) -> None:
+        """Answer pollers and watchers with nothing, and refuse new ones; all else goes on. The first half of a stop."""
+        await self.matching.stop()
+        await self.watchers.stop()
+        self.queries.stop()
+        self.updates.stop()
+
     async def abort(self) -> None:
         """Stop without finishing anything, as a crash would, but release the store."""
         await self._shut(self.mailboxes.abort)
 
     async def _shut(self, stop_mailboxes: Callable[[], Awaitable[None]]) -> None:
         self._is_started = False
-        await self.matching.stop()
-        await self.watchers.stop()
-        self.queries.stop()
-        self.updates.stop()
+        await self.send_away()
         await self.waker.stop()
         await self.outbox.stop()
         await stop_mailboxes()

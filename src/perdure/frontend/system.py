@@ -16,6 +16,9 @@ class System:
         """GetSystemInfo."""
         response = service.GetSystemInfoResponse(server_version=SERVER_VERSION)
         capabilities = response.capabilities
+        capabilities.signal_and_query_header = True
+        capabilities.activity_failure_include_heartbeat = True
+        capabilities.upsert_memo = True
         capabilities.internal_error_differentiation = True
         capabilities.encoded_failure_attributes = True
         capabilities.sdk_metadata = True

@@ -1,0 +1,10 @@
+"""The engine behind a port: Temporal's public gRPC API, as its official clients speak it.
+
+    rpcs       what there is: service descriptors beside the objects that serve them; knows no gRPC
+    status     a refusal as clients expect it on the wire
+    transport  gRPC: one handler per RPC, health, reflection
+    server     engine, transport and HTTP of one process: started together, drained together
+
+Handlers stay what they are for an embedded engine: request in, response out. Only `transport` knows
+that there is a wire.
+"""

@@ -1,0 +1,29 @@
+"""A refusal on the wire: gRPC's code and message, and the detail that Temporal's clients look for.
+
+The detail travels as `google.rpc.Status` in the trailer `grpc-status-details-bin`
+(https://github.com/googleapis/googleapis/blob/master/google/rpc/status.proto).
+"""
+
+from __future__ import annotations
+
+from google.rpc.status_pb2 import Status
+
+from perdure.api.errors import Rejected
+
+DETAILS = "grpc-status-details-bin"
+MESSAGE_CHARACTERS_MAX = 4000
+"""A client reads at most 8 KiB of headers; the rest of a long message is of use to nobody."""
+
+
+def short_message(error: Rejected) -> str:
+    """What the header `grpc-message` says."""
+    message = error.message
+    return message if len(message) <= MESSAGE_CHARACTERS_MAX else message[:MESSAGE_CHARACTERS_MAX] + "..."
+
+
+def status_details(error: Rejected) -> bytes:
+    """The serialised `google.rpc.Status`."""
+    status = Status(code=int(error.code), message=short_message(error))
+    if error.detail is not None:
+        status.details.add().Pack(error.detail)
+    return status.SerializeToString()

@@ -1,0 +1,1 @@
+"""The server over its socket: what clients of any language see."""

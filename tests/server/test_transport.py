@@ -1,0 +1,81 @@
+"""What holds for every RPC: names, codes, details, health, and what is not understood."""
+
+from __future__ import annotations
+
+from grpc_health.v1 import health_pb2
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowExecutionAlreadyStartedFailure
+from temporalio.api.operatorservice import v1 as operator_service
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.frontend.server.rpcs import OPERATOR_SERVICE, WORKFLOW_SERVICE, method_name, rpcs
+from tests.engine.world import start_request
+from tests.server.given import CODE, World, detail, served
+
+
+@served
+async def test_connecting_asks_for_system_info(world: World) -> None:
+    info = await world.client.call("GetSystemInfo", service.GetSystemInfoRequest())
+    assert info.server_version
+    assert info.capabilities.sdk_metadata
+
+
+@served
+async def test_a_refusal_carries_code_message_and_detail(world: World) -> None:
+    error = await world.client.refusal("DescribeNamespace", service.DescribeNamespaceRequest(namespace="nowhere"))
+    assert error.code() is CODE.NOT_FOUND
+    assert error.details() == "Namespace nowhere is not found."
+    assert detail(error, NamespaceNotFoundFailure).namespace == "nowhere"
+
+
+@served
+async def test_a_second_start_is_told_which_run_is_there(world: World) -> None:
+    started = await world.client.call("StartWorkflowExecution", start_request())
+    again = start_request(request_id="another")
+    error = await world.client.refusal("StartWorkflowExecution", again)
+    assert error.code() is CODE.ALREADY_EXISTS
+    assert detail(error, WorkflowExecutionAlreadyStartedFailure).run_id == started.run_id
+
+
+@served
+async def test_an_rpc_that_nobody_serves_is_refused_by_its_name(world: World) -> None:
+    error = await world.client.refusal(
+        "AddOrUpdateRemoteCluster", operator_service.AddOrUpdateRemoteClusterRequest(), service=OPERATOR_SERVICE
+    )
+    assert error.code() is CODE.UNIMPLEMENTED
+    assert "AddOrUpdateRemoteCluster" in (error.details() or "")
+
+
+@served
+async def test_bytes_that_are_no_message_are_refused_as_internal_and_the_connection_lives(world: World) -> None:
+    error = await world.client.refusal("StartWorkflowExecution", b"\xff\xff\xff garbage")
+    assert error.code() is CODE.INTERNAL
+    assert "error unmarshalling request" in (error.details() or "")
+    assert await world.client.call("GetSystemInfo", service.GetSystemInfoRequest())
+
+
+@served
+async def test_a_message_beyond_four_mebibytes_is_refused(world: World) -> None:
+    request = start_request()
+    request.input.payloads.add(data=bytes(5 << 20))
+    error = await world.client.refusal("StartWorkflowExecution", request)
+    assert error.code() is CODE.RESOURCE_EXHAUSTED
+    assert await world.client.call("GetSystemInfo", service.GetSystemInfoRequest())
+
+
+@served
+async def test_health_is_known_for_the_service_and_not_for_others(world: World) -> None:
+    check = world.client.channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    for name in ("", WORKFLOW_SERVICE):
+        answer = await check(health_pb2.HealthCheckRequest(service=name))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_methods_are_found_by_the_names_of_their_rpcs() -> None:
+    assert method_name("PollWorkflowTaskQueue") == "poll_workflow_task_queue"
+    assert method_name("RespondActivityTaskCompletedById") == "respond_activity_task_completed_by_id"
+    paths = [rpc.path for rpc in rpcs({})]
+    assert len(set(paths)) == len(paths) > 100
