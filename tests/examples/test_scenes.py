@@ -58,6 +58,15 @@ FACTS = {
         "✓ nobody was woken early",
         "✓ all 1000 were asked after thirty days",
     ],
+    "scene08": [
+        "✓ and its history is as long as before: a query leaves no event",
+        "✓ a question that would have an effect is refused",
+        "✓ the answer is the new total, with the price that an activity looked up",
+        "✓ what the validator rejects leaves no event",
+        "✓ none is lost, none is doubled",
+        "✓ a closed order still answers: its history is run again",
+        "✓ the first one started it, the second one found it",
+    ],
     "scene09": [
         "✓ undone in reverse: the lamp is released first",
         "✓ the refund waits for a person, and the pager rang",
@@ -65,6 +74,15 @@ FACTS = {
         "✓ nothing that waits is forgotten",
         "✓ refunded once",
         "✓ who decided and why is in the history",
+    ],
+    "scene10": [
+        "✓ four workflows run, with four histories",
+        "✓ the order's history has no step of theirs",
+        "✓ the lost one was sent again, the others were not",
+        "✓ every reading was made once",
+        "✓ under one id, as several runs",
+        "✓ no history is longer than the suggestion and one turn",
+        "✓ no payment was lost or doubled from one run to the next",
     ],
     "scene11": [
         "✓ without a gate the check says which run would break",

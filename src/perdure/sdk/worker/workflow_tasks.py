@@ -212,6 +212,8 @@ class WorkflowTasks:
         request.commands.extend(outcome.commands)
         if outcome.messages:
             request.messages.extend(outcome.messages)
+            # A task that came to nothing but rejections may leave no event: a run that is reset is replayed.
+            request.capabilities.discard_speculative_workflow_task_with_events = True
         if outcome.query_results:
             for query_id, result in outcome.query_results.items():
                 request.query_results[query_id].CopyFrom(result)
