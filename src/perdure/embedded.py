@@ -405,9 +405,9 @@ class SyncWorkflowHandle(Generic[R]):
         """See `WorkflowHandle.history`."""
         return self._call(self._handle.history())
 
-    def signal(self, signal: Any, *args: Any) -> None:
+    def signal(self, signal: Any, *args: Any, request_id: str | None = None) -> None:
         """See `WorkflowHandle.signal`."""
-        self._call(self._handle.signal(signal, *args))
+        self._call(self._handle.signal(signal, *args, request_id=request_id))
 
     def query(self, query: Any, *args: Any, returns: Any = Any) -> Any:
         """See `WorkflowHandle.query`."""
@@ -427,6 +427,10 @@ class SyncWorkflowHandle(Generic[R]):
         if isinstance(answer, UpdateHandle):
             return SyncUpdateHandle(self._engine, cast("UpdateHandle[Any]", answer))
         return answer
+
+    def update_handle(self, update_id: str, *, returns: Any = Any) -> SyncUpdateHandle[Any]:
+        """See `WorkflowHandle.update_handle`."""
+        return SyncUpdateHandle(self._engine, self._handle.update_handle(update_id, returns=returns))
 
     def cancel(self, reason: str = "") -> None:
         """See `WorkflowHandle.cancel`."""

@@ -57,6 +57,16 @@ def test_a_restart_with_mended_code_does_not_wait_out_the_failures_of_the_old_on
     assert world.workflow_task().attempt == attempt + 1
 
 
+def test_updates_wait_for_a_task_however_many_workers_died_with_it() -> None:
+    world, _ = in_first_task()
+    world.update("first")
+    for _ in range(5):
+        world.lose_workers()
+        assert world.workflow_task().attempt == 2
+    world.update("second")
+    assert list(world.run.facts.updates) == ["first", "second"]
+
+
 def test_what_nobody_held_stays_as_it_is() -> None:
     world = after(schedule(), timer())
     assert not world.run.in_flight

@@ -241,6 +241,40 @@ def test_signals_beyond_the_window_are_forgotten_oldest_first() -> None:
     assert [event.workflow_execution_signaled_event_attributes.request_id for event in told] == ["a", "b", "c", "a"]
 
 
+def told(world: World) -> list[str]:
+    """Request ids of the signals that are in the history of any run."""
+    return [
+        event.workflow_execution_signaled_event_attributes.request_id
+        for _, events in world.runs
+        for event in events
+        if event.event_type == enums.WORKFLOW_EXECUTION_SIGNALED
+    ]
+
+
+def test_a_signal_that_is_repeated_to_the_next_run_of_a_chain_is_known() -> None:
+    world = World()
+    world.start()
+    world.ask(law.Signal(given.signal_request(request_id="a")))
+    world.complete_task(world.workflow_task(), given.continue_as_new())
+    world.ask(law.Signal(given.signal_request(request_id="a")))
+    world.ask(law.SignalWithStart(given.with_start_request(request_id="a")))
+    world.ask(law.Signal(given.signal_request(request_id="b")))
+    assert told(world) == ["a", "b"]
+
+
+def test_a_signal_that_is_repeated_after_the_end_was_served() -> None:
+    world = World()
+    world.start()
+    world.ask(law.Signal(given.signal_request(request_id="a")))
+    world.complete_task(world.workflow_task(), given.complete())
+    world.ask(law.Signal(given.signal_request(request_id="a")))
+    again = world.ask(law.SignalWithStart(given.with_start_request(request_id="a")))
+    assert (again.run_id, again.created) == (world.run.key.run_id, False)
+    assert told(world) == ["a"]
+    message = refused(lambda: world.ask(law.Signal(given.signal_request(request_id="b")))).message
+    assert message == "workflow execution already completed"
+
+
 def test_the_tables_say_where_pending_ones_stand() -> None:
     post, parent = family()
     assert child.state_of(parent.run, 5) == child.State.INITIATED

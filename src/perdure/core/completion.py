@@ -159,9 +159,9 @@ def fail(turn: Turn, command: FailWorkflowTask) -> None:
     end_failed(turn, request.cause, request.failure if request.HasField("failure") else None, request.identity)
 
 
-def time_out(turn: Turn) -> None:
-    """The worker did not answer in time."""
-    workflow_task.time_out(turn)
+def time_out(turn: Turn, *, lost: bool = False) -> None:
+    """The worker did not answer in time; `lost`: it is known to be dead."""
+    workflow_task.time_out(turn, lost=lost)
     schedule_next(turn)
 
 

@@ -118,11 +118,11 @@ class Chain:
         request = command.request
         signal.check(self.limits, request.signal_name, request.signal_input, request.request_id)
         as_start = signal.start_request_of(request)
+        if self.turns and signal.is_known(self.turns[-1].execution, request.request_id):
+            return start.existing_run(self.turns[-1].execution)  # the same request again, its run open or ended
         turn = self._turn_to_start(as_start)
         if turn is not None:
             return signal.start_with(turn, as_start, command)
-        if not self.turns[-1].execution.is_open:  # the same request again, and its run has ended meanwhile
-            return start.existing_run(self.turns[-1].execution)
         return signal.deliver_with_start(self.turns[-1], command)
 
     def _update_with_start(self, command: commands.UpdateWithStart) -> Any:

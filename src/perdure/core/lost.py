@@ -1,8 +1,9 @@
 """Every worker is known to be dead: an embedded engine restarted, and its workers died with it.
 
 What they held is tried again at once instead of at its time-out. The lost attempt counts: an
-activity that allows one attempt is never run twice. A workflow task that waits out its own
-failures is tried at once too: whoever restarts has perhaps mended the code.
+activity that allows one attempt is never run twice. A workflow task has no effects, so however many
+workers died with it, it is not taken for one that fails, and updates go on waiting for it. One that waits out
+its own failures is tried at once too: whoever restarts has perhaps mended the code.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def lose_workers(turn: Turn, command: LoseWorkers) -> None:
         return
     task = execution.current_task
     if task is not None and task.started_event_id:
-        completion.time_out(turn)
+        completion.time_out(turn, lost=True)
     elif task is not None and task.sticky:
         completion.time_out_sticky(turn)
     elif execution.facts.task_not_before_ns:

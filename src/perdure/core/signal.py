@@ -3,7 +3,7 @@
 A signal is durable when it is acknowledged. One that arrives while a worker holds the workflow task
 waits behind it, as every event does. A client that repeats a request, because it never saw the
 answer, changes nothing: the newest request ids are kept as facts, shortened to eight bytes each,
-so that a run which is signalled for years does not carry them all.
+so that a run which is signalled for years does not carry them all. The next run of a chain takes them over.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def signal(turn: Turn, command: Signal) -> None:
     if sender is not None and command.child_only:
         require_parent(execution, sender)
     if not execution.is_open:
+        if is_known(execution, request.request_id):
+            return  # the same request again: it was served, and the run has ended meanwhile
         raise workflow_completed()
     event = event_of(request)
     if sender is not None:
@@ -110,12 +112,21 @@ def start_request_of(request: SignalWithStartWorkflowExecutionRequest) -> StartW
 _START_FIELDS = frozenset(field.name for field in StartWorkflowExecutionRequest.DESCRIPTOR.fields)
 
 
+def is_known(execution: Execution, request_id: str) -> bool:
+    """Whether this request was served, by this run or one before it in its chain."""
+    return bool(request_id) and _mark(request_id) in execution.facts.signal_requests
+
+
+def _mark(request_id: str) -> int:
+    return int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest())
+
+
 def remember(execution: Execution, request_id: str, limits: Limits) -> bool:
     """Keep a request id. False: this request was served before. An empty id is nobody's."""
     if not request_id:
         return True
     known = execution.facts.signal_requests
-    mark = int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest())
+    mark = _mark(request_id)
     if mark in known:
         return False
     known[mark] = True

@@ -261,14 +261,14 @@ def fail(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failure | No
         _back_off(turn, task.attempt)
 
 
-def time_out(turn: Turn) -> None:
-    """The running task's start-to-close time-out has passed."""
+def time_out(turn: Turn, *, lost: bool = False) -> None:
+    """The running task's start-to-close time-out has passed; `lost`: its worker died, so it is not blamed."""
     execution = turn.execution
     _record(turn)
     task = execution.current_task
     assert task is not None
     TABLE.next(state_of(execution), Trigger.TIME_OUT)
-    _end_attempt(turn, task)
+    _end_attempt(turn, task, 0 if lost and task.attempt > 1 else 1)
     if task.attempt == 1:
         turn.add(_timed_out_event(task, enums.START_TO_CLOSE))
 
@@ -297,14 +297,14 @@ def _timed_out_event(task: WorkflowTask, timeout_type: enums.TimeoutType) -> His
     )
 
 
-def _end_attempt(turn: Turn, task: WorkflowTask) -> None:
+def _end_attempt(turn: Turn, task: WorkflowTask, counts: int = 1) -> None:
     facts = turn.execution.facts
     facts.transient_task = None
-    facts.task_attempt = task.attempt + 1
+    facts.task_attempt = task.attempt + counts
     facts.task_not_before_ns = 0
     _forget_sticky(turn.execution)
     turn.touch()
-    if facts.updates and facts.task_attempt >= _FAILING_ATTEMPT:
+    if counts and facts.updates and facts.task_attempt >= _FAILING_ATTEMPT:
         update.abort_failing(turn)
 
 

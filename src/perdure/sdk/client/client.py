@@ -183,9 +183,11 @@ class Client(Steering):
         """All events of a run, default the current one. Raises WorkflowNotFoundError."""
         return await self.get(id, run_id).history()
 
-    async def signal(self, id: str, signal: Any, *args: Any, run_id: str | None = None) -> None:
+    async def signal(
+        self, id: str, signal: Any, *args: Any, run_id: str | None = None, request_id: str | None = None
+    ) -> None:
         """See `WorkflowHandle.signal`."""
-        await self.get(id, run_id).signal(signal, *args)
+        await self.get(id, run_id).signal(signal, *args, request_id=request_id)
 
     async def query(self, id: str, query: Any, *args: Any, run_id: str | None = None, returns: Any = Any) -> Any:
         """See `WorkflowHandle.query`."""
@@ -211,6 +213,7 @@ class Client(Steering):
         *args: *Ts,
         id: str,
         signal: tuple[Any, Sequence[Any]] | str,
+        request_id: str | None = None,
         task_queue: str | None = None,
         id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
     ) -> WorkflowHandle[R]:
@@ -220,6 +223,7 @@ class Client(Steering):
             workflow, args: what is started when no run is open.
             id: the workflow's.
             signal: its name and arguments: `("add", [item])`.
+            request_id: the idempotency key of both: the same id again changes nothing. Default a fresh UUID.
             task_queue: whose workers run what is started.
             id_reuse_policy: for a closed run of that id.
 
@@ -241,7 +245,7 @@ class Client(Steering):
             task_queue=start.task_queue,
             input=start.input,
             identity=start.identity,
-            request_id=start.request_id,
+            request_id=request_id or start.request_id,
             signal_name=name,
             workflow_id_reuse_policy=start.workflow_id_reuse_policy,
             workflow_id_conflict_policy=start.workflow_id_conflict_policy,

@@ -135,18 +135,19 @@ class WorkflowHandle(Generic[R]):
             self._reach.connection.terminate_workflow_execution, request, f"termination of workflow {self.id!r}"
         )
 
-    async def signal(self, signal: Any, *args: Any) -> None:
+    async def signal(self, signal: Any, *args: Any, request_id: str | None = None) -> None:
         """Tell the workflow something. It is durable when this returns, whether or not a worker runs.
 
         Args:
             signal: its name, or the method that handles it.
             args: for the handler.
+            request_id: the idempotency key: the same id again changes nothing. Default a fresh UUID.
 
         Raises:
             WorkflowNotFoundError: there is no such run, or it is closed.
             PayloadError: an argument cannot be serialised.
         """
-        await messages.signal(self._reach, self._execution(), signal, args)
+        await messages.signal(self._reach, self._execution(), signal, args, request_id)
 
     async def query(self, query: Any, *args: Any, returns: Any = Any) -> Any:
         """Ask the workflow something, open or closed; it is not changed. `__stack_trace`: where its code waits.
@@ -187,6 +188,14 @@ class WorkflowHandle(Generic[R]):
         request = messages.update_request(self._reach, self._execution(), update, args, update_id, wait_for)
         handle = await messages.update(self._reach, request, messages.returns_of(update, returns))
         return handle if wait_for == "accepted" else await handle.result()
+
+    def update_handle(self, update_id: str, *, returns: Any = Any) -> messages.UpdateHandle[Any]:
+        """A handle to an update that was sent before, perhaps by another process; nothing is asked yet.
+
+        Args:
+            returns: what the answer is decoded to; default what the JSON says.
+        """
+        return messages.UpdateHandle(self._reach, update_id, update_id, self._execution(), returns, None)
 
     def _execution(self) -> WorkflowExecution:
         return WorkflowExecution(workflow_id=self.id, run_id=self.run_id or "")

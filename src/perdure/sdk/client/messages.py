@@ -33,7 +33,9 @@ STAGES: dict[str, Stage.ValueType] = {
 }
 
 
-async def signal(reach: Reach, execution: WorkflowExecution, message: Any, args: tuple[Any, ...]) -> None:
+async def signal(
+    reach: Reach, execution: WorkflowExecution, message: Any, args: tuple[Any, ...], request_id: str | None = None
+) -> None:
     """Raises WorkflowNotFoundError, PayloadError, EngineError."""
     name = name_of(message)
     request = service.SignalWorkflowExecutionRequest(
@@ -41,7 +43,7 @@ async def signal(reach: Reach, execution: WorkflowExecution, message: Any, args:
         workflow_execution=execution,
         signal_name=name,
         identity=reach.identity,
-        request_id=reach.new_id(),
+        request_id=request_id or reach.new_id(),
     )
     request.input.payloads.extend(reach.converter.to_payloads(args, f"the arguments of signal {name}"))
     what = f"signal {name!r} to workflow {execution.workflow_id!r}"
