@@ -92,7 +92,7 @@ def measure_def(url: str, count: int, concurrency: int) -> None:
     watch = Stopwatch()
     with Engine(url) as engine:
         from_threads(lambda i: engine.run(fulfill, {"id": i}, id=f"order-{i}"), count, concurrency, watch)
-        note = f"def workflow, def activities in threads, called from threads; {durability(engine._engine._store)}"
+        note = f"def workflow, def activities in threads, called from threads; {durability(engine._engine._home.store)}"
         emit(watch.row("perdure", concurrency, note))
 
 
@@ -100,7 +100,7 @@ async def measure_async(url: str, count: int, concurrency: int) -> None:
     watch = Stopwatch()
     async with Engine(url) as engine:
         await from_loop(lambda i: engine.run(fulfill_async, {"id": i}, id=f"order-{i}"), count, concurrency, watch)
-        note = f"coroutines throughout, on the engine's loop; {durability(engine._store)}"
+        note = f"coroutines throughout, on the engine's loop; {durability(engine._home.store)}"
         emit(watch.row("perdure async", concurrency, note))
 
 

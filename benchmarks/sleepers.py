@@ -72,7 +72,7 @@ async def fall_asleep(path: Path, count: int) -> dict[str, Any]:
                 await engine.start(sleeper, number, id=f"sleeper-{number}")
 
         await asyncio.gather(*[lane() for _ in range(IN_FLIGHT)])
-        store = engine._core.store
+        store = engine._home.store
         while await store.queues() or await store.in_flight(None, 1):
             await asyncio.sleep(0.05)
     seconds = time.perf_counter() - began

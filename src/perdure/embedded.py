@@ -27,8 +27,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.engine import collector
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
-from perdure.engine.engine import Engine as EngineCore
-from perdure.frontend.service import WorkflowService
+from perdure.homes import Home, NearHome, far_home, is_far, near_home
 from perdure.interventions import AlertHook, Interventions, SyncInterventions, alerting
 from perdure.sdk.client import Client, UpdateHandle, WorkflowDescription, WorkflowHandle
 from perdure.sdk.client.messages import WaitFor
@@ -40,7 +39,6 @@ from perdure.sdk.options import Duration, optional_duration
 from perdure.sdk.worker import Worker, WorkerConfig
 from perdure.sdk.worker.worker import WorkerSeams
 from perdure.stores.api import Store
-from perdure.stores.open import open_store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,11 +91,8 @@ class AsyncEngine(Client):
         bounds = _Bounds(max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace)
         converter = Converter(codec)
         self.url = url
-        self._store = seams.store or open_store(url)
-        self._core = EngineCore(
-            self._store, seams.clock, seams.new_id, seams.engine_config or bounds.engine_config(workers_died=worker)
-        )
-        connection = WorkflowService(self._core)
+        self._home = self._home_of(url, seams, bounds.engine_config(workers_died=worker))
+        connection = self._home.rpcs
         super().__init__(
             connection,
             namespace=namespace,
@@ -117,13 +112,19 @@ class AsyncEngine(Client):
                 self._registry,
                 namespace=namespace,
                 converter=converter,
-                config=seams.worker_config or bounds.worker_config(),
+                config=seams.worker_config or bounds.worker_config(near=isinstance(self._home, NearHome)),
                 identity=identity,
                 seams=WorkerSeams(seams.inline, seams.instance_key),
             )
         self._state = "not opened yet: use it in a `with` block, or call open()"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
+
+    @staticmethod
+    def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> Home:
+        if seams.store is None and is_far(url):
+            return far_home(url)
+        return near_home(url, seams.store, seams.clock, seams.new_id, seams.engine_config or config)
 
     @property
     def interventions(self) -> Interventions:
@@ -142,13 +143,13 @@ class AsyncEngine(Client):
             raise EngineError(f"the engine on {self.url} was opened before; make a new one")
         self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
         try:
-            await self._core.start()
+            await self._home.open()
             self._state = ""
             if self._worker is not None:
                 await self._worker.start()
         except BaseException:
             self._state = "not open: opening it failed"
-            await self._core.stop()
+            await self._home.close()
             raise
         collector.relax()
         return self
@@ -170,7 +171,7 @@ class AsyncEngine(Client):
                 await self._worker.stop(at_once=at_once)
         finally:
             collector.restore()
-            await self._core.stop()
+            await self._home.close()
 
     async def __aenter__(self) -> AsyncEngine:
         return await self.open()
@@ -238,7 +239,8 @@ class Engine:
     """A durable execution engine in this process.
 
     Args:
-        url: the store: "sqlite:///orders.db" (relative), "sqlite:////var/lib/orders.db" (absolute), "memory://".
+        url: the store: "sqlite:///orders.db" (relative), "sqlite:////var/lib/orders.db" (absolute), "memory://";
+            or a server: "grpc://host:7233", "grpcs://…" with TLS (`perdure server`, or any of Temporal's API).
         task_queue: which queue this engine's worker serves, and starts on.
         namespace: where its workflows live.
         workflows: what its worker runs; default everything decorated in this process.
@@ -480,15 +482,16 @@ class _Bounds:
     def engine_config(self, *, workers_died: bool) -> EngineConfig:
         return EngineConfig(cache_bytes_max=self._cache_bytes(), workers_died=workers_died)
 
-    def worker_config(self) -> WorkerConfig:
+    def worker_config(self, *, near: bool) -> WorkerConfig:
         usual = WorkerConfig()
         grace_ns = optional_duration(self.shutdown_grace, "shutdown_grace")
         return WorkerConfig(
             workflow_slots=self.workflow_tasks,
             activity_slots=self.activities,
             # A waiting poll is one future here, and a task that finds one is dispatched without a second commit.
-            workflow_polls=self.workflow_tasks,
-            activity_polls=self.activities,
+            workflow_polls=self.workflow_tasks if near else usual.workflow_polls,
+            activity_polls=self.activities if near else usual.activity_polls,
+            fails_repeatedly=near,
             cached_bytes=self._cache_bytes(),
             shutdown_grace_ns=usual.shutdown_grace_ns if grace_ns is None else grace_ns,
         )

@@ -31,6 +31,9 @@ class WorkerConfig:
     """Runs kept in memory between workflow tasks; a run beyond either bound is replayed from history."""
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Processes for `run_in="process"` activities; started when first needed."""
+    fails_repeatedly: bool = True
+    """Tell the server of each failed attempt of a workflow task. A far server paces the attempts by their time-out, so
+    there only the first is told of, as Temporal's workers do; ours, in one process, paces them by itself."""
     deadlock_ns: int = 2 * SECOND_NS
     """Workflow code that holds its thread longer fails its task. 0: no limit."""
     sticky_schedule_to_start_ns: int = 10 * SECOND_NS

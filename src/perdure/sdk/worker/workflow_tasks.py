@@ -93,6 +93,7 @@ class WorkflowTasks:
             schedule_to_start_timeout=duration_message(config.sticky_schedule_to_start_ns),
         )
         self._cached = config.cached_runs > 0
+        self._fails_repeatedly = config.fails_repeatedly
         self._in_hand: dict[str, int] = {}
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
 
@@ -315,6 +316,8 @@ class WorkflowTasks:
         self, task: PollWorkflowTaskQueueResponse, failure: Failure, cause: WorkflowTaskFailedCause.ValueType
     ) -> None:
         logger.warning("workflow task of %s failed (attempt %d): %s", _named(task), task.attempt, failure.message)
+        if task.attempt > 1 and not self._fails_repeatedly:
+            return
         request = RespondWorkflowTaskFailedRequest(
             task_token=task.task_token,
             cause=cause,
