@@ -13,8 +13,9 @@ import asyncio
 import sys
 from typing import Any
 
+from benchmarks.inside import store_of
 from benchmarks.load import Stopwatch, emit, from_loop, from_threads
-from perdure import Engine, activity, call, start, workflow
+from perdure import AsyncEngine, Engine, activity, call, start, workflow
 from perdure.sdk.loop_thread import new_event_loop
 
 Order = dict[str, Any]
@@ -78,9 +79,9 @@ async def fulfill_async(order: Order) -> str:
     return tracking
 
 
-def durability(store: Any) -> str:
-    """The journal mode and fsync level that the store runs its database at."""
-    connection = store._file.connection
+def durability(engine: AsyncEngine) -> str:
+    """The journal mode and fsync level that the engine's store runs its database at."""
+    connection = store_of(engine)._file.connection
     journal, synchronous = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in PRAGMAS)
     return f"journal_mode={journal} synchronous={synchronous}"
 
@@ -92,7 +93,7 @@ def measure_def(url: str, count: int, concurrency: int) -> None:
     watch = Stopwatch()
     with Engine(url) as engine:
         from_threads(lambda i: engine.run(fulfill, {"id": i}, id=f"order-{i}"), count, concurrency, watch)
-        note = f"def workflow, def activities in threads, called from threads; {durability(engine._engine._home.store)}"
+        note = f"def workflow, def activities in threads, called from threads; {durability(engine._engine)}"
         emit(watch.row("perdure", concurrency, note))
 
 
@@ -100,7 +101,7 @@ async def measure_async(url: str, count: int, concurrency: int) -> None:
     watch = Stopwatch()
     async with Engine(url) as engine:
         await from_loop(lambda i: engine.run(fulfill_async, {"id": i}, id=f"order-{i}"), count, concurrency, watch)
-        note = f"coroutines throughout, on the engine's loop; {durability(engine._home.store)}"
+        note = f"coroutines throughout, on the engine's loop; {durability(engine)}"
         emit(watch.row("perdure async", concurrency, note))
 
 

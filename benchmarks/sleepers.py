@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import rows
+from benchmarks.inside import store_of
 
 DAYS = 30
 DAY_NS = 86_400 * 1_000_000_000
@@ -72,7 +73,7 @@ async def fall_asleep(path: Path, count: int) -> dict[str, Any]:
                 await engine.start(sleeper, number, id=f"sleeper-{number}")
 
         await asyncio.gather(*[lane() for _ in range(IN_FLIGHT)])
-        store = engine._home.store
+        store = store_of(engine)
         while await store.queues() or await store.in_flight(None, 1):
             await asyncio.sleep(0.05)
     seconds = time.perf_counter() - began

@@ -131,7 +131,7 @@ class GrpcConnection:
             try:
                 return await call(request, timeout=deadline_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
-                raise rejected_of(error, f"{name} at {self.target}") from error
+                raise rejected_of(error, f"{name} at {self.target}") from None
 
         rpc.__name__ = name
         return rpc
