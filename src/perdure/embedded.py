@@ -20,17 +20,19 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
 
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine import collector
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
-from perdure.homes import Home, NearHome, far_home, is_far, near_home
+from perdure.frontend.near import Near
 from perdure.interventions import AlertHook, Interventions, SyncInterventions, alerting
 from perdure.sdk.client import Client, UpdateHandle, WorkflowDescription, WorkflowHandle
 from perdure.sdk.client.messages import WaitFor
+from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
 from perdure.sdk.errors import EngineClosedError, EngineError
@@ -38,7 +40,8 @@ from perdure.sdk.loop_thread import LoopThread
 from perdure.sdk.options import Duration, optional_duration
 from perdure.sdk.worker import Worker, WorkerConfig
 from perdure.sdk.worker.worker import WorkerSeams
-from perdure.stores.api import Store
+from perdure.stores.api import Store, StoreError
+from perdure.stores.open import open_store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,7 +94,7 @@ class AsyncEngine(Client):
         bounds = _Bounds(max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace)
         converter = Converter(codec)
         self.url = url
-        self._home = self._home_of(url, seams, bounds.engine_config(workers_died=worker))
+        self._home = _home_of(url, seams, bounds.engine_config(workers_died=worker))
         connection = self._home.rpcs
         super().__init__(
             connection,
@@ -112,19 +115,13 @@ class AsyncEngine(Client):
                 self._registry,
                 namespace=namespace,
                 converter=converter,
-                config=seams.worker_config or bounds.worker_config(near=isinstance(self._home, NearHome)),
+                config=seams.worker_config or bounds.worker_config(near=isinstance(self._home, Near)),
                 identity=identity,
                 seams=WorkerSeams(seams.inline, seams.instance_key),
             )
         self._state = "not opened yet: use it in a `with` block, or call open()"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
-
-    @staticmethod
-    def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> Home:
-        if seams.store is None and is_far(url):
-            return far_home(url)
-        return near_home(url, seams.store, seams.clock, seams.new_id, seams.engine_config or config)
 
     @property
     def interventions(self) -> Interventions:
@@ -201,6 +198,32 @@ class AsyncEngine(Client):
             self._registry.add(definition)  # the latest of a test's or notebook's helpers is the one that is meant
         else:
             self._registry.workflow(definition.name)
+
+
+class _Home(Protocol):
+    """What answers the RPCs, near or far, between `open` and `close`."""
+
+    @property
+    def rpcs(self) -> Connection: ...
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> _Home:
+    if seams.store is None and urlsplit(url).scheme in ("grpc", "grpcs"):
+        return _far_home(url)
+    return Near(seams.store or open_store(url), seams.clock, seams.new_id, seams.engine_config or config)
+
+
+def _far_home(url: str) -> _Home:
+    try:
+        from perdure.sdk.connection_grpc import GrpcConnection
+    except ImportError as error:
+        raise EngineError(f"{url!r} needs gRPC ({error.name} is missing): pip install 'perdure[grpc]'") from error
+    try:
+        return GrpcConnection(url)
+    except ValueError as error:
+        raise StoreError(str(error)) from error
 
 
 def _bridged(

@@ -27,7 +27,7 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            time.sleep(0.05)
+            time.sleep(0.05)  # another process has no event to wait for
         else:
             return
     raise RuntimeError(f"nobody listens on port {port}; the server's exit code is {process.poll()}")
@@ -55,7 +55,18 @@ def temporal_url() -> Iterator[str]:
     )  # fmt: skip
 
 
-@pytest.fixture(params=["temporal"])
+@pytest.fixture(scope="session")
+def perdure_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`perdure server` on a file of its own."""
+    port = free_port()
+    store = f"sqlite:///{tmp_path_factory.mktemp('far')}/server.db"
+    yield from running(
+        [str(Path(sys.executable).with_name("perdure")), "server", "--store", store, "--address", f"127.0.0.1:{port}"],
+        port,
+    )
+
+
+@pytest.fixture(params=["temporal", "perdure"])
 def url(request: pytest.FixtureRequest) -> str:
     """Of each server in turn: what runs on one runs on the other."""
     return request.getfixturevalue(f"{request.param}_url")

@@ -1,0 +1,41 @@
+"""An engine in this process, whole: its store, the engine over it, and the RPCs in front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perdure.engine.clock import Clock
+from perdure.engine.config import EngineConfig
+from perdure.engine.engine import Engine
+from perdure.frontend.service import WorkflowService
+from perdure.stores.api import Store
+
+
+class Near:
+    """What answers the RPCs without a socket, between `open` and `close`, on one event loop.
+
+    Args:
+        store: not opened yet.
+        clock: default the machine's.
+        new_id: makes run ids and the like; default UUIDs of version 7.
+        config: bounds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock | None = None,
+        new_id: Callable[[], str] | None = None,
+        config: EngineConfig | None = None,
+    ) -> None:
+        self.store = store
+        self.engine = Engine(store, clock, new_id, config)
+        self.rpcs = WorkflowService(self.engine)
+
+    async def open(self) -> None:
+        """Open the store and take up the work. Raises StoreError: the message says why and what to do."""
+        await self.engine.start()
+
+    async def close(self) -> None:
+        """Stop and release the store. Idempotent."""
+        await self.engine.stop()
