@@ -45,7 +45,10 @@ class Campaign:
             left = max(lines_of(self.workflows) - self.lines(), 50)
             lives = chance.uniform(1, 2 * left / max(self.kills - self.dealt, 1))
             early = chance.uniform(0, 1.2 * self.start_s) if chance.random() < EARLY else None
-            code = self.one_life(int(lives) if self.dealt < self.kills else None, early, chance.uniform(0, 0.01))
+            wait_s = max(chance.uniform(-0.2, 0.2), 0.0)
+            code = self.one_life(
+                int(lives) if self.dealt < self.kills else None, early, wait_s, chance.uniform(0, 0.01)
+            )
             if code == 0:
                 return audit(self.directory, self.workflows)
             assert code == -signal.SIGKILL, f"the process ended with {code} (seed {self.seed})"
@@ -56,9 +59,14 @@ class Campaign:
         path = self.directory / "ledger"
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
-    def one_life(self, lives: int | None, early: float | None, jitter_s: float) -> int:
+    def one_life(self, lives: int | None, early: float | None, wait_s: float, jitter_s: float) -> int:
         """A process from its start to its end; `lives`: how many lines it may write, None: as many as it likes."""
-        command = [sys.executable, "-m", "benchmarks.kills.clients", str(self.directory), str(self.workflows)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.kills.clients",
+            *map(str, (self.directory, self.workflows, wait_s)),
+        ]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
         assert child.stdout is not None
         began = time.monotonic()

@@ -1,6 +1,8 @@
 """The process that is killed: engine, workers, and clients that keep a ledger.
 
-    python -m benchmarks.kills.clients DIRECTORY WORKFLOWS
+    python -m benchmarks.kills.clients DIRECTORY WORKFLOWS WAIT
+
+It waits so many seconds before it asks again what was not answered: workflows may have gone on by then.
 
 The ledger's lines are "sent KEY", "acked KEY", "accepted KEY" and "over ID", each one write, so that a kill
 loses none. A line on standard output follows for each, by which the campaign chooses the moment of the kill.
@@ -184,13 +186,14 @@ def lines_of(workflows: int) -> int:
     return sum(LINES.get(kind, LINES_OF_SIGNALS) for kind in KINDS) * workflows
 
 
-async def work(directory: Path, workflows: int) -> None:
+async def work(directory: Path, workflows: int, wait_s: float) -> None:
     """Do what is not done yet, then let the engine settle what is on its way."""
     ledger = Ledger(directory / "ledger")
     Effects.open(str(directory / "effects"))
     async with Engine(f"sqlite:///{directory / 'kills.db'}", workflows=WORKFLOWS, activities=ACTIVITIES) as engine:
         clients = Clients(engine, ledger)
         os.write(sys.stdout.fileno(), b"ready\n")
+        await asyncio.sleep(wait_s)
         todo: Iterator[tuple[int, str]] = ((index, kind) for index in range(workflows) for kind in KINDS)
 
         async def lane() -> None:
@@ -220,4 +223,4 @@ def messages_under_way(directory: Path) -> int:
 
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1)
-    asyncio.run(work(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(work(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

@@ -265,7 +265,15 @@ class OracleStage:
     def signal(self, **fields: Any) -> None:
         request = given.signal_request(**fields)
         request.workflow_execution.workflow_id = self.workflow_id
-        self._run(self.service.signal_workflow_execution(request))
+        self._run(self.service.signal_workflow_execution(request, retry=False))
+
+    def refused_signal(self, **fields: Any) -> None:
+        try:
+            self.signal(**fields)
+        except RPCError as error:
+            self.refusals.append(f"{error.status.name}: {error.message}")
+            return
+        raise AssertionError("was not refused")
 
     def signal_with_start(self, **fields: Any) -> None:
         request = given.with_start_request(**fields)

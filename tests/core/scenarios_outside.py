@@ -21,6 +21,10 @@ class OutsideStage(Stage, Protocol):
 
     def signal(self, **fields: Any) -> None: ...
     def signal_with_start(self, **fields: Any) -> None: ...
+    def refused_signal(self, **fields: Any) -> None:
+        """`refusals` keeps the code and the message."""
+        ...
+
     def settle(self) -> None:
         """Messages between workflows arrive."""
         ...
@@ -45,6 +49,28 @@ def signal_is_buffered(outside: OutsideStage) -> None:
     outside.signal(request_id="same")
     outside.signal(request_id="same")
     outside.refused_task(token, given.complete())
+    outside.complete_task(outside.workflow_task(), given.complete())
+
+
+def signals_wait_while_the_run_closes(outside: OutsideStage) -> None:
+    outside.start()
+    token = outside.workflow_task()
+    outside.signal()
+    outside.refused_task(token, given.continue_as_new())
+    outside.signal()
+    token = outside.workflow_task()
+    outside.refused_signal()
+    outside.complete_task(token)
+    outside.signal()
+    token = outside.workflow_task()
+    outside.signal()
+    outside.refused_task(token, given.complete())
+    token = outside.workflow_task()
+    outside.refused_signal()
+    outside.fail_task(token)
+    token = outside.workflow_task()
+    outside.signal()
+    outside.complete_task(token)
     outside.complete_task(outside.workflow_task(), given.complete())
 
 

@@ -133,6 +133,10 @@ class CoreStage:
     def signal(self, **fields: Any) -> None:
         self.world.ask(law.Signal(given.signal_request(**fields)))
 
+    def refused_signal(self, **fields: Any) -> None:
+        rejected = given.refused(lambda: self.signal(**fields))
+        self.refusals.append(f"{rejected.code.name}: {rejected.message}")
+
     def signal_with_start(self, **fields: Any) -> None:
         self.world.ask(law.SignalWithStart(given.with_start_request(**fields)))
 

@@ -20,7 +20,7 @@ from perdure.api.times import duration_ns
 from perdure.core import activity, buffer, child, close, external, succession, timer, update, validation, workflow_task
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
 from perdure.core.commit import StartedActivityTask, TaskKind, WorkflowTaskCompleted
-from perdure.core.draft import BadCommand
+from perdure.core.draft import BadCommand, Overtaken
 from perdure.core.state import Execution, WorkflowTask
 from perdure.core.turn import Turn
 
@@ -136,6 +136,7 @@ def _fail_for(turn: Turn, bad: BadCommand, identity: str) -> Rejected:
         if bad.cause == enums.BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE:
             update.abort_unexpected(turn)
         end_failed(turn, bad.cause, failure, identity)
+        turn.execution.facts.is_closing = isinstance(bad, Overtaken)
     return Rejected(StatusCode.INVALID_ARGUMENT, bad.message)
 
 

@@ -29,6 +29,13 @@ class BadCommand(Exception):
         super().__init__(self.message)
 
 
+class Overtaken(BadCommand):
+    """A command that closes the run, and does not know of what came meanwhile: the workflow is asked again."""
+
+    def __init__(self) -> None:
+        super().__init__(enums.FAILED_UNHANDLED_COMMAND, "")
+
+
 def builder_state(cause: enums.WorkflowTaskFailedCause, action: str, subject: str) -> BadCommand:
     """A command that does not fit the state, in Temporal's words."""
     return BadCommand(cause, f"invalid history builder state for action: {action}, {subject}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from temporalio.api.errordetails.v1 import NotFoundFailure
+from temporalio.api.enums.v1 import ResourceExhaustedCause, ResourceExhaustedScope
+from temporalio.api.errordetails.v1 import NotFoundFailure, ResourceExhaustedFailure
 
 from perdure.api.errors import Rejected, StatusCode
 
@@ -31,3 +32,15 @@ def workflow_completed() -> Rejected:
 
 def workflow_not_found() -> Rejected:
     return not_found("workflow execution not found")
+
+
+def workflow_closing() -> Rejected:
+    """The run is about to close, and what comes now would stop it from doing so: ask again in a moment."""
+    return Rejected(
+        StatusCode.RESOURCE_EXHAUSTED,
+        "workflow operation can not be applied because workflow is closing",
+        ResourceExhaustedFailure(
+            cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW,
+            scope=ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_NAMESPACE,
+        ),
+    )

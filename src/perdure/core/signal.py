@@ -20,7 +20,7 @@ from perdure.api import enums
 from perdure.core import start, workflow_task
 from perdure.core.commit import Started
 from perdure.core.limits import Limits
-from perdure.core.refusals import invalid, workflow_completed, workflow_not_found
+from perdure.core.refusals import invalid, workflow_closing, workflow_completed, workflow_not_found
 from perdure.core.request_cancel import require_parent
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 def signal(turn: Turn, command: Signal) -> None:
     """Tell the workflow. A request id that it knows changes nothing.
 
-    Raises Rejected NOT_FOUND when the run is closed or another one is meant, INVALID_ARGUMENT.
+    Raises Rejected NOT_FOUND when the run is closed or another one is meant, INVALID_ARGUMENT, RESOURCE_EXHAUSTED
+    while it is about to close.
     """
     request = command.request
     execution = turn.execution
@@ -51,12 +52,19 @@ def signal(turn: Turn, command: Signal) -> None:
         if is_known(execution, request.request_id):
             return  # the same request again: it was served, and the run has ended meanwhile
         raise workflow_completed()
+    _require_ear(execution, request.request_id)
     event = event_of(request)
     if sender is not None:
         target = event.workflow_execution_signaled_event_attributes.external_workflow_execution
         target.workflow_id = sender.workflow_id
         target.run_id = sender.run_id
     deliver(turn, event, request.request_id)
+
+
+def _require_ear(execution: Execution, request_id: str) -> None:
+    """So that a run which is signalled all the time can close at all (as Temporal does)."""
+    if execution.facts.is_closing and execution.task_started and not is_known(execution, request_id):
+        raise workflow_closing()
 
 
 def deliver(turn: Turn, event: HistoryEvent, request_id: str) -> None:
@@ -80,6 +88,7 @@ def deliver_with_start(turn: Turn, command: SignalWithStart) -> Started:
     """The run is there already: it is signalled, and one in its start delay is woken, as Temporal does."""
     request = command.request
     execution = turn.execution
+    _require_ear(execution, request.request_id)
     if remember(execution, request.request_id, turn.limits):
         turn.add_or_buffer(event_with_start(request))
         workflow_task.schedule(turn)

@@ -176,6 +176,8 @@ class Facts(msgspec.Struct, array_like=True):
     """Initiated events of children and external requests whose last event is buffered."""
     reset_at_ns: int = 0
     """When this run began as a reset of another: its history began earlier. 0: it did not."""
+    is_closing: bool = False
+    """The last workflow task would have closed the run, but something came: signals wait while the next one runs."""
 
 
 class Execution(msgspec.Struct, array_like=True):

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from google.protobuf.message import DecodeError
-from temporalio.api.enums.v1 import ResourceExhaustedCause, ResourceExhaustedScope
-from temporalio.api.errordetails.v1 import ResourceExhaustedFailure, WorkflowNotReadyFailure
+from temporalio.api.errordetails.v1 import WorkflowNotReadyFailure
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.protocol.v1 import Message
@@ -24,7 +23,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import UpdateNews
 from perdure.core.draft import BadCommand
 from perdure.core.fold import folds
-from perdure.core.refusals import not_found
+from perdure.core.refusals import not_found, workflow_closing
 from perdure.core.state import Execution, Update
 from perdure.core.table import Table
 from perdure.core.turn import Turn
@@ -254,7 +253,9 @@ def closed_outcome() -> Outcome:
 def abort(turn: Turn, continues: bool) -> None:
     """The run closes. Those who wait are told; `continues`: a next run follows, where they may ask again."""
     execution = turn.execution
-    _abort_pending(turn, _closing() if continues else not_found("workflow update was aborted by closing workflow"))
+    _abort_pending(
+        turn, workflow_closing() if continues else not_found("workflow update was aborted by closing workflow")
+    )
     for update_id, update in execution.updates.items():
         if not update.completed_event_id:
             TABLE.next(State.ACCEPTED, Trigger.ABORT)
@@ -286,17 +287,6 @@ def not_ready(why: str) -> Rejected:
         StatusCode.FAILED_PRECONDITION,
         f"Unable to perform workflow execution update due to {why}.",
         WorkflowNotReadyFailure(),
-    )
-
-
-def _closing() -> Rejected:
-    return Rejected(
-        StatusCode.RESOURCE_EXHAUSTED,
-        "workflow operation can not be applied because workflow is closing",
-        ResourceExhaustedFailure(
-            cause=ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW,
-            scope=ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_NAMESPACE,
-        ),
     )
 
 

@@ -15,7 +15,16 @@ from perdure.api import enums
 from perdure.api.errors import Rejected
 from perdure.api.times import duration_ns
 from perdure.core import child, external, retry
-from perdure.core.draft import BadCommand, Draft, builder_state, check_blob, check_id, check_name, check_timeout
+from perdure.core.draft import (
+    BadCommand,
+    Draft,
+    Overtaken,
+    builder_state,
+    check_blob,
+    check_id,
+    check_name,
+    check_timeout,
+)
 from perdure.core.refusals import invalid
 from perdure.core.turn import Turn
 from perdure.core.update import Inbox
@@ -38,7 +47,7 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
     facts = turn.execution.facts
     dropped = len(draft.canceled_timers & facts.fired_timers) if facts.fired_timers else 0
     if draft.closed and len(facts.buffered) > dropped:
-        raise BadCommand(enums.FAILED_UNHANDLED_COMMAND, "")
+        raise Overtaken
 
 
 _UNSUPPORTED = {

@@ -223,6 +223,7 @@ def complete(turn: Turn, task: WorkflowTask, request: RespondWorkflowTaskComplet
         for event in events:
             turn.add_dated(event)
     _forget_retries(execution)
+    execution.facts.is_closing = False
     event = HistoryEvent(event_type=enums.WORKFLOW_TASK_COMPLETED)
     attributes = event.workflow_task_completed_event_attributes
     attributes.scheduled_event_id = task.scheduled_event_id
@@ -302,6 +303,7 @@ def _end_attempt(turn: Turn, task: WorkflowTask, counts: int = 1) -> None:
     facts.transient_task = None
     facts.task_attempt = task.attempt + counts
     facts.task_not_before_ns = 0
+    facts.is_closing = False
     _forget_sticky(turn.execution)
     turn.touch()
     if counts and facts.updates and facts.task_attempt >= _FAILING_ATTEMPT:
