@@ -8,11 +8,18 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from perdure import WorkflowFailedError, activity, call, workflow
+from perdure import ApplicationError, Intervention, Saga, WorkflowFailedError, activity, call, workflow
 from perdure.testing import TestEngine
 from tests.testing.shop import ACTIVITIES, WORKFLOWS, Order, charge, fulfil, subscribe
 
 ORDER = Order("1001", 4200)
+
+
+@workflow(name="testing.gives_up")
+def gives_up(order: Order) -> None:
+    with Saga() as saga:
+        saga.compensate(charge, order)
+        raise ApplicationError("undo it")
 
 
 def test_a_mock_gets_what_the_real_one_would(engine: TestEngine) -> None:
@@ -92,3 +99,13 @@ def test_a_callable_without_a_signature_will_do(engine: TestEngine) -> None:
     engine.mock("shop.charge", str)
     [receipt] = engine.run(subscribe, ORDER, 1, id="w")
     assert receipt == str(ORDER)
+
+
+def test_the_engines_own_alert_is_mocked_by_name_like_any_other() -> None:
+    pager: list[Intervention] = []
+    with TestEngine(workflows=[gives_up], activities=ACTIVITIES) as engine:
+        engine.mock("perdure.alert", pager.append)
+        engine.mock(charge, raises=ApplicationError("the bank is closed for good", non_retryable=True))
+        engine.start(gives_up, ORDER, id="w")
+        assert pager == engine.interventions.list()
+        assert [entry.step for entry in pager] == [charge.name]

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, cast, get_type_hints
 
 from perdure.sdk.definitions import ActivityDefinition, AnyActivity, AsyncActivity, Registry, SyncActivity
+from perdure.sdk.errors import UnknownTypeError
 from perdure.sdk.options import ActivityOptions
 
 UNSET: Any = object()
@@ -63,12 +64,19 @@ class MockRegistry(Registry):
 
     def mock(self, activity: str | AnyActivity, fn: Callable[..., Any]) -> ActivityMock:
         """See `TestEngine.mock`."""
-        real = self.activities.get(activity) if isinstance(activity, str) else activity
+        real = self._find(activity) if isinstance(activity, str) else activity
         name = activity if isinstance(activity, str) else activity.name
         calls: list[tuple[Any, ...]] = []
         mock = ActivityMock(self, _definition(name, real, fn, calls), calls)
         self._mocks.setdefault(name, []).append(mock)
         return mock
+
+    def _find(self, name: str) -> AnyActivity | None:
+        """The real one, also of the engine's own; of several of one name the latest; None when there is none."""
+        try:
+            return self._real.activity(name)
+        except UnknownTypeError:
+            return self.activities.get(name)
 
     def remove(self, mock: ActivityMock) -> None:
         """Take a mock out. Idempotent."""
