@@ -149,7 +149,7 @@ def test_a_bad_request_is_refused_before_anything_exists(fields: dict[str, Any],
     [
         ("workflow_type", "", "WorkflowType is not set on request."),
         ("workflow_type", "x" * 1001, "WorkflowType length exceeds limit."),
-        ("task_queue", "", "missing task queue name"),
+        ("task_queue", "", "taskQueue is not set"),
         ("task_queue", "x" * 1001, "taskQueue length exceeds limit"),
     ],
 )

@@ -38,7 +38,7 @@ async def gone(awaitable: Awaitable[object]) -> None:
 
 
 @virtual
-async def test_a_long_poll_ends_with_nothing_after_a_minute(world: World) -> None:
+async def test_a_long_poll_ends_with_nothing_before_its_client_gives_up(world: World) -> None:
     async with world.engine() as engine:
         connection = WorkflowService(engine)
         begin = world.loop.time()
@@ -48,7 +48,7 @@ async def test_a_long_poll_ends_with_nothing_after_a_minute(world: World) -> Non
         ]
         for response in await asyncio.gather(*polls):
             assert not response.task_token
-        assert world.loop.time() - begin == 60
+        assert 50 <= world.loop.time() - begin <= 60
 
 
 @virtual

@@ -10,6 +10,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.frontend import WorkflowService
+from perdure.stores.api import Namespace
 from tests.engine.world import (
     World,
     activity_poll,
@@ -42,14 +43,14 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
         INVALID,
         "WorkflowType is not set on request.",
     ),
-    ("start_workflow_execution", without(start_request(), "task_queue"), INVALID, "missing task queue name"),
+    ("start_workflow_execution", without(start_request(), "task_queue"), INVALID, "taskQueue is not set"),
     (
         "start_workflow_execution",
         start_request("x" * 1001),
         INVALID,
         "WorkflowId exceeds maximum allowed length (1001/1000)",
     ),
-    ("describe_workflow_execution", describe_request(""), INVALID, "WorkflowId is not set on request."),
+    ("describe_workflow_execution", describe_request(""), INVALID, "Execution is not set on request."),
     ("describe_workflow_execution", describe_request("nobody"), NOT_FOUND, "workflow not found for ID: nobody"),
     ("describe_workflow_execution", describe_request("nobody", "abc"), INVALID, "Invalid RunId."),
     (
@@ -58,7 +59,7 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
         NOT_FOUND,
         f'workflow execution not found for workflow ID "nobody" and run ID "{RUN}"',
     ),
-    ("get_workflow_execution_history", history_request(""), INVALID, "WorkflowId is not set on request."),
+    ("get_workflow_execution_history", history_request(""), INVALID, "Execution is not set on request."),
     ("get_workflow_execution_history", history_request("nobody"), NOT_FOUND, "workflow not found for ID: nobody"),
     (
         "get_workflow_execution_history",
@@ -86,13 +87,13 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
         "request_cancel_workflow_execution",
         service.RequestCancelWorkflowExecutionRequest(namespace="default"),
         INVALID,
-        "WorkflowId is not set on request.",
+        "Execution is not set on request.",
     ),
     (
         "terminate_workflow_execution",
         service.TerminateWorkflowExecutionRequest(namespace="default"),
         INVALID,
-        "WorkflowId is not set on request.",
+        "Execution is not set on request.",
     ),
     ("describe_namespace", service.DescribeNamespaceRequest(), INVALID, "Namespace not set on request."),
     (
@@ -166,14 +167,19 @@ async def test_a_token_of_another_kind_or_namespace_is_refused(world: World) -> 
     async with world.engine() as engine:
         connection = WorkflowService(engine)
         await connection.start_workflow_execution(start_request())
+        await engine.namespaces.put(Namespace("other", "another-id", 1))
         task = await connection.poll_workflow_task_queue(workflow_poll())
-        with pytest.raises(Rejected, match="another kind of task"):
+        with pytest.raises(Rejected, match="invalid activityID"):
             await connection.respond_activity_task_completed(
                 service.RespondActivityTaskCompletedRequest(task_token=task.task_token)
             )
         with pytest.raises(Rejected, match="a token from a different namespace"):
             await connection.respond_workflow_task_completed(
                 service.RespondWorkflowTaskCompletedRequest(task_token=task.task_token, namespace="other")
+            )
+        with pytest.raises(Rejected, match="Namespace nowhere is not found"):
+            await connection.respond_workflow_task_completed(
+                service.RespondWorkflowTaskCompletedRequest(task_token=task.task_token, namespace="nowhere")
             )
 
 

@@ -21,6 +21,10 @@ Detail = TypeVar("Detail", bound=Message)
 _RPCS = {(rpc.service, rpc.name): rpc for rpc in rpcs({})}
 
 
+def _bytes_of(request: Message | bytes) -> bytes:
+    return request if isinstance(request, bytes) else request.SerializeToString()
+
+
 class Client:
     """Calls RPCs by name."""
 
@@ -32,7 +36,7 @@ class Client:
         rpc = _RPCS[service, name]
         stub: Any = self.channel.unary_unary(
             rpc.path,
-            request_serializer=lambda data: data if isinstance(data, bytes) else data.SerializeToString(),
+            request_serializer=_bytes_of,
             response_deserializer=rpc.response.FromString,
         )
         return stub(request, **options)

@@ -144,6 +144,10 @@ class UnpauseWorkflow(msgspec.Struct, frozen=True):
     request: UnpauseWorkflowExecutionRequest
 
 
+class ForgetSticky(msgspec.Struct, frozen=True):
+    """The run's next task shall go to its normal queue. Rejected NOT_FOUND when it is closed. Reply: None."""
+
+
 class ResetWorkflow(msgspec.Struct, frozen=True):
     """Begin a run with the first part of another's history. Reply: its run id.
 
@@ -245,6 +249,7 @@ Command = (
     | ChildClosed
     | CloseChild
     | ResetWorkflow
+    | ForgetSticky
     | PauseWorkflow
     | UnpauseWorkflow
     | ControlActivities

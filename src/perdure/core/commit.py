@@ -141,6 +141,8 @@ class Started(msgspec.Struct, frozen=True):
     """temporal.api.enums.v1.WorkflowExecutionStatus of that run."""
     first_run_id: str = ""
     """The run that its chain began with."""
+    workflow_task: StartedWorkflowTask | None = None
+    """The first one, for a caller that is a worker and asked to begin at once."""
 
 
 class WorkflowTaskCompleted(msgspec.Struct, frozen=True):

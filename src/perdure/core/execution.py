@@ -245,14 +245,16 @@ def _matches(task: Task, scheduled_event_id: int, attempt: int) -> bool:
     return task.scheduled_event_id == scheduled_event_id and task.stamp == attempt
 
 
-def _require_run(turn: Turn, key: ExecutionKey) -> None:
+def _require_run(turn: Turn, key: ExecutionKey, refusal: Callable[[], Rejected] = workflow_completed) -> None:
     if key.run_id not in (turn.execution.key.run_id, "") or not turn.execution.is_open:
-        raise workflow_completed()
+        raise refusal()
 
 
-def _of_token(handler: Callable[[Turn, Any], Any]) -> Callable[[Turn, Any], Any]:
+def _of_token(
+    handler: Callable[[Turn, Any], Any], refusal: Callable[[], Rejected] = workflow_completed
+) -> Callable[[Turn, Any], Any]:
     def handle(turn: Turn, command: Any) -> Any:
-        _require_run(turn, command.token.key)
+        _require_run(turn, command.token.key, refusal)
         return handler(turn, command)
 
     return handle
@@ -262,10 +264,18 @@ def _wake(turn: Turn, command: commands.Wake) -> None:
     deadlines.wake(turn)
 
 
+def _forget_sticky(turn: Turn, command: commands.ForgetSticky) -> None:
+    if not turn.execution.is_open:
+        raise workflow_completed()
+    if turn.execution.facts.sticky_queue:
+        workflow_tasks.remember_sticky(turn.execution, "", 0)
+        turn.touch()
+
+
 _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.StartTask: _start_task,
-    commands.CompleteWorkflowTask: _of_token(completion.complete),
-    commands.FailWorkflowTask: _of_token(completion.fail),
+    commands.CompleteWorkflowTask: _of_token(completion.complete, workflow_task_not_found),
+    commands.FailWorkflowTask: _of_token(completion.fail, workflow_task_not_found),
     commands.CompleteActivity: _of_token(attempts.complete),
     commands.FailActivity: _of_token(attempts.fail),
     commands.ReportActivityCanceled: _of_token(attempts.report_canceled),
@@ -279,6 +289,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.ChildClosed: child.closed,
     commands.CloseChild: request_cancel.close_child,
     commands.ControlActivities: activity_control.control,
+    commands.ForgetSticky: _forget_sticky,
     commands.RequestCancel: request_cancel.request_cancel,
     commands.Terminate: request_cancel.terminate,
     commands.Wake: _wake,

@@ -156,7 +156,7 @@ def _check_names(request: StartWorkflowExecutionRequest, limit: int) -> None:
     if len(request.workflow_type.name) > limit:
         raise invalid("WorkflowType length exceeds limit.")
     if not request.task_queue.name:
-        raise invalid("missing task queue name")
+        raise invalid("taskQueue is not set")
     if len(request.task_queue.name) > limit:
         raise invalid("taskQueue length exceeds limit")
     if len(request.request_id) > limit:
@@ -182,9 +182,14 @@ def _check_policies(conflict: int, reuse: int) -> None:
 
 def start(turn: Turn, request: StartWorkflowExecutionRequest, signaled: HistoryEvent | None = None) -> Started:
     """Begin the first run of a chain. `signaled`: the signal that its first task is to know."""
-    begin(turn, _started_event(turn, request), request.request_id, signaled)
+    event = _started_event(turn, request)
+    is_eager = request.request_eager_execution and not duration_ns(request.workflow_start_delay)
+    if is_eager:
+        event.workflow_execution_started_event_attributes.eager_execution_accepted = True
+    begin(turn, event, request.request_id, signaled)
+    task = workflow_task.take(turn, request.identity) if is_eager else None
     execution = turn.execution
-    return Started(execution.key.run_id, True, execution.status, execution.first_run_id)
+    return Started(execution.key.run_id, True, execution.status, execution.first_run_id, task)
 
 
 def start_child(turn: Turn, command: StartWorkflow, parent: Origin) -> Started:

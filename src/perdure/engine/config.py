@@ -43,7 +43,8 @@ class EngineConfig:
     commit_batch_max: int = 500
 
     # --- matching -----------------------------------------------------------------------------
-    long_poll_ns: int = 60 * _SECOND_NS
+    long_poll_ns: int = 58 * _SECOND_NS
+    """How long a worker's poll waits for a task (clients give up after 70 s)."""
     pollers_per_queue_max: int = 20_000
     backlog_rows_max: int = 5_000
     """Task rows of a polled queue kept in memory; the store holds the rest."""
@@ -54,6 +55,11 @@ class EngineConfig:
     """A sticky queue that nobody polled for so long is taken for dead (Temporal's server: 10 s)."""
     store_retry_ns: int = _SECOND_NS
     """Pause before the engine itself tries again what the store refused."""
+
+    workers_max: int = 20_000
+    """Workers whose last heartbeat is kept."""
+    worker_silence_ns: int = 600 * _SECOND_NS
+    """A worker that said nothing for so long is forgotten (they beat once a minute)."""
 
     # --- messages between workflows -----------------------------------------------------------
     outbox_messages_max: int = 20_000
@@ -73,6 +79,8 @@ class EngineConfig:
 
     # --- history ------------------------------------------------------------------------------
     history_page_bytes: int = 4 << 20
+    history_wait_ns: int = 20 * _SECOND_NS
+    """How long a reader of history waits for what comes, before it is told to ask again."""
     watchers_max: int = 200_000
 
     # --- updates ------------------------------------------------------------------------------

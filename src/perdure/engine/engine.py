@@ -4,6 +4,7 @@
       mailboxes --decide--> committer --durable--> publish: matching · waker · watchers · replies
       matching: pollers and backlog        waker: deadlines        recovery: once, at start
       outbox: what workflows send one another                      queries: questions, never stored
+      workers: their heartbeats
       histories: events for tasks and readers                      namespaces
 
 Everything runs on the event loop that `start` is called on; nothing here blocks it, and nothing
@@ -36,6 +37,7 @@ from perdure.engine.recovery import recover
 from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
+from perdure.engine.workers import Workers
 from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError, Summary
 
 Result = TypeVar("Result")
@@ -61,6 +63,7 @@ class Engine:
             store, self.clock, self.new_id, self.config, self._metrics, self.matching, self._publish
         )
         self.updates = Updates(self.config)
+        self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.mailboxes, self.matching, self.new_id, self.config)
         self.waker = Waker(store, self.clock, self.config, self._metrics, self.submit)
         self.watchers = Watchers(self.config)
@@ -176,13 +179,15 @@ class Engine:
 
     # --- polls ----------------------------------------------------------------------------------
 
-    async def poll(self, queue: QueueName, identity: str) -> tuple[StartedTask | QueryTask, Waiting] | None:
-        """Wait for a task; None when none came in `long_poll_ns`.
+    async def poll(
+        self, queue: QueueName, identity: str, wait_s: float | None = None, worker: str = ""
+    ) -> tuple[StartedTask | QueryTask, Waiting] | None:
+        """Wait for a task; None when none came in `wait_s` (None: `long_poll_ns`), or `worker` shuts down.
 
         Whoever cannot hand the task on gives it back with `matching.give_back(waiting, task)`.
         A cancelled poll takes no task with it. Raises Rejected UNAVAILABLE, RESOURCE_EXHAUSTED.
         """
-        waiting = self.matching.poll(queue, identity)
+        waiting = self.matching.poll(queue, identity, wait_s, worker)
         try:
             task = await waiting.future
         except asyncio.CancelledError:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,6 +30,9 @@ from perdure.stores.api import Store, StoreError
 _log = logging.getLogger(__name__)
 
 _QUEUES_BEFORE_SWEEP = 256
+_ENDED_WORKERS_MAX = 10_000
+_IDLE_POLL_S = 1.0
+"""A poll that waited so long for its task was one too many."""
 
 
 class Submit(Protocol):
@@ -43,13 +46,18 @@ class Submit(Protocol):
 class Waiting:
     """A poll that waits. `future` gets the started task, or None when the wait is over."""
 
-    __slots__ = ("expires_at", "future", "identity", "queue")
+    __slots__ = ("expires_at", "future", "identity", "queue", "since", "worker")
 
-    def __init__(self, queue: TaskQueue, identity: str, future: asyncio.Future[Any], expires_at: float) -> None:
+    def __init__(
+        self, queue: TaskQueue, identity: str, worker: str, future: asyncio.Future[Any], since: float, wait_s: float
+    ) -> None:
         self.queue = queue
         self.identity = identity
+        self.worker = worker
+        """The worker's instance key, or "": what its shutdown is told by."""
         self.future: asyncio.Future[StartedTask | QueryTask | None] = future
-        self.expires_at = expires_at
+        self.since = since
+        self.expires_at = since + wait_s
 
 
 class TaskQueue:
@@ -102,7 +110,11 @@ class Matching:
         self._sweep_at = _QUEUES_BEFORE_SWEEP
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        """Workers that have shut down, the latest last: a poll of theirs that was on its way finds nothing."""
         self.reserved: list[Waiting] = []
+        self.polls = Signal()
+        """Emitted for every poll that begins to wait."""
         self.pages = Signal()
         """Emitted for every page of rows that was read, well or not."""
 
@@ -139,8 +151,8 @@ class Matching:
 
     # --- polls ----------------------------------------------------------------------------------
 
-    def poll(self, name: QueueName, identity: str) -> Waiting:
-        """Wait for a task of a queue, at most `long_poll_ns`.
+    def poll(self, name: QueueName, identity: str, wait_s: float | None = None, worker: str = "") -> Waiting:
+        """Wait for a task of a queue, at most `wait_s`, by default and at most `long_poll_ns`.
 
         Raises Rejected UNAVAILABLE when the engine stops, RESOURCE_EXHAUSTED when too many poll.
         """
@@ -150,12 +162,48 @@ class Matching:
         now = queue.polled_at = self._loop.time()
         if len(queue.waiting) >= self._config.pollers_per_queue_max:
             self._make_room(queue)
-        poller = Waiting(queue, identity, self._loop.create_future(), now + self._config.long_poll_ns / 1e9)
+        longest_s = self._config.long_poll_ns / 1e9
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if wait_s is None or wait_s >= longest_s:
+            wait_s = longest_s
+        else:  # it ends before those that came earlier: the queue's own timer is of no use to it
+            hurry = self._loop.call_later(wait_s, _end, future)
+            future.add_done_callback(lambda _: hurry.cancel())
+        poller = Waiting(queue, identity, worker, future, now, wait_s)
+        if worker in self._ended:
+            future.set_result(None)
+            return poller
         queue.waiting.append(poller)
         if queue.timer is None:
-            queue.timer = self._loop.call_at(poller.expires_at, self._expire, queue)
+            queue.timer = self._loop.call_at(now + longest_s, self._expire, queue)
+        self.polls.emit()
         self._match(queue)
         return poller
+
+    def end_worker(self, worker: str) -> None:
+        """A worker shuts down: its polls end now, with nothing, and those that are still on their way as well."""
+        if not worker:
+            return
+        self._ended[worker] = None
+        if len(self._ended) > _ENDED_WORKERS_MAX:
+            self._ended.popitem(last=False)
+        for poller in list(self.waiting_polls()):
+            if poller.worker == worker:
+                _end(poller.future)
+
+    def waiting_polls(self) -> Iterator[Waiting]:
+        """Everybody who waits now, queue by queue."""
+        for queue in self._queues.values():
+            for poller in queue.waiting:
+                if not poller.future.done():
+                    yield poller
+
+    def scaling(self, poller: Waiting) -> int:
+        """How many more polls than now this poll's worker had better keep open: 1, 0 or -1."""
+        queue = poller.queue
+        if queue.backlog or queue.orphans:
+            return 1
+        return -1 if self._loop.time() - poller.since >= _IDLE_POLL_S else 0
 
     def abandon(self, poller: Waiting) -> None:
         """The caller is gone. What was delivered to it but not taken goes to another."""
@@ -421,6 +469,12 @@ class Matching:
 
     def _ask(self, key: ExecutionKey, command: Command | Read) -> asyncio.Future[Any]:
         return self._submit(key.namespace, key.workflow_id, key.run_id, command)
+
+
+def _end(future: asyncio.Future[Any]) -> None:
+    """A poll's wait is over."""
+    if not future.done():
+        future.set_result(None)
 
 
 def _dispatches(commit: Commit | None) -> Iterable[Dispatch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import Commit
@@ -14,7 +15,7 @@ class Watchers:
 
     def __init__(self, config: EngineConfig) -> None:
         self._max = config.watchers_max
-        self._wait_s = (config.shared_refresh_ns if config.store_is_shared else config.long_poll_ns) / 1e9
+        self._wait_s = config.shared_refresh_ns / 1e9 if config.store_is_shared else math.inf
         self._by_run: dict[str, list[tuple[asyncio.Future[bool], bool]]] = {}
         self._count = 0
         self._is_open = False
@@ -33,10 +34,10 @@ class Watchers:
             if not future.done():
                 future.set_result(False)
 
-    def add(self, run_id: str, for_close: bool) -> asyncio.Future[bool]:
+    def add(self, run_id: str, for_close: bool, wait_s: float) -> asyncio.Future[bool]:
         """A future that is True at the run's next events (`for_close`: its end), False when the wait is over.
 
-        The wait ends after `long_poll_ns`, or sooner on a shared store: its changes may come from elsewhere.
+        The wait ends after `wait_s`, or sooner on a shared store: its changes may come from elsewhere.
         Raises Rejected UNAVAILABLE, RESOURCE_EXHAUSTED.
         """
         if not self._is_open:
@@ -46,7 +47,7 @@ class Watchers:
         future: asyncio.Future[bool] = self._loop.create_future()
         self._count += 1
         self._by_run.setdefault(run_id, []).append((future, for_close))
-        timer = self._loop.call_later(self._wait_s, _give_up, future)
+        timer = self._loop.call_later(min(wait_s, self._wait_s), _give_up, future)
 
         def ended(_: asyncio.Future[bool]) -> None:
             timer.cancel()

@@ -8,7 +8,7 @@ from perdure.core.commit import ExecutionKey, TaskKind
 from perdure.core.tokens import TaskToken
 from perdure.engine.engine import Engine
 from perdure.frontend.activity_tasks import ActivityTasks
-from perdure.frontend.edge import check_ids, check_length, check_namespace, invalid
+from perdure.frontend.edge import check_ids, check_length, check_namespace, invalid, naming
 
 
 class ActivitiesById:
@@ -27,7 +27,8 @@ class ActivitiesById:
         answer = service.RespondActivityTaskCompletedRequest(identity=request.identity)
         if request.HasField("result"):
             answer.result.CopyFrom(request.result)
-        await self._tasks.complete(token, answer)
+        with naming(request.workflow_id, request.run_id):
+            await self._tasks.complete(token, answer)
         return service.RespondActivityTaskCompletedByIdResponse()
 
     async def failed(
@@ -40,7 +41,8 @@ class ActivitiesById:
             answer.failure.CopyFrom(request.failure)
         if request.HasField("last_heartbeat_details"):
             answer.last_heartbeat_details.CopyFrom(request.last_heartbeat_details)
-        await self._tasks.fail(token, answer)
+        with naming(request.workflow_id, request.run_id):
+            await self._tasks.fail(token, answer)
         return service.RespondActivityTaskFailedByIdResponse()
 
     async def canceled(
@@ -51,7 +53,8 @@ class ActivitiesById:
         answer = service.RespondActivityTaskCanceledRequest(identity=request.identity)
         if request.HasField("details"):
             answer.details.CopyFrom(request.details)
-        await self._tasks.report_canceled(token, answer)
+        with naming(request.workflow_id, request.run_id):
+            await self._tasks.report_canceled(token, answer)
         return service.RespondActivityTaskCanceledByIdResponse()
 
     async def heartbeat(
@@ -62,7 +65,8 @@ class ActivitiesById:
         beat = service.RecordActivityTaskHeartbeatRequest(identity=request.identity)
         if request.HasField("details"):
             beat.details.CopyFrom(request.details)
-        recorded = await self._tasks.beat(token, beat)
+        with naming(request.workflow_id, request.run_id):
+            recorded = await self._tasks.beat(token, beat)
         return service.RecordActivityTaskHeartbeatByIdResponse(
             cancel_requested=recorded.cancel_requested,
             activity_paused=recorded.activity_paused,

@@ -15,6 +15,7 @@ from perdure.core.tokens import TaskToken
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_length, check_namespace, check_queue, exceeds_blob_limit, invalid, token_of
 from perdure.frontend.responses import activity_task_response
+from perdure.frontend.waits import bounded_poll
 
 
 class ActivityTasks:
@@ -30,16 +31,22 @@ class ActivityTasks:
         check_queue(request.task_queue.name)
         check_length("Identity", request.identity)
         queue = QueueName(request.namespace, request.task_queue.name, TaskKind.ACTIVITY)
-        polled = await engine.poll(queue, request.identity)
+        polled = await engine.poll(
+            queue, request.identity, bounded_poll(engine.config.long_poll_ns), request.worker_instance_key
+        )
         if polled is None:
             return service.PollActivityTaskQueueResponse()
         task, waiting = polled
         assert isinstance(task, StartedActivityTask)
         try:
-            return await activity_task_response(engine, task)
+            response = await activity_task_response(engine, task)
         except BaseException:  # also when the caller goes away meanwhile
             engine.matching.give_back(waiting, task)
             raise
+        suggestion = engine.matching.scaling(waiting)
+        if suggestion:
+            response.poller_scaling_decision.poll_request_delta_suggestion = suggestion
+        return response
 
     async def completed(
         self, request: service.RespondActivityTaskCompletedRequest

@@ -6,6 +6,8 @@ The wording is that of Temporal's server where clients are known to show it.
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import msgspec
 from google.protobuf.message import Message
@@ -16,7 +18,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import ExecutionKey, TaskKind
 from perdure.core.execution import Execution
 from perdure.core.limits import DEFAULT_LIMITS
-from perdure.core.refusals import workflow_not_found
+from perdure.core.refusals import activity_not_found, workflow_not_found, workflow_task_not_found
 from perdure.core.tokens import TaskToken, decode_token
 from perdure.engine.engine import Engine
 
@@ -52,7 +54,7 @@ def check_execution(execution: WorkflowExecution) -> None:
 def check_ids(workflow_id: str, run_id: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when they do not name a workflow (no run: the current one)."""
     if not workflow_id:
-        raise invalid("WorkflowId is not set on request.")
+        raise invalid("WorkflowId is not set on request." if run_id else "Execution is not set on request.")
     check_length("WorkflowId", workflow_id)
     if run_id and _RUN_ID.fullmatch(run_id) is None:
         raise invalid("Invalid RunId.")
@@ -75,11 +77,11 @@ def token_of(engine: Engine, data: bytes, namespace: str, kind: TaskKind) -> Tas
     if not data:
         raise invalid("Task token not set on request.")
     token = decode_token(data)
+    engine.namespaces.get(namespace or token.key.namespace)
     if namespace and namespace != token.key.namespace:
         raise invalid("Operation requested with a token from a different namespace.")
     if token.kind != kind:
-        raise invalid("Task token is for another kind of task.")
-    check_namespace(engine, token.key.namespace)
+        raise workflow_task_not_found() if kind is TaskKind.WORKFLOW else activity_not_found()
     return token
 
 
@@ -104,6 +106,15 @@ def named(error: Rejected, execution: WorkflowExecution) -> Rejected:
 
 
 _NO_WORKFLOW = workflow_not_found().message
+
+
+@contextmanager
+def naming(workflow_id: str, run_id: str) -> Generator[None, None, None]:
+    """As `named`, for a block that asks about one workflow."""
+    try:
+        yield
+    except Rejected as error:
+        raise named(error, WorkflowExecution(workflow_id=workflow_id, run_id=run_id)) from error
 
 
 class HistoryToken(msgspec.Struct, frozen=True, array_like=True):

@@ -22,6 +22,7 @@ from perdure.frontend.edge import (
     found,
     invalid,
 )
+from perdure.frontend.waits import bounded
 
 CLOSE_EVENT = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 
@@ -79,6 +80,8 @@ class Histories:
     ) -> _Sight:
         """The run as it stands, after a wait if it has nothing to serve and the caller wants to wait."""
         engine, workflow_id = self._engine, request.execution.workflow_id
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + bounded(engine.config.history_wait_ns)
 
         def look(execution: Execution | None) -> _Sight:
             execution = found(execution, workflow_id, token.run_id)
@@ -86,11 +89,9 @@ class Histories:
             last_event_id = execution.next_event_id - 1
             wait = None
             if request.wait_new_event and is_open and (only_close or token.next_event_id > last_event_id):
-                wait = engine.watchers.add(execution.key.run_id, only_close)
+                wait = engine.watchers.add(execution.key.run_id, only_close, deadline - loop.time())
             return _Sight(execution.key, last_event_id, is_open, wait)
 
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + engine.config.long_poll_ns / 1e9
         run_id = token.run_id
         while True:
             sight = await engine.read(request.namespace, workflow_id, run_id, look)

@@ -9,6 +9,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import NS_PER_SECOND, duration
 from perdure.engine.engine import Engine
+from perdure.frontend.capabilities import describe_capabilities
 from perdure.frontend.edge import invalid
 from perdure.stores.api import Namespace
 
@@ -30,6 +31,7 @@ class Namespaces:
         info.id = namespace.id
         info.state = NamespaceState.NAMESPACE_STATE_REGISTERED
         info.description = namespace.description
+        describe_capabilities(info, self._engine.config.limits)
         retention = duration(namespace.retention_days * _NS_PER_DAY)
         response.config.workflow_execution_retention_ttl.CopyFrom(retention)
         response.replication_config.active_cluster_name = "active"

@@ -52,7 +52,7 @@ class Queries:
         try:
             token = _decode_token(request.task_token)
         except msgspec.MsgspecError as error:
-            raise invalid("Invalid TaskToken.") from error
+            raise invalid("Error deserializing task token.") from error
         if request.namespace and request.namespace != token.namespace:
             raise invalid("Operation requested with a token from a different namespace.")
         self._engine.queries.answer(

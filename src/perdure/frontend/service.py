@@ -15,10 +15,13 @@ from perdure.frontend.namespaces import Namespaces
 from perdure.frontend.pauses import Pauses
 from perdure.frontend.queries import Queries
 from perdure.frontend.resets import Resets
+from perdure.frontend.reverse_history import ReverseHistories
 from perdure.frontend.signals import Signals
+from perdure.frontend.sticky_queues import StickyQueues
 from perdure.frontend.system import System
 from perdure.frontend.updates import Updates
 from perdure.frontend.visibility import Visibility
+from perdure.frontend.workers import Workers
 from perdure.frontend.workflow_tasks import WorkflowTasks
 from perdure.frontend.workflows import Workflows
 
@@ -59,7 +62,15 @@ class WorkflowService:
         self.poll_workflow_task_queue = workflow_tasks.poll
         self.respond_workflow_task_completed = workflow_tasks.completed
         self.respond_workflow_task_failed = workflow_tasks.failed
-        self.shutdown_worker = workflow_tasks.shutdown_worker
+
+        workers = Workers(engine)
+        self.record_worker_heartbeat = workers.record
+        self.list_workers = workers.list
+        self.count_workers = workers.count
+        self.describe_worker = workers.describe
+        self.shutdown_worker = workers.shut_down
+
+        self.reset_sticky_task_queue = StickyQueues(engine).reset
 
         activity_tasks = ActivityTasks(engine)
         self.poll_activity_task_queue = activity_tasks.poll
@@ -82,6 +93,7 @@ class WorkflowService:
         self.update_activity_options = controls.update_options
 
         self.get_workflow_execution_history = Histories(engine).get
+        self.get_workflow_execution_history_reverse = ReverseHistories(engine).get
 
         visibility = Visibility(engine)
         self.list_workflow_executions = visibility.list

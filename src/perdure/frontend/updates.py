@@ -18,6 +18,7 @@ from perdure.core.update import closed_outcome
 from perdure.engine.engine import Engine
 from perdure.engine.updates import UpdateWait
 from perdure.frontend.edge import check_execution, check_namespace, found, invalid
+from perdure.frontend.waits import bounded
 from perdure.frontend.workflows import start_response
 
 Stage = UpdateWorkflowExecutionLifecycleStage.ValueType
@@ -114,7 +115,7 @@ class Updates:
         key = ExecutionKey(namespace, workflow_id, now.run_id)
         loop = asyncio.get_running_loop()
         config = engine.config
-        deadline = loop.time() + config.update_wait_ns / 1e9
+        deadline = loop.time() + bounded(config.update_wait_ns)
         slice_s = (config.shared_refresh_ns if config.store_is_shared else config.update_wait_ns) / 1e9
         while True:
             news = wait.heard(now.run_id)

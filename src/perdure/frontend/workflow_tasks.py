@@ -1,4 +1,4 @@
-"""Workflow tasks: poll, completed, failed; and the end of a worker."""
+"""Workflow tasks: poll, completed, failed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from perdure.engine.query_task import QueryTask
 from perdure.frontend.edge import check_length, check_namespace, check_queue, token_of
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import activity_task_response, workflow_task_response
+from perdure.frontend.waits import bounded_poll
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,12 @@ class WorkflowTasks:
         check_namespace(engine, request.namespace)
         check_queue(queue.name)
         check_length("Identity", request.identity)
-        polled = await engine.poll(QueueName(request.namespace, queue.name, TaskKind.WORKFLOW), request.identity)
+        polled = await engine.poll(
+            QueueName(request.namespace, queue.name, TaskKind.WORKFLOW),
+            request.identity,
+            bounded_poll(engine.config.long_poll_ns),
+            request.worker_instance_key,
+        )
         if polled is None:
             return service.PollWorkflowTaskQueueResponse()
         task, waiting = polled
@@ -38,10 +44,14 @@ class WorkflowTasks:
             if isinstance(task, QueryTask):
                 return await query_task_response(engine, task)
             assert isinstance(task, StartedWorkflowTask)
-            return await workflow_task_response(engine, task, queue.normal_name or queue.name)
+            response = await workflow_task_response(engine, task, queue.normal_name or queue.name)
         except BaseException:  # also when the caller goes away meanwhile
             engine.matching.give_back(waiting, task)
             raise
+        suggestion = engine.matching.scaling(waiting)
+        if suggestion:
+            response.poller_scaling_decision.poll_request_delta_suggestion = suggestion
+        return response
 
     async def completed(
         self, request: service.RespondWorkflowTaskCompletedRequest
@@ -90,11 +100,3 @@ class WorkflowTasks:
         key = token.key
         await self._engine.submit(key.namespace, key.workflow_id, key.run_id, FailWorkflowTask(token, request))
         return service.RespondWorkflowTaskFailedResponse()
-
-    async def shutdown_worker(self, request: service.ShutdownWorkerRequest) -> service.ShutdownWorkerResponse:
-        """ShutdownWorker: nobody will poll its sticky queue again, so what follows goes to the normal one."""
-        check_namespace(self._engine, request.namespace)
-        if request.sticky_task_queue:
-            name = QueueName(request.namespace, request.sticky_task_queue, TaskKind.WORKFLOW)
-            self._engine.matching.drop(name)
-        return service.ShutdownWorkerResponse()

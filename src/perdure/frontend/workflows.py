@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+
 from temporalio.api.activity.v1 import ActivityOptions
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.errors import Rejected
 from perdure.api.times import duration, timestamp
 from perdure.core.activity import effective
 from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
-from perdure.core.commit import Started
+from perdure.core.commit import Started, StartedWorkflowTask
 from perdure.core.execution import Execution
 from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_length, check_namespace, found
+from perdure.frontend.edge import check_execution, check_length, check_namespace, found, named
+from perdure.frontend.responses import workflow_task_response
+
+_log = logging.getLogger(__name__)
 
 
 class Workflows:
@@ -35,7 +41,19 @@ class Workflows:
         started: Started = await self._engine.submit(
             request.namespace, request.workflow_id, None, StartWorkflow(request)
         )
-        return start_response(started)
+        response = start_response(started)
+        if started.workflow_task is not None:
+            await self._add_first_task(response, started.workflow_task)
+        return response
+
+    async def _add_first_task(
+        self, response: service.StartWorkflowExecutionResponse, task: StartedWorkflowTask
+    ) -> None:
+        """For a starter that is a worker. The start stands even if its history cannot be read now."""
+        try:
+            response.eager_workflow_task.CopyFrom(await workflow_task_response(self._engine, task))
+        except Rejected as error:
+            _log.warning("a first workflow task is left to its time-out: %s", error)
 
     async def request_cancel(
         self, request: service.RequestCancelWorkflowExecutionRequest
@@ -44,7 +62,7 @@ class Workflows:
         execution = request.workflow_execution
         check_namespace(self._engine, request.namespace)
         check_execution(execution)
-        await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, RequestCancel(request))
+        await self._submit(request.namespace, execution, RequestCancel(request))
         return service.RequestCancelWorkflowExecutionResponse()
 
     async def terminate(
@@ -55,8 +73,14 @@ class Workflows:
         check_namespace(self._engine, request.namespace)
         check_execution(execution)
         check_length("Reason", request.reason)
-        await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, Terminate(request))
+        await self._submit(request.namespace, execution, Terminate(request))
         return service.TerminateWorkflowExecutionResponse()
+
+    async def _submit(self, namespace: str, execution: WorkflowExecution, command: RequestCancel | Terminate) -> None:
+        try:
+            await self._engine.submit(namespace, execution.workflow_id, execution.run_id, command)
+        except Rejected as error:
+            raise named(error, execution) from error
 
     async def describe(
         self, request: service.DescribeWorkflowExecutionRequest

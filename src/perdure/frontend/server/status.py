@@ -6,6 +6,7 @@ The detail travels as `google.rpc.Status` in the trailer `grpc-status-details-bi
 
 from __future__ import annotations
 
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from perdure.api.errors import Rejected
@@ -21,9 +22,8 @@ def short_message(error: Rejected) -> str:
     return message if len(message) <= MESSAGE_CHARACTERS_MAX else message[:MESSAGE_CHARACTERS_MAX] + "..."
 
 
-def status_details(error: Rejected) -> bytes:
-    """The serialised `google.rpc.Status`."""
+def status_details(error: Rejected, detail: Message) -> bytes:
+    """The serialised `google.rpc.Status` of a refusal that has a detail."""
     status = Status(code=int(error.code), message=short_message(error))
-    if error.detail is not None:
-        status.details.add().Pack(error.detail)
+    status.details.add().Pack(detail)
     return status.SerializeToString()

@@ -25,6 +25,7 @@ from grpc_reflection.v1alpha import reflection
 from perdure.api.errors import Rejected
 from perdure.frontend.server.rpcs import SERVICES, Rpc, rpcs
 from perdure.frontend.server.status import DETAILS, short_message, status_details
+from perdure.frontend.waits import set_time_left
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,15 @@ MESSAGE_BYTES_MAX = 4 << 20
 """Of a request on the wire, as Temporal's server has it."""
 PING_INTERVAL_MS_MIN = 5_000
 """Clients ping every 30 s, also while they have no call open."""
+
+WAITING = frozenset(
+    {
+        *("PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue", "GetWorkflowExecutionHistory"),
+        *("UpdateWorkflowExecution", "PollWorkflowExecutionUpdate", "ExecuteMultiOperation"),
+        *("PollActivityExecution", "PollNexusOperationExecution"),
+    }
+)
+"""RPCs that wait for something, and so want to know how long their caller does."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _Context = aio.ServicerContext[Any, Any]
@@ -91,12 +101,15 @@ def _handler(rpc: Rpc) -> Any:
     if method is None:
         return _unimplemented(rpc)
     parse = rpc.request.FromString
+    waits = rpc.name in WAITING
 
     async def call(data: bytes, context: _Context) -> bytes:
         try:
             request = parse(data)
         except DecodeError as error:
             await context.abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
+        if waits:
+            set_time_left(context.time_remaining())
         try:
             response: Message = await method(request)
             return response.SerializeToString()
@@ -120,4 +133,6 @@ def _unimplemented(rpc: Rpc) -> Any:
 
 async def _refuse(context: _Context, error: Rejected) -> NoReturn:
     code = _CODES[int(error.code)]
-    await context.abort(code, short_message(error), ((DETAILS, status_details(error)),))
+    detail = error.detail
+    trailers = () if detail is None else ((DETAILS, status_details(error, detail)),)
+    await context.abort(code, short_message(error), trailers)
