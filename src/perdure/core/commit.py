@@ -98,6 +98,8 @@ class StartedWorkflowTask(msgspec.Struct):
     scheduled_at_ns: int
     started_at_ns: int
     sticky: bool
+    task_queue: str
+    """The normal one, also when the task goes to a sticky queue."""
     transient_events: list[HistoryEvent]
     """Scheduled and Started events of an attempt > 1, or of a speculative task: sent to the worker, not in history."""
     messages: list[ProtocolMessage] = []

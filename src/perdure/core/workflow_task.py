@@ -171,6 +171,7 @@ def start(turn: Turn, identity: str) -> StartedWorkflowTask:
         task.scheduled_at_ns,
         task.started_at_ns,
         task.sticky,
+        execution.task_queue,
         events,
     )
     if execution.facts.updates:

@@ -78,6 +78,7 @@ async def query_task_response(engine: Engine, task: QueryTask) -> service.PollWo
     response.workflow_type.name = task.workflow_type
     response.workflow_execution_task_queue.name = task.task_queue
     response.workflow_execution_task_queue.kind = QUEUE_NORMAL
+    response.history.SetInParent()  # SDKs take a task without this field for a broken one
     if not task.sticky:
         events = engine.histories.recent(key, 1, task.last_event_id)
         if events is None:

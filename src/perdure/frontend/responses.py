@@ -15,9 +15,7 @@ from perdure.engine.engine import Engine
 from perdure.frontend.edge import HistoryToken, encode_page_token
 
 
-async def workflow_task_response(
-    engine: Engine, task: StartedWorkflowTask, queue_name: str = ""
-) -> service.PollWorkflowTaskQueueResponse:
+async def workflow_task_response(engine: Engine, task: StartedWorkflowTask) -> service.PollWorkflowTaskQueueResponse:
     """The task with its history: for a sticky worker what it has not seen, otherwise from the beginning.
 
     A long history ends with `next_page_token`, for GetWorkflowExecutionHistory.
@@ -36,10 +34,9 @@ async def workflow_task_response(
     execution.workflow_id = key.workflow_id
     execution.run_id = key.run_id
     response.workflow_type.name = task.workflow_type
-    if queue_name:
-        queue = response.workflow_execution_task_queue
-        queue.name = queue_name
-        queue.kind = QUEUE_NORMAL
+    queue = response.workflow_execution_task_queue
+    queue.name = task.task_queue
+    queue.kind = QUEUE_NORMAL
     if engine.queries.waiting:
         for query_id, query in engine.queries.attached(task).items():
             response.queries[query_id].CopyFrom(query)

@@ -44,7 +44,7 @@ class WorkflowTasks:
             if isinstance(task, QueryTask):
                 return await query_task_response(engine, task)
             assert isinstance(task, StartedWorkflowTask)
-            response = await workflow_task_response(engine, task, queue.normal_name or queue.name)
+            response = await workflow_task_response(engine, task)
         except BaseException:  # also when the caller goes away meanwhile
             engine.matching.give_back(waiting, task)
             raise
