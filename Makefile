@@ -8,10 +8,10 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test simulate bench figures check lint types layers tidy format coverage lock clean runtime dev
+.PHONY: help demo test test-typescript simulate bench figures check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 	@echo
 	@echo 'ARGS="..." is handed on, e.g.: make demo ARGS="--seed 7"   make test ARGS="tests/core -x"'
 
@@ -20,6 +20,9 @@ demo: runtime ## ORDER #1001 survives the crash; then 1,000 orders under 20 kill
 
 test: dev ## all tests
 	@$(BIN)/pytest $(ARGS)
+
+test-typescript: dev ## Temporal's official TypeScript SDK against perdure server (needs node and npm)
+	@$(BIN)/python -m tests.typescript $(ARGS)
 
 simulate: dev ## crash generated programs at every commit, from seeds
 	@$(BIN)/python -m tests.simulation $(ARGS)

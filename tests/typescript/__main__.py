@@ -1,0 +1,73 @@
+"""Temporal's official TypeScript SDK against `perdure server`: `make test-typescript`.
+
+Needs node and npm; fetches the SDK on the first run. Another server can be tested instead, to see whether a
+test is right: `make test-typescript ARGS="--address 127.0.0.1:7233"`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+HERE = Path(__file__).parent
+READY = "perdure server: ready on "
+
+
+@contextmanager
+def perdure_server() -> Iterator[str]:
+    """The address of a server of our own, on a file of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "perdure", "server", "--address", "127.0.0.1:0"]
+        command += ["--store", f"sqlite:///{directory}/server.db"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                line = process.stdout.readline()
+                if not line.startswith(READY):
+                    raise click.ClickException(f"the server did not start: {line or process.wait()}")
+                yield line.removeprefix(READY).split(",")[0]
+            finally:
+                process.terminate()
+
+
+def prepare() -> None:
+    """The SDK as the lock has it, and the tests compiled."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            raise click.ClickException(f"{tool} is not installed; on Debian and Ubuntu: sudo apt install nodejs npm")
+    stamp, lock = HERE / "node_modules" / ".installed", HERE / "package-lock.json"
+    if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+        # Not `npm ci`: it insists on optional packages for other platforms, which a mirror may not have.
+        subprocess.run(
+            ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], cwd=HERE, check=True
+        )
+        stamp.write_bytes(lock.read_bytes())
+    subprocess.run(["npm", "run", "--silent", "build"], cwd=HERE, check=True)
+
+
+@click.command(help=__doc__)
+@click.option("--address", help="A server that runs already, instead of one of our own.")
+def main(address: str | None) -> None:
+    prepare()
+    if address:
+        sys.exit(conformance(address))
+    with perdure_server() as own:
+        code = conformance(own)
+    sys.exit(code)
+
+
+def conformance(address: str) -> int:
+    return subprocess.run(
+        ["npm", "run", "--silent", "test"], cwd=HERE, env={**os.environ, "PERDURE_ADDRESS": address}, check=False
+    ).returncode
+
+
+main()
