@@ -27,11 +27,12 @@ test-typescript: dev ## Temporal's official TypeScript SDK against perdure serve
 simulate: dev ## crash generated programs at every commit, from seeds
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
-bench: runtime ## perdure against DBOS, interleaved, with a profile by stage
+bench: runtime ## perdure against DBOS, interleaved, with a profile by stage; then signals
 	@$(PYTHON) scripts/bootstrap.py bench
 	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.signals
 
-figures: ## put the newest benchmark into the README
+figures: ## put the newest benchmarks into the README and docs/actors.md
 	@$(PYTHON) scripts/figures.py
 
 check: lint types layers tidy ## all four below

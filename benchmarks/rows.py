@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -59,7 +60,7 @@ def machine() -> dict[str, object]:
     }
 
 
-def write(what: str, rows: Iterable[Row], measured_on: dict[str, object], **more: object) -> Path:
+def write(what: str, rows: Iterable[Any], measured_on: dict[str, object], **more: object) -> Path:
     """Keep a result as `results/<date>-<what>.json` and return the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y-%m-%d')}-{what}.json"

@@ -102,10 +102,10 @@ def test_every_source_file_that_is_named_exists() -> None:
     assert [f"{path}: {source}" for path, source in sorted(named) if not (ROOT / "src/perdure" / source).exists()] == []
 
 
-def test_the_figures_were_measured() -> None:
-    shown = figures.figures_in(text_of(Path("README.md")))
-    source = figures.source_of(shown)
+@pytest.mark.parametrize("page", figures.PAGES, ids=lambda page: page.kind)
+def test_the_figures_were_measured(page: figures.Page) -> None:
+    source = figures.source_of(page.shown())
     if source is None:
-        assert shown.strip() == "", "figures that name no result"
+        assert page.shown().strip() == "", "figures that name no result"
     else:
-        assert shown.strip() == figures.render(source).strip()
+        assert page.shown().strip() == page.render(source).strip()
