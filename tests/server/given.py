@@ -18,6 +18,7 @@ from perdure.stores.memory import MemoryStore
 
 Detail = TypeVar("Detail", bound=Message)
 
+FREE = "127.0.0.1:0"
 _RPCS = {(rpc.service, rpc.name): rpc for rpc in rpcs({})}
 
 
@@ -81,7 +82,9 @@ def served(test: Callable[[World], Coroutine[Any, Any, None]] | None = None, **s
 
     def decorate(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         async def serve() -> None:
-            config = ServerConfig(address="127.0.0.1:0", drain_ns=0, engine=EngineConfig(**settings))
+            config = ServerConfig(
+                address="127.0.0.1:0", http_address="127.0.0.1:0", drain_ns=0, engine=EngineConfig(**settings)
+            )
             server = Server(MemoryStore(), config)
             await server.start()
             world = World(server)

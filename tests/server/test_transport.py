@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from grpc_health.v1 import health_pb2
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowExecutionAlreadyStartedFailure
 from temporalio.api.operatorservice import v1 as operator_service
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.frontend.server.rpcs import OPERATOR_SERVICE, WORKFLOW_SERVICE, method_name, rpcs
+from perdure.frontend.server.server import split_address
 from tests.engine.world import start_request
 from tests.server.given import CODE, World, detail, served
 
@@ -79,3 +82,31 @@ def test_methods_are_found_by_the_names_of_their_rpcs() -> None:
     assert method_name("RespondActivityTaskCompletedById") == "respond_activity_task_completed_by_id"
     paths = [rpc.path for rpc in rpcs({})]
     assert len(set(paths)) == len(paths) > 100
+
+
+@served
+async def test_the_side_door_tells_health_and_metrics_and_nothing_else(world: World) -> None:
+    await world.client.call("GetSystemInfo", service.GetSystemInfoRequest())
+    await world.client.refusal("DescribeNamespace", service.DescribeNamespaceRequest(namespace="nowhere"))
+    assert await fetch(world, "GET /healthz HTTP/1.1") == ("HTTP/1.1 200 OK", "serving\n")
+    _, metrics = await fetch(world, "GET /metrics HTTP/1.1")
+    assert 'perdure_rpc_calls_total{rpc="GetSystemInfo"} 1\n' in metrics
+    assert 'perdure_rpc_refusals_total{rpc="DescribeNamespace",code="NOT_FOUND"} 1\n' in metrics
+    assert "perdure_commits_total 0\n" in metrics
+    assert (await fetch(world, "GET /etc/passwd HTTP/1.1"))[0] == "HTTP/1.1 404 Not Found"
+    assert (await fetch(world, "POST /healthz HTTP/1.1"))[0] == "HTTP/1.1 405 Method Not Allowed"
+    assert await fetch(world, "x" * 20_000) == ("", ""), "too much is not answered"
+
+
+async def fetch(world: World, request: str) -> tuple[str, str]:
+    """The first line and the body of what the side door answers."""
+    host, port = split_address(world.server.http_address)
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(f"{request}\r\nHost: x\r\n\r\n".encode())
+    try:
+        answer = (await reader.read()).decode()
+    except ConnectionError:
+        answer = ""
+    writer.close()
+    head, _, body = answer.partition("\r\n\r\n")
+    return head.partition("\r\n")[0], body

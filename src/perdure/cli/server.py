@@ -17,39 +17,36 @@ except ImportError:
 
 
 @click.command(short_help="Serve Temporal's gRPC API.")
-@click.option(
-    "--store", "store_url", default="sqlite:///perdure.db", show_default=True, metavar="URL", help="The store."
-)
-@click.option(
-    "--address", default="127.0.0.1:7233", show_default=True, help="Where gRPC is served; port 0: a free one."
-)
-@click.option(
-    "--namespace", "namespaces", multiple=True, default=("default",), help="Made if missing. May be repeated."
-)
-def server(store_url: str, address: str, namespaces: tuple[str, ...]) -> None:
+@click.option("--store", "store_url", default="sqlite:///perdure.db", show_default=True, help="The store's URL.")
+@click.option("--address", default="127.0.0.1:7233", show_default=True, help="Of gRPC; port 0: a free one.")
+@click.option("--http-address", default="127.0.0.1:8233", show_default=True, help='Of /healthz and /metrics; "": none.')
+@click.option("--namespace", "namespaces", multiple=True, default=("default",), help="Made if missing; repeatable.")
+def server(store_url: str, address: str, http_address: str, namespaces: tuple[str, ...]) -> None:
     """Serve Temporal's gRPC API, until SIGTERM or SIGINT.
 
     Official Temporal SDKs, the `temporal` command line and its UI connect to it.
     """
-    with plain_errors(OSError), asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
-        runner.run(_serve(store_url, address, namespaces))
+    with plain_errors(OSError, ValueError), asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
+        runner.run(_serve(store_url, address, http_address, namespaces))
 
 
-async def _serve(store_url: str, address: str, namespaces: tuple[str, ...]) -> None:
+async def _serve(store_url: str, address: str, http_address: str, namespaces: tuple[str, ...]) -> None:
     try:
         from perdure.frontend.server.server import Server, ServerConfig
     except ImportError as error:
         raise click.ClickException(
             f"{error}: the server needs more packages, `pip install 'perdure[server]'`."
         ) from error
-    served = Server(open_store(store_url), ServerConfig(address=address, namespaces=namespaces))
+    config = ServerConfig(address=address, http_address=http_address, namespaces=namespaces)
+    served = Server(open_store(store_url), config)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     await served.start()
     try:
-        click.echo(f"perdure server: ready on {served.address}, store {store_url}")
+        http = f", http {served.http_address}" if served.http_address else ""
+        click.echo(f"perdure server: ready on {served.address}{http}, store {store_url}")
         await stopped.wait()
     finally:
         await served.stop()

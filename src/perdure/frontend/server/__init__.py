@@ -3,6 +3,8 @@
     rpcs       what there is: service descriptors beside the objects that serve them; knows no gRPC
     status     a refusal as clients expect it on the wire
     transport  gRPC: one handler per RPC, health, reflection
+    http       the side door: /healthz, /metrics
+    exposition what is counted, as Prometheus reads it
     server     engine, transport and HTTP of one process: started together, drained together
 
 Handlers stay what they are for an embedded engine: request in, response out. Only `transport` knows

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from perdure.engine import collector
 from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine
+from perdure.frontend.server.exposition import CONTENT_TYPE, exposition
+from perdure.frontend.server.http import SideDoor
 from perdure.frontend.server.rpcs import WORKFLOW_SERVICE
-from perdure.frontend.server.transport import Transport
+from perdure.frontend.server.transport import Counts, Transport
 from perdure.frontend.service import WorkflowService
 from perdure.stores.api import Namespace, Store
 
@@ -19,11 +21,24 @@ class ServerConfig:
     """What an operator sets. Addresses are `host:port`; port 0 takes a free one."""
 
     address: str = "127.0.0.1:7233"
+    http_address: str = "127.0.0.1:8233"
+    """Of `/healthz` and `/metrics`; "" for neither."""
     namespaces: Sequence[str] = ("default",)
     """Made at start when they are not there."""
     drain_ns: int = 5_000_000_000
     """How long calls under way may last once the server was told to stop."""
     engine: EngineConfig = field(default_factory=EngineConfig)
+
+
+_PLAIN = "text/plain; charset=utf-8"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`, an IPv6 host in brackets. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"{address!r} is no address: write host:port, such as 127.0.0.1:7233")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 class Server:
@@ -34,6 +49,8 @@ class Server:
         self.engine = Engine(store, config=self.config.engine)
         self._transport: Transport | None = None
         self.address = self.config.address
+        self.http_address = self.config.http_address
+        self._side_door = SideDoor({"/healthz": self._health, "/metrics": self._metrics})
 
     async def start(self) -> None:
         """Open the store, then listen. Raises StoreError, OSError; then nothing is left running."""
@@ -44,6 +61,9 @@ class Server:
             await self._make_namespaces()
             self._transport = Transport({WORKFLOW_SERVICE: WorkflowService(engine)})
             self.address = await self._transport.start(self.config.address)
+            if self.config.http_address:
+                host, port = split_address(self.config.http_address)
+                self.http_address = f"{host}:{await self._side_door.start(host, port)}"
         except BaseException:
             await self.stop()
             raise
@@ -55,10 +75,19 @@ class Server:
             if name not in known:
                 await engine.namespaces.put(Namespace(name, engine.new_id(), engine.config.default_retention_days))
 
+    def _health(self) -> tuple[int, str, str]:
+        is_serving = self.engine.is_started and self._transport is not None
+        return (200, _PLAIN, "serving\n") if is_serving else (503, _PLAIN, "stopping\n")
+
+    def _metrics(self) -> tuple[int, str, str]:
+        counts = self._transport.counts if self._transport is not None else Counts()
+        return 200, CONTENT_TYPE, exposition(self.engine.metrics(), counts.calls, counts.refusals)
+
     async def stop(self) -> None:
         """Send polls away, let calls under way end, then close the store."""
         transport, self._transport = self._transport, None
         if transport is not None:
             await transport.stop(self.config.drain_ns / 1e9, self.engine.send_away)
+        await self._side_door.stop()
         await self.engine.stop()
         collector.restore()

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
@@ -47,16 +49,24 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _Context = aio.ServicerContext[Any, Any]
 
 
+@dataclass(slots=True)
+class Counts:
+    """What was asked since the start, by RPC; and what was refused, by RPC and status code."""
+
+    calls: dict[str, int] = field(default_factory=dict[str, int])
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+
+
 class Transport:
     """The gRPC server of one process. `objects` serve the RPCs, by full service name."""
 
     def __init__(self, objects: Mapping[str, object]) -> None:
+        self.counts = Counts()
         self._server = aio.server(options=_options())
-        self._served = list(rpcs(objects))
         self._health = health.aio.HealthServicer()
         by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {name: {} for name in SERVICES}
-        for rpc in self._served:
-            by_service[rpc.service][rpc.name] = grpc.unary_unary_rpc_method_handler(_handler(rpc))
+        for rpc in rpcs(objects):
+            by_service[rpc.service][rpc.name] = grpc.unary_unary_rpc_method_handler(_handler(rpc, self.counts))
         self._server.add_generic_rpc_handlers(
             tuple(grpc.method_handlers_generic_handler(name, handlers) for name, handlers in by_service.items())
         )
@@ -95,15 +105,19 @@ def _options() -> list[tuple[str, int]]:
     ]
 
 
-def _handler(rpc: Rpc) -> Any:
+def _handler(rpc: Rpc, counts: Counts) -> Any:
     """What gRPC calls with the bytes of a request."""
     method = rpc.handler
     if method is None:
         return _unimplemented(rpc)
+    calls = counts.calls
+    name = rpc.name
+    calls[name] = 0
     parse = rpc.request.FromString
     waits = rpc.name in WAITING
 
     async def call(data: bytes, context: _Context) -> bytes:
+        calls[name] += 1
         try:
             request = parse(data)
         except DecodeError as error:
@@ -114,6 +128,7 @@ def _handler(rpc: Rpc) -> Any:
             response: Message = await method(request)
             return response.SerializeToString()
         except Rejected as error:
+            counts.refusals[name, error.code.name] += 1
             await _refuse(context, error)
         except asyncio.CancelledError:
             raise
