@@ -40,6 +40,7 @@ from perdure.sdk.client import (
     WorkflowSummary,
 )
 from perdure.sdk.convert import Converter, PayloadCodec
+from perdure.sdk.local_calls import local_call, start_local
 from perdure.sdk.options import Duration, Retry
 from perdure.sdk.transaction import Transaction
 from perdure.sdk.worker import Worker, WorkerConfig
@@ -95,8 +96,10 @@ __all__ = [
     "activity",
     "call",
     "call_child",
+    "local_call",
     "start",
     "start_child",
+    "start_local",
     "wait",
     "workflow",
 ]

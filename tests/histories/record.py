@@ -27,6 +27,7 @@ FOLDER = Path(__file__).parent
 ORDER = Order("1001", 4200)
 ACTIVITIES: list[Any] = [
     workflows.charge, workflows.reserve, workflows.release, workflows.decline, workflows.slow, workflows.patient,
+    workflows.validate,
 ]  # fmt: skip
 
 

@@ -10,7 +10,18 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from perdure import ActivityError, CancelledError, Retry, activity, call, start, wait, workflow
+from perdure import (
+    ActivityError,
+    CancelledError,
+    Retry,
+    activity,
+    call,
+    local_call,
+    start,
+    start_local,
+    wait,
+    workflow,
+)
 
 
 @dataclass
@@ -163,3 +174,23 @@ def still_open(order: Order) -> None:
     while True:
         call(charge, order)
         workflow.sleep(days=30)
+
+
+@activity(name="stored.validate", retry=Retry(initial_interval="1s", backoff_coefficient=20, maximum_attempts=3))
+async def validate(order: Order, seconds: float) -> str:
+    if activity.info().attempt < 3:
+        raise ValueError(f"order {order.id} cannot be looked at now")
+    await asyncio.sleep(seconds)
+    return f"{order.id} is valid"
+
+
+@workflow(name="stored.local")
+def local(order: Order) -> list[str]:
+    """Local activities: at once, by a durable back-off, over several workflow tasks, and one that is cancelled."""
+    found = [local_call(release.options(start_to_close="5s"), order, "nothing") or "released"]
+    found.append(local_call(validate.options(local_retry_threshold="5s"), order, 30))
+    left = start_local(slow.options(start_to_close="1h"), order)
+    item = start(reserve, order, "lamp")
+    workflow.timer("20s").result()
+    left.cancel()
+    return [*found, item.result()]

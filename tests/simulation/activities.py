@@ -76,6 +76,11 @@ def performer(act: Act) -> Performer:
     )
 
 
+def local_performer(act: Act, *, durable: bool) -> Performer:
+    """The same for a local call."""
+    return performer(act).options(local_retry_threshold=1.0 if durable else None)
+
+
 def failed(act: Act, error: ActivityError) -> str:
     """What the program's result says of an activity that failed for good."""
     cause = error.root

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError
+from perdure.sdk.local_calls import start_local
 from perdure.sdk.workflow import start, workflow
-from tests.simulation.activities import failed, performer
-from tests.simulation.programs import DAY, Abort, Act, All, Deadline, Do, Draw, Nap, Program, Race, Step
+from tests.simulation.activities import failed, local_performer, performer
+from tests.simulation.programs import DAY, Abort, Act, All, Deadline, Do, Draw, Local, Nap, Program, Race, Step
 from tests.simulation.sync_workflow import draw
 
 
@@ -37,6 +38,8 @@ async def _take(step: Step, position: int) -> list[str]:
     match step:
         case Do(act):
             return [await _run(act)]
+        case Local(act, durable):
+            return [await _run_local(act, durable=durable)]
         case Nap(seconds):
             await asyncio.sleep(seconds)
             return [f"napped {seconds}"]
@@ -62,6 +65,13 @@ async def _run(act: Act) -> str:
         return f"{act.name} cancelled"
     except ActivityError as error:
         return f"{act.name} cancelled" if isinstance(error.cause, CancelledError) else failed(act, error)
+
+
+async def _run_local(act: Act, *, durable: bool) -> str:
+    try:
+        return await start_local(local_performer(act, durable=durable), act)
+    except ActivityError as error:
+        return failed(act, error)
 
 
 async def _outcome(act: Act, task: asyncio.Task[str]) -> str:

@@ -15,7 +15,9 @@ import random
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import msgspec
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
+from temporalio.api.history.v1 import MarkerRecordedEventAttributes
 
 from perdure.core.commit import Commit, ExecutionKey
 from perdure.stores.api import Outcome, Reference, Store
@@ -28,6 +30,8 @@ COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
 TASK_FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
 UNHANDLED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
 SCHEDULED = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+MARKER = EventType.EVENT_TYPE_MARKER_RECORDED
+LOCAL_ACTIVITY = "core_local_activity"
 
 
 class Disk:
@@ -52,6 +56,8 @@ class Disk:
             elif event.event_type == COMPLETED:
                 scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
                 self.recorded.add((run_id, self._activity_ids[run_id, scheduled]))
+            elif event.event_type == MARKER:
+                self._note_marker(run_id, event.marker_recorded_event_attributes)
             elif event.event_type == TASK_FAILED:
                 attributes = event.workflow_task_failed_event_attributes
                 if attributes.cause != UNHANDLED:
@@ -59,6 +65,13 @@ class Disk:
         names = tuple(EventType.Name(event.event_type)[len("EVENT_TYPE_") :] for event in commit.events)
         version = commit.execution.version if commit.execution else 0
         self.trace.append((now_ns, commit.key.workflow_id, version, names))
+
+    def _note_marker(self, run_id: str, marker: MarkerRecordedEventAttributes) -> None:
+        """Of a local activity: it has ended, unless it is only backing off."""
+        if marker.marker_name == LOCAL_ACTIVITY:
+            data = msgspec.json.decode(marker.details["data"].payloads[0].data)
+            if data["backoff"] is None:
+                self.recorded.add((run_id, data["activity_id"]))
 
 
 class CrashingStore:

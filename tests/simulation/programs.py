@@ -45,6 +45,13 @@ class Do(msgspec.Struct, frozen=True, tag=True):
     act: Act
 
 
+class Local(msgspec.Struct, frozen=True, tag=True):
+    """Run one activity within the workflow task. `durable`: back-offs of more than a second are durable timers."""
+
+    act: Act
+    durable: bool = False
+
+
 class Nap(msgspec.Struct, frozen=True, tag=True):
     """A durable timer."""
 
@@ -85,7 +92,7 @@ class Draw(msgspec.Struct, frozen=True, tag=True):
     what: str
 
 
-Step = Do | Nap | All | Race | Deadline | Abort | Draw
+Step = Do | Local | Nap | All | Race | Deadline | Abort | Draw
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -132,6 +139,7 @@ class _Maker:
     def step(self) -> Step:
         makers: list[tuple[int, Callable[[], Step]]] = [
             (6, lambda: Do(self.quick())),
+            (3, lambda: Local(self.quick(), durable=self.random.random() < 0.4)),
             (2, lambda: Nap(self.random.choice((0.5, 30.0, 3600.0, 30 * DAY)))),
             (3, lambda: All([self.quick() for _ in range(self.random.randint(2, 3))])),
             (2, lambda: Race(self.quick(may_fail=False), self.slow())),
@@ -167,7 +175,7 @@ def outcome_of(act: Act) -> str:
 def expected(step: Step) -> list[str] | None:
     """What a step adds to the result; None where chance decides (drawn values)."""
     match step:
-        case Do(act):
+        case Do(act) | Local(act):
             return [outcome_of(act)]
         case Nap(seconds):
             return [f"napped {seconds}"]
@@ -186,7 +194,7 @@ def expected(step: Step) -> list[str] | None:
 def acts_of(step: Step) -> list[Act]:
     """The activities that a step may run."""
     match step:
-        case Do(act) | Deadline(act) | Abort(act):
+        case Do(act) | Local(act) | Deadline(act) | Abort(act):
             return [act]
         case All(acts):
             return acts

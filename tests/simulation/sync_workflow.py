@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError
+from perdure.sdk.local_calls import start_local
 from perdure.sdk.workflow import Handle, call, start, wait, workflow
-from tests.simulation.activities import failed, performer
-from tests.simulation.programs import DAY, Abort, Act, All, Deadline, Do, Draw, Nap, Program, Race, Step
+from tests.simulation.activities import failed, local_performer, performer
+from tests.simulation.programs import DAY, Abort, Act, All, Deadline, Do, Draw, Local, Nap, Program, Race, Step
 from tests.simulation.world import stage
 
 
@@ -35,6 +36,8 @@ def _take(step: Step, position: int) -> list[str]:
     match step:
         case Do(act):
             return [_outcome(act, start(performer(act), act))]
+        case Local(act, durable):
+            return [_outcome(act, start_local(local_performer(act, durable=durable), act))]
         case Nap(seconds):
             workflow.sleep(seconds)
             return [f"napped {seconds}"]

@@ -49,7 +49,12 @@ class ActivityInfo(msgspec.Struct, frozen=True):
     schedule_to_close_ns: int
     heartbeat_ns: int
     task_token: bytes = b""
-    """Names this attempt to `engine.complete_activity`."""
+    """Names this attempt to `engine.complete_activity`; b"" for a local one."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the worker runs it within a workflow task (`local_call`): heartbeats then go nowhere."""
+        return not self.task_token
 
     @property
     def idempotency_key(self) -> str:
@@ -194,6 +199,7 @@ class ActivityNamespace:
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
+        local_retry_threshold: Duration | None = None,
         run_in: str = "auto",
     ) -> ActivityDecorator: ...
 
@@ -217,6 +223,8 @@ class ActivityNamespace:
             retry: when it is tried again; default: from 1 s, doubling, to 100 s, without end.
             task_queue: whose workers run it; default the workflow's own.
             cancellation: "try" (default), "wait" or "abandon": what the workflow does when it cancels a call.
+            local_retry_threshold: of local calls (`local_call`): a back-off longer than this, default a minute, is
+                waited for by a durable timer instead of in the worker.
             transactional: the function's first parameter is the transaction in which its completion is recorded:
                 what it writes there and the completion are durable together, or neither is. Embedded engine only.
             run_in: "thread" (a `def`'s default), "process" (a `def` that keeps a CPU busy), "loop" (`async def`).

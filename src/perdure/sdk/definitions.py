@@ -170,6 +170,7 @@ class ActivityDefinition(Definition[P, R_co]):
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
+        local_retry_threshold: Duration | None = None,
     ) -> Self:
         """The same activity with other options for one call; what is left out stays as declared."""
         changed = object.__new__(type(self))
@@ -183,6 +184,7 @@ class ActivityDefinition(Definition[P, R_co]):
             retry=retry,
             task_queue=task_queue,
             cancellation=cancellation,
+            local_retry_threshold=local_retry_threshold,
         )
         return changed
 

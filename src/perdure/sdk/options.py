@@ -205,6 +205,8 @@ class ActivityOptions:
     """None: the workflow's own."""
     cancellation: Cancellation = "try"
     """What the workflow does when it cancels the call; see `Cancellation`."""
+    local_retry_threshold_ns: int | None = None
+    """Of a local call: a longer back-off becomes a durable timer. None: a minute."""
 
     def __post_init__(self) -> None:
         if self.start_to_close_ns is None and self.schedule_to_close_ns is None:
@@ -221,6 +223,7 @@ def activity_options(
     retry: Retry | None = None,
     task_queue: str | None = None,
     cancellation: Cancellation | None = None,
+    local_retry_threshold: Duration | None = None,
 ) -> ActivityOptions:
     """Options as users write them, over those of `base`; what is None keeps the base's value."""
     base = base or ActivityOptions(schedule_to_close_ns=None if schedule_to_close is None else 1)
@@ -234,6 +237,11 @@ def activity_options(
         retry=retry or base.retry,
         task_queue=task_queue or base.task_queue,
         cancellation=_cancellation(cancellation or base.cancellation),
+        local_retry_threshold_ns=(
+            base.local_retry_threshold_ns
+            if local_retry_threshold is None
+            else parse_duration(local_retry_threshold, "local_retry_threshold")
+        ),
     )
 
 

@@ -48,6 +48,7 @@ from perdure.sdk.replay.entry import current_site, site_text
 from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
 from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.marker import side_effect
 from perdure.sdk.replay.memo import upsert_memo
 from perdure.sdk.replay.running import current, running
 from perdure.sdk.scopes import CancelScope, Scopes
@@ -411,7 +412,7 @@ class WorkflowNamespace(Messages, Children, Scopes, Shielding, Versions):
         kind = returns
         if kind is None:
             kind = typing.get_type_hints(make).get("return", Any) if hasattr(make, "__annotations__") else Any
-        return current("workflow.side_effect()").side_effect(make, kind)
+        return side_effect(current("workflow.side_effect()"), make, kind)
 
     # --- waiting -----------------------------------------------------------------------------------
 

@@ -167,6 +167,31 @@ class History:
             attributes.details[key.replace("_", "-")].CopyFrom(CONVERTER.to_payloads_message((value,)))
         return self
 
+    def local(
+        self, name: str, seq: int, value: Any = None, *, at: int = 1, backoff_s: int = 0,
+        error: BaseException | None = None, attempt: int = 1, activity_id: str | None = None,
+    ) -> History:  # fmt: skip
+        """The marker of a local activity, a second behind what came before; `at`: its activation."""
+        self.now_ns += SECOND_NS
+        attributes = self._add(E.EVENT_TYPE_MARKER_RECORDED).marker_recorded_event_attributes
+        attributes.marker_name = "core_local_activity"
+        data: dict[str, Any] = {
+            "seq": seq,
+            "attempt": attempt,
+            "activity_id": activity_id or str(seq),
+            "activity_type": name,
+            "complete_time": {"seconds": self.now_ns // SECOND_NS, "nanos": self.now_ns % SECOND_NS},
+            "backoff": {"seconds": backoff_s, "nanos": 0} if backoff_s else None,
+            "original_schedule_time": {"seconds": BEGIN_NS // SECOND_NS, "nanos": 0},
+            "activation_index": at,
+        }
+        attributes.details["data"].CopyFrom(CONVERTER.to_payloads_message((data,)))
+        if error is None:
+            attributes.details["result"].CopyFrom(CONVERTER.to_payloads_message((value,)))
+        else:
+            attributes.failure.CopyFrom(failure_of(error, CONVERTER))
+        return self
+
     def patch(self, patch_id: str, *, deprecated: bool = False) -> History:
         return self._marker("core_patch", patch_data={"id": patch_id, "deprecated": deprecated})
 
@@ -227,6 +252,8 @@ class History:
                 attributes.marker_name = marker.marker_name
                 for name, value in marker.details.items():
                     attributes.details[name].CopyFrom(value)
+                if marker.HasField("failure"):
+                    attributes.failure.CopyFrom(marker.failure)
             case CommandType.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES:
                 modified = self._add(E.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED)
                 properties = modified.workflow_properties_modified_event_attributes

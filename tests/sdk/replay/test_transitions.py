@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdure.sdk.replay import activity, marker, timer
+from perdure.sdk.replay import activity, local_activity, marker, timer
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.workflow import start, workflow
 from tests.sdk.replay import orders, scenes, stored
@@ -33,7 +33,11 @@ def diagram(table: dict[tuple[StrEnum, StrEnum], StrEnum]) -> str:
     return "\n".join([*lines, "```"]) + "\n"
 
 
-@pytest.mark.parametrize(("module", "name"), TABLES, ids=[name for _, name in TABLES])
+SHOWN = [*TABLES, (local_activity, "LOCAL_ACTIVITY_TRANSITIONS")]
+"""The transitions of local activities are taken in `test_local_activities.py`."""
+
+
+@pytest.mark.parametrize(("module", "name"), SHOWN, ids=[name for _, name in SHOWN])
 def test_the_page_shows_the_table(module: Any, name: str) -> None:
     assert diagram(getattr(module, name)) in PAGE.read_text(encoding="utf-8")
 

@@ -20,6 +20,7 @@ that failed or timed out left no commands, so the code does not run at its Workf
 | `machine.py` | one cached run: walks the sections, runs the code, returns a `TaskOutcome` |
 | `entry.py` | what every command has in common: its event, its site in the code, its outcome |
 | `activity.py`, `timer.py`, `marker.py`, `completion.py` | one small machine per kind, its transition table first |
+| `local_activity.py`, `local_work.py` | what the worker runs within a workflow task, and what it is told and tells |
 | `inbox.py`, `update.py`, `query.py` | what comes from outside: signals, updates, questions |
 | `child.py` | children, and messages to other workflows |
 | `events.py`, `outcome.py` | what each event does to a machine; what a task comes to |

@@ -40,8 +40,9 @@ from perdure.sdk.replay.events import COMMAND_EVENTS, EVENT_HANDLERS
 from perdure.sdk.replay.fiber import Fiber, GreenletFiber
 from perdure.sdk.replay.inbox import Inbox, look_ahead
 from perdure.sdk.replay.info import WorkflowInfo, info_of
-from perdure.sdk.replay.marker import SideEffect, side_effect_data
-from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
+from perdure.sdk.replay.local_activity import Locals
+from perdure.sdk.replay.local_work import Report, go_on, pending
+from perdure.sdk.replay.outcome import NON_DETERMINISTIC, UNHANDLED, HistoryGapError, TaskOutcome
 from perdure.sdk.replay.patch import may_be_left_out
 from perdure.sdk.replay.query import answer
 from perdure.sdk.replay.returns import ReturnWatch
@@ -51,9 +52,6 @@ from perdure.sdk.replay.timer import Timer
 _E = EventType
 _TASK_STARTED = _E.EVENT_TYPE_WORKFLOW_TASK_STARTED
 _TASK_COMPLETED = _E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-_MARKER_RECORDED = _E.EVENT_TYPE_MARKER_RECORDED
-_UNHANDLED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
-_NON_DETERMINISTIC = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 _UNSPECIFIED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNSPECIFIED
 
 
@@ -91,6 +89,7 @@ class WorkflowMachine:
         "inbox",
         "info",
         "last_number",
+        "locals",
         "matched",
         "memo",
         "messages",
@@ -147,6 +146,7 @@ class WorkflowMachine:
         self.unguarded = 0
         self.barred: str | None = None
         self.extras: dict[str, Any] | None = None
+        self.locals: Locals | None = None
         self._input: Sequence[Any] = ()
         self._events: Sequence[HistoryEvent] = ()
         self._index = 0
@@ -157,8 +157,11 @@ class WorkflowMachine:
 
     # --- what the worker calls -------------------------------------------------------------------
 
-    def process(self, task: PollWorkflowTaskQueueResponse) -> TaskOutcome:
+    def process(self, task: PollWorkflowTaskQueueResponse | Report) -> TaskOutcome:
         """Apply a task's history, run the code, and say what it asks for.
+
+        Where local activities are to be run first, the outcome says so, and nothing else; a `Report` on them, given
+        here, goes on with the task.
 
         The history is complete: all its pages, from event 1 or from right behind what this machine has seen.
         From event 1 on a machine that has seen more, it starts over. An empty one changes nothing.
@@ -167,6 +170,8 @@ class WorkflowMachine:
         Raises:
             HistoryGapError: it starts elsewhere; the machine is as it was.
         """
+        if type(task) is Report:
+            return go_on(self, task)
         events = task.history.events
         if not events:
             return self._with_answers(task, TaskOutcome(finished=self.fiber.done))
@@ -185,12 +190,18 @@ class WorkflowMachine:
         try:
             live = self._apply(events)
         except NonDeterminismError as error:
-            return self._task_failed(self._with_return_site(task, error), _NON_DETERMINISTIC)
+            return self.task_failed(self._with_return_site(task, error), NON_DETERMINISTIC)
         except Exception as error:
-            return self._task_failed(error, _UNHANDLED)
+            return self.task_failed(error, UNHANDLED)
         finally:
             self._events = self._requests = ()
         self.next_event_id = events[-1].event_id + 1
+        return (self.locals is not None and live and pending(self, task)) or self.outcome(task, live=live)
+
+    def outcome(self, task: PollWorkflowTaskQueueResponse, *, live: bool) -> TaskOutcome:
+        """What the task comes to, now that the code has run; `live`: it is to be answered."""
+        if self.locals is not None and self.inbox is not None and live:
+            self.inbox.settle()
         outcome = TaskOutcome(self._take_commands() if live else [], None, _UNSPECIFIED, self.fiber.done)
         if self.inbox is not None:
             outcome.messages, self.messages = self.messages, []
@@ -230,14 +241,14 @@ class WorkflowMachine:
         if not queries and not task.HasField("query"):
             return outcome
         asked = {query_id: queries[query_id] for query_id in queries} or {"": task.query}
-        with self._active():
+        with self.active():
             outcome.query_results = {query_id: answer(self, query) for query_id, query in asked.items()}
         if self.fiber.disturbed():
             self.next_event_id = 0  # of no more use: its next task is replayed
         return outcome
 
     @contextmanager
-    def _active(self) -> Generator[None]:
+    def active(self) -> Generator[None]:
         """Within, code that runs on this thread is this machine's."""
         ident = get_ident()
         outer = running.get(ident)
@@ -250,7 +261,8 @@ class WorkflowMachine:
             guarded.discard(ident)
             _restore(ident, outer)
 
-    def _task_failed(self, error: Exception, cause: WorkflowTaskFailedCause.ValueType) -> TaskOutcome:
+    def task_failed(self, error: Exception, cause: WorkflowTaskFailedCause.ValueType) -> TaskOutcome:
+        """The outcome of a task that could not be answered; the machine starts over."""
         self.next_event_id = 0
         return TaskOutcome([], failure_of(error, self.converter), cause, False, error)
 
@@ -343,7 +355,12 @@ class WorkflowMachine:
         self.replaying = replaying
         time = started.event_time
         self.history_length = started.event_id
-        self.now_ns = time.seconds * SECOND_NS + time.nanos
+        now_ns = time.seconds * SECOND_NS + time.nanos
+        work = self.locals
+        if work is None:
+            self.now_ns = now_ns
+        else:
+            self.now_ns, work.activation = max(self.now_ns, now_ns), 0
         attributes = started.workflow_task_started_event_attributes
         self.history_size_bytes = attributes.history_size_bytes
         self.continue_as_new_suggested = attributes.suggest_continue_as_new
@@ -359,11 +376,15 @@ class WorkflowMachine:
                 self.open_inbox().requested(self._requests)
             if self.inbox is not None:
                 self.inbox.deliver()
+            if work is not None and replaying:
+                work.replay(self, first=True)
             if self._watch is None:
                 self.fiber.run()
             else:
                 self._watch.run(self.fiber.run)
-            if self.inbox is not None:
+            if self.locals is not None and replaying:
+                self.locals.replay(self, first=False)
+            if self.inbox is not None and (replaying or self.locals is None):
                 self.inbox.settle()
         finally:
             guarded.discard(ident)
@@ -371,9 +392,9 @@ class WorkflowMachine:
         if self.violation is not None:
             raise self.violation
         if self.fiber.done:
-            self._conclude()
+            self.conclude()
 
-    def _conclude(self) -> None:
+    def conclude(self) -> None:
         """The code ended: its last command, or a failure of the task when it raised what no one foresaw."""
         error = self.fiber.error
         if error is None:
@@ -496,37 +517,11 @@ class WorkflowMachine:
         """Take back a command of this very task."""
         self.produced.remove(entry)
 
-    def side_effect(self, make: Callable[[], Any], kind: Any) -> Any:
-        """Run `make` once in the run's life and record its value; replay gives the recorded one.
-
-        What is returned was encoded and decoded, live as in replay, so that both see the same.
-        """
-        self.check_open()
-        self.side_effect_count += 1
-        entry = SideEffect(self.side_effect_count)
-        if self.replaying:
-            entry.site = current_site()
-            payloads = self._recorded_side_effect(entry)
-        else:
-            self.barred = "a side effect"
-            try:
-                value = self.without_guard(make)
-            finally:
-                self.barred = None
-            entry.build(self.converter, value)
-            assert entry.command is not None
-            payloads = entry.command.record_marker_command_attributes.details["data"]
-        self.produced.append(entry)
-        return self.converter.from_payloads(payloads.payloads, (kind,), "the value of a side effect")[0]
-
-    def _recorded_side_effect(self, entry: SideEffect) -> Any:
-        for event in self.ahead():
-            if event.event_type == _MARKER_RECORDED:
-                data = side_effect_data(event, entry.id)
-                if data is not None:
-                    return data
-        self.violation = mismatch.disagreement(self._event_at(2 + len(self.produced)), self._entry_text(entry))
-        raise self.violation
+    def not_recorded(self, entry: Entry) -> NonDeterminismError:
+        """In replay: the code asks for something that history should have here, and has not. Fails the task."""
+        error = mismatch.disagreement(self._event_at(2 + len(self.produced)), self._entry_text(entry))
+        self.violation = error
+        return error
 
     def ahead(self) -> Iterator[HistoryEvent]:
         """In replay: the events behind the workflow task at hand, up to the next one; its commands come first."""

@@ -7,15 +7,19 @@ WorkflowTaskCompleted of that very task: so when replaying, the machine looks ah
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.sdk.replay.entry import Entry
+from perdure.sdk.replay.entry import Entry, current_site
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
 
 SIDE_EFFECT = "SideEffect"
 _ID, _DATA = "side-effect-id", "data"
@@ -81,6 +85,39 @@ class SideEffect(Marker):
 
     def describe(self) -> str:
         return f"side effect (id {self.id})"
+
+
+def side_effect(machine: WorkflowMachine, make: Callable[[], Any], kind: Any) -> Any:
+    """Run `make` once in the run's life and record its value; replay gives the recorded one.
+
+    What is returned was encoded and decoded, live as in replay, so that both see the same.
+    """
+    machine.check_open()
+    machine.side_effect_count += 1
+    entry = SideEffect(machine.side_effect_count)
+    if machine.replaying:
+        entry.site = current_site()
+        payloads = _recorded(machine, entry)
+    else:
+        machine.barred = "a side effect"
+        try:
+            value = machine.without_guard(make)
+        finally:
+            machine.barred = None
+        entry.build(machine.converter, value)
+        assert entry.command is not None
+        payloads = entry.command.record_marker_command_attributes.details[_DATA]
+    machine.produced.append(entry)
+    return machine.converter.from_payloads(payloads.payloads, (kind,), "the value of a side effect")[0]
+
+
+def _recorded(machine: WorkflowMachine, entry: SideEffect) -> Payloads:
+    for event in machine.ahead():
+        if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
+            data = side_effect_data(event, entry.id)
+            if data is not None:
+                return data
+    raise machine.not_recorded(entry)
 
 
 def side_effect_data(event: HistoryEvent, side_effect_id: int) -> Payloads | None:

@@ -9,13 +9,14 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.errors import NonDeterminismError
-from perdure.sdk.replay import activity, child, completion, marker, patch, timer, update
+from perdure.sdk.replay import activity, child, completion, local_activity, marker, patch, timer, update
 from perdure.sdk.replay.entry import Entry, Site, is_user_frame, site_text
 
 _DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
     activity.describe_event,
     timer.describe_event,
     patch.describe_event,
+    local_activity.describe_event,
     marker.describe_event,
     completion.describe_event,
     update.describe_event,

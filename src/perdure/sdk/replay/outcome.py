@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
@@ -13,7 +14,12 @@ from temporalio.api.query.v1 import WorkflowQueryResult
 
 from perdure.sdk.errors import PerdureError
 
+if TYPE_CHECKING:
+    from perdure.sdk.replay.local_work import LocalWork
+
 _UNSPECIFIED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNSPECIFIED
+UNHANDLED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+NON_DETERMINISTIC = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 
 
 class HistoryGapError(PerdureError):
@@ -33,6 +39,8 @@ class TaskOutcome:
         messages: what is said of updates.
         query_results: by query id; that of a task which is nothing but a query has the id "".
         unfinished: handlers that had not ended when the run did.
+        local: what is to be run before there is an outcome; all else is then empty.
+        goes_on: local activities are still running: the task is to be completed with a new one behind it.
     """
 
     commands: list[Command] = field(default_factory=list[Command])
@@ -43,3 +51,5 @@ class TaskOutcome:
     messages: Sequence[Message] = ()
     query_results: dict[str, WorkflowQueryResult] | None = None
     unfinished: Sequence[str] = ()
+    local: LocalWork | None = None
+    goes_on: bool = False

@@ -30,12 +30,11 @@ from perdure.sdk.definitions import Registry
 from perdure.sdk.options import SECOND_NS, duration_ns
 from perdure.sdk.worker import jitter
 from perdure.sdk.worker.attempt import Attempt, Heartbeats, Stop
-from perdure.sdk.worker.config import WorkerConfig
+from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import deliver
-from perdure.sdk.worker.handover import Hands, InlineHands, Returns
+from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
 from perdure.sdk.worker.processes import ProcessHands
 from perdure.sdk.worker.transactional import run_in_transaction
-from perdure.sdk.worker.workflow_tasks import WorkerName
 
 logger = logging.getLogger("perdure.worker")
 
@@ -102,6 +101,7 @@ class ActivityTasks:
         self._hands = hands
         self._processes = processes
         self._inline = isinstance(hands, InlineHands)
+        self._local: ThreadHands | None = None
         self._loop = asyncio.get_running_loop()
         self._running: set[Attempt] = set()
 
@@ -121,7 +121,7 @@ class ActivityTasks:
         timer = limit_ns and self._loop.call_later(limit_ns / SECOND_NS, attempt.request_stop, Stop.TIMED_OUT)
         self._running.add(attempt)
         try:
-            outcome = await self._run(attempt)
+            outcome = await self.run(attempt)
         finally:
             self._running.discard(attempt)
             unsent = attempt.end()
@@ -130,16 +130,30 @@ class ActivityTasks:
         if outcome is not None:
             await self._answer(attempt, outcome, unsent)
 
-    async def _run(self, attempt: Attempt) -> Outcome | None:
-        """Where the activity belongs. None: it is answered already."""
+    async def run(self, attempt: Attempt, *, local: bool = False) -> Outcome | None:
+        """Where the activity belongs. None: it is answered already. Local ones have threads of their own."""
         definition = attempt.definition
         if definition.transactional:
             return await run_in_transaction(self._connection, attempt, self._name.identity, run_with)
         if definition.run_in == "thread" or (definition.run_in == "process" and self._inline):
-            return await self._hands.submit(lambda: run_sync(attempt))
+            hands = self._local_hands() if local else self._hands
+            return await hands.submit(lambda: run_sync(attempt))
         if definition.run_in == "loop":
             return await self._run_on_loop(attempt)
         return await self._processes.run(attempt)
+
+    def _local_hands(self) -> Hands:
+        """Ordinary activities must not make workflow tasks wait, so local ones do not queue behind them."""
+        if self._inline:
+            return self._hands
+        if self._local is None:
+            self._local = ThreadHands(self._returns, self._config.local_slots, "perdure-local")
+        return self._local
+
+    def stop(self) -> None:
+        """Let go of the threads that were made here."""
+        if self._local is not None:
+            self._local.stop()
 
     def stop_running(self, why: Stop) -> None:
         """Ask all running attempts to stop."""
@@ -174,7 +188,9 @@ class ActivityTasks:
         elif attempt.stop is Stop.CANCELLED:
             await self._confirm_cancelled(task, outcome)
         else:
-            await self._fail(task, failure_of(_unasked(attempt, outcome), self._converter), unsent)
+            await self._fail(
+                task, failure_of(unasked(attempt.definition.name, attempt.stop, outcome), self._converter), unsent
+            )
 
     async def _complete(self, attempt: Attempt, result: Sequence[Payload]) -> None:
         task = attempt.task
@@ -229,10 +245,9 @@ def _limit_ns(task: PollActivityTaskQueueResponse) -> int:
     return limit
 
 
-def _unasked(attempt: Attempt, error: BaseException) -> errors.ApplicationError:
+def unasked(name: str, stop: Stop | None, error: BaseException) -> errors.ApplicationError:
     """A cancellation that the workflow did not ask for is a failure to be retried."""
-    name = attempt.definition.name
-    if attempt.stop is Stop.SHUTDOWN:
+    if stop is Stop.SHUTDOWN:
         stopped = errors.ApplicationError(f"activity {name} was stopped: the worker shuts down", type="WorkerShutdown")
     else:
         stopped = errors.ApplicationError(

@@ -77,7 +77,7 @@ class Attempt:
         converter: Converter,
         task_queue: str,
         returns: Returns,
-        make_heartbeats: Callable[[Attempt], Heartbeats],
+        make_heartbeats: Callable[[Attempt], Heartbeats] | None,
     ) -> None:
         self.task = task
         self.definition = definition
@@ -108,7 +108,9 @@ class Attempt:
         self._returns.put(self.record_heartbeat, payloads)
 
     def record_heartbeat(self, payloads: list[Payload]) -> None:
-        """On the loop: send it now or with the next one."""
+        """On the loop: send it now or with the next one. Of a local activity nobody wants it."""
+        if self._make_heartbeats is None:
+            return
         if self._heartbeats is None:
             self._heartbeats = self._make_heartbeats(self)
         self._heartbeats.report(payloads)

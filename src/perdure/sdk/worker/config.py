@@ -23,6 +23,8 @@ class WorkerConfig:
     """Workflow tasks in hand at once, of the normal queue and again of the sticky one."""
     activity_slots: int = 100
     """Activity attempts running at once; also the most threads that `def` activities get."""
+    local_slots: int = 100
+    """Local activities running at once; also the most threads that `def` ones get."""
     workflow_polls: int = 5
     activity_polls: int = 5
     """Polls that wait at once per queue. In one process a waiting poll is nearly free: let it equal the slots."""
@@ -45,3 +47,14 @@ class WorkerConfig:
     """How long `stop` lets running activities go on before it asks them to stop."""
     shutdown_cancel_ns: int = 2 * SECOND_NS
     """How long after that they may clean up before they are left behind."""
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerName:
+    """What requests say of who sends them."""
+
+    namespace: str
+    task_queue: str
+    sticky_queue: str
+    identity: str
+    instance_key: str

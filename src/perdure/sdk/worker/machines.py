@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.worker.config import MACHINE_BYTES
+
+if TYPE_CHECKING:
+    from perdure.sdk.worker.local_activities import LocalRun
 
 
 class Machine(Protocol):
@@ -25,7 +29,7 @@ class Machine(Protocol):
     history_length: int
     """The WorkflowTaskStarted event being processed: grows while a long history is replayed."""
 
-    def process(self, task: PollWorkflowTaskQueueResponse) -> TaskOutcome: ...
+    def process(self, task: PollWorkflowTaskQueueResponse | Report) -> TaskOutcome: ...
 
     def close(self) -> None: ...
 
@@ -33,7 +37,7 @@ class Machine(Protocol):
 class CachedRun:
     """One run's machine, where it lives and what it weighs."""
 
-    __slots__ = ("bytes", "definition", "home", "machine", "run_id")
+    __slots__ = ("bytes", "definition", "home", "local", "machine", "run_id")
 
     def __init__(self, run_id: str, definition: AnyWorkflow, machine: Machine, home: object) -> None:
         self.run_id = run_id
@@ -43,6 +47,14 @@ class CachedRun:
         """The thread that owns it."""
         self.bytes = MACHINE_BYTES
         """An upper guess: the machine and all history it has read."""
+        self.local: LocalRun | None = None
+        """Its local activities that are under way."""
+
+    def let_go(self) -> None:
+        """It will not be used again: nobody waits for its local activities."""
+        if self.local is not None:
+            self.local.let_go()
+            self.local = None
 
 
 class RunCache:

@@ -29,13 +29,14 @@ from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.worker.activity_tasks import ActivityTasks
 from perdure.sdk.worker.attempt import Stop
-from perdure.sdk.worker.config import WorkerConfig
+from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import logger
 from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
+from perdure.sdk.worker.local_activities import LocalActivities
 from perdure.sdk.worker.machines import Machine, RunCache
 from perdure.sdk.worker.processes import ProcessHands
 from perdure.sdk.worker.runners import Runners
-from perdure.sdk.worker.workflow_tasks import WorkerName, WorkflowTasks
+from perdure.sdk.worker.workflow_tasks import WorkflowTasks
 from perdure.sdk.worker.workflow_thread import InlineWorkflows, WorkflowExecutor, WorkflowThread
 
 
@@ -95,6 +96,7 @@ class Worker:
         self._hands: Hands | None = None
         self._processes: ProcessHands | None = None
         self._activities: ActivityTasks | None = None
+        self._local: LocalActivities | None = None
 
     @property
     def cached_runs(self) -> int:
@@ -122,10 +124,14 @@ class Worker:
             self._connection, self.name, self._registry, self._converter, self._config, returns, self._hands,
             self._processes,
         )  # fmt: skip
+        self._local = LocalActivities(
+            self._activities, self._registry, self._converter, returns, self.name.namespace, self.name.task_queue,
+            self._config.local_slots,
+        )  # fmt: skip
         activity_runners = self._activity_runners(self._activities)
         workflows = WorkflowTasks(
             self._connection, self.name, self._registry, self._converter, self._config, self._executor, self._cache,
-            self._make_machine, activity_runners.accept,
+            self._make_machine, activity_runners.accept, self._local,
         )  # fmt: skip
         self._runners = [*self._workflow_runners(workflows), activity_runners]
         for runners in self._runners:
@@ -141,6 +147,8 @@ class Worker:
             group.stop_polling()
         if not await _drained(runners, 0 if at_once else self._config.shutdown_grace_ns):
             self._activities.stop_running(Stop.SHUTDOWN)
+            if self._local is not None:
+                self._local.stop_running(Stop.SHUTDOWN)
             if not await _drained(runners, self._config.shutdown_cancel_ns):
                 logger.warning("activities that do not stop are left behind; they will be run again")
         for group in runners:
@@ -150,6 +158,7 @@ class Worker:
         await self._executor.stop()
         if self._hands is not None and self._processes is not None:
             self._hands.stop()
+            self._activities.stop()
             self._processes.stop()
 
     def _make_machine(self, definition: AnyWorkflow) -> Machine:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from temporalio.api.enums.v1 import EventType, QueryResultType, TaskQueueKind, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
@@ -36,11 +35,13 @@ from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import AnyWorkflow, Registry
 from perdure.sdk.errors import NonDeterminismError, PayloadTooLargeError
 from perdure.sdk.options import duration_message
+from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
-from perdure.sdk.worker.config import WorkerConfig
+from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import deliver
+from perdure.sdk.worker.local_activities import LocalActivities
 from perdure.sdk.worker.machines import CachedRun, Machine, RunCache
-from perdure.sdk.worker.workflow_thread import ThreadLost, WorkflowExecutor
+from perdure.sdk.worker.workflow_thread import ThreadLost, Work, WorkflowExecutor
 
 logger = logging.getLogger("perdure.worker")
 
@@ -50,17 +51,6 @@ QUERY_LOOKS = 100
 """How often a query waits for a run that is in hand again and again, before the run is replayed for it."""
 
 MachineMaker = Callable[[AnyWorkflow], Machine]
-
-
-@dataclass(slots=True, frozen=True)
-class WorkerName:
-    """What requests say of who sends them."""
-
-    namespace: str
-    task_queue: str
-    sticky_queue: str
-    identity: str
-    instance_key: str
 
 
 class WorkflowTasks:
@@ -77,6 +67,7 @@ class WorkflowTasks:
         cache: RunCache,
         make_machine: MachineMaker,
         on_eager: Callable[[PollActivityTaskQueueResponse], None],
+        local: LocalActivities,
     ) -> None:
         self._connection = connection
         self._name = name
@@ -86,6 +77,8 @@ class WorkflowTasks:
         self._cache = cache
         self._make_machine = make_machine
         self._on_eager = on_eager
+        self._local = local
+        self._loop = asyncio.get_running_loop()
         self._sticky = StickyExecutionAttributes(
             worker_task_queue=TaskQueue(
                 name=name.sticky_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY, normal_name=name.task_queue
@@ -120,8 +113,11 @@ class WorkflowTasks:
                 self._wake_queries(run_id)
 
     async def _handle_run(self, task: PollWorkflowTaskQueueResponse) -> PollWorkflowTaskQueueResponse | None:
+        received_s = self._loop.time()
         try:
             run, outcome = await self._process(task)
+            if outcome.local is not None:
+                run, outcome = await self._run_local(task, run, outcome, received_s)
         except Exception as error:  # of workflow code or of its declaration: this task's fault alone
             await self._fail(task, failure_of(error, self._converter), _cause_of(error))
             return None
@@ -148,6 +144,26 @@ class WorkflowTasks:
         await self._complete_history(task)
         return await self._replay(task)
 
+    async def _run_local(
+        self, task: PollWorkflowTaskQueueResponse, run: CachedRun, outcome: TaskOutcome, received_s: float
+    ) -> tuple[CachedRun, TaskOutcome]:
+        """The code waits for local activities: run them and go on, until the task can, or must, be answered."""
+        while outcome.local is not None:
+            if run.local is None:
+                run.local = self._local.run_of()
+            run.local.begin(task, received_s)
+            try:
+                report = await run.local.work(outcome.local)
+            except BaseException:
+                self._executor.dispose(run)
+                raise
+            try:
+                outcome = await self._step(run, report)
+            except ThreadLost:
+                await self._complete_history(task)
+                run, outcome = await self._replay(task)
+        return run, outcome
+
     async def _replay(self, task: PollWorkflowTaskQueueResponse) -> tuple[CachedRun, TaskOutcome]:
         """On a new machine, from a whole history."""
         for _ in range(3):
@@ -158,13 +174,13 @@ class WorkflowTasks:
                 continue  # behind a run that blocked; the new thread starts over
         raise RuntimeError("workflow threads are given up faster than this run can be replayed")
 
-    async def _step(self, run: CachedRun, task: PollWorkflowTaskQueueResponse) -> TaskOutcome:
+    async def _step(self, run: CachedRun, task: Work) -> TaskOutcome:
         try:
             outcome = await self._executor.process(run, task)
         except BaseException:
             self._executor.dispose(run)
             raise
-        if task.started_event_id:
+        if type(task) is not Report and task.started_event_id:
             run.bytes += task.history.ByteSize()
         return outcome
 
@@ -222,6 +238,8 @@ class WorkflowTasks:
             logger.warning("%s ended before these handlers did: %s", _named(task), ", ".join(outcome.unfinished))
         if not outcome.finished:
             request.return_new_workflow_task = True
+            if outcome.goes_on:
+                request.force_create_new_workflow_task = True
             if self._cached:
                 request.sticky_attributes.CopyFrom(self._sticky)
         try:

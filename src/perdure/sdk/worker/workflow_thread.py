@@ -25,6 +25,7 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.errors import WorkflowBlockedError
 from perdure.sdk.options import SECOND_NS
+from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.worker.handover import Returns, settle
 from perdure.sdk.worker.machines import CachedRun
@@ -33,6 +34,10 @@ STOP_S = 2.0
 """How long `stop` waits for a thread that nothing watches."""
 LOOKS = 4
 """The watch looks this many times within the limit."""
+
+
+Work = PollWorkflowTaskQueueResponse | Report
+"""A workflow task, or what came of the local activities that one waits for."""
 
 
 class ThreadLost(Exception):
@@ -51,7 +56,7 @@ class WorkflowExecutor(Protocol):
         """What a machine made now will belong to."""
         ...
 
-    def process(self, run: CachedRun, task: PollWorkflowTaskQueueResponse) -> asyncio.Future[TaskOutcome]:
+    def process(self, run: CachedRun, task: Work) -> asyncio.Future[TaskOutcome]:
         """Raises, through the future, WorkflowBlockedError, ThreadLost, or what the machine raises."""
         ...
 
@@ -67,7 +72,7 @@ class InlineWorkflows:
 
     home: object = None
 
-    def process(self, run: CachedRun, task: PollWorkflowTaskQueueResponse) -> asyncio.Future[TaskOutcome]:
+    def process(self, run: CachedRun, task: Work) -> asyncio.Future[TaskOutcome]:
         future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
         try:
             future.set_result(run.machine.process(task))
@@ -76,6 +81,7 @@ class InlineWorkflows:
         return future
 
     def dispose(self, run: CachedRun) -> None:
+        run.let_go()
         run.machine.close()
 
     async def stop(self) -> None:
@@ -87,9 +93,7 @@ class _Job:
 
     __slots__ = ("future", "run", "task")
 
-    def __init__(
-        self, run: CachedRun, task: PollWorkflowTaskQueueResponse | None, future: asyncio.Future[TaskOutcome] | None
-    ) -> None:
+    def __init__(self, run: CachedRun, task: Work | None, future: asyncio.Future[TaskOutcome] | None) -> None:
         self.run = run
         self.task = task
         self.future = future
@@ -184,7 +188,7 @@ class WorkflowThread:
     def home(self) -> object:
         return self._thread
 
-    def process(self, run: CachedRun, task: PollWorkflowTaskQueueResponse) -> asyncio.Future[TaskOutcome]:
+    def process(self, run: CachedRun, task: Work) -> asyncio.Future[TaskOutcome]:
         future: asyncio.Future[TaskOutcome] = self._loop.create_future()
         thread = self._thread
         if run.home is not thread:
@@ -208,6 +212,7 @@ class WorkflowThread:
                 _settle((job, ThreadLost()))
 
     def dispose(self, run: CachedRun) -> None:
+        run.let_go()
         home = run.home
         if isinstance(home, _Thread):
             home.jobs.put(_Job(run, None, None))

@@ -1,0 +1,119 @@
+"""What passes between a run's machine and its worker about local activities (`local_activity.py`).
+
+The machine says what it wants before the task can be answered; the worker comes back with a `Report`,
+as often as something has ended, or when the task must be completed as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
+
+from perdure.sdk.definitions import AnyActivity
+from perdure.sdk.errors import NonDeterminismError
+from perdure.sdk.options import SECOND_NS
+from perdure.sdk.replay.outcome import NON_DETERMINISTIC, UNHANDLED, TaskOutcome
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
+
+TASK_TIMEOUT_NS = 10 * SECOND_NS
+"""Of a run whose first event does not say it: Temporal's default."""
+
+
+@dataclass(slots=True, frozen=True)
+class LocalRequest:
+    """One that the worker is to run.
+
+    Attributes:
+        seq: names it within the run.
+        attempt: the first one's number; more than 1 behind a durable back-off.
+        spent_ns: how much of its schedule_to_close has passed.
+        scheduled_at_ns: when the code first asked for it, workflow time.
+    """
+
+    seq: int
+    definition: AnyActivity
+    activity_id: str
+    attempt: int
+    input: Sequence[Payload]
+    spent_ns: int
+    scheduled_at_ns: int
+
+
+@dataclass(slots=True, frozen=True)
+class LocalWork:
+    """What a machine wants of its worker before the task can be answered.
+
+    Attributes:
+        start: to be run, beside those that are running already.
+        stop: numbers (`seq`) of those that are to be told to stop.
+        urgent: somebody waits for this task's answer: complete it now, and go on in the next one.
+        task_timeout_ns: how long a workflow task of this run may last.
+    """
+
+    start: Sequence[LocalRequest]
+    stop: Sequence[int]
+    urgent: bool
+    task_timeout_ns: int
+
+
+@dataclass(slots=True, frozen=True)
+class LocalOutcome:
+    """How one ended: a result, or a failure, and with a back-off one that is to be tried again after it."""
+
+    seq: int
+    attempt: int
+    result: Payloads | None = None
+    failure: Failure | None = None
+    backoff_ns: int = 0
+
+
+@final
+@dataclass(slots=True, frozen=True)
+class Report:
+    """What the worker brings back. Without outcomes: the task must be completed as it is, and goes on in a new one."""
+
+    now_ns: int
+    """The worker's time by the server's clock."""
+    outcomes: Sequence[LocalOutcome] = field(default_factory=tuple)
+
+
+def pending(machine: WorkflowMachine, task: PollWorkflowTaskQueueResponse) -> TaskOutcome | None:
+    """What the task waits for; None: nothing, it can be answered."""
+    work = machine.locals
+    if work is None or not work.open or machine.fiber.done:
+        return None
+    work.task = task
+    urgent = bool(machine.messages or task.queries)
+    timeout_ns = (machine.info.task_timeout_ns if machine.info is not None else 0) or TASK_TIMEOUT_NS
+    return TaskOutcome(local=work.work(urgent=urgent, task_timeout_ns=timeout_ns))
+
+
+def go_on(machine: WorkflowMachine, report: Report) -> TaskOutcome:
+    """The worker's report on the task that waits: the code runs on; then as `pending`, or the task's answer."""
+    work = machine.locals
+    assert work is not None and work.task is not None, "a report belongs to a task that waits"
+    task = work.task
+    try:
+        with machine.active():
+            work.apply(machine, report)
+        if machine.violation is not None:
+            raise machine.violation
+        if machine.fiber.done:
+            machine.conclude()
+    except NonDeterminismError as error:
+        return machine.task_failed(error, NON_DETERMINISTIC)
+    except Exception as error:
+        return machine.task_failed(error, UNHANDLED)
+    outcome = pending(machine, task) if report.outcomes else None
+    if outcome is None:
+        work.task = None
+        outcome = machine.outcome(task, live=True)
+        outcome.goes_on = bool(work.open) and not outcome.finished
+    return outcome

@@ -1,0 +1,327 @@
+"""Runs local activities: beside the workflow task that asked for them, in the hands of this worker.
+
+`LocalRun` is what one run has under way; it stays with the cached run over a chain of workflow tasks and is let go
+with it. `LocalActivities` is the worker's: it runs the attempts, decides about retries as a server would
+(`core/retry.py` is the server's, and not for the SDK to see), and gives back what the marker is to say.
+
+An attempt whose time is up is not waited for: it is told to stop and left behind, as a server does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import TimeoutType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse
+
+from perdure.sdk.activity import CompleteAsync
+from perdure.sdk.convert import Converter, failure_of
+from perdure.sdk.definitions import AnyActivity, Registry
+from perdure.sdk.errors import ApplicationError, CancelledError, UnknownTypeError
+from perdure.sdk.options import SECOND_NS, ActivityOptions, duration_ns
+from perdure.sdk.replay.activity import template_of
+from perdure.sdk.replay.local_work import LocalOutcome, LocalRequest, LocalWork, Report
+from perdure.sdk.worker import jitter
+from perdure.sdk.worker.activity_tasks import Outcome, unasked
+from perdure.sdk.worker.attempt import Attempt, Stop
+from perdure.sdk.worker.handover import Returns
+
+if TYPE_CHECKING:
+    from perdure.sdk.worker.activity_tasks import ActivityTasks
+
+logger = logging.getLogger("perdure.worker")
+
+LOCAL_RETRY_THRESHOLD_NS = 60 * SECOND_NS
+"""A longer back-off is waited for by a durable timer (as Temporal's SDKs have it)."""
+TASK_PART = 0.8
+"""Of a workflow task's time-out: then it is completed as it is, and goes on in a new one."""
+_INITIAL_NS, _COEFFICIENT, _MAXIMUM_FACTOR = SECOND_NS, 2.0, 100
+
+
+class LocalCall:
+    """One that is under way: its attempts and the pauses between them."""
+
+    __slots__ = ("attempt", "pause", "request", "why")
+
+    def __init__(self, request: LocalRequest) -> None:
+        self.request = request
+        self.attempt: Attempt | None = None
+        self.pause: asyncio.Future[None] | None = None
+        self.why: Stop | None = None
+
+    def stop(self, why: Stop) -> None:
+        """Have it end; the first reason stays."""
+        if self.why is not None:
+            return
+        self.why = why
+        if self.attempt is not None:
+            self.attempt.request_stop(why)
+        if self.pause is not None and not self.pause.done():
+            self.pause.set_result(None)
+
+
+class LocalRun:
+    """The local activities of one run. Used on the loop alone."""
+
+    def __init__(self, activities: LocalActivities) -> None:
+        self._activities = activities
+        self._loop = asyncio.get_running_loop()
+        self._calls: dict[int, LocalCall] = {}
+        self._outcomes: list[LocalOutcome] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._task = PollWorkflowTaskQueueResponse()
+        self._begun_s = 0.0
+        self._begun_ns = 0
+
+    def begin(self, task: PollWorkflowTaskQueueResponse, received_s: float) -> None:
+        """Another workflow task of the run: its clock counts from here."""
+        time = task.history.events[-1].event_time
+        self._begun_ns = time.seconds * SECOND_NS + time.nanos
+        self._begun_s = received_s
+        self._task = PollWorkflowTaskQueueResponse(
+            workflow_execution=task.workflow_execution, workflow_type=task.workflow_type
+        )
+
+    @property
+    def now_ns(self) -> int:
+        """The time by the server's clock, as far as this worker can know it."""
+        return self._begun_ns + round((self._loop.time() - self._begun_s) * SECOND_NS)
+
+    async def work(self, work: LocalWork) -> Report:
+        """Start and stop what is new, and wait until something has ended or the task must be completed."""
+        for request in work.start:
+            self._start(request)
+        for seq in work.stop:
+            if seq in self._calls:
+                self._calls[seq].stop(Stop.CANCELLED)
+        end_s = self._begun_s + work.task_timeout_ns * TASK_PART / SECOND_NS
+        if not self._outcomes and not work.urgent:
+            await self._wait(end_s - self._loop.time())
+        outcomes, self._outcomes = self._outcomes, []
+        return Report(self.now_ns, outcomes)
+
+    def let_go(self) -> None:
+        """Nobody waits for any of them: stop them all, say nothing more."""
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.stop(Stop.GONE)
+
+    def _start(self, request: LocalRequest) -> None:
+        call = self._calls[request.seq] = LocalCall(request)
+        self._loop.create_task(self._run(call))
+
+    async def _run(self, call: LocalCall) -> None:
+        outcome = await self._activities.run(call, self._task, lambda: self.now_ns)
+        if outcome is None or self._calls.pop(call.request.seq, None) is None:
+            return
+        self._outcomes.append(outcome)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self, limit_s: float) -> None:
+        waiter = self._waiter = self._loop.create_future()
+        if limit_s > 0:
+            await asyncio.wait([waiter], timeout=limit_s)
+        self._waiter = None
+
+
+class LocalActivities:
+    """Runs those of one worker."""
+
+    def __init__(
+        self,
+        tasks: ActivityTasks,
+        registry: Registry,
+        converter: Converter,
+        returns: Returns,
+        namespace: str,
+        task_queue: str,
+        slots: int,
+    ) -> None:
+        self._tasks = tasks
+        self._registry = registry
+        self._converter = converter
+        self._returns = returns
+        self._namespace = namespace
+        self._task_queue = task_queue
+        self._slots = asyncio.Semaphore(slots)
+        self._loop = asyncio.get_running_loop()
+        self._running: set[LocalCall] = set()
+
+    def run_of(self) -> LocalRun:
+        """What a run needs that asks for its first."""
+        return LocalRun(self)
+
+    def stop_running(self, why: Stop) -> None:
+        """Ask all that are under way to stop."""
+        for call in list(self._running):
+            call.stop(why)
+
+    async def run(
+        self, call: LocalCall, task: PollWorkflowTaskQueueResponse, now_ns: Callable[[], int]
+    ) -> LocalOutcome | None:
+        """All attempts of one. None: nobody waits for it any more."""
+        begun_s = self._loop.time()
+        self._running.add(call)
+        try:
+            async with self._slots:
+                return await self._attempts(call, task, now_ns, begun_s)
+        finally:
+            self._running.discard(call)
+
+    async def _attempts(
+        self, call: LocalCall, task: PollWorkflowTaskQueueResponse, now_ns: Callable[[], int], begun_s: float
+    ) -> LocalOutcome | None:
+        request = call.request
+        definition = self._definition(request.definition)
+        options = request.definition.activity_options
+        number = request.attempt
+        while True:
+            spent_ns = request.spent_ns + round((self._loop.time() - begun_s) * SECOND_NS)
+            if call.why is not None:
+                return _cancelled(request.seq, number - 1) if call.why is Stop.CANCELLED else None
+            polled = self._polled(request, task, number, now_ns())
+            outcome = await self._attempt(call, polled, definition, _limit(options, spent_ns))
+            ended = self._ended(call, outcome, number)
+            if ended is None or ended.failure is None or ended.failure.HasField("canceled_failure_info"):
+                return ended
+            logger.info("attempt %d of local activity %s failed: %s", number, definition.name, ended.failure.message)
+            jitter.spread(polled, ended.failure)
+            spent_ns = request.spent_ns + round((self._loop.time() - begun_s) * SECOND_NS)
+            backoff_ns = next_backoff_ns(options, ended.failure, number, spent_ns)
+            if backoff_ns is None:
+                return ended
+            if backoff_ns > _threshold(options):
+                return LocalOutcome(request.seq, number, failure=ended.failure, backoff_ns=backoff_ns)
+            await self._pause(call, backoff_ns)
+            number += 1
+
+    def _definition(self, wanted: AnyActivity) -> AnyActivity:
+        """What is registered by that name, a mock perhaps; else what the code named, for that is here in any case."""
+        try:
+            return self._registry.activity(wanted.name)
+        except UnknownTypeError:
+            return wanted
+
+    async def _attempt(
+        self, call: LocalCall, polled: PollActivityTaskQueueResponse, definition: AnyActivity, limit_ns: int | None
+    ) -> Outcome | TimeoutType.ValueType:
+        """One attempt: what it came to, or which of its times was up."""
+        attempt = Attempt(polled, definition, self._converter, self._task_queue, self._returns, None)
+        call.attempt = attempt
+        running = self._loop.create_task(self._tasks.run(attempt, local=True))
+        try:
+            await asyncio.wait([running], timeout=None if limit_ns is None else limit_ns / SECOND_NS)
+        finally:
+            call.attempt = None
+            attempt.end()
+        if running.done():
+            return running.result() or []
+        attempt.request_stop(Stop.TIMED_OUT)
+        start_to_close_ns = definition.activity_options.start_to_close_ns
+        polled_ns = duration_ns(polled.start_to_close_timeout) or start_to_close_ns
+        if polled_ns is not None and limit_ns is not None and limit_ns < polled_ns:
+            return TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
+        return TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE
+
+    def _polled(
+        self, request: LocalRequest, task: PollWorkflowTaskQueueResponse, number: int, now_ns: int
+    ) -> PollActivityTaskQueueResponse:
+        """The attempt as if it had been polled; without a token, for there is nobody to answer to."""
+        template = template_of(request.definition, self._task_queue).schedule_activity_task_command_attributes
+        polled = PollActivityTaskQueueResponse(
+            workflow_namespace=self._namespace,
+            workflow_type=task.workflow_type,
+            workflow_execution=task.workflow_execution,
+            activity_type=template.activity_type,
+            activity_id=request.activity_id,
+            header=template.header,
+            attempt=number,
+            start_to_close_timeout=template.start_to_close_timeout,
+            schedule_to_close_timeout=template.schedule_to_close_timeout,
+            retry_policy=template.retry_policy,
+        )
+        polled.input.payloads.extend(request.input)
+        polled.scheduled_time.FromNanoseconds(request.scheduled_at_ns)
+        polled.current_attempt_scheduled_time.FromNanoseconds(request.scheduled_at_ns)
+        polled.started_time.FromNanoseconds(now_ns)
+        return polled
+
+    def _ended(self, call: LocalCall, outcome: Outcome | TimeoutType.ValueType, number: int) -> LocalOutcome | None:
+        seq = call.request.seq
+        if isinstance(outcome, list):
+            return LocalOutcome(seq, number, result=Payloads(payloads=outcome))
+        if call.why in (Stop.GONE, Stop.SHUTDOWN):
+            return None
+        if isinstance(outcome, int):
+            failure = Failure(message="activity timed out")
+            failure.timeout_failure_info.timeout_type = TimeoutType.ValueType(outcome)
+            return LocalOutcome(seq, number, failure=failure)
+        if isinstance(outcome, (CancelledError, asyncio.CancelledError)):
+            if call.why is Stop.CANCELLED:
+                return _cancelled(seq, number)
+            outcome = unasked(call.request.definition.name, None, outcome)
+        if isinstance(outcome, CompleteAsync):
+            text = "a local activity cannot be completed from outside: raise_complete_async() is for call and start"
+            outcome = ApplicationError(text, type="CompleteAsync", non_retryable=True)
+        return LocalOutcome(seq, number, failure=failure_of(outcome, self._converter))
+
+    async def _pause(self, call: LocalCall, backoff_ns: int) -> None:
+        pause = call.pause = self._loop.create_future()
+        await asyncio.wait([pause], timeout=backoff_ns / SECOND_NS)
+        call.pause = None
+
+
+def next_backoff_ns(options: ActivityOptions, failure: Failure, attempt: int, spent_ns: int) -> int | None:
+    """How long to wait before the next attempt; None: this failure was the last word. As a server decides it."""
+    retry = options.retry
+    info = failure.application_failure_info
+    if info.non_retryable or (retry is not None and info.type and info.type in retry.non_retryable_error_types):
+        return None
+    if failure.timeout_failure_info.timeout_type == TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE:
+        return None
+    if retry is not None and 0 < retry.maximum_attempts <= attempt:
+        return None
+    backoff_ns = (
+        duration_ns(info.next_retry_delay) if info.HasField("next_retry_delay") else _policy_ns(options, attempt)
+    )
+    overall_ns = options.schedule_to_close_ns
+    return None if overall_ns is not None and spent_ns + backoff_ns >= overall_ns else backoff_ns
+
+
+def _policy_ns(options: ActivityOptions, attempt: int) -> int:
+    if options.retry is None:
+        initial_ns, coefficient, maximum_ns = _INITIAL_NS, _COEFFICIENT, 0
+    else:
+        policy = options.retry.message
+        initial_ns, coefficient = duration_ns(policy.initial_interval), policy.backoff_coefficient
+        maximum_ns = duration_ns(policy.maximum_interval)
+    maximum_ns = maximum_ns or initial_ns * _MAXIMUM_FACTOR
+    try:
+        return round(min(initial_ns * coefficient ** (attempt - 1), maximum_ns))
+    except OverflowError:
+        return maximum_ns
+
+
+def _limit(options: ActivityOptions, spent_ns: int) -> int | None:
+    """How long an attempt may run now."""
+    limits = [limit for limit in (options.start_to_close_ns,) if limit is not None]
+    if options.schedule_to_close_ns is not None:
+        limits.append(max(options.schedule_to_close_ns - spent_ns, 1))
+    return min(limits, default=None)
+
+
+def _threshold(options: ActivityOptions) -> int:
+    given = options.local_retry_threshold_ns
+    return LOCAL_RETRY_THRESHOLD_NS if given is None else given
+
+
+def _cancelled(seq: int, attempt: int) -> LocalOutcome:
+    failure = Failure(message="Activity cancelled")
+    failure.canceled_failure_info.SetInParent()
+    return LocalOutcome(seq, attempt, failure=failure)
