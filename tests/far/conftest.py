@@ -61,7 +61,16 @@ def perdure_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     store = f"sqlite:///{tmp_path_factory.mktemp('far')}/server.db"
     yield from running(
-        [str(Path(sys.executable).with_name("perdure")), "server", "--store", store, "--address", f"127.0.0.1:{port}"],
+        [
+            str(Path(sys.executable).with_name("perdure")),
+            "server",
+            "--store",
+            store,
+            "--address",
+            f"127.0.0.1:{port}",
+            "--http-address",
+            "",
+        ],
         port,
     )
 

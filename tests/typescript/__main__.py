@@ -25,7 +25,7 @@ READY = "perdure server: ready on "
 def perdure_server() -> Iterator[str]:
     """The address of a server of our own, on a file of its own."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "perdure", "server", "--address", "127.0.0.1:0"]
+        command = [sys.executable, "-m", "perdure", "server", "--address", "127.0.0.1:0", "--http-address", ""]
         command += ["--store", f"sqlite:///{directory}/server.db"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

@@ -30,14 +30,31 @@ def server(store_url: str, address: str, http_address: str, namespaces: tuple[st
         runner.run(_serve(store_url, address, http_address, namespaces))
 
 
-async def _serve(store_url: str, address: str, http_address: str, namespaces: tuple[str, ...]) -> None:
+@click.command(short_help="Serve tests whose time may jump.")
+@click.argument("port", type=click.IntRange(0, 65535))
+@click.option("--enable-time-skipping", is_flag=True, expose_value=False, help="It is; some SDKs say so all the same.")
+def test_server(port: int) -> None:
+    """Serve tests on PORT of this machine alone, from memory, until SIGTERM or SIGINT.
+
+    Called as the official SDKs call a test server: hand them the path of `perdure-test-server` as the existing
+    test server of their time-skipping environment.
+    """
+    with plain_errors(OSError), asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
+        runner.run(_serve("memory://", f"127.0.0.1:{port}", "", ("default",), time_skipping=True))
+
+
+async def _serve(
+    store_url: str, address: str, http_address: str, namespaces: tuple[str, ...], *, time_skipping: bool = False
+) -> None:
     try:
         from perdure.frontend.server.server import Server, ServerConfig
     except ImportError as error:
         raise click.ClickException(
             f"{error}: the server needs more packages, `pip install 'perdure[server]'`."
         ) from error
-    config = ServerConfig(address=address, http_address=http_address, namespaces=namespaces)
+    config = ServerConfig(
+        address=address, http_address=http_address, namespaces=namespaces, time_skipping=time_skipping
+    )
     served = Server(open_store(store_url), config)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

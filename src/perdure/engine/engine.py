@@ -119,6 +119,10 @@ class Engine:
     def is_started(self) -> bool:
         return self._is_started
 
+    def clock_moved(self) -> None:
+        """The clock was set forward by whoever gave it to this engine: look for what is due."""
+        self.waker.clock_moved()
+
     def metrics(self) -> Metrics:
         """What was counted up to now; the same object every time."""
         self.mailboxes.measure()

@@ -75,6 +75,16 @@ class Waker:
             if self._pass is None:
                 self._arm()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is waking somebody right now."""
+        return self._pass is not None
+
+    def clock_moved(self) -> None:
+        """The clock was set forward: what was far may be due."""
+        if self._pass is None:
+            self._arm()
+
     def _refresh(self) -> None:
         """Other engines lower deadlines as well, and may die: look at least this often."""
         if self._is_open:

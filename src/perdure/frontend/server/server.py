@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from perdure.engine import collector
+from perdure.engine.clock import SystemClock
 from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine
+from perdure.engine.time_skipping import SkippingClock, TimeSkipper
 from perdure.frontend.server.exposition import CONTENT_TYPE, exposition
 from perdure.frontend.server.http import SideDoor
-from perdure.frontend.server.rpcs import WORKFLOW_SERVICE
+from perdure.frontend.server.rpcs import TEST_SERVICE, WORKFLOW_SERVICE
 from perdure.frontend.server.transport import Counts, Transport
 from perdure.frontend.service import WorkflowService
+from perdure.frontend.test_service import TestService
 from perdure.stores.api import Namespace, Store
 
 
@@ -28,6 +31,8 @@ class ServerConfig:
     drain_ns: int = 5_000_000_000
     """How long calls under way may last once the server was told to stop."""
     engine: EngineConfig = field(default_factory=EngineConfig)
+    time_skipping: bool = False
+    """A test server: serve the TestService too, by which a test lets time jump."""
 
 
 _PLAIN = "text/plain; charset=utf-8"
@@ -46,7 +51,9 @@ class Server:
 
     def __init__(self, store: Store, config: ServerConfig | None = None) -> None:
         self.config = config or ServerConfig()
-        self.engine = Engine(store, config=self.config.engine)
+        clock = SkippingClock() if self.config.time_skipping else SystemClock()
+        self.engine = Engine(store, clock, config=self.config.engine)
+        self._skipper = TimeSkipper(self.engine, clock) if isinstance(clock, SkippingClock) else None
         self._transport: Transport | None = None
         self.address = self.config.address
         self.http_address = self.config.http_address
@@ -59,7 +66,9 @@ class Server:
         collector.relax()
         try:
             await self._make_namespaces()
-            self._transport = Transport({WORKFLOW_SERVICE: WorkflowService(engine)})
+            if self._skipper is not None:
+                await self._skipper.start()
+            self._transport = Transport(self._services())
             self.address = await self._transport.start(self.config.address)
             if self.config.http_address:
                 host, port = split_address(self.config.http_address)
@@ -67,6 +76,13 @@ class Server:
         except BaseException:
             await self.stop()
             raise
+
+    def _services(self) -> dict[str, object]:
+        """What serves, by the service's name."""
+        services: dict[str, object] = {WORKFLOW_SERVICE: WorkflowService(self.engine)}
+        if self._skipper is not None:
+            services[TEST_SERVICE] = TestService(self._skipper)
+        return services
 
     async def _make_namespaces(self) -> None:
         engine = self.engine
@@ -89,5 +105,7 @@ class Server:
         if transport is not None:
             await transport.stop(self.config.drain_ns / 1e9, self.engine.send_away)
         await self._side_door.stop()
+        if self._skipper is not None:
+            await self._skipper.stop()
         await self.engine.stop()
         collector.restore()
