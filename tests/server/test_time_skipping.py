@@ -95,8 +95,8 @@ class NobodyWorks:
                 takes_real_time, task_queue="nobody", schedule_to_close_timeout=timedelta(hours=8)
             )
         except ActivityError as error:
-            assert isinstance(error.cause, TimeoutError)
-            return error.cause.type.name if error.cause.type else ""
+            kind = error.cause.type if isinstance(error.cause, TimeoutError) else None
+            return kind.name if kind else repr(error.cause)
         return "somebody came"
 
 
