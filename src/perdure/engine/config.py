@@ -73,6 +73,8 @@ class EngineConfig:
     """Executions that fail to wake before a pass gives up until the next one."""
     wake_recheck_ns: int = 60 * _SECOND_NS
     """The waker's longest sleep: bounds what a jump of the wall clock can cost."""
+    record_page: int = 200
+    """Due records handled at a time."""
     recovery_page: int = 1_000
     workers_died: bool = False
     """At start, take back every task that a worker held (an embedded engine: its workers were this process)."""

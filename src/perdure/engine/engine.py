@@ -3,6 +3,7 @@
     Engine(store, clock, ids, config)
       mailboxes --decide--> committer --durable--> publish: matching · waker · watchers · replies
       matching: pollers and backlog        waker: deadlines        recovery: once, at start
+      record waker: deadlines of things that are no executions      schedules: what is to be started when
       outbox: what workflows send one another                      queries: questions, never stored
       workers: their heartbeats
       histories: events for tasks and readers                      namespaces
@@ -33,7 +34,9 @@ from perdure.engine.namespaces import Namespaces
 from perdure.engine.outbox import Outbox
 from perdure.engine.queries import Queries
 from perdure.engine.query_task import QueryTask
+from perdure.engine.record_waker import RecordWaker
 from perdure.engine.recovery import recover
+from perdure.engine.schedules import Schedules
 from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
@@ -70,6 +73,18 @@ class Engine:
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
         self.namespaces = Namespaces(store, self.new_id, self.config.default_retention_days)
         self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
+        self.record_waker = RecordWaker(store, self.clock, self.config, self._metrics)
+        self.schedules = Schedules(
+            store,
+            self.clock,
+            self.config,
+            self._metrics,
+            self.namespaces,
+            self.histories,
+            self.record_waker,
+            self.submit,
+            self.read,
+        )
         self._is_started = False
 
     # --- life cycle -----------------------------------------------------------------------------
@@ -87,6 +102,8 @@ class Engine:
             await self.matching.start()
             await self.outbox.start()
             await self.waker.start()
+            await self.schedules.start()
+            await self.record_waker.start()
         except BaseException:
             await self._shut(self.mailboxes.abort)
             raise
@@ -110,6 +127,8 @@ class Engine:
     async def _shut(self, stop_mailboxes: Callable[[], Awaitable[None]]) -> None:
         self._is_started = False
         await self.send_away()
+        await self.record_waker.stop()
+        await self.schedules.stop()
         await self.waker.stop()
         await self.outbox.stop()
         await stop_mailboxes()
@@ -177,6 +196,8 @@ class Engine:
                 self.outbox.publish(link)
             if self.queries.waiting:
                 self.queries.notify(link)
+            if self.schedules.watched:
+                self.schedules.notify(link)
             if link.updates:
                 self.updates.notify(link)
             link = link.next_run

@@ -1,7 +1,8 @@
 """Time zones by name, from the tables of the machine.
 
-The law of schedules asks a zone one thing, how far local time is ahead of UTC (`core.schedule.calendars.Zone`); the tables
-behind the answer are files, so they are read here. A schedule may also bring its own, in the format of those files (RFC 8536).
+The law of schedules asks a zone one thing, how far local time is ahead of UTC (`core.schedule.calendars.Zone`); the
+tables behind the answer are files, so they are read here. A schedule may also bring its own, in the format of those
+files (RFC 8536).
 """
 
 from __future__ import annotations

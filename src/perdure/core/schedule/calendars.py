@@ -1,8 +1,8 @@
 """When a calendar matches, on the clock of a time zone.
 
 A `Zone` answers one question: how many seconds is local time ahead of UTC at this instant? That suffices. Between two
-changes of that offset local time runs as UTC does, so the next match is found by arithmetic on local dates, stretch by stretch:
-a local time that a change of the clocks skips never comes, one that it repeats comes twice.
+changes of that offset local time runs as UTC does, so the next match is found by arithmetic on local dates, stretch
+by stretch: a local time that a change of the clocks skips never comes, one that it repeats comes twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The proleptic Gregorian calendar on plain integers.
 
-Days are counted from 1970-01-01. A schedule's times are computed from days and seconds alone, so that the law needs neither
-a clock nor the standard library's idea of a local time zone.
+Days are counted from 1970-01-01. A schedule's times are computed from days and seconds alone, so that the law needs
+neither a clock nor the standard library's idea of a local time zone.
 """
 
 from __future__ import annotations

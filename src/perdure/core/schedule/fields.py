@@ -1,8 +1,8 @@
 """The seven fields of a calendar, and the notation in which people write them.
 
-A field is a list of ranges, each with a step. In a `CalendarSpec` and in a cron string it is text (`*`, `5`, `MON-FRI`,
-`10-50/20`, several of them with commas); in a `StructuredCalendarSpec` it is numbers. Bounds, names and wording are those of
-Temporal's server.
+A field is a list of ranges, each with a step. In a `CalendarSpec` and in a cron string it is text (`*`, `5`, `MON-
+FRI`, `10-50/20`, several of them with commas); in a `StructuredCalendarSpec` it is numbers. Bounds, names and wording
+are those of Temporal's server.
 """
 
 from __future__ import annotations

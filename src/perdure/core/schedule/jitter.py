@@ -1,8 +1,8 @@
 """How far a nominal time is shifted: by chance, but by the same chance every time it is asked for.
 
-The shift depends on the schedule and on the nominal time alone, and is computed as Temporal's server computes it: the 32-bit
-FarmHash fingerprint of both, scaled to the jitter in milliseconds. So a schedule that moves from a Temporal server to this
-one keeps its times, as long as the namespace keeps its id.
+The shift depends on the schedule and on the nominal time alone, and is computed as Temporal's server computes it: the
+32-bit FarmHash fingerprint of both, scaled to the jitter in milliseconds. So a schedule that moves from a Temporal
+server to this one keeps its times, as long as the namespace keeps its id.
 """
 
 from __future__ import annotations

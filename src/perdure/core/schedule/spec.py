@@ -1,7 +1,8 @@
 """A specification in its one canonical form, and the times that it stands for.
 
-What a user wrote as calendars in words or as cron strings is kept in its structured form; that is what DescribeSchedule
-shows, as Temporal's server does, and what times are computed from. All times are whole seconds; only jitter is finer.
+What a user wrote as calendars in words or as cron strings is kept in its structured form; that is what
+DescribeSchedule shows, as Temporal's server does, and what times are computed from. All times are whole seconds; only
+jitter is finer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FindZone = Callable[[str, bytes], Zone]
 """A time zone's name and its own data (TZif, or none) -> the zone. Raises BadSpec."""
 
 _EXCLUSIONS_MAX = 10_000
-"""Excluded stretches passed over before it is taken that no other time follows: nobody else may wait for it for long."""
+"""Excluded stretches passed over before it is taken that no other time follows: others wait for the answer."""
 
 
 def canonical(spec: ScheduleSpec, find_zone: FindZone) -> ScheduleSpec:
