@@ -237,4 +237,5 @@ async def test_the_server_says_what_it_is(world: World) -> None:
         info = await connection.get_system_info(service.GetSystemInfoRequest())
         assert info.server_version
         assert info.capabilities.encoded_failure_attributes
-        assert not info.capabilities.supports_schedules
+        assert info.capabilities.supports_schedules
+        assert not info.capabilities.nexus

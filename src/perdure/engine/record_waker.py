@@ -69,24 +69,23 @@ class RecordWaker:
             self.next_ns = min(self.next_ns, next_ns)
             self.passes.emit()
             while (wait_ns := self.next_ns - self._now_ns()) > 0:
-                await self._wait(min(wait_ns, self._longest_ns))
-
-    @property
-    def _longest_ns(self) -> int:
-        config = self._config
-        return config.shared_refresh_ns if config.store_is_shared else config.wake_recheck_ns
+                await self._wait(wait_ns)
 
     async def _wait(self, wait_ns: int) -> None:
-        """Until then, or until there is an earlier deadline. On a shared store others lower deadlines too."""
-        loop = asyncio.get_running_loop()
+        """Until then, or until there is an earlier deadline; on a shared store others lower deadlines too."""
+        loop, config = asyncio.get_running_loop(), self._config
+        longest_ns = config.shared_refresh_ns if config.store_is_shared else config.wake_recheck_ns
         self._bell = bell = loop.create_future()
-        timer = loop.call_later(wait_ns / 1e9, _ring, bell)
+        timer = None
+        if self.next_ns < NEVER_NS or config.store_is_shared:
+            timer = loop.call_later(min(wait_ns, longest_ns) / 1e9, _ring, bell)
         try:
             await bell
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             self._bell = None
-        if self._config.store_is_shared:
+        if config.store_is_shared:
             self.next_ns = min(self.next_ns, self._now_ns())
 
     async def _look(self) -> int:

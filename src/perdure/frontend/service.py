@@ -16,6 +16,7 @@ from perdure.frontend.pauses import Pauses
 from perdure.frontend.queries import Queries
 from perdure.frontend.resets import Resets
 from perdure.frontend.reverse_history import ReverseHistories
+from perdure.frontend.schedules import Schedules
 from perdure.frontend.signals import Signals
 from perdure.frontend.sticky_queues import StickyQueues
 from perdure.frontend.system import System
@@ -94,6 +95,16 @@ class WorkflowService:
 
         self.get_workflow_execution_history = Histories(engine).get
         self.get_workflow_execution_history_reverse = ReverseHistories(engine).get
+
+        schedules = Schedules(engine)
+        self.create_schedule = schedules.create
+        self.describe_schedule = schedules.describe
+        self.update_schedule = schedules.update
+        self.patch_schedule = schedules.patch
+        self.delete_schedule = schedules.delete
+        self.list_schedules = schedules.list
+        self.count_schedules = schedules.count
+        self.list_schedule_matching_times = schedules.matching_times
 
         visibility = Visibility(engine)
         self.list_workflow_executions = visibility.list

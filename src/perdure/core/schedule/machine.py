@@ -20,6 +20,7 @@ How far the policies reach:
 from __future__ import annotations
 
 from temporalio.api.enums.v1 import ScheduleOverlapPolicy as Overlap
+from temporalio.api.enums.v1 import TaskQueueKind
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.schedule.v1 import BackfillRequest, Schedule, SchedulePatch, TriggerImmediatelyRequest
 
@@ -57,6 +58,7 @@ def prepared(schedule: Schedule, find_zone: FindZone) -> Schedule:
     kept = Schedule()
     kept.CopyFrom(schedule)
     kept.spec.CopyFrom(canonical(schedule.spec, find_zone))
+    kept.action.start_workflow.task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
     policies = kept.policies
     policies.overlap_policy = policies.overlap_policy or SKIP
     window_ns = duration_ns(policies.catchup_window) if policies.HasField("catchup_window") else CATCHUP_DEFAULT_NS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.api.enums.v1 import TaskQueueKind
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.schedule.v1 import Schedule
@@ -65,7 +64,6 @@ def start_request(
     for field in _COPIED:
         if action.HasField(field):  # pyright: ignore[reportArgumentType] - one of the names above
             getattr(request, field).CopyFrom(getattr(action, field))
-    request.task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
     attributes = request.search_attributes.indexed_fields
     attributes[BY_ID].CopyFrom(_keyword("Keyword", schedule_id))
     attributes[START_TIME].CopyFrom(_keyword("Datetime", nominal_text(start.nominal_ns)))

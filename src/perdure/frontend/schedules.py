@@ -1,0 +1,305 @@
+"""Schedules: create, describe, update, patch, delete, list, count, and the times that one stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.api.common.v1 import Memo, SearchAttributes
+from temporalio.api.schedule.v1 import (
+    Schedule,
+    ScheduleActionResult,
+    ScheduleInfo,
+    ScheduleListEntry,
+    ScheduleListInfo,
+    SchedulePatch,
+)
+from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.api.times import duration_ns, timestamp, timestamp_ns
+from perdure.core import retry
+from perdure.core.schedule import state as states
+from perdure.core.schedule.fields import BadSpec
+from perdure.core.schedule.machine import Machine, is_repeated, new_state, prepared
+from perdure.core.schedule.requests import nominal_text
+from perdure.core.schedule.state import Action, State
+from perdure.engine.engine import Engine
+from perdure.engine.schedules import Key
+from perdure.engine.zones import find_zone
+from perdure.frontend.edge import LIMITS, check_length, check_namespace, exceeds_blob_limit, invalid
+from perdure.frontend.schedule_filter import schedule_filter
+
+_FUTURE, _FUTURE_LISTED = 10, 5
+_RECENT_LISTED = 5
+_MATCHING_MAX = 1000
+_PAGE_DEFAULT = 1000
+_TOKEN_BYTES = 8
+
+
+class Schedules:
+    """The RPCs of a noun of their own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # --- one schedule ---------------------------------------------------------------------------
+
+    async def create(self, request: service.CreateScheduleRequest) -> service.CreateScheduleResponse:
+        """CreateSchedule. The same request id again is answered as the first time.
+
+        Raises Rejected ALREADY_EXISTS, INVALID_ARGUMENT for what can never be carried out.
+        """
+        engine = self._engine
+        check_namespace(engine, request.namespace)
+        check_request_id(request.request_id)
+        check_schedule_id(request.schedule_id)
+        schedule = _checked(request.schedule)
+        if exceeds_blob_limit(request.memo) or exceeds_blob_limit(request.search_attributes):
+            raise invalid("Blob data size exceeds limit.")
+        now_ns = engine.clock.now_ns()
+        state = new_state(
+            engine.new_id(),
+            schedule,
+            now_ns,
+            request_id=request.request_id,
+            memo=request.memo.SerializeToString(),
+            attributes=request.search_attributes.SerializeToString(),
+        )
+        key = Key(request.namespace, request.schedule_id)
+        machine = engine.schedules.machine(key, states.encode(state))
+        if request.HasField("initial_patch"):
+            _check_patch(request.initial_patch)
+            machine.patch(request.initial_patch, now_ns)
+        made = await engine.schedules.create(key, machine)
+        return service.CreateScheduleResponse(conflict_token=_token(made.state))
+
+    async def describe(self, request: service.DescribeScheduleRequest) -> service.DescribeScheduleResponse:
+        """DescribeSchedule. Raises Rejected NOT_FOUND."""
+        machine = await self._engine.schedules.get(self._key(request))
+        state = machine.state
+        return service.DescribeScheduleResponse(
+            schedule=machine.schedule,
+            info=_info(machine, self._engine.clock.now_ns()),
+            memo=Memo.FromString(state.memo) if state.memo else None,
+            search_attributes=SearchAttributes.FromString(state.search_attributes) if state.search_attributes else None,
+            conflict_token=_token(state),
+        )
+
+    async def update(self, request: service.UpdateScheduleRequest) -> service.UpdateScheduleResponse:
+        """UpdateSchedule. Raises Rejected NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION: the token is an old one."""
+        key = self._key(request)
+        schedule = _checked(request.schedule)
+        if exceeds_blob_limit(request.memo) or exceeds_blob_limit(request.search_attributes):
+            raise invalid("Blob data size exceeds limit.")
+
+        def act(machine: Machine, now_ns: int) -> None:
+            state = machine.state
+            if is_repeated(state, request.request_id):
+                return
+            if request.conflict_token and request.conflict_token != _token(state):
+                raise Rejected(StatusCode.FAILED_PRECONDITION, "mismatched conflict token")
+            if request.HasField("memo"):
+                state.memo = request.memo.SerializeToString()
+            if request.HasField("search_attributes"):
+                state.search_attributes = request.search_attributes.SerializeToString()
+            machine.update(schedule, now_ns)
+
+        await self._engine.schedules.change(key, act)
+        return service.UpdateScheduleResponse()
+
+    async def patch(self, request: service.PatchScheduleRequest) -> service.PatchScheduleResponse:
+        """PatchSchedule: pause, unpause, trigger, backfill. Raises Rejected NOT_FOUND, INVALID_ARGUMENT."""
+        key = self._key(request)
+        if not request.HasField("patch"):
+            raise invalid("Patch is not set on request.")
+        _check_patch(request.patch)
+
+        def act(machine: Machine, now_ns: int) -> None:
+            if not is_repeated(machine.state, request.request_id):
+                machine.patch(request.patch, now_ns)
+
+        await self._engine.schedules.change(key, act)
+        return service.PatchScheduleResponse()
+
+    async def delete(self, request: service.DeleteScheduleRequest) -> service.DeleteScheduleResponse:
+        """DeleteSchedule: what it started goes on. Raises Rejected NOT_FOUND."""
+        await self._engine.schedules.delete(self._key(request))
+        return service.DeleteScheduleResponse()
+
+    async def matching_times(
+        self, request: service.ListScheduleMatchingTimesRequest
+    ) -> service.ListScheduleMatchingTimesResponse:
+        """ListScheduleMatchingTimes: later than the start, up to the end, at most 1,000. Raises Rejected NOT_FOUND."""
+        machine = await self._engine.schedules.get(self._key(request))
+        at_ns, end_ns = timestamp_ns(request.start_time), timestamp_ns(request.end_time)
+        response = service.ListScheduleMatchingTimesResponse()
+        while len(response.start_time) < _MATCHING_MAX:
+            following = machine.times.next(at_ns)
+            if following is None or following.at_ns > end_ns:
+                break
+            at_ns = following.at_ns
+            response.start_time.append(timestamp(at_ns))
+        return response
+
+    def _key(self, request: Any) -> Key:
+        check_namespace(self._engine, request.namespace)
+        check_schedule_id(request.schedule_id)
+        return Key(request.namespace, request.schedule_id)
+
+    # --- all of them ----------------------------------------------------------------------------
+
+    async def list(self, request: service.ListSchedulesRequest) -> service.ListSchedulesResponse:
+        """ListSchedules, in order of their ids. Raises Rejected INVALID_ARGUMENT for a query that means nothing."""
+        engine = self._engine
+        check_namespace(engine, request.namespace)
+        accepts = schedule_filter(engine, request.namespace, request.query)
+        limit = min(request.maximum_page_size or _PAGE_DEFAULT, _PAGE_DEFAULT)
+        if limit < 0:
+            raise invalid("maximum_page_size is negative.")
+        response, now_ns = service.ListSchedulesResponse(), engine.clock.now_ns()
+        after_id = _decoded(request.next_page_token)
+        while True:
+            page = await engine.schedules.page(request.namespace, after_id, limit)
+            for schedule_id, machine in page:
+                after_id = schedule_id
+                if accepts(schedule_id, machine):
+                    response.schedules.append(_entry(schedule_id, machine, now_ns))
+                    if len(response.schedules) == limit:
+                        response.next_page_token = after_id.encode()
+                        return response
+            if len(page) < limit:
+                return response
+
+    async def count(self, request: service.CountSchedulesRequest) -> service.CountSchedulesResponse:
+        """CountSchedules. Raises Rejected INVALID_ARGUMENT for a query that means nothing."""
+        engine = self._engine
+        check_namespace(engine, request.namespace)
+        accepts = schedule_filter(engine, request.namespace, request.query)
+        count, after_id = 0, ""
+        while True:
+            page = await engine.schedules.page(request.namespace, after_id, _PAGE_DEFAULT)
+            count += sum(accepts(schedule_id, machine) for schedule_id, machine in page)
+            if len(page) < _PAGE_DEFAULT:
+                return service.CountSchedulesResponse(count=count)
+            after_id = page[-1][0]
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def check_request_id(request_id: str) -> None:
+    """Raises Rejected INVALID_ARGUMENT when it is missing or too long."""
+    if not request_id:
+        raise invalid("RequestId is not set on request.")
+    check_length("RequestId", request_id)
+
+
+def check_schedule_id(schedule_id: str) -> None:
+    """Raises Rejected INVALID_ARGUMENT when it is missing or too long."""
+    if not schedule_id:
+        raise invalid("ScheduleId is not set on request.")
+    check_length("ScheduleId", schedule_id)
+
+
+def _checked(schedule: Schedule) -> Schedule:
+    """The schedule as it is kept. Raises Rejected INVALID_ARGUMENT when it cannot be carried out."""
+    if not schedule.action.HasField("start_workflow"):
+        raise invalid("Only StartWorkflow action is supported for schedules")
+    _check_action(schedule.action.start_workflow)
+    if exceeds_blob_limit(schedule):
+        raise invalid("Blob data size exceeds limit.")
+    check_length("Notes", schedule.state.notes)
+    try:
+        return prepared(schedule, find_zone)
+    except BadSpec as fault:
+        raise invalid(f"Invalid schedule spec: {fault}") from fault
+
+
+def _check_action(action: NewWorkflowExecutionInfo) -> None:
+    check_length("WorkflowId", f"{action.workflow_id}-{nominal_text(0)}")
+    if not action.workflow_type.name:
+        raise invalid("WorkflowType is not set on request.")
+    check_length("WorkflowType", action.workflow_type.name)
+    if not action.task_queue.name:
+        raise invalid("taskQueue is not set")
+    check_length("taskQueue", action.task_queue.name)
+    if action.cron_schedule:
+        raise invalid("Scheduled workflow must not contain CronSchedule")
+    if action.workflow_id_reuse_policy:
+        raise invalid("Scheduled workflow must not contain WorkflowIDReusePolicy")
+    for name in ("Execution", "Run", "Task"):
+        if duration_ns(getattr(action, f"workflow_{name.lower()}_timeout")) < 0:
+            raise invalid(f"An invalid Workflow{name}TimeoutSeconds is set on request. cause: negative duration")
+    if action.HasField("retry_policy"):
+        why = retry.fault(action.retry_policy)
+        if why:
+            raise invalid(why)
+
+
+def _check_patch(patch: SchedulePatch) -> None:
+    if max(len(patch.pause), len(patch.unpause)) > LIMITS.id_length:
+        raise invalid("Schedule notes exceeds limit.")
+
+
+def _decoded(token: bytes) -> str:
+    try:
+        return token.decode()
+    except UnicodeDecodeError as error:
+        raise invalid("Invalid NextPageToken.") from error
+
+
+# --- responses ------------------------------------------------------------------------------------
+
+
+def _token(state: State) -> bytes:
+    return state.conflict_token.to_bytes(_TOKEN_BYTES, "big")
+
+
+def _info(machine: Machine, now_ns: int) -> ScheduleInfo:
+    state = machine.state
+    info = ScheduleInfo(
+        action_count=state.action_count,
+        missed_catchup_window=state.missed_catchup_window,
+        overlap_skipped=state.overlap_skipped,
+        buffer_dropped=state.buffer_dropped,
+        buffer_size=len(state.buffer),
+        recent_actions=[_result(action) for action in state.recent],
+        future_action_times=[timestamp(at_ns) for at_ns in machine.future_times(now_ns, _FUTURE)],
+        create_time=timestamp(state.created_at_ns),
+    )
+    for run in state.running:
+        info.running_workflows.add(workflow_id=run.workflow_id, run_id=run.run_id)
+    if state.updated_at_ns:
+        info.update_time.CopyFrom(timestamp(state.updated_at_ns))
+    return info
+
+
+def _result(action: Action) -> ScheduleActionResult:
+    result = ScheduleActionResult(
+        schedule_time=timestamp(action.nominal_ns),
+        actual_time=timestamp(action.at_ns),
+        start_workflow_status=action.status,  # pyright: ignore[reportArgumentType] - the enum's number
+    )
+    result.start_workflow_result.workflow_id = action.workflow_id
+    result.start_workflow_result.run_id = action.run_id
+    return result
+
+
+def _entry(schedule_id: str, machine: Machine, now_ns: int) -> ScheduleListEntry:
+    state, schedule = machine.state, machine.schedule
+    info = ScheduleListInfo(
+        spec=schedule.spec,
+        workflow_type=schedule.action.start_workflow.workflow_type,
+        notes=schedule.state.notes,
+        paused=schedule.state.paused,
+        recent_actions=[_result(action) for action in state.recent[-_RECENT_LISTED:]],
+        future_action_times=[timestamp(at_ns) for at_ns in machine.future_times(now_ns, _FUTURE_LISTED)],
+    )
+    info.spec.timezone_data = b""
+    return ScheduleListEntry(
+        schedule_id=schedule_id,
+        memo=Memo.FromString(state.memo),
+        search_attributes=SearchAttributes.FromString(state.search_attributes) if state.search_attributes else None,
+        info=info,
+    )
