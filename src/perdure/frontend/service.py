@@ -96,6 +96,16 @@ class WorkflowService:
         self.get_workflow_execution_history = Histories(engine).get
         self.get_workflow_execution_history_reverse = ReverseHistories(engine).get
 
+        self._add_schedules(engine)
+
+        visibility = Visibility(engine)
+        self.list_workflow_executions = visibility.list
+        self.count_workflow_executions = visibility.count
+
+        self.describe_namespace = Namespaces(engine).describe
+        self.get_system_info = System().info
+
+    def _add_schedules(self, engine: Engine) -> None:
         schedules = Schedules(engine)
         self.create_schedule = schedules.create
         self.describe_schedule = schedules.describe
@@ -105,10 +115,3 @@ class WorkflowService:
         self.list_schedules = schedules.list
         self.count_schedules = schedules.count
         self.list_schedule_matching_times = schedules.matching_times
-
-        visibility = Visibility(engine)
-        self.list_workflow_executions = visibility.list
-        self.count_workflow_executions = visibility.count
-
-        self.describe_namespace = Namespaces(engine).describe
-        self.get_system_info = System().info
