@@ -73,6 +73,21 @@ class WorkflowService:
 
         self.reset_sticky_task_queue = StickyQueues(engine).reset
 
+        self._add_activities(engine)
+
+        self.get_workflow_execution_history = Histories(engine).get
+        self.get_workflow_execution_history_reverse = ReverseHistories(engine).get
+
+        self._add_schedules(engine)
+
+        visibility = Visibility(engine)
+        self.list_workflow_executions = visibility.list
+        self.count_workflow_executions = visibility.count
+
+        self.describe_namespace = Namespaces(engine).describe
+        self.get_system_info = System().info
+
+    def _add_activities(self, engine: Engine) -> None:
         activity_tasks = ActivityTasks(engine)
         self.poll_activity_task_queue = activity_tasks.poll
         self.respond_activity_task_completed = activity_tasks.completed
@@ -92,18 +107,6 @@ class WorkflowService:
         self.unpause_activity = controls.unpause
         self.reset_activity = controls.reset
         self.update_activity_options = controls.update_options
-
-        self.get_workflow_execution_history = Histories(engine).get
-        self.get_workflow_execution_history_reverse = ReverseHistories(engine).get
-
-        self._add_schedules(engine)
-
-        visibility = Visibility(engine)
-        self.list_workflow_executions = visibility.list
-        self.count_workflow_executions = visibility.count
-
-        self.describe_namespace = Namespaces(engine).describe
-        self.get_system_info = System().info
 
     def _add_schedules(self, engine: Engine) -> None:
         schedules = Schedules(engine)
