@@ -12,6 +12,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.engine import SystemClock, TimeOrderedIds
 from perdure.engine.service import Gatherer, Signal
 from perdure.stores.api import StoreError
+from perdure.stores.visibility import ALL
 from tests.engine.world import World, virtual
 
 
@@ -95,8 +96,8 @@ async def test_an_unknown_namespace_is_not_found(world: World) -> None:
 @virtual
 async def test_lists_of_a_store_that_fails_are_unavailable(world: World) -> None:
     async with world.engine() as engine:
-        world.store.fails = lambda method: method in ("list_executions", "count_executions")
-        for reading in (engine.list_executions("default"), engine.count_executions("default")):
+        world.store.fails = lambda method: method in ("find_executions", "count_executions")
+        for reading in (engine.find_executions("default", ALL), engine.count_executions("default")):
             with pytest.raises(Rejected) as refused:
                 await reading
             assert refused.value.code is StatusCode.UNAVAILABLE

@@ -11,7 +11,6 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import timestamp_ns
 from perdure.frontend import WorkflowService
-from perdure.frontend.visibility import Filter, parse_query
 from perdure.sdk.connection import Connection
 from perdure.stores.api import Namespace
 from tests.engine.world import (
@@ -152,73 +151,12 @@ async def test_cancel_and_terminate(world: World) -> None:
 
 
 @virtual
-async def test_lists_and_counts(world: World) -> None:
-    async with world.engine() as engine:
-        connection = WorkflowService(engine)
-        for number in range(5):
-            await connection.start_workflow_execution(start_request(f"order-{number}"))
-        for number in (1, 3):
-            await connection.terminate_workflow_execution(terminate_request(f"order-{number}"))
-
-        async def listed(query: str, page_size: int = 2) -> list[str]:
-            found: list[str] = []
-            request = service.ListWorkflowExecutionsRequest(namespace="default", query=query, page_size=page_size)
-            while True:
-                page = await connection.list_workflow_executions(request)
-                found += [info.execution.workflow_id for info in page.executions]
-                request.next_page_token = page.next_page_token
-                if not page.next_page_token:
-                    return found
-
-        everyone = [f"order-{number}" for number in range(5)]
-        assert await listed("") == await listed("", 0) == everyone
-        assert await listed('ExecutionStatus="Running"') == ["order-0", "order-2", "order-4"]
-        assert await listed("ExecutionStatus != 'Running' AND WorkflowType = 'fulfil'") == ["order-1", "order-3"]
-        assert await listed("WorkflowType = 'other'") == []
-        count = await connection.count_workflow_executions(
-            service.CountWorkflowExecutionsRequest(namespace="default", query="ExecutionStatus = 'Terminated'")
-        )
-        assert count.count == 2
-        grouped = await connection.count_workflow_executions(
-            service.CountWorkflowExecutionsRequest(namespace="default", query="GROUP BY ExecutionStatus")
-        )
-        assert grouped.count == 5
-        assert [(group.group_values[0].data, group.count) for group in grouped.groups] == [
-            (b'"Running"', 3),
-            (b'"Terminated"', 2),
-        ]
-
-
-@pytest.mark.parametrize(
-    ("query", "wanted"),
-    [
-        ("  ", Filter()),
-        ("WorkflowType='a'", Filter(workflow_type="a")),
-        ('ExecutionStatus = "Failed"', Filter(status=3)),
-        ('executionstatus = "Failed"', None),
-        ("StartTime > 5", None),
-        ("WorkflowType != 'a'", None),
-        ("WorkflowType = 'a' OR WorkflowType = 'b'", None),
-        ("ExecutionStatus = 'Running' AND ExecutionStatus = 'Failed'", None),
-        ("ExecutionStatus != 'Failed'", None),
-        ("ExecutionStatus = 'Sleeping'", None),
-    ],
-)
-def test_a_query_is_answered_exactly_or_refused(query: str, wanted: Filter | None) -> None:
-    if wanted is not None:
-        assert parse_query(query) == wanted
-    else:
-        with pytest.raises(Rejected, match="invalid query"):
-            parse_query(query)
-
-
-@virtual
 async def test_the_default_namespace_is_there_and_others_can_be_described(world: World) -> None:
-    async with world.engine(default_retention_days=7) as engine:
+    async with world.engine(default_retention_ns=7 * 86_400 * 10**9) as engine:
         connection = WorkflowService(engine)
         described = await connection.describe_namespace(service.DescribeNamespaceRequest(namespace="default"))
         assert described.config.workflow_execution_retention_ttl.seconds == 7 * 86400
-        await engine.namespaces.put(Namespace("shop", "some-id", 30, "the shop"))
+        await engine.namespaces.put(Namespace("shop", "some-id", 30 * 86_400 * 10**9, "the shop"))
     async with world.engine() as engine:
         connection = WorkflowService(engine)
         described = await connection.describe_namespace(service.DescribeNamespaceRequest(id="some-id"))

@@ -14,7 +14,7 @@ pollers, loads it again and decides the same commands once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -204,6 +204,8 @@ class Context:
     task goes to the normal queue at once, instead of after its schedule-to-start time-out."""
     limits: Limits | None = None
     """None: `perdure.core.limits.DEFAULT_LIMITS`."""
+    custom_attributes: Callable[[str], Mapping[str, int]] | None = None
+    """The search attributes that a namespace registered, with their types. None: everything may be set."""
 
 
 class Commit(msgspec.Struct, eq=False):
@@ -233,6 +235,8 @@ class Commit(msgspec.Struct, eq=False):
     """What other workflows are to be told, durable with the commit and delivered after it."""
     remove_messages: list[str] = []
     """Ids of messages, of this execution or another, that need not be delivered any more."""
+    index_changed: bool = False
+    """What the run can be found by, beside the fields of every run, is not what it was."""
     changed: bool = True
     """False: nothing to store, only replies to deliver."""
 

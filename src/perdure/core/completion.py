@@ -218,6 +218,7 @@ def _upsert_search_attributes(answer: Answer, message: CommandMessage) -> None:
     attributes.workflow_task_completed_event_id = answer.completed_event_id
     attributes.search_attributes.CopyFrom(command.search_attributes)
     answer.turn.add(event)
+    answer.turn.commit.index_changed = True
 
 
 def _modify_properties(answer: Answer, message: CommandMessage) -> None:

@@ -90,8 +90,8 @@ class EngineConfig:
     """How long an update's caller waits before it is told how far the update has come."""
 
     # --- namespaces ---------------------------------------------------------------------------
-    default_retention_days: int = 3
-    """Of the namespace `default`, which is made at a store's first start."""
+    default_retention_ns: int = 30 * 24 * 3600 * _SECOND_NS
+    """Of the namespace `default`, which is made at a store's first start: how long closed executions are kept."""
 
     # --- fleet --------------------------------------------------------------------------------
     store_is_shared: bool = False

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command
-from perdure.core.commit import Commit, ExecutionKey, QueueName, StartedTask
+from perdure.core.commit import Commit, QueueName, StartedTask
 from perdure.core.execution import Execution
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.config import EngineConfig
@@ -41,7 +41,9 @@ from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
 from perdure.engine.workers import Workers
-from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError, Summary
+from perdure.stores.api import Found, Outcome, Record, RecordChange, Store, StoreError
+from perdure.stores.visibility.evaluation import Cursor
+from perdure.stores.visibility.query import ALL, Query
 
 Result = TypeVar("Result")
 
@@ -71,7 +73,7 @@ class Engine:
         self.waker = Waker(store, self.clock, self.config, self._metrics, self.submit)
         self.watchers = Watchers(self.config)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
-        self.namespaces = Namespaces(store, self.new_id, self.config.default_retention_days)
+        self.namespaces = Namespaces(store, self.new_id, self.config.default_retention_ns)
         self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
         self.record_waker = RecordWaker(store, self.clock, self.config, self._metrics)
         self.schedules = Schedules(
@@ -222,25 +224,15 @@ class Engine:
 
     # --- reads of the store ---------------------------------------------------------------------
 
-    async def list_executions(
-        self,
-        namespace: str,
-        *,
-        open_only: bool | None = None,
-        workflow_type: str | None = None,
-        after: ExecutionKey | None = None,
-        limit: int = 100,
-    ) -> Sequence[Summary]:
-        """A page of summaries in key order. Raises Rejected UNAVAILABLE."""
-        return await self._stored(
-            self.store.list_executions(
-                namespace, open_only=open_only, workflow_type=workflow_type, after=after, limit=limit
-            )
-        )
+    async def find_executions(
+        self, namespace: str, query: Query, after: Cursor | None = None, limit: int = 100
+    ) -> Sequence[Found]:
+        """See `Store.find_executions`. Raises Rejected UNAVAILABLE."""
+        return await self._stored(self.store.find_executions(namespace, query, after, limit))
 
-    async def count_executions(self, namespace: str) -> dict[int, int]:
-        """How many executions have each WorkflowExecutionStatus. Raises Rejected UNAVAILABLE."""
-        return await self._stored(self.store.count_executions(namespace))
+    async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
+        """How many of them have each WorkflowExecutionStatus. Raises Rejected UNAVAILABLE."""
+        return await self._stored(self.store.count_executions(namespace, query))
 
     # --- records --------------------------------------------------------------------------------
 

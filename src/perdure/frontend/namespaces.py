@@ -7,13 +7,11 @@ from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.api.times import NS_PER_SECOND, duration
+from perdure.api.times import duration
 from perdure.engine.engine import Engine
 from perdure.frontend.capabilities import describe_capabilities
 from perdure.frontend.edge import invalid
 from perdure.stores.api import Namespace
-
-_NS_PER_DAY = 24 * 3600 * NS_PER_SECOND
 
 
 class Namespaces:
@@ -32,7 +30,7 @@ class Namespaces:
         info.state = NamespaceState.NAMESPACE_STATE_REGISTERED
         info.description = namespace.description
         describe_capabilities(info, self._engine.config.limits)
-        retention = duration(namespace.retention_days * _NS_PER_DAY)
+        retention = duration(namespace.retention_ns)
         response.config.workflow_execution_retention_ttl.CopyFrom(retention)
         response.replication_config.active_cluster_name = "active"
         response.replication_config.clusters.add(cluster_name="active")

@@ -80,9 +80,7 @@ class WorkflowService:
 
         self._add_schedules(engine)
 
-        visibility = Visibility(engine)
-        self.list_workflow_executions = visibility.list
-        self.count_workflow_executions = visibility.count
+        self._add_visibility(engine)
 
         self.describe_namespace = Namespaces(engine).describe
         self.get_system_info = System().info
@@ -118,3 +116,12 @@ class WorkflowService:
         self.list_schedules = schedules.list
         self.count_schedules = schedules.count
         self.list_schedule_matching_times = schedules.matching_times
+
+    def _add_visibility(self, engine: Engine) -> None:
+        visibility = Visibility(engine)
+        self.list_workflow_executions = visibility.list
+        self.scan_workflow_executions = visibility.scan
+        self.count_workflow_executions = visibility.count
+        self.list_open_workflow_executions = visibility.list_open
+        self.list_closed_workflow_executions = visibility.list_closed
+        self.list_archived_workflow_executions = visibility.list_archived

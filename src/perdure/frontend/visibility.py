@@ -1,49 +1,39 @@
-"""Lists and counts of executions.
+"""Lists and counts of executions, by Temporal's list filter.
 
-The query language comes with the search index; what can be asked until then is refused or answered
-exactly, never approximately: `ExecutionStatus = "…"`, `WorkflowType = "…"`, joined by AND.
+What a filter means is said in `perdure.stores.visibility`; here its text is read with the search attributes
+of the namespace, and what was found is shown.
 """
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
+import msgspec
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.filter.v1 import StartTimeFilter, WorkflowExecutionFilter, WorkflowTypeFilter
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.times import timestamp
+from perdure.api.times import timestamp_ns
+from perdure.core.search_attributes import IndexedType
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_namespace, decode_key_token, encode_page_token, invalid
-from perdure.stores.api import Summary
+from perdure.frontend.edge import check_namespace, invalid
+from perdure.frontend.infos import listed_info
+from perdure.stores.visibility import AllOf, Attribute, Condition, Query, QueryError, bind, parse
+from perdure.stores.visibility.binding import STATUSES
+from perdure.stores.visibility.evaluation import Cursor
 
 PAGE_SIZE_MAX = 1_000
-RUNNING = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
+QUERY_BYTES_MAX = 64 * 1024
 
-STATUS_NAMES = {
-    "Running": RUNNING,
-    "Completed": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED,
-    "Failed": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED,
-    "Canceled": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED,
-    "Terminated": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED,
-    "ContinuedAsNew": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW,
-    "Paused": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED,
-    "TimedOut": WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT,
-}
-"""As the query language spells them."""
-
-_TERM = re.compile(r"""\s*(ExecutionStatus|WorkflowType)\s*(!?=)\s*(["'])([^"']*)\3\s*""")
-_GROUPED = re.compile(r"(.*?)\s*GROUP\s+BY\s+ExecutionStatus\s*", re.IGNORECASE | re.DOTALL)
-
-
-class Filter(NamedTuple):
-    """What a query asks for; None: anything."""
-
-    status: int | None = None
-    is_open: bool | None = None
-    workflow_type: str | None = None
+_OPEN = (
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED,
+)
+_STATUS = Attribute("ExecutionStatus", IndexedType.KEYWORD)
+_STATUS_NAMES = {number: name for name, number in STATUSES.items()}
 
 
 class Visibility:
@@ -53,101 +43,141 @@ class Visibility:
         self._engine = engine
 
     async def list(self, request: service.ListWorkflowExecutionsRequest) -> service.ListWorkflowExecutionsResponse:
-        """ListWorkflowExecutions, in key order. Raises Rejected INVALID_ARGUMENT for a query beyond the above."""
-        check_namespace(self._engine, request.namespace)
-        if request.page_size < 0:
-            raise invalid("PageSize is negative.")
-        wanted = parse_query(request.query)
-        if wanted.status is not None and wanted.status != RUNNING:
-            raise _unsupported(request.query)
-        limit = min(request.page_size or PAGE_SIZE_MAX, PAGE_SIZE_MAX)
-        page = await self._engine.list_executions(
-            request.namespace,
-            open_only=wanted.is_open,
-            workflow_type=wanted.workflow_type,
-            after=decode_key_token(request.next_page_token) if request.next_page_token else None,
-            limit=limit,
-        )
-        response = service.ListWorkflowExecutionsResponse(executions=[_info(summary) for summary in page])
-        if len(page) == limit:
-            response.next_page_token = encode_page_token(page[-1].key)
-        return response
+        """ListWorkflowExecutions: open ones first, the newest first, or as ORDER BY says.
+
+        Raises Rejected INVALID_ARGUMENT for a query that is not understood, in Temporal's words.
+        """
+        query = self._query(request.namespace, request.query)
+        infos, token = await self._page(request.namespace, query, request.page_size, request.next_page_token)
+        return service.ListWorkflowExecutionsResponse(executions=infos, next_page_token=token)
+
+    async def scan(self, request: service.ScanWorkflowExecutionsRequest) -> service.ScanWorkflowExecutionsResponse:
+        """ScanWorkflowExecutions: the same list."""
+        query = self._query(request.namespace, request.query)
+        infos, token = await self._page(request.namespace, query, request.page_size, request.next_page_token)
+        return service.ScanWorkflowExecutionsResponse(executions=infos, next_page_token=token)
 
     async def count(self, request: service.CountWorkflowExecutionsRequest) -> service.CountWorkflowExecutionsResponse:
-        """CountWorkflowExecutions, also `GROUP BY ExecutionStatus`. Raises Rejected INVALID_ARGUMENT likewise."""
-        check_namespace(self._engine, request.namespace)
-        grouped = _GROUPED.fullmatch(request.query)
-        wanted = parse_query(grouped.group(1) if grouped else request.query)
-        if wanted.workflow_type is not None:
-            raise _unsupported(request.query)
-        counts = await self._engine.count_executions(request.namespace)
-        counts = {status: count for status, count in counts.items() if _matches(status, wanted)}
+        """CountWorkflowExecutions, also by `GROUP BY ExecutionStatus`. Raises Rejected INVALID_ARGUMENT likewise."""
+        query = self._query(request.namespace, request.query)
+        if query.order:
+            raise invalid("invalid query: operation is not supported: 'ORDER BY' clause")
+        counts = await self._engine.count_executions(request.namespace, query)
         response = service.CountWorkflowExecutionsResponse(count=sum(counts.values()))
-        if grouped:
-            names: dict[int, str] = {number: name for name, number in STATUS_NAMES.items()}
+        if query.group_by == _STATUS:
             for status in sorted(counts):
-                value = Payload(
-                    metadata={"encoding": b"json/plain", "type": b"Keyword"}, data=f'"{names[status]}"'.encode()
-                )
-                response.groups.add(group_values=[value], count=counts[status])
+                response.groups.add(group_values=[_keyword(_STATUS_NAMES[status])], count=counts[status])
+        elif query.group_by is not None:
+            response.groups.add(group_values=[_keyword("")], count=response.count)
         return response
 
+    async def list_open(
+        self, request: service.ListOpenWorkflowExecutionsRequest
+    ) -> service.ListOpenWorkflowExecutionsResponse:
+        """ListOpenWorkflowExecutions. Raises Rejected INVALID_ARGUMENT."""
+        check_namespace(self._engine, request.namespace)
+        terms = [Condition(_STATUS, "IN", _OPEN), *_started(request.start_time_filter), *_named(request)]
+        infos, token = await self._page(
+            request.namespace, Query(AllOf(tuple(terms))), request.maximum_page_size, request.next_page_token
+        )
+        return service.ListOpenWorkflowExecutionsResponse(executions=infos, next_page_token=token)
 
-def parse_query(query: str) -> Filter:
-    """Raises Rejected INVALID_ARGUMENT when it asks for more than a status and a type."""
-    wanted = Filter()
-    if not query.strip():
-        return wanted
-    for part in re.split(r"\s+AND\s+", query, flags=re.IGNORECASE):
-        term = _TERM.fullmatch(part)
-        if term is None:
-            raise _unsupported(query)
-        field, operator, value = term.group(1), term.group(2), term.group(4)
-        if field == "WorkflowType" and operator == "=" and wanted.workflow_type in (None, value):
-            wanted = wanted._replace(workflow_type=value)
-        elif field == "ExecutionStatus" and wanted.is_open is None and wanted.status is None:
-            wanted = _status_term(wanted, operator, value, query)
-        else:
-            raise _unsupported(query)
-    return wanted
+    async def list_closed(
+        self, request: service.ListClosedWorkflowExecutionsRequest
+    ) -> service.ListClosedWorkflowExecutionsResponse:
+        """ListClosedWorkflowExecutions. Raises Rejected INVALID_ARGUMENT."""
+        check_namespace(self._engine, request.namespace)
+        statuses: tuple[int, ...] = tuple(number for number in _STATUS_NAMES if number not in _OPEN)
+        if request.HasField("status_filter"):
+            if request.status_filter.status not in statuses:
+                raise invalid("StatusFilter must be specified and must be not Running.")
+            statuses = (request.status_filter.status,)
+        terms = [Condition(_STATUS, "IN", statuses), *_started(request.start_time_filter), *_named(request)]
+        infos, token = await self._page(
+            request.namespace, Query(AllOf(tuple(terms))), request.maximum_page_size, request.next_page_token
+        )
+        return service.ListClosedWorkflowExecutionsResponse(executions=infos, next_page_token=token)
+
+    async def list_archived(
+        self, request: service.ListArchivedWorkflowExecutionsRequest
+    ) -> service.ListArchivedWorkflowExecutionsResponse:
+        """ListArchivedWorkflowExecutions: always refused, INVALID_ARGUMENT; there is no archive."""
+        check_namespace(self._engine, request.namespace)
+        raise invalid("Cluster is not configured for visibility archival.")
+
+    def _query(self, namespace: str, text: str) -> Query:
+        check_namespace(self._engine, namespace)
+        if len(text) > QUERY_BYTES_MAX:
+            raise invalid(f"invalid query: it is longer than {QUERY_BYTES_MAX} characters")
+        try:
+            return bind(parse(text), self._engine.namespaces.get(namespace).search_attributes)
+        except QueryError as error:
+            raise invalid(f"invalid query: {error}") from error
+
+    async def _page(
+        self, namespace: str, query: Query, size: int, token: bytes
+    ) -> tuple[list[WorkflowExecutionInfo], bytes]:
+        """A page and the token of the next one, empty when this is the last."""
+        limit = min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_MAX
+        after = _decode_cursor(query, token) if token else None
+        found = await self._engine.find_executions(namespace, query, after, limit)
+        infos = [listed_info(one.execution, self._engine.namespaces.id_of(one.execution.parent)) for one in found]
+        return infos, _encode(found[-1].cursor) if len(found) == limit else b""
 
 
-def _status_term(wanted: Filter, operator: str, value: str, query: str) -> Filter:
-    status = STATUS_NAMES.get(value)
-    if status is None:
-        names = ", ".join(STATUS_NAMES)
-        raise invalid(f"invalid query: invalid expression: invalid ExecutionStatus value {value!r}: one of {names}.")
-    if operator == "!=":
-        if status != RUNNING:
-            raise _unsupported(query)
-        return wanted._replace(is_open=False)
-    return wanted._replace(status=status, is_open=True if status == RUNNING else None)
+def _started(started: StartTimeFilter) -> Iterable[Condition]:
+    """Raises Rejected INVALID_ARGUMENT when the times are the wrong way round."""
+    earliest_ns, latest_ns = timestamp_ns(started.earliest_time), timestamp_ns(started.latest_time)
+    if started.HasField("latest_time") and earliest_ns > latest_ns:
+        raise invalid("EarliestTime in StartTimeFilter should not be larger than LatestTime.")
+    start_time = Attribute("StartTime", IndexedType.DATETIME)
+    if started.HasField("earliest_time"):
+        yield Condition(start_time, ">=", (earliest_ns,))
+    if started.HasField("latest_time"):
+        yield Condition(start_time, "<=", (latest_ns,))
 
 
-def _unsupported(query: str) -> Exception:
-    return invalid(
-        f'invalid query: {query!r} is not supported: use ExecutionStatus = "Running", ExecutionStatus != "Running" '
-        'or WorkflowType = "…", joined by AND; counts also take any other ExecutionStatus.'
-    )
+def _named(
+    request: service.ListOpenWorkflowExecutionsRequest | service.ListClosedWorkflowExecutionsRequest,
+) -> Iterable[Condition]:
+    execution: WorkflowExecutionFilter = request.execution_filter
+    of_type: WorkflowTypeFilter = request.type_filter
+    for name, value in (
+        ("WorkflowId", execution.workflow_id),
+        ("RunId", execution.run_id),
+        ("WorkflowType", of_type.name),
+    ):
+        if value:
+            yield Condition(Attribute(name, IndexedType.KEYWORD), "=", (value,))
 
 
-def _matches(status: int, wanted: Filter) -> bool:
-    if wanted.status is not None:
-        return status == wanted.status
-    return wanted.is_open is None or (status == RUNNING) == wanted.is_open
+def _keyword(text: str) -> Payload:
+    data = msgspec.json.encode(text)
+    return Payload(metadata={"encoding": b"json/plain", "type": b"Keyword"}, data=data)
 
 
-def _info(summary: Summary) -> WorkflowExecutionInfo:
-    info = WorkflowExecutionInfo(
-        start_time=timestamp(summary.started_at_ns),
-        execution_time=timestamp(summary.started_at_ns),
-        status=summary.status,  # pyright: ignore[reportArgumentType] - the enum's number
-        history_length=summary.history_length,
-        task_queue=summary.task_queue,
-    )
-    info.execution.workflow_id = summary.key.workflow_id
-    info.execution.run_id = summary.key.run_id
-    info.type.name = summary.workflow_type
-    if summary.closed_at_ns is not None:
-        info.close_time.CopyFrom(timestamp(summary.closed_at_ns))
-    return info
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[str | int | float | bool | None]).decode
+_PYTHON_TYPES: dict[IndexedType, type[Any]] = {
+    IndexedType.KEYWORD: str,
+    IndexedType.INT: int,
+    IndexedType.DOUBLE: float,
+    IndexedType.BOOL: bool,
+    IndexedType.DATETIME: int,
+}
+
+
+def _decode_cursor(query: Query, token: bytes) -> Cursor:
+    """Raises Rejected INVALID_ARGUMENT when the bytes are no token of such a list."""
+    try:
+        cursor = tuple(_decode(token))
+    except msgspec.MsgspecError as error:
+        raise invalid("Invalid NextPageToken.") from error
+    types = [int if term.attribute == _STATUS else _PYTHON_TYPES[term.attribute.type] for term in query.order]
+    types = [*types, int] if types else [int, int, int]
+    if len(cursor) != len(types) or not all(
+        type(value) is expected or (value is None and place < len(query.order))
+        for place, (value, expected) in enumerate(zip(cursor, types, strict=True))
+    ):
+        raise invalid("Invalid NextPageToken.")
+    return cursor

@@ -21,6 +21,7 @@ from perdure.core.execution import Execution
 from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_execution, check_length, check_namespace, found, named
+from perdure.frontend.infos import fill_info, fill_sizes
 from perdure.frontend.responses import workflow_task_response
 
 _log = logging.getLogger(__name__)
@@ -125,34 +126,9 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
         config.workflow_run_timeout.CopyFrom(duration(execution.run_timeout_ns))
     config.default_workflow_task_timeout.CopyFrom(duration(execution.task_timeout_ns))
     info = response.workflow_execution_info
-    info.execution.workflow_id = execution.key.workflow_id
-    info.execution.run_id = execution.key.run_id
-    info.type.name = execution.workflow_type
-    info.start_time.CopyFrom(timestamp(execution.started_at_ns))
-    info.execution_time.CopyFrom(timestamp(execution.started_at_ns + execution.first_task_backoff_ns))
-    if execution.closed_at_ns is not None:
-        info.close_time.CopyFrom(timestamp(execution.closed_at_ns))
-        info.execution_duration.CopyFrom(duration(execution.closed_at_ns - execution.started_at_ns))
-    info.status = execution.status  # pyright: ignore[reportAttributeAccessIssue] - the enum's number
-    info.history_length = execution.next_event_id - 1
-    info.history_size_bytes = execution.history_bytes
-    info.state_transition_count = execution.version
-    info.task_queue = execution.task_queue
+    fill_info(info, execution)
+    fill_sizes(info, execution)
     info.first_run_id = execution.first_run_id
-    parent = execution.parent
-    if parent is not None:
-        info.parent_execution.workflow_id = parent.workflow_id
-        info.parent_execution.run_id = parent.run_id
-        info.root_execution.workflow_id = execution.root_workflow_id
-        info.root_execution.run_id = execution.root_run_id
-    else:
-        info.root_execution.CopyFrom(info.execution)
-    info.memo.SetInParent()
-    for name, payload in execution.memo.items():
-        info.memo.fields[name].ParseFromString(payload)
-    info.search_attributes.SetInParent()
-    for name, payload in execution.search_attributes.items():
-        info.search_attributes.indexed_fields[name].ParseFromString(payload)
     extended = response.workflow_extended_info
     extended.cancel_requested = execution.cancel_requested
     extended.original_start_time.CopyFrom(info.start_time)

@@ -6,14 +6,16 @@ concurrently from one event loop. One suite (`tests/stores/`) holds every backen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName, Task
 from perdure.core.execution import Execution
 from perdure.core.message import Message
+from perdure.stores.visibility.evaluation import Cursor
+from perdure.stores.visibility.query import ALL, Query
 
 
 class StoreError(Exception):
@@ -66,12 +68,26 @@ class PendingMessage:
 
 @dataclass(slots=True, frozen=True)
 class Namespace:
-    """A namespace and how long its closed executions are kept, in days."""
+    """A namespace, how long its closed executions are kept, and what its executions may be found by."""
 
     name: str
     id: str
-    retention_days: int
+    retention_ns: int
     description: str = ""
+    owner_email: str = ""
+    state: int = 1
+    """temporal.api.enums.v1.NamespaceState."""
+    data: Mapping[str, str] = field(default_factory=dict[str, str])
+    search_attributes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Custom ones: name and temporal.api.enums.v1.IndexedValueType."""
+
+
+@dataclass(slots=True, frozen=True)
+class Found:
+    """One execution of a list, and the place where it stands in it."""
+
+    execution: Execution
+    cursor: Cursor
 
 
 @dataclass(slots=True, frozen=True)
@@ -207,8 +223,30 @@ class Store(Protocol):
         """A page of summaries in key order, past `after`. `open_only`: True open ones, False closed ones, None all."""
         ...
 
-    async def count_executions(self, namespace: str) -> dict[int, int]:
-        """How many executions have each WorkflowExecutionStatus; a status that none has is left out."""
+    async def find_executions(
+        self, namespace: str, query: Query, after: Cursor | None = None, limit: int = 100
+    ) -> Sequence[Found]:
+        """A page of what a list filter finds, in its order, past `after` (the cursor of the last one of a page).
+
+        `after` belongs to a query of the same order. An execution that changes meanwhile may be found
+        as it was or as it is.
+        """
+        ...
+
+    async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
+        """How many of the executions found have each WorkflowExecutionStatus; a status that none has is left out."""
+        ...
+
+    async def closed_before(self, namespace: str, closed_before_ns: int, limit: int) -> Sequence[ExecutionKey]:
+        """Executions that closed before that time, at most `limit`."""
+        ...
+
+    async def delete_executions(self, keys: Sequence[ExecutionKey]) -> int:
+        """Take closed executions out, with their history and their tasks; durable when this returns. How many it were.
+
+        What is not there, or is open, is left. If the newest run of a workflow id goes, the newest of the others is
+        its current one. Messages that a run has sent are delivered all the same.
+        """
         ...
 
     async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
@@ -248,6 +286,10 @@ class Store(Protocol):
 
     async def put_namespace(self, namespace: Namespace) -> None:
         """Insert or replace by name."""
+        ...
+
+    async def remove_namespace(self, name: str) -> None:
+        """Forget it; its executions and records stay. It need not exist."""
         ...
 
     async def namespaces(self) -> Sequence[Namespace]:

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from perdure.api.history import encode_batch
 from perdure.core.commit import Commit, ExecutionKey, Task, TaskRef
-from perdure.core.execution import encode
+from perdure.core.execution import Execution, encode
 from perdure.core.message import encode_message
-from perdure.stores.api import Summary
+from perdure.core.search_attributes import Row as IndexRow
+from perdure.stores.api import Namespace, Summary
+from perdure.stores.visibility.evaluation import uncommon_rows
 
 Row = TypeVar("Row", Task, TaskRef)
+
+CLOSED_STATUSES = range(2, 8)
+"""Every WorkflowExecutionStatus but RUNNING and PAUSED."""
 
 
 @dataclass(slots=True)
@@ -45,6 +52,9 @@ class EncodedCommit:
     messages: Sequence[tuple[str, bytes]]
     """Rows of the outbox: id and encoded message."""
     remove_messages: Sequence[str]
+    history_bytes: int
+    index_rows: Sequence[IndexRow] | None
+    """What the run can be found by beside the fields above, if this commit changes it. None: it does not."""
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +102,15 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         _own(commit.key, commit.remove_tasks) if commit.remove_tasks else (),
         [(message.id, encode_message(message)) for message in commit.messages] if commit.messages else (),
         tuple(commit.remove_messages) if commit.remove_messages else (),
+        execution.history_bytes,
+        _index_rows(commit, execution),
     )
+
+
+def _index_rows(commit: Commit, execution: Execution) -> Sequence[IndexRow] | None:
+    if commit.expected_version:
+        return uncommon_rows(execution) if commit.index_changed else None
+    return uncommon_rows(execution) or None
 
 
 def _own(key: ExecutionKey, rows: Sequence[Row]) -> Sequence[Row]:
@@ -111,3 +129,21 @@ def encode_chain(commit: Commit) -> Sequence[EncodedCommit]:
         links.append(encode_commit(following))
         following = following.next_run
     return links
+
+
+def encode_namespace(namespace: Namespace) -> tuple[Any, ...]:
+    """Name, id, retention, description, and the rest as bytes."""
+    details = (namespace.state, namespace.owner_email, dict(namespace.data), dict(namespace.search_attributes))
+    return (namespace.name, namespace.id, namespace.retention_ns, namespace.description, _encode_details(details))
+
+
+def decode_namespace(name: str, id: str, retention_ns: int, description: str, details: bytes) -> Namespace:
+    """What `encode_namespace` was given."""
+    if not details:  # written before there were any
+        return Namespace(name, id, retention_ns, description)
+    state, owner_email, data, search_attributes = _decode_details(details)
+    return Namespace(name, id, retention_ns, description, owner_email, state, data, search_attributes)
+
+
+_encode_details = msgspec.msgpack.Encoder().encode
+_decode_details = msgspec.msgpack.Decoder(tuple[int, str, dict[str, str], dict[str, int]]).decode

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import islice
@@ -23,6 +23,7 @@ from perdure.core.message import decode_message
 from perdure.stores.api import (
     Batch,
     Deferred,
+    Found,
     Namespace,
     Outcome,
     PendingMessage,
@@ -35,6 +36,8 @@ from perdure.stores.api import (
 )
 from perdure.stores.encoding import EncodedCommit, encode_chain
 from perdure.stores.sqlite.transaction import run_guarded
+from perdure.stores.visibility.evaluation import Cursor, Document, cursor_of, document_of, holds, order_key
+from perdure.stores.visibility.query import ALL, Query
 
 WorkflowId = tuple[str, str]
 RecordId = tuple[str, str, str]
@@ -46,6 +49,8 @@ class _Run:
     """One execution as stored: the row, and its history."""
 
     latest: EncodedCommit
+    number: int
+    """Ascending, in order of creation."""
     batches: list[Batch] = field(default_factory=list[Batch])
 
 
@@ -128,7 +133,8 @@ class MemoryStore:
     def _write(self, link: EncodedCommit) -> None:
         key = link.key
         if link.expected_version == 0:
-            self._runs[key] = _Run(link)
+            self._positions += 1
+            self._runs[key] = _Run(link, self._positions)
             self._current[key.namespace, key.workflow_id] = key.run_id
         run = self._runs[key]
         run.latest = link
@@ -236,10 +242,58 @@ class MemoryStore:
         )
         return [self._runs[key].latest.summary() for key in keys]
 
-    async def count_executions(self, namespace: str) -> dict[int, int]:
+    async def find_executions(
+        self, namespace: str, query: Query, after: Cursor | None = None, limit: int = 100
+    ) -> Sequence[Found]:
+        """See `Store.find_executions`."""
+        self._check_open()
+        key = order_key(query)
+        found = [
+            Found(execution, cursor_of(query, document, number))
+            for execution, document, number in self._matching(namespace, query)
+        ]
+        if after is not None:
+            found = [one for one in found if key(one.cursor) > key(after)]
+        return sorted(found, key=lambda one: key(one.cursor))[:limit]
+
+    def _matching(self, namespace: str, query: Query) -> Iterator[tuple[Execution, Document, int]]:
+        for key, run in self._runs.items():
+            if key.namespace == namespace:
+                execution = decode(run.latest.snapshot)
+                document = document_of(execution)
+                if holds(query.where, document):
+                    yield execution, document, run.number
+
+    async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
         """See `Store.count_executions`."""
         self._check_open()
-        return dict(Counter(run.latest.status for key, run in self._runs.items() if key.namespace == namespace))
+        return dict(Counter(execution.status for execution, _, _ in self._matching(namespace, query)))
+
+    async def closed_before(self, namespace: str, closed_before_ns: int, limit: int) -> Sequence[ExecutionKey]:
+        """See `Store.closed_before`."""
+        self._check_open()
+        closed = ((run.latest.closed_at_ns, key) for key, run in self._runs.items() if key.namespace == namespace)
+        return nsmallest(limit, (key for at_ns, key in closed if at_ns is not None and at_ns < closed_before_ns))
+
+    async def delete_executions(self, keys: Sequence[ExecutionKey]) -> int:
+        """See `Store.delete_executions`."""
+        self._check_open()
+        return sum(self._delete(key) for key in keys)
+
+    def _delete(self, key: ExecutionKey) -> bool:
+        run = self._runs.get(key)
+        if run is None or run.latest.is_open:
+            return False
+        del self._runs[key]
+        self._tasks = {row: task for row, task in self._tasks.items() if row[0] != key}
+        workflow = (key.namespace, key.workflow_id)
+        if self._current[workflow] == key.run_id:
+            others = [other for other in self._runs if (other.namespace, other.workflow_id) == workflow]
+            if others:
+                self._current[workflow] = max(others, key=lambda other: self._runs[other].number).run_id
+            else:
+                del self._current[workflow]
+        return True
 
     async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
         """See `Store.put_records`."""
@@ -299,6 +353,11 @@ class MemoryStore:
         """See `Store.put_namespace`."""
         self._check_open()
         self._namespaces[namespace.name] = namespace
+
+    async def remove_namespace(self, name: str) -> None:
+        """See `Store.remove_namespace`."""
+        self._check_open()
+        self._namespaces.pop(name, None)
 
     async def namespaces(self) -> Sequence[Namespace]:
         """See `Store.namespaces`."""

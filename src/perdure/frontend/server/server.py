@@ -89,7 +89,7 @@ class Server:
         known = {namespace.name for namespace in engine.namespaces.all()}
         for name in self.config.namespaces:
             if name not in known:
-                await engine.namespaces.put(Namespace(name, engine.new_id(), engine.config.default_retention_days))
+                await engine.namespaces.put(Namespace(name, engine.new_id(), engine.config.default_retention_ns))
 
     def _health(self) -> tuple[int, str, str]:
         is_serving = self.engine.is_started and self._transport is not None

@@ -16,7 +16,11 @@ from perdure.core.commit import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
 from perdure.stores.api import Batch, Namespace, PendingMessage, QueuedTask, Record, Reference, Summary
+from perdure.stores.encoding import CLOSED_STATUSES, decode_namespace
+from perdure.stores.sqlite import filters
 from perdure.stores.sqlite.queries import query
+from perdure.stores.visibility.evaluation import Cursor
+from perdure.stores.visibility.query import Query
 
 _LOAD_RUN = query("load_run")
 _LOAD_CURRENT_RUN = query("load_current_run")
@@ -29,7 +33,8 @@ _LIST_MESSAGES = query("list_messages")
 _LIST_QUEUES = query("list_queues")
 _LIST_IN_FLIGHT = query("list_in_flight")
 _LIST_EXECUTIONS = query("list_executions")
-_COUNT_EXECUTIONS = query("count_executions")
+_LOAD_NUMBERED = query("load_numbered")
+_LIST_CLOSED_BEFORE = query("list_closed_before")
 _LIST_NAMESPACES = query("list_namespaces")
 _FIND_RECORD = query("find_record")
 _LIST_RECORDS = query("list_records")
@@ -124,14 +129,41 @@ def list_executions(
     return [Summary(ExecutionKey(namespace, row[0], row[1]), *row[2:]) for row in rows]
 
 
-def count_executions(connection: sqlite3.Connection, namespace: str) -> dict[int, int]:
+def find_executions(
+    connection: sqlite3.Connection, namespace: str, query: Query, after: Cursor | None, limit: int
+) -> list[Cursor]:
+    """The places of a page of executions, in order; the last of a cursor is the execution's number."""
+    statement = filters.find(namespace, query, after, limit)
+    return filters.cursors(query, connection.execute(statement.sql, statement.parameters).fetchone()[0])
+
+
+def load_numbered(connection: sqlite3.Connection, number: int) -> Execution | None:
+    """The stored state. Raises msgspec.MsgspecError when the snapshot is damaged."""
+    row = connection.execute(_LOAD_NUMBERED, (number,)).fetchone()
+    return decode(row[0]) if row else None
+
+
+def count_executions(connection: sqlite3.Connection, namespace: str, query: Query) -> dict[int, int]:
     """See `Store.count_executions`."""
-    return dict(connection.execute(_COUNT_EXECUTIONS, (namespace,)).fetchall())
+    statement = filters.count(namespace, query)
+    return dict(connection.execute(statement.sql, statement.parameters).fetchall())
+
+
+def list_closed_before(
+    connection: sqlite3.Connection, namespace: str, closed_before_ns: int, limit: int
+) -> list[ExecutionKey]:
+    """See `Store.closed_before`."""
+    found: list[ExecutionKey] = []
+    for status in CLOSED_STATUSES:
+        parameters = (namespace, status, closed_before_ns, limit - len(found))
+        rows = connection.execute(_LIST_CLOSED_BEFORE, parameters).fetchall()
+        found.extend(ExecutionKey(*row) for row in rows)
+    return found
 
 
 def list_namespaces(connection: sqlite3.Connection) -> list[Namespace]:
     """See `Store.namespaces`."""
-    return [Namespace(*row) for row in connection.execute(_LIST_NAMESPACES).fetchall()]
+    return [decode_namespace(*row) for row in connection.execute(_LIST_NAMESPACES).fetchall()]
 
 
 def find_record(connection: sqlite3.Connection, kind: str, namespace: str, name: str) -> Record | None:

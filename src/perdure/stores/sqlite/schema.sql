@@ -22,7 +22,8 @@ CREATE TABLE executions (
     closed_at_ns   INTEGER,
     workflow_type  TEXT    NOT NULL,
     task_queue     TEXT    NOT NULL,
-    snapshot       BLOB    NOT NULL      -- last, so that what is searched by fits before an overflow page
+    snapshot       BLOB    NOT NULL,     -- late, so that what is searched by fits before an overflow page
+    history_bytes  INTEGER               -- how large the history was when the run closed
 ) STRICT;
 
 -- Names a run; gives lists their order.
@@ -31,8 +32,10 @@ CREATE UNIQUE INDEX executions_key ON executions (namespace, workflow_id, run_id
 CREATE INDEX executions_wake ON executions (wake_at_ns) WHERE wake_at_ns IS NOT NULL;
 -- What the workers of a process that died held.
 CREATE INDEX executions_in_flight ON executions (in_flight) WHERE in_flight = 1;
--- Counts by status without reading the rows.
-CREATE INDEX executions_status ON executions (namespace, status);
+-- Lists and counts: by status, the newest first, and by type without reading the rows. An open run
+-- closes at the end of time, so that it stands before those that closed.
+CREATE INDEX executions_visibility
+ON executions (namespace, status, coalesce(closed_at_ns, 9223372036854775807), started_at_ns, workflow_type);
 
 -- The newest run of each workflow id: what a new run is compared with.
 CREATE TABLE current_runs (
@@ -41,6 +44,19 @@ CREATE TABLE current_runs (
     execution_id INTEGER NOT NULL,
     PRIMARY KEY (namespace, workflow_id)
 ) STRICT, WITHOUT ROWID;
+
+-- What an execution can be found by that not every execution has: search attributes of its own, its parent,
+-- a start delay. A list has a row for each value, a text for each word. An ordinary execution has none.
+CREATE TABLE search_attributes (
+    execution_id INTEGER NOT NULL,
+    name         TEXT    NOT NULL,
+    type         INTEGER NOT NULL,   -- temporal.api.enums.v1.IndexedValueType
+    value        ANY     NOT NULL,   -- times as nanoseconds, truth as 0 and 1
+    PRIMARY KEY (execution_id, name, type, value)
+) STRICT, WITHOUT ROWID;
+
+-- Executions by a value.
+CREATE INDEX search_attributes_value ON search_attributes (name, type, value);
 
 -- The events of one commit as one serialised temporal.api.history.v1.History. Append only.
 CREATE TABLE history (
@@ -94,8 +110,9 @@ CREATE UNIQUE INDEX records_key ON records (kind, namespace, name);
 CREATE INDEX records_wake ON records (wake_at_ns) WHERE wake_at_ns IS NOT NULL;
 
 CREATE TABLE namespaces (
-    name           TEXT    PRIMARY KEY,
-    id             TEXT    NOT NULL,
-    retention_days INTEGER NOT NULL,
-    description    TEXT    NOT NULL
+    name         TEXT    PRIMARY KEY,
+    id           TEXT    NOT NULL,
+    retention_ns INTEGER NOT NULL,  -- how long closed executions are kept
+    description  TEXT    NOT NULL,
+    details      BLOB    NOT NULL   -- state, owner, search attributes, ...: as the store encodes them
 ) STRICT, WITHOUT ROWID;

@@ -18,13 +18,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from perdure.core.commit import Commit, ExecutionKey, QueueName
 from perdure.core.execution import Execution
 from perdure.stores.api import (
     Batch,
     Deferred,
+    Found,
     Namespace,
     Outcome,
     PendingMessage,
@@ -35,7 +36,7 @@ from perdure.stores.api import (
     StoreError,
     Summary,
 )
-from perdure.stores.encoding import encode_chain
+from perdure.stores.encoding import encode_chain, encode_namespace
 from perdure.stores.sqlite import backup, reader, schema
 from perdure.stores.sqlite.connection import check_path, connect_reader, connect_writer, make_durable
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
@@ -43,11 +44,16 @@ from perdure.stores.sqlite.ownership import Ownership
 from perdure.stores.sqlite.queries import query
 from perdure.stores.sqlite.transaction import SAVEPOINT, run_guarded
 from perdure.stores.sqlite.writer import Writer
+from perdure.stores.visibility.evaluation import Cursor
+from perdure.stores.visibility.query import ALL, Query
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _PUT_NAMESPACE = query("put_namespace")
+_REMOVE_NAMESPACE = query("remove_namespace")
+_ROWS_A_TURN = 20
+"""Of a list, between two looks at what else the event loop has to do."""
 _BUSY_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(0.1,) * 50)
 """How long a transaction waits for a program that has the file locked, before it is refused: about 5 s."""
 
@@ -141,9 +147,31 @@ class SqliteStore:
         """See `Store.list_executions`."""
         return await self._scan(reader.list_executions, namespace, open_only, workflow_type, after, limit)
 
-    async def count_executions(self, namespace: str) -> dict[int, int]:
+    async def find_executions(
+        self, namespace: str, query: Query, after: Cursor | None = None, limit: int = 100
+    ) -> Sequence[Found]:
+        """See `Store.find_executions`. Places are found in a thread; the rows are read here, a few at a time."""
+        found: list[Found] = []
+        for cursor in await self._scan(reader.find_executions, namespace, query, after, limit):
+            execution = self._read(reader.load_numbered, cast(int, cursor[-1]))
+            if execution is not None:
+                found.append(Found(execution, cursor))
+            if len(found) % _ROWS_A_TURN == 0:
+                await asyncio.sleep(0)
+        return found
+
+    async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
         """See `Store.count_executions`."""
-        return await self._scan(reader.count_executions, namespace)
+        return await self._scan(reader.count_executions, namespace, query)
+
+    async def closed_before(self, namespace: str, closed_before_ns: int, limit: int) -> Sequence[ExecutionKey]:
+        """See `Store.closed_before`."""
+        return self._read(reader.list_closed_before, namespace, closed_before_ns, limit)
+
+    async def delete_executions(self, keys: Sequence[ExecutionKey]) -> int:
+        """See `Store.delete_executions`."""
+        file = self._opened()
+        return await file.transact(lambda: file.writer.delete(keys), len(keys)) if keys else 0
 
     async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
         """See `Store.put_records`."""
@@ -176,8 +204,13 @@ class SqliteStore:
     async def put_namespace(self, namespace: Namespace) -> None:
         """See `Store.put_namespace`."""
         file = self._opened()
-        row = (namespace.name, namespace.id, namespace.retention_days, namespace.description)
+        row = encode_namespace(namespace)
         await file.transact(lambda: file.connection.execute(_PUT_NAMESPACE, row), 1)
+
+    async def remove_namespace(self, name: str) -> None:
+        """See `Store.remove_namespace`."""
+        file = self._opened()
+        await file.transact(lambda: file.connection.execute(_REMOVE_NAMESPACE, (name,)), 1)
 
     async def namespaces(self) -> Sequence[Namespace]:
         """See `Store.namespaces`."""

@@ -29,6 +29,9 @@ Chain = Sequence[EncodedCommit]
 _INSERT_EXECUTION = query("insert_execution")
 _ADVANCE_EXECUTION = query("advance_execution")
 _TURN_EXECUTION = query("turn_execution")
+_SETTLE_EXECUTION = query("settle_execution")
+_CLEAR_SEARCH_ATTRIBUTES = query("clear_search_attributes")
+_ADD_SEARCH_ATTRIBUTE = query("add_search_attribute")
 _APPEND_HISTORY = query("append_history")
 _CLAIM_WORKFLOW_ID = query("claim_workflow_id")
 _SUCCEED_RUN = query("succeed_run")
@@ -40,6 +43,11 @@ _FIND_EXECUTION = query("find_execution")
 _FIND_CURRENT_RUN = query("find_current_run")
 _FIND_LAST_NUMBERS = query("find_last_numbers")
 _FIND_RECORD = query("find_record")
+_REMOVE_EXECUTION = query("remove_execution")
+_REMOVE_HISTORY = query("remove_history")
+_REMOVE_TASKS = query("remove_tasks")
+_RELEASE_WORKFLOW_ID = query("release_workflow_id")
+_FORGET_WORKFLOW_ID = query("forget_workflow_id")
 _INSERT_RECORD = query("insert_record")
 _UPDATE_RECORD = query("update_record")
 _DELETE_RECORD = query("delete_record")
@@ -54,6 +62,7 @@ class _Remembered(NamedTuple):
     id: int
     wake_at_ns: int | None
     is_open: bool
+    status: int
 
 
 def _rows() -> list[Row]:
@@ -66,6 +75,9 @@ class _Plan:
 
     advanced: list[Row] = field(default_factory=_rows)
     turned: list[Row] = field(default_factory=_rows)
+    settled: list[Row] = field(default_factory=_rows)
+    unindexed: list[Row] = field(default_factory=_rows)
+    indexed: list[Row] = field(default_factory=_rows)
     started: list[Row] = field(default_factory=_rows)
     claimed: list[Row] = field(default_factory=_rows)
     succeeded: list[Row] = field(default_factory=_rows)
@@ -162,6 +174,10 @@ class Writer:
                 number = self._plan_start(plan, link) if link.expected_version == 0 else self._plan_advance(plan, link)
                 if link.batch:
                     plan.batches.append((number, link.first_event_id, link.batch))
+                if link.index_rows is not None:
+                    if link.expected_version:
+                        plan.unindexed.append((number,))
+                    plan.indexed.extend((number, *row) for row in link.index_rows)
                 if link.remove_tasks or link.add_tasks:
                     self._plan_tasks(plan, number, link)
                 if link.messages or link.remove_messages:
@@ -174,27 +190,31 @@ class Writer:
         plan.started.append(
             (number, key.namespace, key.workflow_id, key.run_id, link.version, link.status, link.in_flight,
              link.history_length, link.wake_at_ns, link.started_at_ns, link.closed_at_ns, link.workflow_type,
-             link.task_queue, link.snapshot)
+             link.task_queue, link.snapshot, None if link.closed_at_ns is None else link.history_bytes)
         )  # fmt: skip
         if link.expected_current_run_id is None:
             plan.claimed.append((key.namespace, key.workflow_id, number))
         else:
             plan.succeeded.append((key.namespace, key.workflow_id, number, link.expected_current_run_id))
-        self._planned[key] = _Remembered(number, link.wake_at_ns, link.closed_at_ns is None)
+        self._planned[key] = _Remembered(number, link.wake_at_ns, link.closed_at_ns is None, link.status)
         return number
 
     def _plan_advance(self, plan: _Plan, link: EncodedCommit) -> int:
         key = link.key
         known = self._planned.get(key) or self._known.get(key) or self._look_up(key)
-        number, wake_at_ns, was_open = known
+        number, wake_at_ns, was_open, status = known
         row = (number, link.expected_version, link.version, link.in_flight, link.history_length, link.snapshot)
-        is_open = link.closed_at_ns is None
-        if is_open and was_open and wake_at_ns == link.wake_at_ns:
+        if link.closed_at_ns is not None or not was_open or status != link.status:
+            closed = link.closed_at_ns
+            size = None if closed is None else link.history_bytes
+            plan.settled.append((*row, link.wake_at_ns, link.status, closed, size))
+            self._planned[key] = _Remembered(number, link.wake_at_ns, closed is None, link.status)
+        elif wake_at_ns == link.wake_at_ns:
             plan.advanced.append(row)
             self._planned[key] = known
         else:
-            plan.turned.append((*row, link.wake_at_ns, link.status, link.closed_at_ns))
-            self._planned[key] = _Remembered(number, link.wake_at_ns, is_open)
+            plan.turned.append((*row, link.wake_at_ns))
+            self._planned[key] = _Remembered(number, link.wake_at_ns, True, status)
         return number
 
     def _plan_tasks(self, plan: _Plan, number: int, link: EncodedCommit) -> None:
@@ -219,6 +239,21 @@ class Writer:
         """Within the transaction that was begun."""
         self._connection.executemany(_REMOVE_MESSAGE, [(message_id,) for message_id in ids])
 
+    def delete(self, keys: Sequence[ExecutionKey]) -> int:
+        """Take closed executions out, within the transaction that was begun. Returns how many there were."""
+        return sum(self._delete(key) for key in keys)
+
+    def _delete(self, key: ExecutionKey) -> bool:
+        row = self._connection.execute(_FIND_EXECUTION, (key.namespace, key.workflow_id, key.run_id)).fetchone()
+        if row is None or row[3]:
+            return False
+        number, workflow = row[0], (key.namespace, key.workflow_id)
+        for statement in (_RELEASE_WORKFLOW_ID, _FORGET_WORKFLOW_ID):
+            self._connection.execute(statement, (*workflow, number))
+        for statement in (_CLEAR_SEARCH_ATTRIBUTES, _REMOVE_TASKS, _REMOVE_HISTORY, _REMOVE_EXECUTION):
+            self._connection.execute(statement, (number,))
+        return True
+
     def write_records(self, changes: Sequence[RecordChange]) -> list[Outcome]:
         """Within the transaction that was begun."""
         return [self._write_record(change) for change in changes]
@@ -240,17 +275,20 @@ class Writer:
         row = self._connection.execute(_FIND_EXECUTION, (key.namespace, key.workflow_id, key.run_id)).fetchone()
         if row is None:
             raise _Missed
-        number, _, wake_at_ns, is_open = row
-        return _Remembered(number, wake_at_ns, bool(is_open))
+        number, _, wake_at_ns, is_open, status = row
+        return _Remembered(number, wake_at_ns, bool(is_open), status)
 
     def _execute(self, plan: _Plan) -> None:
         """Raises _Missed or sqlite3.IntegrityError when a commit of the plan is a conflict."""
         for statement, rows, must_hit in (
             (_ADVANCE_EXECUTION, plan.advanced, True),
             (_TURN_EXECUTION, plan.turned, True),
+            (_SETTLE_EXECUTION, plan.settled, True),
             (_INSERT_EXECUTION, plan.started, True),
             (_CLAIM_WORKFLOW_ID, plan.claimed, True),
             (_SUCCEED_RUN, plan.succeeded, True),
+            (_CLEAR_SEARCH_ATTRIBUTES, plan.unindexed, False),
+            (_ADD_SEARCH_ATTRIBUTE, plan.indexed, False),
             (_APPEND_HISTORY, plan.batches, True),
             (_REMOVE_TASK, plan.removed_tasks, False),
             (_ADD_TASK, plan.added_tasks, False),

@@ -1,2 +1,2 @@
 -- All namespaces, by name.
-SELECT name, id, retention_days, description FROM namespaces ORDER BY name
+SELECT name, id, retention_ns, description, details FROM namespaces ORDER BY name

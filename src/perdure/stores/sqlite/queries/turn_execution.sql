@@ -1,4 +1,4 @@
--- A commit that also moves the deadline or closes the run. Compare-and-set.
+-- A commit that also moves the deadline; the run goes on and is still open. Compare-and-set.
 UPDATE executions
-SET version = ?3, in_flight = ?4, history_length = ?5, snapshot = ?6, wake_at_ns = ?7, status = ?8, closed_at_ns = ?9
+SET version = ?3, in_flight = ?4, history_length = ?5, snapshot = ?6, wake_at_ns = ?7
 WHERE id = ?1 AND version = ?2

@@ -1,0 +1,222 @@
+"""Search attributes: what a run may say of itself so that it can be found, and of which type it must be.
+
+System attributes are facts of the run and nobody sets them. Predefined ones are set by SDKs and by the
+server itself. Custom ones are registered by a namespace. A value comes as a payload of JSON; the server
+writes the type beside it, and by that type it is indexed. Wording is that of Temporal's server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import Any, cast
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.common.v1 import Payload
+
+from perdure.api.times import timestamp_ns
+
+
+class IndexedType(IntEnum):
+    """`temporal.api.enums.v1.IndexedValueType`."""
+
+    TEXT = 1
+    KEYWORD = 2
+    INT = 3
+    DOUBLE = 4
+    BOOL = 5
+    DATETIME = 6
+    KEYWORD_LIST = 7
+
+
+TYPE_NAMES: Mapping[int, str] = {
+    IndexedType.TEXT: "Text",
+    IndexedType.KEYWORD: "Keyword",
+    IndexedType.INT: "Int",
+    IndexedType.DOUBLE: "Double",
+    IndexedType.BOOL: "Bool",
+    IndexedType.DATETIME: "Datetime",
+    IndexedType.KEYWORD_LIST: "KeywordList",
+}
+"""As payloads and messages spell them."""
+_TYPES = {name: IndexedType(number) for number, name in TYPE_NAMES.items()}
+
+SYSTEM: Mapping[str, IndexedType] = {
+    "CloseTime": IndexedType.DATETIME,
+    "ExecutionDuration": IndexedType.INT,
+    "ExecutionStatus": IndexedType.KEYWORD,
+    "ExecutionTime": IndexedType.DATETIME,
+    "HistoryLength": IndexedType.INT,
+    "HistorySizeBytes": IndexedType.INT,
+    "ParentRunId": IndexedType.KEYWORD,
+    "ParentWorkflowId": IndexedType.KEYWORD,
+    "RootRunId": IndexedType.KEYWORD,
+    "RootWorkflowId": IndexedType.KEYWORD,
+    "RunId": IndexedType.KEYWORD,
+    "StartTime": IndexedType.DATETIME,
+    "StateTransitionCount": IndexedType.INT,
+    "TaskQueue": IndexedType.KEYWORD,
+    "WorkflowId": IndexedType.KEYWORD,
+    "WorkflowType": IndexedType.KEYWORD,
+}
+"""Facts of a run, which nobody sets."""
+
+PREDEFINED: Mapping[str, IndexedType] = {
+    "BatcherNamespace": IndexedType.KEYWORD,
+    "BatcherUser": IndexedType.KEYWORD,
+    "BinaryChecksums": IndexedType.KEYWORD_LIST,
+    "BuildIds": IndexedType.KEYWORD_LIST,
+    "TemporalChangeVersion": IndexedType.KEYWORD_LIST,
+    "TemporalExternalPayloadCount": IndexedType.INT,
+    "TemporalExternalPayloadSizeBytes": IndexedType.INT,
+    "TemporalNamespaceDivision": IndexedType.KEYWORD,
+    "TemporalPauseInfo": IndexedType.KEYWORD_LIST,
+    "TemporalReportedProblems": IndexedType.KEYWORD_LIST,
+    "TemporalSchedulePaused": IndexedType.BOOL,
+    "TemporalScheduledById": IndexedType.KEYWORD,
+    "TemporalScheduledStartTime": IndexedType.DATETIME,
+    "TemporalUsedWorkerDeploymentVersions": IndexedType.KEYWORD_LIST,
+    "TemporalWorkerDeployment": IndexedType.KEYWORD,
+    "TemporalWorkerDeploymentVersion": IndexedType.KEYWORD,
+    "TemporalWorkflowVersioningBehavior": IndexedType.KEYWORD,
+}
+"""Known to every namespace, and set by SDKs and the server."""
+
+VALUE_BYTES_MAX = 2 * 1024
+TOTAL_BYTES_MAX = 40 * 1024
+COUNT_MAX = 100
+
+Value = str | int | float | bool
+Row = tuple[str, int, Value]
+"""What an index holds: name, type, value; times in nanoseconds, a list as several rows, a text as its words."""
+
+
+class BadSearchAttribute(Exception):
+    """An attribute that cannot be set: unknown, of another type, or too large; the message says which."""
+
+
+def check(fields: Mapping[str, Payload], namespace: str, custom: Mapping[str, int]) -> None:
+    """Judge attributes that are to be set, and write beside each value its type.
+
+    `custom` are the attributes that the namespace registered. Raises BadSearchAttribute.
+    """
+    if len(fields) > COUNT_MAX:
+        raise BadSearchAttribute(f"number of search attributes {len(fields)} exceeds limit {COUNT_MAX}")
+    total = 0
+    for name in sorted(fields):
+        payload = fields[name]
+        indexed_as = PREDEFINED.get(name) or custom.get(name)
+        if name in SYSTEM:
+            raise BadSearchAttribute(f"{name} attribute can't be set in SearchAttributes")
+        if indexed_as is None:
+            raise BadSearchAttribute(f"Namespace {namespace} has no mapping defined for search attribute {name}")
+        _check_value(name, payload, indexed_as)
+        size = len(payload.data)
+        if size > VALUE_BYTES_MAX:
+            raise BadSearchAttribute(f"search attribute {name} value size {size} exceeds size limit {VALUE_BYTES_MAX}")
+        total += size + len(name)
+        payload.metadata["type"] = TYPE_NAMES[indexed_as].encode()
+    if total > TOTAL_BYTES_MAX:
+        raise BadSearchAttribute(f"total size of search attributes {total} exceeds size limit {TOTAL_BYTES_MAX}")
+
+
+def _check_value(name: str, payload: Payload, indexed_as: int) -> None:
+    """Raises BadSearchAttribute when the payload is no value of that type."""
+    type_name = TYPE_NAMES[indexed_as]
+    try:
+        value = _decoded(payload)
+    except ValueError as error:
+        shown = f"{{{' '.join(str(payload).split())}}}"
+        raise BadSearchAttribute(
+            f"invalid value for search attribute {name} of type {type_name}: value from {shown}"
+        ) from error
+    if value is not None and _typed(value, indexed_as) is None:
+        raise BadSearchAttribute(f"invalid value for search attribute {name} of type {type_name}: {_shown(value)}")
+
+
+def _decoded(payload: Payload) -> Any:
+    """The JSON value of a payload; None for a null and an empty list. Raises ValueError."""
+    encoding = payload.metadata.get("encoding", b"")
+    if encoding == b"binary/null":
+        return None
+    if encoding == b"binary/plain":
+        return list(payload.data)
+    if encoding != b"json/plain":
+        raise ValueError(f"a search attribute is JSON, not {encoding!r}")
+    value = msgspec.json.decode(payload.data)
+    return None if value == [] else value
+
+
+def _typed(value: Any, indexed_as: int) -> list[Value] | None:
+    """The values that an index holds of this one: none, one, several of a list; None when it is of another type."""
+    if indexed_as == IndexedType.KEYWORD_LIST:
+        texts = cast(list[Any], value) if isinstance(value, list) else [None]
+        return texts if all(isinstance(text, str) for text in texts) else None
+    if isinstance(value, list):
+        several = cast(list[Any], value)
+        if len(several) != 1:
+            return None
+        value = several[0]
+    if indexed_as == IndexedType.BOOL:
+        return [value] if isinstance(value, bool) else None
+    if indexed_as == IndexedType.DATETIME:
+        moment = parse_time(value) if isinstance(value, str) else None
+        return None if moment is None else [moment]
+    if isinstance(value, bool):
+        return None
+    if indexed_as == IndexedType.INT:
+        return [value] if isinstance(value, int) and -(1 << 63) <= value < 1 << 63 else None
+    if indexed_as == IndexedType.DOUBLE:
+        return [float(value)] if isinstance(value, int | float) else None
+    if not isinstance(value, str):
+        return None
+    return [value] if indexed_as == IndexedType.KEYWORD else list[Value](words(value)) or [""]
+
+
+def parse_time(text: str) -> int | None:
+    """RFC 3339 as nanoseconds since the epoch; None when it is no time or beyond what an index can hold."""
+    moment = Timestamp()
+    try:
+        moment.FromJsonString(text)
+    except ValueError:
+        return None
+    ns = timestamp_ns(moment)
+    return ns if -(1 << 63) <= ns < 1 << 63 else None
+
+
+_WORD = re.compile(r"\w+")
+
+
+def words(text: str) -> list[str]:
+    """What a text is searched by: its words, each once, in small letters."""
+    return sorted(set(_WORD.findall(text.lower())))
+
+
+def _shown(value: Any) -> str:
+    """A value as Temporal's server shows it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{' '.join(_shown(one) for one in cast(list[Any], value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def index_rows(attributes: Mapping[str, bytes]) -> list[Row]:
+    """What an index holds of a run's attributes (serialised payloads by name); one without a type is in no index."""
+    rows: dict[Row, None] = {}
+    for name, data in attributes.items():
+        payload = Payload.FromString(data)
+        indexed_as = _TYPES.get(payload.metadata.get("type", b"").decode(errors="replace"))
+        if indexed_as is not None:
+            rows.update(dict.fromkeys((name, int(indexed_as), value) for value in _values(payload, indexed_as)))
+    return list(rows)
+
+
+def _values(payload: Payload, indexed_as: int) -> Iterable[Value]:
+    try:
+        value = _decoded(payload)
+    except ValueError:
+        return ()  # it was never checked: an import from elsewhere
+    return () if value is None else _typed(value, indexed_as) or ()

@@ -1,0 +1,2 @@
+-- One execution by its number.
+SELECT snapshot FROM executions WHERE id = ?1

@@ -1,0 +1,2 @@
+-- An execution goes.
+DELETE FROM executions WHERE id = ?1

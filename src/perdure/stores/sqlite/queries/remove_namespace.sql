@@ -1,0 +1,2 @@
+-- A namespace goes.
+DELETE FROM namespaces WHERE name = ?1

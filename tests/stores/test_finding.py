@@ -1,0 +1,67 @@
+"""Lists and counts: SQLite finds what the model finds, in the same order, page by page."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure.stores.api import Found, Store
+from perdure.stores.memory import MemoryStore
+from perdure.stores.sqlite import SqliteStore
+from perdure.stores.visibility import Query, bind, parse
+from tests.stores.given_attributes import CUSTOM, NAMESPACE, commits, plans, queries
+
+
+def query(text: str) -> Query:
+    return bind(parse(text), CUSTOM)
+
+
+async def fill(store: Store, made: list[dict[str, Any]]) -> None:
+    current: dict[str, str] = {}
+    for number, plan in enumerate(made):
+        for commit in commits(number, plan, current.get(plan["workflow_id"])):
+            await store.commit([commit])
+        current[plan["workflow_id"]] = f"run-{number:03}"
+
+
+async def pages(store: Store, wanted: Query, size: int) -> list[Found]:
+    """The whole list, fetched in pages."""
+    found: list[Found] = []
+    while True:
+        page = await store.find_executions(NAMESPACE, wanted, found[-1].cursor if found else None, size)
+        found.extend(page)
+        if len(page) < size:
+            return found
+
+
+def run_ids(found: list[Found]) -> list[str]:
+    return [one.execution.key.run_id for one in found]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(plans, max_size=12), st.lists(queries, min_size=1, max_size=20), st.integers(1, 5))
+def test_sqlite_finds_what_the_model_finds(made: list[dict[str, Any]], texts: list[str], size: int) -> None:
+    async def compare() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            model, sqlite = MemoryStore(), SqliteStore(Path(folder) / "store.db")
+            for store in (model, sqlite):
+                await store.open()
+                await fill(store, made)
+            for text in texts:
+                wanted = query(text)
+                whole = run_ids(list(await model.find_executions(NAMESPACE, wanted, None, 100)))
+                assert run_ids(list(await sqlite.find_executions(NAMESPACE, wanted, None, 100))) == whole, text
+                assert run_ids(await pages(model, wanted, size)) == whole, text
+                assert run_ids(await pages(sqlite, wanted, size)) == whole, text
+                counted = await model.count_executions(NAMESPACE, wanted)
+                assert sum(counted.values()) == len(whole)
+                assert await sqlite.count_executions(NAMESPACE, wanted) == counted, text
+            for store in (model, sqlite):
+                await store.close()
+
+    asyncio.run(compare())
