@@ -49,5 +49,12 @@ def seeded_ids(clock: TestClock, seed: int) -> Callable[[], str]:
 
 
 def patient_config() -> EngineConfig:
-    """Polls wait as long as it takes: skipped months must not be spent on polling again every minute."""
-    return EngineConfig(workers_died=True, long_poll_ns=_NEVER_NS, wake_recheck_ns=_NEVER_NS, polled_ns=_NEVER_NS)
+    """Whoever waits does so as long as it takes: skipped months must not be spent on asking again every minute."""
+    return EngineConfig(
+        workers_died=True,
+        long_poll_ns=_NEVER_NS,
+        wake_recheck_ns=_NEVER_NS,
+        polled_ns=_NEVER_NS,
+        history_wait_ns=_NEVER_NS,
+        update_wait_ns=_NEVER_NS,
+    )

@@ -334,6 +334,20 @@ def _text(command: Command) -> str:
             return f"fail {failure_text(command.fail_workflow_execution_command_attributes.failure)}"
         case CommandType.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION:
             return "cancel workflow"
+        case CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION:
+            payloads = command.continue_as_new_workflow_execution_command_attributes.input.payloads
+            return "continue as new " + ", ".join(p.data.decode() for p in payloads)
+        case CommandType.COMMAND_TYPE_PROTOCOL_MESSAGE:
+            return f"say {command.protocol_message_command_attributes.message_id}"
+        case CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION:
+            child = command.start_child_workflow_execution_command_attributes
+            return f"child {child.workflow_type.name} as {child.workflow_id}"
+        case CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION:
+            told = command.signal_external_workflow_execution_command_attributes
+            return f"signal {told.signal_name} to {told.execution.workflow_id}"
+        case CommandType.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION:
+            asked = command.request_cancel_external_workflow_execution_command_attributes
+            return f"cancel {'child ' if asked.child_workflow_only else ''}{asked.workflow_id}"
         case other:
             raise AssertionError(f"unknown command type {other}")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from perdure.sdk.replay import activity, local_activity, marker, timer
+from perdure.sdk.replay import activity, child, local_activity, marker, timer, update
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.workflow import start, workflow
-from tests.sdk.replay import orders, scenes, stored
+from tests.sdk.replay import orders, scenes, stored, test_children, test_updates
 from tests.sdk.replay.given import CONVERTER, History
 from tests.sdk.replay.pieces import a, b
 
@@ -20,6 +20,9 @@ TABLES: list[tuple[Any, str]] = [
     (activity, "ACTIVITY_TRANSITIONS"),
     (timer, "TIMER_TRANSITIONS"),
     (marker, "MARKER_TRANSITIONS"),
+    (child, "CHILD_TRANSITIONS"),
+    (child, "EXTERNAL_TRANSITIONS"),
+    (update, "UPDATE_TRANSITIONS"),
 ]
 
 
@@ -65,6 +68,21 @@ def gives_up() -> str:
     return handle.result()
 
 
+def letters() -> None:
+    """Children, other workflows and updates: by the plays of their own tests."""
+    test_children.test_a_child_is_started_once_and_its_result_handed_back(test_children.parent)
+    test_children.test_a_child_that_could_not_be_started_is_an_error(
+        None, "WorkflowAlreadyStarted: workflow id 'kid-1' is taken"
+    )
+    test_children.test_a_child_is_cancelled_as_the_call_says("abandon", ['complete "CancelledError"'])
+    test_children.test_another_workflow_is_signalled_and_cancelled(test_children.meddles)
+    test_children.test_another_workflow_that_is_not_there_is_an_error(test_children.meddles)
+    test_updates.test_an_update_is_accepted_and_answered_in_the_same_task()
+    test_updates.test_an_update_that_waits_is_answered_later_and_replays()
+    test_updates.test_a_rejection_is_a_message_and_no_command()
+    test_updates.test_updates_of_an_async_workflow_run_beside_each_other()
+
+
 def test_every_transition_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = {name: Watched(getattr(module, name)) for module, name in TABLES}
     for module, name in TABLES:
@@ -81,6 +99,7 @@ def test_every_transition_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         history = History(gives_up).task().done().scheduled("b", "2").timer()
         getattr(history, ending)("2")
         history.task().cold()
+    letters()
     for name, table in watched.items():
         assert set(table) - table.taken == set(), name
         assert table.taken - set(table) == set(), name

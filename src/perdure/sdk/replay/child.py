@@ -67,6 +67,29 @@ CHILD_TRANSITIONS: Final[dict[tuple[ChildState, ChildTrigger], ChildState]] = {
 }
 
 
+class ExternalState(StrEnum):
+    """Where a message to another workflow stands."""
+
+    CREATED = "Created"
+    INITIATED = "Initiated"
+    CLOSED = "Closed"
+
+
+class ExternalTrigger(StrEnum):
+    """What moves it: history's events, of a signal as of a cancellation."""
+
+    INITIATED = "…ExternalWorkflowExecutionInitiated"
+    DELIVERED = "ExternalWorkflowExecution…"
+    REFUSED = "…ExternalWorkflowExecutionFailed"
+
+
+EXTERNAL_TRANSITIONS: Final[dict[tuple[ExternalState, ExternalTrigger], ExternalState]] = {
+    (ExternalState.CREATED, ExternalTrigger.INITIATED): ExternalState.INITIATED,
+    (ExternalState.INITIATED, ExternalTrigger.DELIVERED): ExternalState.CLOSED,
+    (ExternalState.INITIATED, ExternalTrigger.REFUSED): ExternalState.CLOSED,
+}
+
+
 class Child(Operation):
     """One child workflow. Its value is the decoded result.
 
@@ -204,7 +227,7 @@ class Child(Operation):
 class _External(Operation):
     """A message to another workflow; done when it was delivered. Its value is None."""
 
-    __slots__ = ("id", "initiated_event_id", "is_child", "machine", "run_id")
+    __slots__ = ("id", "initiated_event_id", "is_child", "machine", "run_id", "state")
 
     def __init__(self, machine: WorkflowMachine, workflow_id: str, run_id: str, *, is_child: bool) -> None:
         super().__init__()
@@ -213,21 +236,28 @@ class _External(Operation):
         self.run_id = run_id
         self.is_child = is_child
         self.initiated_event_id = 0
+        self.state = ExternalState.CREATED
+
+    def _move(self, trigger: ExternalTrigger) -> None:
+        self.state = EXTERNAL_TRANSITIONS[self.state, trigger]
 
     def _initiated(self, event: HistoryEvent, workflow_id: str) -> bool:
         if workflow_id != self.id:
             return False
+        self._move(ExternalTrigger.INITIATED)
         self.initiated_event_id = event.event_id
         self.machine.others[event.event_id] = self
         return True
 
     def delivered(self, event: HistoryEvent) -> None:
         """The other workflow has it."""
+        self._move(ExternalTrigger.DELIVERED)
         if not self.done:
             self.resolve(None)
 
     def refused(self, event: HistoryEvent) -> None:
         """There is no such open workflow."""
+        self._move(ExternalTrigger.REFUSED)
         if not self.done:
             text = f"{self.describe()}: there is no open workflow of that id"
             self.reject(ApplicationError(text, type="WorkflowNotFound", non_retryable=True))
