@@ -43,14 +43,14 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
         INVALID,
         "WorkflowType is not set on request.",
     ),
-    ("start_workflow_execution", without(start_request(), "task_queue"), INVALID, "taskQueue is not set"),
+    ("start_workflow_execution", without(start_request(), "task_queue"), INVALID, "missing task queue name"),
     (
         "start_workflow_execution",
         start_request("x" * 1001),
         INVALID,
         "WorkflowId exceeds maximum allowed length (1001/1000)",
     ),
-    ("describe_workflow_execution", describe_request(""), INVALID, "Execution is not set on request."),
+    ("describe_workflow_execution", describe_request(""), INVALID, "WorkflowId is not set on request."),
     ("describe_workflow_execution", describe_request("nobody"), NOT_FOUND, "workflow not found for ID: nobody"),
     ("describe_workflow_execution", describe_request("nobody", "abc"), INVALID, "Invalid RunId."),
     (
@@ -59,7 +59,7 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
         NOT_FOUND,
         f'workflow execution not found for workflow ID "nobody" and run ID "{RUN}"',
     ),
-    ("get_workflow_execution_history", history_request(""), INVALID, "Execution is not set on request."),
+    ("get_workflow_execution_history", history_request(""), INVALID, "WorkflowId is not set on request."),
     ("get_workflow_execution_history", history_request("nobody"), NOT_FOUND, "workflow not found for ID: nobody"),
     (
         "get_workflow_execution_history",
@@ -87,13 +87,13 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
         "request_cancel_workflow_execution",
         service.RequestCancelWorkflowExecutionRequest(namespace="default"),
         INVALID,
-        "Execution is not set on request.",
+        "WorkflowId is not set on request.",
     ),
     (
         "terminate_workflow_execution",
         service.TerminateWorkflowExecutionRequest(namespace="default"),
         INVALID,
-        "Execution is not set on request.",
+        "WorkflowId is not set on request.",
     ),
     ("describe_namespace", service.DescribeNamespaceRequest(), INVALID, "Namespace not set on request."),
     (

@@ -333,6 +333,7 @@ def fail_attempt(
     attempt.started_at_ns = attempt.heartbeat_at_ns = 0
     attempt.last_failure = shortened(failure, turn.limits.kept_failure_bytes).SerializeToString()
     attempt.last_worker_identity = identity
+    attempt.completed_at_ns = turn.now_ns
     attempt.identity = attempt.request_id = ""
     turn.touch()
     if is_paused:
@@ -471,6 +472,7 @@ def _scheduled(execution: Execution, event: HistoryEvent) -> None:
         duration_ns(attributes.start_to_close_timeout),
         duration_ns(attributes.heartbeat_timeout),
         retry.from_message(attributes.retry_policy) if attributes.HasField("retry_policy") else None,
+        priority=attributes.priority.SerializeToString() if attributes.HasField("priority") else b"",
     )
     execution.activity_ids[activity_id] = event_id
 

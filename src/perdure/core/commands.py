@@ -95,7 +95,7 @@ class RecordHeartbeat(msgspec.Struct, frozen=True):
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """Reply: None. A request id that was served before is accepted and changes nothing."""
+    """Reply: the run's id. A request id that was served before is accepted and changes nothing."""
 
     request: SignalWorkflowExecutionRequest
     sender: Origin | None = None

@@ -135,7 +135,7 @@ class Dispatch(msgspec.Struct, frozen=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """Reply to StartWorkflow. `created` is False when an existing run was returned (request id, USE_EXISTING)."""
+    """Reply to StartWorkflow. `created` is False when another request's run was returned (USE_EXISTING)."""
 
     run_id: str
     created: bool

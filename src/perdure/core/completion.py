@@ -24,6 +24,9 @@ from perdure.core.draft import BadCommand, Overtaken
 from perdure.core.state import Execution, WorkflowTask
 from perdure.core.turn import Turn
 
+_WITH_COMPLETION = "request-from-RespondWorkflowTaskCompleted"
+"""The request id that Temporal writes for a task that goes out with the answer to the one before."""
+
 
 class Answer:
     """One worker's answer while it is applied."""
@@ -72,7 +75,7 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
         workflow_task.speculate(turn)
     started = None
     if request.return_new_workflow_task and workflow_task.is_queued(execution):
-        started = workflow_task.take(turn, request.identity)
+        started = workflow_task.take(turn, request.identity, _WITH_COMPLETION)
     return WorkflowTaskCompleted(started, answer.eager)
 
 
@@ -105,7 +108,7 @@ def _drop(
     if execution.facts.updates:
         workflow_task.speculate(turn)
         if request.return_new_workflow_task:
-            started = workflow_task.take(turn, request.identity)
+            started = workflow_task.take(turn, request.identity, _WITH_COMPLETION)
     return WorkflowTaskCompleted(started, [], forget_after)
 
 

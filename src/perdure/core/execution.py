@@ -109,7 +109,7 @@ class Chain:
             return start.existing_run(existing)  # the message came again; its run may have been followed by others
         turn = self._turn_to_start(request)
         if turn is None:
-            return start.existing_run(self.turns[-1].execution)
+            return start.answer_again(self.turns[-1].execution, request.request_id)
         if command.parent is None:
             return start.start(turn, request)
         return start.start_child(turn, command, command.parent)

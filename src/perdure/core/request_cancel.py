@@ -83,6 +83,10 @@ def _is_buffered(execution: Execution) -> bool:
     )
 
 
+NO_REASON = "terminated by user via frontend"
+"""What Temporal writes when the client gave none."""
+
+
 def terminate(turn: Turn, command: Terminate) -> None:
     """End the run now: always possible while it is open. Raises Rejected NOT_FOUND when it is closed."""
     request = command.request
@@ -90,7 +94,7 @@ def terminate(turn: Turn, command: Terminate) -> None:
         raise workflow_completed()
     _require_chain(turn.execution, request.workflow_execution.run_id, request.first_execution_run_id)
     details = request.details if request.HasField("details") else None
-    close.terminate(turn, request.reason, details, request.identity)
+    close.terminate(turn, request.reason or NO_REASON, details, request.identity)
 
 
 def _require_chain(execution: Execution, run_id: str, first_run_id: str) -> None:

@@ -56,11 +56,11 @@ def fault(message: RetryPolicyMessage) -> str:
     initial = duration_ns(message.initial_interval)
     maximum = duration_ns(message.maximum_interval)
     if initial < 0:
-        return "InitialInterval cannot be negative on retry policy."
+        return "invalid InitialInterval set on retry policy: negative duration"
     if message.backoff_coefficient and message.backoff_coefficient < 1:
         return "BackoffCoefficient cannot be less than 1 on retry policy."
     if maximum < 0:
-        return "MaximumInterval cannot be negative on retry policy."
+        return "invalid MaximumInterval set on retry policy: negative duration"
     if maximum and maximum < initial:
         return "MaximumInterval cannot be less than InitialInterval on retry policy."
     if message.maximum_attempts < 0:

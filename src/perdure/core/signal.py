@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from perdure.core.commands import Signal, SignalWithStart
 
 
-def signal(turn: Turn, command: Signal) -> None:
-    """Tell the workflow. A request id that it knows changes nothing.
+def signal(turn: Turn, command: Signal) -> str:
+    """Tell the workflow. A request id that it knows changes nothing. Returns the run's id.
 
     Raises Rejected NOT_FOUND when the run is closed or another one is meant, INVALID_ARGUMENT, RESOURCE_EXHAUSTED
     while it is about to close.
@@ -50,7 +50,7 @@ def signal(turn: Turn, command: Signal) -> None:
         require_parent(execution, sender)
     if not execution.is_open:
         if is_known(execution, request.request_id):
-            return  # the same request again: it was served, and the run has ended meanwhile
+            return execution.key.run_id  # the same request again: it was served, and the run has ended meanwhile
         raise workflow_completed()
     _require_ear(execution, request.request_id)
     event = event_of(request)
@@ -59,6 +59,7 @@ def signal(turn: Turn, command: Signal) -> None:
         target.workflow_id = sender.workflow_id
         target.run_id = sender.run_id
     deliver(turn, event, request.request_id)
+    return execution.key.run_id
 
 
 def _require_ear(execution: Execution, request_id: str) -> None:

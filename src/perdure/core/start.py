@@ -112,6 +112,12 @@ def existing_run(existing: Execution) -> Started:
     return Started(existing.key.run_id, False, existing.status, existing.first_run_id)
 
 
+def answer_again(existing: Execution, request_id: str) -> Started:
+    """The reply to a start that did not begin a run: it may be the very request that began this one."""
+    is_same = request_id != "" and request_id == existing.facts.request_id
+    return Started(existing.key.run_id, is_same, existing.status, existing.first_run_id)
+
+
 def terminate_existing(turn: Turn, new_run_id: str) -> None:
     """Conflict policy TERMINATE_EXISTING, worded as Temporal words it."""
     details = Payloads(
@@ -156,7 +162,7 @@ def _check_names(request: StartWorkflowExecutionRequest, limit: int) -> None:
     if len(request.workflow_type.name) > limit:
         raise invalid("WorkflowType length exceeds limit.")
     if not request.task_queue.name:
-        raise invalid("taskQueue is not set")
+        raise invalid("missing task queue name")
     if len(request.task_queue.name) > limit:
         raise invalid("taskQueue length exceeds limit")
     if len(request.request_id) > limit:

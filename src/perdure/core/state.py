@@ -59,6 +59,8 @@ class Activity(msgspec.Struct, array_like=True):
     heartbeat_ns: int
     retry: RetryPolicy | None
     cancel_requested_event_id: int = 0
+    priority: bytes = b""
+    """Serialised `Priority`; empty: none was asked for."""
 
 
 class Control(msgspec.Struct, array_like=True):
@@ -92,6 +94,8 @@ class Attempt(msgspec.Struct, array_like=True):
     """Serialised `Failure` of the attempt before."""
     last_worker_identity: str = ""
     control: Control | None = None
+    completed_at_ns: int = 0
+    """When the attempt before this one ended. 0: there was none."""
 
 
 class Timer(msgspec.Struct, array_like=True):

@@ -136,10 +136,10 @@ def _queue(turn: Turn, queue: str, scheduled_event_id: int, attempt: int) -> Non
         turn.lower(turn.now_ns + facts.sticky_schedule_to_start_ns)
 
 
-def start(turn: Turn, identity: str) -> StartedWorkflowTask:
+def start(turn: Turn, identity: str, request_id: str = "") -> StartedWorkflowTask:
     """Hand the scheduled task to a worker. The caller has checked that one is scheduled."""
     execution = turn.execution
-    request_id = turn.context.new_id()
+    request_id = request_id or turn.context.new_id()
     transient = execution.facts.transient_task
     if transient is None:
         task = _start_in_history(turn, identity, request_id)
@@ -349,12 +349,12 @@ def is_queued(execution: Execution) -> bool:
     return state_of(execution) in _QUEUED
 
 
-def take(turn: Turn, identity: str) -> StartedWorkflowTask:
-    """Start the queued task for a worker, wherever it was queued."""
+def take(turn: Turn, identity: str, request_id: str = "") -> StartedWorkflowTask:
+    """Start the queued task for a worker, wherever it was queued. `request_id`: "" for a fresh one."""
     task = turn.execution.current_task
     assert task is not None
     turn.dequeue(TaskKind.WORKFLOW, task.scheduled_event_id)
-    return start(turn, identity)
+    return start(turn, identity, request_id)
 
 
 def reset_attempts(execution: Execution) -> None:

@@ -54,7 +54,7 @@ def check_execution(execution: WorkflowExecution) -> None:
 def check_ids(workflow_id: str, run_id: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when they do not name a workflow (no run: the current one)."""
     if not workflow_id:
-        raise invalid("WorkflowId is not set on request." if run_id else "Execution is not set on request.")
+        raise invalid("WorkflowId is not set on request.")
     check_length("WorkflowId", workflow_id)
     if run_id and _RUN_ID.fullmatch(run_id) is None:
         raise invalid("Invalid RunId.")

@@ -28,10 +28,14 @@ class Signals:
         check_namespace(self._engine, request.namespace)
         check_execution(execution)
         try:
-            await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, Signal(request))
+            run_id: str = await self._engine.submit(
+                request.namespace, execution.workflow_id, execution.run_id, Signal(request)
+            )
         except Rejected as error:
             raise named(error, execution) from error
-        return service.SignalWorkflowExecutionResponse()
+        response = service.SignalWorkflowExecutionResponse()
+        _link(response.link, request.namespace, execution.workflow_id, run_id, request.request_id)
+        return response
 
     async def signal_with_start(
         self, request: service.SignalWithStartWorkflowExecutionRequest
@@ -47,11 +51,15 @@ class Signals:
         response = service.SignalWithStartWorkflowExecutionResponse(
             run_id=started.run_id, started=started.created, first_execution_run_id=started.first_run_id
         )
-        event = response.signal_link.workflow_event
-        event.namespace = request.namespace
-        event.workflow_id = request.workflow_id
-        event.run_id = started.run_id
-        event.request_id_ref.CopyFrom(
-            Link.WorkflowEvent.RequestIdReference(request_id=request.request_id, event_type=WORKFLOW_EXECUTION_SIGNALED)
-        )
+        _link(response.signal_link, request.namespace, request.workflow_id, started.run_id, request.request_id)
         return response
+
+
+def _link(link: Link, namespace: str, workflow_id: str, run_id: str, request_id: str) -> None:
+    """Where the signal went; its event may not have an id yet."""
+    event = link.workflow_event
+    event.namespace = namespace
+    event.workflow_id = workflow_id
+    event.run_id = run_id
+    event.request_id_ref.request_id = request_id
+    event.request_id_ref.event_type = WORKFLOW_EXECUTION_SIGNALED

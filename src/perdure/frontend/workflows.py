@@ -12,6 +12,7 @@ from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.enums import WORKFLOW_EXECUTION_STARTED
 from perdure.api.errors import Rejected
 from perdure.api.times import duration, timestamp
 from perdure.core.activity import effective
@@ -42,7 +43,7 @@ class Workflows:
         started: Started = await self._engine.submit(
             request.namespace, request.workflow_id, None, StartWorkflow(request)
         )
-        response = start_response(started)
+        response = start_response(started, request.namespace, request.workflow_id)
         if started.workflow_task is not None:
             await self._add_first_task(response, started.workflow_task)
         return response
@@ -106,13 +107,21 @@ class Workflows:
         return response
 
 
-def start_response(started: Started) -> service.StartWorkflowExecutionResponse:
+def start_response(started: Started, namespace: str, workflow_id: str) -> service.StartWorkflowExecutionResponse:
     """What a start is answered with."""
-    return service.StartWorkflowExecutionResponse(
+    response = service.StartWorkflowExecutionResponse(
         run_id=started.run_id,
         started=started.created,
         status=started.status,  # pyright: ignore[reportArgumentType] - the enum's number
+        first_execution_run_id=started.first_run_id,
     )
+    link = response.link.workflow_event
+    link.namespace = namespace
+    link.workflow_id = workflow_id
+    link.run_id = started.run_id
+    link.event_ref.event_id = 1
+    link.event_ref.event_type = WORKFLOW_EXECUTION_STARTED
+    return response
 
 
 def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExecutionResponse:
@@ -131,6 +140,10 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
     info.first_run_id = execution.first_run_id
     extended = response.workflow_extended_info
     extended.cancel_requested = execution.cancel_requested
+    if execution.facts.request_id:
+        began = extended.request_id_infos[execution.facts.request_id]
+        began.event_type = WORKFLOW_EXECUTION_STARTED
+        began.event_id = 1
     extended.original_start_time.CopyFrom(info.start_time)
     if execution.execution_expires_at_ns:
         extended.execution_expiration_time.CopyFrom(timestamp(execution.execution_expires_at_ns))
@@ -178,6 +191,8 @@ def _pending_activity(activity: Activity, attempt: Attempt | None, now_ns: int) 
     if options.schedule_to_close_ns:
         info.expiration_time.CopyFrom(timestamp(options.scheduled_at_ns + options.schedule_to_close_ns))
     describe_options(info.activity_options, options)
+    info.priority.ParseFromString(activity.priority)
+    info.activity_options.priority.ParseFromString(options.priority)
     if options.retry is not None:
         info.maximum_attempts = options.retry.maximum_attempts
     if attempt is not None:
@@ -223,13 +238,17 @@ def describe_options(options: ActivityOptions, activity: Activity) -> None:
 def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> None:
     """Times of the present attempt: when it was or will be on the queue, when it was started."""
     info.attempt = attempt.attempt
-    info.last_worker_identity = attempt.identity
+    info.last_worker_identity = attempt.identity or attempt.last_worker_identity
     info.scheduled_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
     if attempt.state == ATTEMPT_STARTED:
         info.state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
         info.last_started_time.CopyFrom(timestamp(attempt.started_at_ns))
     elif attempt.scheduled_at_ns > now_ns:
         info.next_attempt_schedule_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
+    if attempt.completed_at_ns:
+        info.last_attempt_complete_time.CopyFrom(timestamp(attempt.completed_at_ns))
+        if attempt.state != ATTEMPT_STARTED:
+            info.current_retry_interval.CopyFrom(duration(attempt.scheduled_at_ns - attempt.completed_at_ns))
     if attempt.heartbeat_at_ns:
         info.last_heartbeat_time.CopyFrom(timestamp(attempt.heartbeat_at_ns))
     if attempt.heartbeat_details:
