@@ -42,6 +42,7 @@ from perdure.sdk.client import (
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.local_calls import local_call, start_local
 from perdure.sdk.options import Duration, Retry
+from perdure.sdk.search_attributes import SearchAttribute
 from perdure.sdk.transaction import Transaction
 from perdure.sdk.worker import Worker, WorkerConfig
 from perdure.sdk.workflow import CancelScope, Handle, WorkflowInfo, call, start, wait, workflow
@@ -74,6 +75,7 @@ __all__ = [
     "QueryFailedError",
     "Retry",
     "Saga",
+    "SearchAttribute",
     "StoreError",
     "SyncInterventions",
     "SyncUpdateHandle",

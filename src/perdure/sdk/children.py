@@ -9,7 +9,7 @@ workflow that never ends continues as new now and then, so that its history stay
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, Literal, NoReturn, TypeVar, TypeVarTuple, cast
 
 from temporalio.api.command.v1 import Command
@@ -25,6 +25,7 @@ from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current
+from perdure.sdk.search_attributes import SearchAttributes, payloads_of
 from perdure.sdk.workflow_loop import Handle, handle_of
 
 R = TypeVar("R")
@@ -148,6 +149,8 @@ def start_child(
     run_timeout: Duration | None = None,
     task_timeout: Duration | None = None,
     retry: Retry | None = None,
+    memo: Mapping[str, Any] | None = None,
+    search_attributes: SearchAttributes | None = None,
 ) -> ChildHandle[R]:
     """In a workflow: start another one and go on. `await` the handle, or `.result()` in a `def` workflow.
 
@@ -160,6 +163,7 @@ def start_child(
         id_reuse_policy: for a closed run of that id.
         execution_timeout, run_timeout, task_timeout: as in `Engine.start`.
         retry: run it again as a whole when it fails; default never.
+        memo, search_attributes: as in `Engine.start`; this workflow's own are not handed on.
 
     Raises:
         PayloadError: an argument cannot be serialised. Fails the task even if caught.
@@ -196,9 +200,26 @@ def start_child(
         attributes.retry_policy.CopyFrom(retry.message)
     if not machine.replaying:
         _encode(machine, attributes.input.payloads.extend, bound, f"the arguments of workflow {definition.name}")
+        _describe(machine, attributes, memo, search_attributes)
         child.command = command
     machine.emit(child)
     return cast("ChildHandle[R]", handle_of(machine, child, ChildHandle))
+
+
+def _describe(
+    machine: WorkflowMachine,
+    attributes: Any,
+    memo: Mapping[str, Any] | None,
+    search_attributes: SearchAttributes | None,
+) -> None:
+    try:
+        for name, value in (memo or {}).items():
+            attributes.memo.fields[name].CopyFrom(machine.converter.to_payload(value, f"the memo {name!r}"))
+        for name, payload in payloads_of(search_attributes or {}).items():
+            attributes.search_attributes.indexed_fields[name].CopyFrom(payload)
+    except PayloadError as error:
+        machine.violation = error
+        raise
 
 
 def call_child(
@@ -214,6 +235,8 @@ def call_child(
     run_timeout: Duration | None = None,
     task_timeout: Duration | None = None,
     retry: Retry | None = None,
+    memo: Mapping[str, Any] | None = None,
+    search_attributes: SearchAttributes | None = None,
 ) -> R:
     """In a `def` workflow: run another one, wait, and return its result. Arguments as `start_child`'s.
 
@@ -236,6 +259,8 @@ def call_child(
         run_timeout=run_timeout,
         task_timeout=task_timeout,
         retry=retry,
+        memo=memo,
+        search_attributes=search_attributes,
     )
     return handle.result()
 
@@ -260,6 +285,8 @@ class Children:
         task_queue: str | None = None,
         run_timeout: Duration | None = None,
         task_timeout: Duration | None = None,
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: SearchAttributes | None = None,
     ) -> NoReturn:
         """End this run and begin the next one of the same workflow and id, with these arguments and an empty history.
 
@@ -267,7 +294,7 @@ class Children:
 
         Args:
             args: the workflow's arguments.
-            task_queue, run_timeout, task_timeout: of the next run; default this one's.
+            task_queue, run_timeout, task_timeout, memo, search_attributes: of the next run; default this one's.
 
         Raises TypeError when the arguments do not fit the workflow.
         """
@@ -279,4 +306,6 @@ class Children:
             task_queue or "",
             positive_duration(run_timeout, "run_timeout"),
             positive_duration(task_timeout, "task_timeout"),
+            memo,
+            None if search_attributes is None else payloads_of(search_attributes),
         )

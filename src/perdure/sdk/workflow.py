@@ -25,7 +25,7 @@ import random
 import typing
 import uuid
 from _thread import get_ident
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
@@ -43,13 +43,13 @@ from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineErro
 from perdure.sdk.guard import install
 from perdure.sdk.handlers import Handlers
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration
+from perdure.sdk.properties import Properties
 from perdure.sdk.replay.activity import Activity
 from perdure.sdk.replay.entry import current_site, site_text
 from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.marker import side_effect
-from perdure.sdk.replay.memo import upsert_memo
 from perdure.sdk.replay.running import current, running
 from perdure.sdk.scopes import CancelScope, Scopes
 from perdure.sdk.shielding import Shielding
@@ -266,7 +266,7 @@ async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
     await handle_of(machine, machine.start_timer(duration_ns))
 
 
-class WorkflowNamespace(Messages, Children, Scopes, Shielding, Versions):
+class WorkflowNamespace(Messages, Children, Scopes, Shielding, Versions, Properties):
     """`workflow`: the decorator, and what workflow code may ask for."""
 
     def __init__(self) -> None:
@@ -467,7 +467,7 @@ class WorkflowNamespace(Messages, Children, Scopes, Shielding, Versions):
 
     @staticmethod
     def info() -> WorkflowInfo:
-        """Ids, type, queue, attempt, time-outs."""
+        """Ids, type, queue, attempt, time-outs, search attributes."""
         machine = current("workflow.info()")
         info = machine.info
         assert info is not None
@@ -489,24 +489,6 @@ class WorkflowNamespace(Messages, Children, Scopes, Shielding, Versions):
     def cancel_requested() -> bool:
         """Whether someone asked this run to stop."""
         return current("workflow.cancel_requested()").cancel_requested
-
-    @staticmethod
-    def memo() -> dict[str, Any]:
-        """The notes that the run was started with, and those that it made itself."""
-        machine = current("workflow.memo()")
-        if machine.memo is None:
-            return {}
-        fields = machine.memo.fields
-        return {name: machine.converter.from_payload(fields[name]) for name in sorted(fields)}
-
-    @staticmethod
-    def upsert_memo(values: Mapping[str, Any]) -> None:
-        """Set notes of the run, for `memo()` and for whoever describes it; None takes one away.
-
-        Raises:
-            PayloadError: a value cannot be serialised.
-        """
-        upsert_memo(current("workflow.upsert_memo()"), values)
 
     @staticmethod
     def history_length() -> int:

@@ -38,6 +38,7 @@ from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefi
 from perdure.sdk.errors import DefinitionError, EngineError, WorkflowAlreadyStartedError
 from perdure.sdk.handlers import name_of
 from perdure.sdk.options import Duration, duration_message, positive_duration
+from perdure.sdk.search_attributes import SearchAttributes, payloads_of
 from perdure.sdk.worker.worker import default_identity
 
 R = TypeVar("R")
@@ -94,6 +95,7 @@ class Client(Steering):
         id_reuse_policy: IdReusePolicy | str | None = None,
         id_conflict_policy: IdConflictPolicy | str | None = None,
         memo: Mapping[str, Any] | None = None,
+        search_attributes: SearchAttributes | None = None,
     ) -> WorkflowHandle[R]:
         """Start a workflow, or attach to the one of that id.
 
@@ -109,10 +111,11 @@ class Client(Steering):
             id_reuse_policy: for a closed run of that id; default: attach to it.
             id_conflict_policy: for an open run of that id; default: attach to it.
             memo: values kept beside the run, for people.
+            search_attributes: values by which runs are listed, by name or by `SearchAttribute`.
 
         Raises:
             WorkflowAlreadyStartedError: the id belongs to another workflow type, or the policies forbid.
-            PayloadError: an argument cannot be serialised, or is too large.
+            PayloadError: an argument cannot be serialised, or is too large; a search attribute has no such type.
             TypeError: the arguments do not fit the workflow.
             ValueError: an empty id, a policy or a time-out that cannot be.
             EngineError: the server refused.
@@ -134,6 +137,8 @@ class Client(Steering):
         _put_policies(request, reuse, conflict)
         for name, value in (memo or {}).items():
             request.memo.fields[name].CopyFrom(self._reach.converter.to_payload(value, f"memo {name!r}"))
+        for name, payload in payloads_of(search_attributes or {}).items():
+            request.search_attributes.indexed_fields[name].CopyFrom(payload)
         run_id = await self._start(request, reuse, conflict)
         return WorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
 
@@ -150,6 +155,7 @@ class Client(Steering):
         id_reuse_policy: IdReusePolicy | str | None = None,
         id_conflict_policy: IdConflictPolicy | str | None = None,
         memo: Mapping[str, Any] | None = None,
+        search_attributes: SearchAttributes | None = None,
     ) -> R:
         """`start` and wait for the result. Raises as both do."""
         handle = await self.start(
@@ -164,6 +170,7 @@ class Client(Steering):
             id_reuse_policy=id_reuse_policy,
             id_conflict_policy=id_conflict_policy,
             memo=memo,
+            search_attributes=search_attributes,
         )
         return await handle.result()
 

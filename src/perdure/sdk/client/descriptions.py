@@ -11,6 +11,7 @@ from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInf
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from perdure.sdk.convert import Converter
+from perdure.sdk.search_attributes import values_of
 
 
 class WorkflowStatus(Enum):
@@ -38,6 +39,8 @@ class WorkflowSummary(msgspec.Struct, frozen=True):
     started_at_ns: int
     closed_at_ns: int | None
     history_length: int
+    search_attributes: dict[str, Any] = {}
+    """By name, decoded by their types."""
 
 
 class PendingActivity(msgspec.Struct, frozen=True):
@@ -91,6 +94,11 @@ class WorkflowDescription(msgspec.Struct, frozen=True):
         return self.summary.task_queue
 
     @property
+    def search_attributes(self) -> dict[str, Any]:
+        """By name, decoded by their types."""
+        return self.summary.search_attributes
+
+    @property
     def status(self) -> WorkflowStatus:
         """Running, or how it ended."""
         return self.summary.status
@@ -122,6 +130,7 @@ def summary_of(info: WorkflowExecutionInfo) -> WorkflowSummary:
         started_at_ns=info.start_time.ToNanoseconds(),
         closed_at_ns=info.close_time.ToNanoseconds() if info.HasField("close_time") else None,
         history_length=info.history_length,
+        search_attributes=values_of(info.search_attributes.indexed_fields),
     )
 
 

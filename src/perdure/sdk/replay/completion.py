@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.sdk.convert import Converter
 from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError, EngineError
 from perdure.sdk.options import duration_message
 from perdure.sdk.replay.entry import Entry
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
 
 
 class Ending(StrEnum):
@@ -49,13 +53,21 @@ class ContinueAsNew(BaseException):
     """Carries the order to go on as a new run out of the code; no Exception, so that code does not catch it."""
 
     def __init__(
-        self, arguments: tuple[Any, ...], task_queue: str, run_timeout_ns: int | None, task_timeout_ns: int | None
+        self,
+        arguments: tuple[Any, ...],
+        task_queue: str,
+        run_timeout_ns: int | None,
+        task_timeout_ns: int | None,
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: Mapping[str, Payload] | None = None,
     ) -> None:
         super().__init__()
         self.arguments = arguments
         self.task_queue = task_queue
         self.run_timeout_ns = run_timeout_ns
         self.task_timeout_ns = task_timeout_ns
+        self.memo = memo
+        self.search_attributes = search_attributes
 
 
 class Completion(Entry):
@@ -75,8 +87,12 @@ class Completion(Entry):
         self.command = Command(command_type=COMMAND_TYPES[self.ending])
         return self.command
 
-    def continue_as_new(self, order: ContinueAsNew, name: str, converter: Converter) -> None:
-        """Make the command of a continuation. Raises PayloadError."""
+    def continue_as_new(self, order: ContinueAsNew, machine: WorkflowMachine) -> None:
+        """Make the command of a continuation: memo and search attributes go on unless others are given.
+
+        Raises PayloadError.
+        """
+        name, converter = machine.definition.name, machine.converter
         attributes = self.new_command().continue_as_new_workflow_execution_command_attributes
         attributes.workflow_type.name = name
         payloads = converter.to_payloads(order.arguments, f"the arguments of workflow {name}")
@@ -87,6 +103,16 @@ class Completion(Entry):
             attributes.workflow_run_timeout.CopyFrom(duration_message(order.run_timeout_ns))
         if order.task_timeout_ns is not None:
             attributes.workflow_task_timeout.CopyFrom(duration_message(order.task_timeout_ns))
+        if order.memo is not None:
+            for key, value in order.memo.items():
+                attributes.memo.fields[key].CopyFrom(converter.to_payload(value, f"the memo {key!r}"))
+        elif machine.memo is not None:
+            attributes.memo.CopyFrom(machine.memo)
+        found = order.search_attributes
+        if found is None:
+            found = (machine.extras or {}).get("search_attributes", {})
+        for key, payload in found.items():
+            attributes.search_attributes.indexed_fields[key].CopyFrom(payload)
 
     def accept(self, event: HistoryEvent) -> bool:
         return ENDINGS[event.event_type] is self.ending

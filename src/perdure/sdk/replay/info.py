@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.options import SECOND_NS, duration_ns
+from perdure.sdk.search_attributes import values_of
 
 
 class ParentInfo(msgspec.Struct, frozen=True):
@@ -41,6 +43,8 @@ class WorkflowInfo(msgspec.Struct, frozen=True):
     """The run that continued as this one, "" for none."""
     cron_schedule: str
     parent: ParentInfo | None
+    search_attributes: Mapping[str, Any] = {}
+    """By name, decoded by their types; what the run upserted included."""
     history_length: int = 0
     """Events up to the current workflow task."""
     history_size_bytes: int = 0
@@ -77,4 +81,5 @@ def info_of(started: HistoryEvent, namespace: str, workflow_id: str, run_id: str
         attributes.continued_execution_run_id,
         attributes.cron_schedule,
         parent,
+        values_of(attributes.search_attributes.indexed_fields) if attributes.HasField("search_attributes") else {},
     )

@@ -47,6 +47,7 @@ from perdure.sdk.replay.patch import may_be_left_out
 from perdure.sdk.replay.query import answer
 from perdure.sdk.replay.returns import ReturnWatch
 from perdure.sdk.replay.running import guarded, running
+from perdure.sdk.replay.search import begin_with
 from perdure.sdk.replay.timer import Timer
 
 _E = EventType
@@ -291,6 +292,8 @@ class WorkflowMachine:
         if attributes.HasField("memo"):
             self.memo = Memo()
             self.memo.CopyFrom(attributes.memo)
+        if attributes.HasField("search_attributes"):
+            begin_with(self, attributes.search_attributes)
         self._input = attributes.input.payloads
         if self.definition.handlers is not None:
             self.inbox = Inbox(self)
@@ -407,7 +410,7 @@ class WorkflowMachine:
         elif isinstance(error, ContinueAsNew):
             entry = Completion(Ending.CONTINUE_AS_NEW, None)
             if not self.replaying:
-                entry.continue_as_new(error, self.definition.name, self.converter)
+                entry.continue_as_new(error, self)
         elif self.cancel_requested and is_cancellation(error):
             entry = Completion(Ending.CANCEL, error)
             if not self.replaying:

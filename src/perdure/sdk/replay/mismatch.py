@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.errors import NonDeterminismError
-from perdure.sdk.replay import activity, child, completion, local_activity, marker, patch, timer, update
+from perdure.sdk.replay import activity, child, completion, local_activity, marker, patch, search, timer, update
 from perdure.sdk.replay.entry import Entry, Site, is_user_frame, site_text
 
 _DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
@@ -21,6 +21,7 @@ _DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
     completion.describe_event,
     update.describe_event,
     child.describe_event,
+    search.describe_event,
 )
 
 _ADVICE = (

@@ -1,0 +1,45 @@
+"""The part of `workflow` that is about what a run says of itself: memo and search attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perdure.sdk.replay.memo import upsert_memo
+from perdure.sdk.replay.running import current
+from perdure.sdk.replay.search import upsert_search_attributes
+from perdure.sdk.search_attributes import SearchAttributes
+
+
+class Properties:
+    """A part of `workflow`."""
+
+    @staticmethod
+    def memo() -> dict[str, Any]:
+        """The notes that the run was started with, and those that it made itself."""
+        machine = current("workflow.memo()")
+        if machine.memo is None:
+            return {}
+        fields = machine.memo.fields
+        return {name: machine.converter.from_payload(fields[name]) for name in sorted(fields)}
+
+    @staticmethod
+    def upsert_memo(values: Mapping[str, Any]) -> None:
+        """Set notes of the run, for `memo()` and for whoever describes it; None takes one away.
+
+        Raises:
+            PayloadError: a value cannot be serialised.
+        """
+        upsert_memo(current("workflow.upsert_memo()"), values)
+
+    @staticmethod
+    def upsert_search_attributes(values: SearchAttributes) -> None:
+        """Set values by which the run is listed (`workflow.info().search_attributes`); None takes one away.
+
+        Args:
+            values: by name, or by `SearchAttribute` where the type does not follow from the value.
+
+        Raises:
+            PayloadError: a value of no type that there is, or not of its key's.
+        """
+        upsert_search_attributes(current("workflow.upsert_search_attributes()"), values)

@@ -1,0 +1,95 @@
+"""Search attributes as workflow code changes them: UpsertWorkflowSearchAttributes.
+
+What a name is set to is not compared in replay, only which names: as with the arguments of an activity.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import SearchAttributes as Attributes
+from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.sdk.replay.entry import Entry
+from perdure.sdk.replay.patch import CHANGE_VERSIONS
+from perdure.sdk.search_attributes import SearchAttributes, payloads_of, value_of
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
+
+_UPSERTED = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
+_NOTHING = b"binary/null"
+
+
+class UpsertSearchAttributes(Entry):
+    """The command that changes some."""
+
+    __slots__ = ("fields",)
+
+    event_types = (_UPSERTED,)
+
+    def __init__(self, fields: dict[str, Payload]) -> None:
+        super().__init__()
+        self.fields = fields
+
+    def build(self) -> None:
+        """Make the command."""
+        self.command = Command(command_type=CommandType.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
+        attributes = self.command.upsert_workflow_search_attributes_command_attributes
+        for name, payload in self.fields.items():
+            attributes.search_attributes.indexed_fields[name].CopyFrom(payload)
+
+    def accept(self, event: HistoryEvent) -> bool:
+        upserted = event.upsert_workflow_search_attributes_event_attributes.search_attributes
+        return set(upserted.indexed_fields) == set(self.fields)
+
+    def describe(self) -> str:
+        return f"change of the search attributes ({', '.join(sorted(self.fields))})"
+
+
+def upsert_search_attributes(machine: WorkflowMachine, values: SearchAttributes) -> None:
+    """Set these, here and on the server; None takes one away. Raises PayloadError."""
+    machine.check_open()
+    fields = payloads_of(values, removing=True)
+    if not fields:
+        return
+    machine.emit(UpsertSearchAttributes(fields))
+    info = machine.info
+    assert info is not None
+    known = {**info.search_attributes, **{name: value_of(payload) for name, payload in fields.items()}}
+    current = {name: known[name] for name in sorted(known) if known[name] is not None}
+    carried = payloads_carried(machine)
+    for name, payload in fields.items():
+        if payload.metadata["encoding"] == _NOTHING:
+            carried.pop(name, None)
+        else:
+            carried[name] = payload
+    machine.info = msgspec.structs.replace(info, search_attributes=current)
+
+
+def begin_with(machine: WorkflowMachine, given: Attributes) -> None:
+    """What the run was started with."""
+    for name, payload in given.indexed_fields.items():
+        if name != CHANGE_VERSIONS:
+            carried = payloads_carried(machine)[name] = Payload()
+            carried.CopyFrom(payload)
+
+
+def payloads_carried(machine: WorkflowMachine) -> dict[str, Payload]:
+    """What the run has now, as the next run of its chain gets it: without what is said of its versions."""
+    extras = machine.extras
+    if extras is None:
+        extras = machine.extras = {}
+    return extras.setdefault("search_attributes", {})
+
+
+def describe_event(event: HistoryEvent) -> str | None:
+    """What an upsert's event is about; None for other events."""
+    if event.event_type != _UPSERTED:
+        return None
+    fields = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+    return f"change of the search attributes ({', '.join(sorted(fields))})"
