@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure import WorkflowFailedError
+from perdure import UpdateFailedError, WorkflowFailedError
 from perdure.sdk.checking import workflows_in
 from perdure.testing import TestEngine
 from tests.histories import workflows
@@ -63,11 +63,59 @@ def half_a_year(engine: TestEngine, name: str) -> None:
     engine.advance("75 days")
 
 
+def signals(engine: TestEngine, name: str) -> None:
+    engine.signal(name, "add", "lamp")
+    engine.signal(name, "other", 1, "two")
+    engine.signal(name, "word", "hello")
+    engine.advance("2h")
+    engine.signal(name, "add", "desk")
+    to_its_end(engine, name)
+
+
+def updates(engine: TestEngine, name: str) -> None:
+    for update, *args in (("add", "lamp"), ("add", ""), ("refuse",), ("fetch", "desk"), ("unknown",)):
+        try:
+            engine.update(name, update, *args)
+        except UpdateFailedError:
+            continue  # some are meant to
+    engine.signal(name, "end")
+    to_its_end(engine, name)
+
+
+def updates_at_once(engine: TestEngine, name: str) -> None:
+    slow = engine.get(name).update("fetch", "a long word", wait_for="accepted")
+    engine.signal(name, "note", "said")
+    engine.update(name, "fetch", "short")
+    assert slow.result() == "A LONG WORD"
+    to_its_end(engine, name)
+
+
+def stop(engine: TestEngine, name: str) -> None:
+    engine.advance("1 min")
+    engine.signal(name, "stop")
+    to_its_end(engine, name)
+
+
+def decided(engine: TestEngine, name: str) -> None:
+    engine.advance("1h")
+    [entry] = engine.interventions.list()
+    engine.interventions.retry(entry, who="ann", why="it was down")
+    engine.advance("1h")
+    [entry] = engine.interventions.list()
+    engine.interventions.skip(entry, who="ann", why="settled by phone")
+    to_its_end(engine, name)
+
+
 HOW: dict[str, Callable[[TestEngine, str], None]] = {
     "stored.cancelled": cancel,
     "stored.cancelled_async": cancel,
     "stored.open": half_a_year,
     "stored.order": flaky,
+    "stored.signalled": signals,
+    "stored.actor": updates,
+    "stored.actor_async": updates_at_once,
+    "stored.scopes": stop,
+    "stored.intervention": decided,
 }
 """How a workflow is taken to where its history is stored; the others run to their end."""
 
@@ -77,9 +125,9 @@ def record(name: str) -> str:
     known = {definition.name: definition for definition in workflows_in(workflows)}
     definition = known[name]
     with TestEngine(workflows=known.values(), activities=ACTIVITIES) as engine:
-        engine.start(definition, ORDER, id=name)
+        handle = engine.start(definition, ORDER, id=name)
         HOW.get(name, to_its_end)(engine, name)
-        return as_text(engine.history(name))
+        return as_text(handle.history())
 
 
 def as_text(events: list[HistoryEvent]) -> str:

@@ -12,12 +12,17 @@ from typing import Any
 
 from perdure import (
     ActivityError,
+    ApplicationError,
     CancelledError,
+    ChildWorkflowError,
     Retry,
+    Saga,
     activity,
     call,
+    call_child,
     local_call,
     start,
+    start_child,
     start_local,
     wait,
     workflow,
@@ -194,3 +199,192 @@ def local(order: Order) -> list[str]:
     workflow.timer("20s").result()
     left.cancel()
     return [*found, item.result()]
+
+
+@workflow(name="stored.signalled")
+def signalled(order: Order) -> list[str]:
+    """Handlers that call activities, a wait that is answered and one that is not, signals nobody asks for at first."""
+    told: list[str] = []
+
+    def add(item: str) -> None:
+        told.append(call(reserve, order, item))
+
+    workflow.on_signal("add", add, unfinished="wait")
+    told.append(workflow.wait_signal("word", returns=str))
+    try:
+        workflow.wait_signal("never", timeout="1h")
+    except TimeoutError:
+        told.append("nothing came")
+    workflow.on_signal(None, lambda name, *args: told.append(f"{name} {args}"))
+    wait(lambda: len(told) == 5)
+    return told
+
+
+@workflow(name="stored.actor")
+class Actor:
+    """A class: signals, updates that are answered at once, later, badly and not at all."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.items: list[str] = []
+        self.ended = False
+
+    @workflow.run
+    def run(self, order: Order) -> list[str]:
+        wait(lambda: self.ended)
+        wait(workflow.all_handlers_finished)
+        return self.items
+
+    @workflow.update
+    def add(self, item: str) -> int:
+        self.items.append(item)
+        return len(self.items)
+
+    @add.validator
+    def check(self, item: str) -> None:
+        if not item:
+            raise ApplicationError("an item has a name")
+
+    @workflow.update
+    def fetch(self, item: str) -> str:
+        self.items.append(call(reserve, self.order, item))
+        return self.items[-1]
+
+    @workflow.update
+    def refuse(self) -> None:
+        raise ApplicationError("never", type="Never")
+
+    @workflow.signal
+    def end(self) -> None:
+        self.ended = True
+
+    @workflow.query
+    def count(self) -> int:
+        return len(self.items)
+
+
+@workflow(name="stored.actor_async")
+class AsyncActor:
+    """The same in coroutines: handlers overtake each other."""
+
+    def __init__(self) -> None:
+        self.items: list[str] = []
+
+    @workflow.run
+    async def run(self, order: Order) -> list[str]:
+        await workflow.wait_condition(lambda: len(self.items) == 3)
+        return self.items
+
+    @workflow.update
+    async def fetch(self, item: str) -> str:
+        await workflow.sleep(len(item))
+        self.items.append(item)
+        return item.upper()
+
+    @workflow.signal
+    async def note(self, item: str) -> None:
+        await workflow.sleep(1)
+        self.items.append(item)
+
+
+@workflow(name="stored.kid")
+def kid(order: Order) -> str:
+    """A child that waits to be told, or to be cancelled."""
+    return workflow.wait_signal("go", timeout="1h", returns=str)
+
+
+@workflow(name="stored.parent")
+def parent(order: Order) -> list[str]:
+    """Children that are told, fail, are cancelled, are abandoned; another workflow that is not there."""
+    told, cancelled_, left = (start_child(kid, order, id=f"{order.id}-{n}") for n in range(3))
+    found: list[str] = []
+    try:
+        call_child(fails, order, id=f"{order.id}-fails")
+    except ChildWorkflowError as error:
+        found.append(type(error.cause).__name__)
+    told.signal("go", "now")
+    cancelled_.cancel()
+    found.append(told.result())
+    try:
+        cancelled_.result()
+    except ChildWorkflowError as error:
+        found.append(type(error.cause).__name__)
+    try:
+        workflow.external("nobody").signal("go", "now")
+    except ApplicationError as error:
+        found.append(str(error.type))
+    workflow.external(left.id).cancel()
+    return found
+
+
+@workflow(name="stored.parent_async")
+async def parent_async(order: Order) -> list[str]:
+    """The same with coroutines, all at once."""
+    kids = [start_child(kid, order, id=f"{order.id}-{n}", parent_close_policy="abandon") for n in range(2)]
+    await asyncio.gather(*(one.signal("go", one.id) for one in kids))
+    return [await one for one in kids]
+
+
+@workflow(name="stored.again")
+def again(order: Order) -> str:
+    """Two runs: the history is that of the first."""
+    receipt = call(charge, order)
+    if order.cents > 0:
+        workflow.continue_as_new(Order(receipt, 0))
+    return receipt
+
+
+@workflow(name="stored.versioned")
+def versioned(order: Order) -> list[Any]:
+    """Patches and versions, asked for again after a while."""
+    found: list[Any] = [workflow.patched("new-lamps"), workflow.get_version("desks", 1, 3)]
+    workflow.sleep("1h")
+    workflow.deprecate_patch("old-chairs")
+    found += [workflow.patched("new-lamps"), workflow.get_version("desks", 1, 3), workflow.patched("late")]
+    return [*found, call(reserve, order, "lamp")]
+
+
+@workflow(name="stored.saga")
+def saga(order: Order) -> str:
+    """Steps that are undone in reverse."""
+    with Saga() as undo:
+        for item in ("lamp", "desk"):
+            call(reserve, order, item)
+            undo.compensate(release, order, item)
+        return call(decline, order)
+
+
+@workflow(name="stored.saga_async")
+async def saga_async(order: Order) -> str:
+    """The same as a coroutine, undone all at once."""
+    async with Saga(parallel=True) as undo:
+        for item in ("lamp", "desk"):
+            await start(reserve, order, item)
+            undo.compensate(release, order, item)
+        return await start(decline, order)
+
+
+@workflow(name="stored.intervention")
+def intervention(order: Order) -> str:
+    """What cannot be undone waits for a person."""
+    with Saga() as undo:
+        undo.compensate(decline, order)
+        undo.compensate(release, order, "lamp")
+        return call(decline, order)
+
+
+@workflow(name="stored.scopes")
+def scopes(order: Order) -> list[str]:
+    """A scope that is cancelled, a shield that holds, the memo."""
+    found: list[str] = []
+    with workflow.scope() as scope:
+        workflow.on_signal("stop", scope.cancel)
+        try:
+            call(patient, order)
+        finally:
+            with workflow.shield():
+                found.append(call(reserve, order, "lamp"))
+    workflow.upsert_memo({"found": found, "seen": 1})
+    workflow.upsert_memo({"seen": None})
+    found.append(str(sorted(workflow.memo())))
+    return found
