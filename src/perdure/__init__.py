@@ -40,6 +40,7 @@ from perdure.sdk.client import (
     WorkflowSummary,
 )
 from perdure.sdk.convert import Converter, PayloadCodec
+from perdure.sdk.events import Subscription, on_event
 from perdure.sdk.local_calls import local_call, start_local
 from perdure.sdk.options import Duration, Retry
 from perdure.sdk.search_attributes import SearchAttribute
@@ -77,6 +78,7 @@ __all__ = [
     "Saga",
     "SearchAttribute",
     "StoreError",
+    "Subscription",
     "SyncInterventions",
     "SyncUpdateHandle",
     "SyncWorkflowHandle",
@@ -99,6 +101,7 @@ __all__ = [
     "call",
     "call_child",
     "local_call",
+    "on_event",
     "start",
     "start_child",
     "start_local",

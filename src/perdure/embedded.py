@@ -28,9 +28,11 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.engine import collector
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
+from perdure.events import with_hub
 from perdure.frontend.near import Near
 from perdure.interventions import AlertHook, Interventions, SyncInterventions, alerting
 from perdure.sdk.client import Client, UpdateHandle, WorkflowDescription, WorkflowHandle
+from perdure.sdk.client.events import listen
 from perdure.sdk.client.messages import WaitFor
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
@@ -104,7 +106,7 @@ class AsyncEngine(Client):
             identity=identity,
             new_id=seams.new_id,
         )
-        self._registry = alerting(_registry_of(workflows, activities), alert)
+        self._registry = with_hub(alerting(_registry_of(workflows, activities), alert))
         if seams.registry is not None:
             self._registry = seams.registry(self._registry)
         self._worker: Worker | None = None
@@ -144,6 +146,7 @@ class AsyncEngine(Client):
             self._state = ""
             if self._worker is not None:
                 await self._worker.start()
+                await self._listen(self._worker.name.task_queue)
         except BaseException:
             self._state = "not open: opening it failed"
             await self._home.close()
@@ -188,6 +191,10 @@ class AsyncEngine(Client):
             )
         if asyncio.get_running_loop() is not self._loop:
             raise EngineError(f"the engine on {self.url} was opened on another event loop; use it there")
+
+    async def _listen(self, task_queue: str) -> None:
+        started_by_events = [definition for definition in self._registry.workflows.all() if definition.events]
+        await listen(self._reach, task_queue, started_by_events)
 
     def _check_startable(self, definition: AnyWorkflow, task_queue: str) -> None:
         """So that a run is not started that this engine's worker would refuse for ever."""
@@ -397,6 +404,8 @@ class Engine:
     pause = _bridged(AsyncEngine.pause)
     unpause = _bridged(AsyncEngine.unpause)
     reset = _bridged(AsyncEngine.reset)
+    emit = _bridged(AsyncEngine.emit)
+    stop_listening = _bridged(AsyncEngine.stop_listening)
     cancel = _bridged(AsyncEngine.cancel)
     terminate = _bridged(AsyncEngine.terminate)
     list = _bridged(AsyncEngine.list)

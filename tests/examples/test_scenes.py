@@ -81,7 +81,7 @@ FACTS = {
         "✓ the lost one was sent again, the others were not",
         "✓ every reading was made once",
         "✓ under one id, as several runs",
-        "✓ no history is longer than the suggestion and one turn",
+        "✓ each ended soon after it was suggested, at 4,096 events",
         "✓ no payment was lost or doubled from one run to the next",
     ],
     "scene11": [

@@ -79,7 +79,9 @@ class ExternalHandle:
 
     def signal(self, signal: Any, *args: Any) -> Awaitable[None]:
         """Send a signal, given by its name or as the method that handles it. Raises PayloadError."""
-        return _sent(self._machine, _signal(self._machine, self.id, self.run_id or "", signal, args, is_child=False))
+        return _sent(
+            self._machine, send_signal(self._machine, self.id, self.run_id or "", signal, args, is_child=False)
+        )
 
     def cancel(self) -> Awaitable[None]:
         """Ask it to stop."""
@@ -106,13 +108,14 @@ class ChildHandle(Handle[R]):
     def signal(self, signal: Any, *args: Any) -> Awaitable[None]:
         """As `ExternalHandle.signal`."""
         machine = cast(Child, self.operation).machine
-        return _sent(machine, _signal(machine, self.id, "", signal, args, is_child=True))
+        return _sent(machine, send_signal(machine, self.id, "", signal, args, is_child=True))
 
 
-def _signal(
+def send_signal(
     machine: WorkflowMachine, workflow_id: str, run_id: str, message: Any, args: tuple[Any, ...], *, is_child: bool
 ) -> SignalExternal:
     name = name_of(message)
+    """Begin to signal another workflow; done when that has it, or failed: ApplicationError WorkflowNotFound."""
     operation = SignalExternal(machine, workflow_id, run_id, is_child=is_child)
     operation.name = name
     if not machine.replaying:

@@ -219,6 +219,8 @@ class WorkflowDefinition(Definition[P, R_co]):
     """Whether the determinism guard watches the code."""
     fiber: Callable[[Any], Any] | None = None
     """Makes what carries the code for one WorkflowMachine; None: a greenlet."""
+    events: tuple[Any, ...] = ()
+    """Which events start one, as `@on_event` says (`sdk/events.py`)."""
     handlers: Any = None
     """Of a class (`sdk/handlers.py`): what it declares. None for a function."""
 

@@ -40,6 +40,7 @@ from perdure.sdk.definitions import (
     direct_call_guard,
 )
 from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineError
+from perdure.sdk.events import Events
 from perdure.sdk.guard import install
 from perdure.sdk.handlers import Handlers
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration
@@ -266,7 +267,7 @@ async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
     await handle_of(machine, machine.start_timer(duration_ns))
 
 
-class WorkflowNamespace(Messages, Children, Scopes, Shielding, Versions, Properties):
+class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions, Properties):
     """`workflow`: the decorator, and what workflow code may ask for."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, cast, get_type_hints
 
-from perdure.sdk.definitions import ActivityDefinition, AnyActivity, AsyncActivity, Registry, SyncActivity
+from perdure.sdk.definitions import ActivityDefinition, AnyActivity, AnyWorkflow, AsyncActivity, Registry, SyncActivity
 from perdure.sdk.errors import UnknownTypeError
 from perdure.sdk.options import ActivityOptions
 
@@ -56,6 +56,10 @@ class MockRegistry(Registry):
         super().__init__(real.workflows, real.activities)
         self._real = real
         self._mocks: dict[str, list[ActivityMock]] = {}
+
+    def workflow(self, name: str) -> AnyWorkflow:
+        """Raises UnknownTypeError."""
+        return self._real.workflow(name)
 
     def activity(self, name: str) -> AnyActivity:
         """Raises UnknownTypeError when there is neither a mock nor a real one."""

@@ -29,6 +29,7 @@ from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.checking import OPEN as OPEN_EXECUTIONS
 from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
+from perdure.sdk.client.events import Emitting
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy, policy_of
 from perdure.sdk.client.steering import Steering
@@ -47,7 +48,7 @@ Ts = TypeVarTuple("Ts")
 LIST_PAGE = 1000
 
 
-class Client(Steering):
+class Client(Steering, Emitting):
     """Talks to a server about workflows. Safe to use from many tasks of one event loop.
 
     Args:
