@@ -34,6 +34,7 @@ from perdure.interventions import AlertHook, Interventions, SyncInterventions, a
 from perdure.sdk.client import Client, UpdateHandle, WorkflowDescription, WorkflowHandle
 from perdure.sdk.client.events import listen
 from perdure.sdk.client.messages import WaitFor
+from perdure.sdk.client.resets import Reapply, Step
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
@@ -406,6 +407,10 @@ class Engine:
     reset = _bridged(AsyncEngine.reset)
     emit = _bridged(AsyncEngine.emit)
     stop_listening = _bridged(AsyncEngine.stop_listening)
+    pause_activity = _bridged(AsyncEngine.pause_activity)
+    unpause_activity = _bridged(AsyncEngine.unpause_activity)
+    reset_activity = _bridged(AsyncEngine.reset_activity)
+    update_activity = _bridged(AsyncEngine.update_activity)
     cancel = _bridged(AsyncEngine.cancel)
     terminate = _bridged(AsyncEngine.terminate)
     list = _bridged(AsyncEngine.list)
@@ -438,6 +443,27 @@ class SyncWorkflowHandle(Generic[R]):
     def history(self) -> list[HistoryEvent]:
         """See `WorkflowHandle.history`."""
         return self._call(self._handle.history())
+
+    def pause(self, reason: str = "") -> None:
+        """See `WorkflowHandle.pause`."""
+        self._call(self._handle.pause(reason))
+
+    def unpause(self, reason: str = "") -> None:
+        """See `WorkflowHandle.unpause`."""
+        self._call(self._handle.unpause(reason))
+
+    def reset(
+        self,
+        *,
+        event_id: int | None = None,
+        step: Step | None = None,
+        nth: int = -1,
+        reason: str = "",
+        reapply: Reapply = "all",
+    ) -> SyncWorkflowHandle[R]:
+        """See `Client.reset`. Gives back a handle to the new run."""
+        work = self._handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
+        return SyncWorkflowHandle(self._engine, self._call(work))
 
     def signal(self, signal: Any, *args: Any, request_id: str | None = None) -> None:
         """See `WorkflowHandle.signal`."""

@@ -15,6 +15,7 @@ import click
 from perdure.cli.demo import demo
 from perdure.cli.replay import replay
 from perdure.cli.server import server
+from perdure.cli.steering import activity
 from perdure.cli.store import store
 from perdure.cli.workflow import workflow
 
@@ -27,6 +28,7 @@ def cli() -> None:
 
 cli.add_command(demo)
 cli.add_command(workflow)
+cli.add_command(activity)
 cli.add_command(store)
 cli.add_command(replay)
 cli.add_command(server)

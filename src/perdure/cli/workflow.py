@@ -1,4 +1,4 @@
-"""`perdure workflow`: what executions a store holds, and what happened in them. Reads only.
+"""`perdure workflow`: what executions a store holds, and what happened in them. These commands only read.
 
 The engine need not be running; when it is, its file is read beside it.
 """
@@ -41,9 +41,9 @@ run_option = click.option("--run-id", help="A run other than the newest of its w
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 
 
-@click.group(short_help="Executions: list, describe, history, export, check-replay.")
+@click.group(short_help="Executions: list, describe, history, reset, pause, signal, check-replay, and more.")
 def workflow() -> None:
-    """Executions in a store: list them, describe one, show its history."""
+    """Executions in a store: list them, describe one, show its history; steer one."""
 
 
 @workflow.command("list")

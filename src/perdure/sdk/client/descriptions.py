@@ -49,7 +49,7 @@ class PendingActivity(msgspec.Struct, frozen=True):
     activity_id: str
     activity_type: str
     state: str
-    """"scheduled", "started" or "cancel_requested"."""
+    """"scheduled", "started", "cancel_requested", "paused" or "pause_requested"."""
     attempt: int
     maximum_attempts: int
     """0: without end."""
@@ -152,6 +152,8 @@ _STATES = {
     PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED: "scheduled",
     PendingActivityState.PENDING_ACTIVITY_STATE_STARTED: "started",
     PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED: "cancel_requested",
+    PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED: "paused",
+    PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED: "pause_requested",
 }
 
 

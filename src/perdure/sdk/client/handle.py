@@ -14,6 +14,8 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.sdk.client import messages
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import WorkflowDescription, description_of
+from perdure.sdk.client.resets import Reapply, Step, check_place, request_of, task_before
+from perdure.sdk.client.resets import name_of as step_name
 from perdure.sdk.client.results import next_run_of, result_of
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
 
@@ -135,6 +137,46 @@ class WorkflowHandle(Generic[R]):
             self._reach.connection.terminate_workflow_execution, request, f"termination of workflow {self.id!r}"
         )
 
+    async def pause(self, reason: str = "") -> None:
+        """Let nothing of it run: it collects what happens until `unpause`. Raises WorkflowNotFoundError."""
+        request = service.PauseWorkflowExecutionRequest(**self._steering(), reason=reason)
+        await self._ask(self._reach.connection.pause_workflow_execution, request, "pausing")
+
+    async def unpause(self, reason: str = "") -> None:
+        """Let it go on. Raises WorkflowNotFoundError; EngineError when it is not paused."""
+        request = service.UnpauseWorkflowExecutionRequest(**self._steering(), reason=reason)
+        await self._ask(self._reach.connection.unpause_workflow_execution, request, "unpausing")
+
+    def _steering(self) -> dict[str, str]:
+        reach = self._reach
+        return {
+            "namespace": reach.namespace,
+            "workflow_id": self.id,
+            "run_id": self.run_id or "",
+            "identity": reach.identity,
+            "request_id": reach.new_id(),
+        }
+
+    async def reset(
+        self,
+        *,
+        event_id: int | None = None,
+        step: Step | None = None,
+        nth: int = -1,
+        reason: str = "",
+        reapply: Reapply = "all",
+    ) -> WorkflowHandle[R]:
+        """See `Client.reset`. Gives back a handle to the new run."""
+        reach, run_id = self._reach, self.run_id or ""
+        check_place(event_id, step)
+        if event_id is None:
+            run_id = run_id or (await self.describe()).run_id
+            execution = WorkflowExecution(workflow_id=self.id, run_id=run_id)
+            event_id = task_before(await self._events(execution), step_name(step), nth)
+        request = request_of(reach, self.id, run_id, event_id, reason, reapply)
+        response = await self._ask(reach.connection.reset_workflow_execution, request, "resetting")
+        return WorkflowHandle(reach, self.id, response.run_id, self._result_type)
+
     async def signal(self, signal: Any, *args: Any, request_id: str | None = None) -> None:
         """Tell the workflow something. It is durable when this returns, whether or not a worker runs.
 
@@ -222,4 +264,4 @@ class WorkflowHandle(Generic[R]):
         return ""
 
     async def _ask(self, rpc: Callable[[Request], Awaitable[Response]], request: Request, what: str) -> Response:
-        return await self._reach.ask(rpc, request, f"{what} of workflow {self.id!r}")
+        return await self._reach.ask(rpc, request, f"{what} workflow {self.id!r}")

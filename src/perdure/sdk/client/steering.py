@@ -1,17 +1,23 @@
-"""What an operator, or the far end of a long wait, does: pause, reset, and end an activity from outside."""
+"""What an operator, or the far end of a long wait, does: pause, reset, and end an activity from outside.
+
+What is done to activities that go on is in `activity_controls.py`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.common.v1 import Payload
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.sdk.client.activity_controls import ActivityControls
 from perdure.sdk.client.calls import Reach
+from perdure.sdk.client.handle import WorkflowHandle
+from perdure.sdk.client.resets import Reapply, Step
 from perdure.sdk.convert import failure_of
 
 
-class Steering:
+class Steering(ActivityControls):
     """Part of `Client`."""
 
     _reach: Reach
@@ -106,50 +112,42 @@ class Steering:
 
     async def pause(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
         """Let nothing of a workflow run: it collects what happens until `unpause`. Raises WorkflowNotFoundError."""
-        reach = self._reach
-        request = service.PauseWorkflowExecutionRequest(
-            namespace=reach.namespace,
-            workflow_id=id,
-            run_id=run_id or "",
-            identity=reach.identity,
-            reason=reason,
-            request_id=reach.new_id(),
-        )
-        await reach.ask(reach.connection.pause_workflow_execution, request, f"pausing workflow {id!r}")
+        await WorkflowHandle[Any](self._reach, id, run_id).pause(reason)
 
     async def unpause(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
         """Let a paused workflow go on. Raises WorkflowNotFoundError; EngineError when it is not paused."""
-        reach = self._reach
-        request = service.UnpauseWorkflowExecutionRequest(
-            namespace=reach.namespace,
-            workflow_id=id,
-            run_id=run_id or "",
-            identity=reach.identity,
-            reason=reason,
-            request_id=reach.new_id(),
-        )
-        await reach.ask(reach.connection.unpause_workflow_execution, request, f"unpausing workflow {id!r}")
+        await WorkflowHandle[Any](self._reach, id, run_id).unpause(reason)
 
-    async def reset(self, id: str, *, event_id: int, reason: str = "", run_id: str | None = None) -> str:
-        """Begin a new run that has everything up to a point of an earlier one, and its signals from then on.
+    async def reset(
+        self,
+        id: str,
+        *,
+        event_id: int | None = None,
+        step: Step | None = None,
+        nth: int = -1,
+        reason: str = "",
+        reapply: Reapply = "all",
+        run_id: str | None = None,
+    ) -> str:
+        """Begin a new run that has everything up to a point of an earlier one, and goes on differently from there.
+
+        The run that was current is terminated. Either `event_id` or `step` says where:
 
         Args:
             event_id: of a WorkflowTaskCompleted, or of the event behind a WorkflowTaskStarted: that task is done anew.
+            step: an activity (or its name), a child workflow, or "timer": the task that called it is done anew.
+            nth: which of its calls: 1 is the first, -1 the last.
+            reason: for people.
+            reapply: which of the signals and updates from after that point the new run is told again.
             run_id: of the run to be taken up; default the current one.
 
-        Returns the new run's id. Raises WorkflowNotFoundError; EngineError when it cannot be reset there.
+        Returns the new run's id. Raises WorkflowNotFoundError; ValueError when there is no such step; EngineError when
+        it cannot be reset there.
         """
-        reach = self._reach
-        request = service.ResetWorkflowExecutionRequest(
-            namespace=reach.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=id, run_id=run_id or ""),
-            reason=reason,
-            workflow_task_finish_event_id=event_id,
-            request_id=reach.new_id(),
-            identity=reach.identity,
-        )
-        response = await reach.ask(reach.connection.reset_workflow_execution, request, f"resetting workflow {id!r}")
-        return response.run_id
+        handle = WorkflowHandle[Any](self._reach, id, run_id)
+        new = await handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
+        assert new.run_id is not None
+        return new.run_id
 
 
 def _ids(workflow_id: str | None, activity_id: str | None) -> tuple[str, str]:
