@@ -538,7 +538,9 @@ class _Bounds:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
 
     def engine_config(self, *, workers_died: bool) -> EngineConfig:
-        return EngineConfig(cache_bytes_max=self._cache_bytes(), workers_died=workers_died)
+        return EngineConfig(
+            cache_bytes_max=self._cache_bytes(), workers_died=workers_died, prune_every_ns=600_000_000_000
+        )
 
     def worker_config(self, *, near: bool) -> WorkerConfig:
         usual = WorkerConfig()

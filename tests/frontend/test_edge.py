@@ -104,12 +104,6 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
     ),
     (
         "list_workflow_executions",
-        service.ListWorkflowExecutionsRequest(namespace="default", page_size=-1),
-        INVALID,
-        "PageSize is negative.",
-    ),
-    (
-        "list_workflow_executions",
         service.ListWorkflowExecutionsRequest(namespace="default", next_page_token=b"abc"),
         INVALID,
         "Invalid NextPageToken.",

@@ -19,7 +19,7 @@ SQLITE = files("perdure.stores.sqlite")
 NAMES = sorted(
     entry.name.removesuffix(".sql") for entry in SQLITE.joinpath("queries").iterdir() if ".sql" in entry.name
 )
-WALKS = {"list_namespaces": "a handful of rows"}
+WALKS = {"list_namespaces": "a handful of rows", "remove_records": "once in a namespace's life"}
 """Statements that may read all of a table or of an index."""
 
 

@@ -19,7 +19,7 @@ from perdure.api import enums
 from perdure.api.times import duration_ns, set_duration
 from perdure.core import retry, workflow_task
 from perdure.core.commands import ChildClosed, ResolveChildStart
-from perdure.core.draft import BadCommand, Draft, check_blob, check_timeout
+from perdure.core.draft import BadCommand, Draft, check_blob, check_search_attributes, check_timeout
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
 from perdure.core.message import ChildClosed as ChildClosedMessage
@@ -128,6 +128,8 @@ def judge(draft: Draft, message: Command) -> None:
     ):
         if duration_ns(timeout) < 0:
             raise BadCommand(cause, f"Invalid {name} on {verb}: negative duration. {where}")
+    if command.HasField("search_attributes"):
+        check_search_attributes(draft, enums.BAD_SEARCH_ATTRIBUTES, command.search_attributes, namespace)
     _judge_options(draft, command, where)
     check_blob(draft, cause, "StartChildWorkflowExecutionCommandAttributes.Input", command.input)
     draft.started_children.add(command.workflow_id)

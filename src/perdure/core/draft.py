@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from temporalio.api.common.v1 import SearchAttributes
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 
 from perdure.api import enums
 from perdure.api.times import duration_ns
+from perdure.core import search_attributes
 from perdure.core.limits import Limits
 from perdure.core.state import Execution
 
@@ -54,6 +57,7 @@ class Draft:
         "canceled_timers",
         "children",
         "closed",
+        "custom_attributes",
         "execution",
         "externals",
         "inbox",
@@ -76,6 +80,8 @@ class Draft:
         self.children = 0
         self.externals = 0
         self.closed = False
+        self.custom_attributes: Callable[[str], Mapping[str, int]] | None = None
+        """Of `Context`."""
 
 
 def check_id(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: str) -> None:
@@ -100,6 +106,20 @@ def check_blob(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, va
     if size > draft.limits.blob_bytes:
         why = f"{name} exceeds size limit. ({size} > {draft.limits.blob_bytes} bytes)"
         raise BadCommand(cause, why, closes=True)
+
+
+def check_search_attributes(
+    draft: Draft, cause: enums.WorkflowTaskFailedCause, attributes: SearchAttributes, namespace: str = ""
+) -> None:
+    """Write their types beside the values. Raises BadCommand when one cannot be set."""
+    custom = draft.custom_attributes
+    if custom is None or not attributes.indexed_fields:
+        return
+    namespace = namespace or draft.execution.key.namespace
+    try:
+        search_attributes.check(attributes.indexed_fields, namespace, custom(namespace))
+    except search_attributes.BadSearchAttribute as bad:
+        raise BadCommand(cause, str(bad)) from bad
 
 
 def check_timeout(name: str, timeout: Duration, cause: enums.WorkflowTaskFailedCause) -> int:

@@ -152,7 +152,9 @@ def _decoded(payload: Payload) -> Any:
 def _typed(value: Any, indexed_as: int) -> list[Value] | None:
     """The values that an index holds of this one: none, one, several of a list; None when it is of another type."""
     if indexed_as == IndexedType.KEYWORD_LIST:
-        texts = cast(list[Any], value) if isinstance(value, list) else [None]
+        if not isinstance(value, list):
+            return None
+        texts = cast(list[Any], value)
         return texts if all(isinstance(text, str) for text in texts) else None
     if isinstance(value, list):
         several = cast(list[Any], value)

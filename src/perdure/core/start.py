@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from temporalio.api.common.v1 import Payload, Payloads
@@ -12,7 +13,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
-from perdure.core import close, properties, retry, workflow_task
+from perdure.core import close, properties, retry, search_attributes, workflow_task
 from perdure.core.commands import StartWorkflow
 from perdure.core.commit import Started
 from perdure.core.fold import folds
@@ -150,6 +151,14 @@ def validate(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
         if why:
             raise invalid(why)
     _check_policies(request.workflow_id_conflict_policy, request.workflow_id_reuse_policy)
+
+
+def check_search_attributes(request: StartWorkflowExecutionRequest, custom: Mapping[str, int]) -> None:
+    """Write their types beside the values. Raises Rejected INVALID_ARGUMENT when one cannot be set."""
+    try:
+        search_attributes.check(request.search_attributes.indexed_fields, request.namespace, custom)
+    except search_attributes.BadSearchAttribute as bad:
+        raise invalid(str(bad)) from bad
 
 
 def _check_names(request: StartWorkflowExecutionRequest, limit: int) -> None:

@@ -23,6 +23,7 @@ from perdure.core.draft import (
     check_blob,
     check_id,
     check_name,
+    check_search_attributes,
     check_timeout,
 )
 from perdure.core.refusals import invalid
@@ -35,6 +36,7 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
     Rejected INVALID_ARGUMENT for one that is unknown."""
     draft = Draft(turn.execution, turn.limits)
     draft.inbox = inbox
+    draft.custom_attributes = turn.context.custom_attributes
     for message in commands:
         judge = _JUDGES.get(message.command_type)
         if judge is None:
@@ -153,6 +155,11 @@ def _judge_marker(draft: Draft, message: CommandMessage) -> None:
 def _judge_search_attributes(draft: Draft, message: CommandMessage) -> None:
     command = message.upsert_workflow_search_attributes_command_attributes
     check_blob(draft, enums.BAD_SEARCH_ATTRIBUTES, "SearchAttributes", command.search_attributes)
+    if not command.search_attributes.indexed_fields:
+        raise BadCommand(
+            enums.BAD_SEARCH_ATTRIBUTES, "IndexedFields is not set on UpsertWorkflowSearchAttributesCommand."
+        )
+    check_search_attributes(draft, enums.BAD_SEARCH_ATTRIBUTES, command.search_attributes)
 
 
 def _judge_properties(draft: Draft, message: CommandMessage) -> None:
@@ -207,6 +214,8 @@ def _judge_continue_as_new(draft: Draft, message: CommandMessage) -> None:
         raise BadCommand(cause, why)
     check_blob(draft, cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Input", command.input)
     check_blob(draft, cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Memo", command.memo)
+    if command.HasField("search_attributes"):
+        check_search_attributes(draft, enums.BAD_SEARCH_ATTRIBUTES, command.search_attributes)
     draft.closed = True
 
 

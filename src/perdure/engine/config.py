@@ -92,6 +92,10 @@ class EngineConfig:
     # --- namespaces ---------------------------------------------------------------------------
     default_retention_ns: int = 30 * 24 * 3600 * _SECOND_NS
     """Of the namespace `default`, which is made at a store's first start: how long closed executions are kept."""
+    prune_every_ns: int = 0
+    """How often closed executions whose namespace keeps them no longer are looked for; 0: they stay for ever."""
+    prune_page: int = 100
+    """So many are deleted in one transaction."""
 
     # --- fleet --------------------------------------------------------------------------------
     store_is_shared: bool = False

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command
-from perdure.core.commit import Commit, QueueName, StartedTask
+from perdure.core.commit import Commit, ExecutionKey, QueueName, StartedTask, Task
 from perdure.core.execution import Execution
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.config import EngineConfig
@@ -32,6 +32,7 @@ from perdure.engine.matching import Matching, Waiting
 from perdure.engine.metrics import Metrics
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.outbox import Outbox
+from perdure.engine.pruner import Pruner
 from perdure.engine.queries import Queries
 from perdure.engine.query_task import QueryTask
 from perdure.engine.record_waker import RecordWaker
@@ -64,8 +65,16 @@ class Engine:
         self.store = store
         self._metrics = Metrics()
         self.matching = Matching(store, self.config, self._metrics, self.submit)
+        self.namespaces = Namespaces(store, self.new_id, self.config.default_retention_ns)
         self.mailboxes = Mailboxes(
-            store, self.clock, self.new_id, self.config, self._metrics, self.matching, self._publish
+            store,
+            self.clock,
+            self.new_id,
+            self.config,
+            self._metrics,
+            self.matching,
+            self._publish,
+            self.namespaces.search_attributes,
         )
         self.updates = Updates(self.config)
         self.workers = Workers(self.clock, self.config)
@@ -73,7 +82,6 @@ class Engine:
         self.waker = Waker(store, self.clock, self.config, self._metrics, self.submit)
         self.watchers = Watchers(self.config)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
-        self.namespaces = Namespaces(store, self.new_id, self.config.default_retention_ns)
         self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
         self.record_waker = RecordWaker(store, self.clock, self.config, self._metrics)
         self.schedules = Schedules(
@@ -87,6 +95,7 @@ class Engine:
             self.submit,
             self.read,
         )
+        self.pruner = Pruner(store, self.clock, self.config, self._metrics, self.namespaces, self.submit, self.delete)
         self._is_started = False
 
     # --- life cycle -----------------------------------------------------------------------------
@@ -106,6 +115,7 @@ class Engine:
             await self.waker.start()
             await self.schedules.start()
             await self.record_waker.start()
+            await self.pruner.start()
         except BaseException:
             await self._shut(self.mailboxes.abort)
             raise
@@ -129,6 +139,7 @@ class Engine:
     async def _shut(self, stop_mailboxes: Callable[[], Awaitable[None]]) -> None:
         self._is_started = False
         await self.send_away()
+        await self.pruner.stop()
         await self.record_waker.stop()
         await self.schedules.stop()
         await self.waker.stop()
@@ -233,6 +244,19 @@ class Engine:
     async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
         """How many of them have each WorkflowExecutionStatus. Raises Rejected UNAVAILABLE."""
         return await self._stored(self.store.count_executions(namespace, query))
+
+    async def delete(self, keys: Sequence[ExecutionKey]) -> int:
+        """Take closed executions out of store and memory. How many it were. Raises Rejected UNAVAILABLE."""
+        number = await self._stored(self.store.delete_executions(keys))
+        for key in keys:
+            self.mailboxes.forget(key)
+        return number
+
+    async def backlog(self, queue: QueueName) -> tuple[int, Task | None]:
+        """How many tasks of a queue wait as rows, and the oldest of them. Raises Rejected UNAVAILABLE."""
+        count = await self._stored(self.store.count_tasks(queue))
+        oldest = await self._stored(self.store.tasks(queue, 0, 1)) if count else ()
+        return count, oldest[0].task if oldest else None
 
     # --- records --------------------------------------------------------------------------------
 

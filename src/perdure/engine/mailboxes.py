@@ -18,12 +18,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartTask, StartWorkflow, UpdateWithStart
-from perdure.core.commit import Commit, Context, Poller
+from perdure.core.commit import Commit, Context, ExecutionKey, Poller
 from perdure.core.execution import Execution, decide
 from perdure.engine.cache import RestingCache
 from perdure.engine.clock import Clock
@@ -57,6 +57,7 @@ class Mailboxes:
         metrics: Metrics,
         matching: Matching,
         publish: Callable[[Commit], None],
+        custom_attributes: Callable[[str], Mapping[str, int]] | None = None,
     ) -> None:
         self._config = config
         self._calls_max = config.calls_max
@@ -66,6 +67,7 @@ class Mailboxes:
         self._publish = publish
         self._now_ns = clock.now_ns
         self._context = Context(0, new_id, matching.reserve, matching.is_polled, config.limits)
+        self._context.custom_attributes = custom_attributes
         self._mailboxes: dict[tuple[str, str], Mailbox] = {}
         self._ready: deque[Mailbox] = deque()
         self._turn_is_due = False
@@ -152,6 +154,17 @@ class Mailboxes:
             self._cache.take(mailbox)
             self._make_ready(mailbox)
         return future
+
+    def forget(self, key: ExecutionKey) -> None:
+        """This run is not in the store any more: what is in memory of it is nothing."""
+        mailbox = self._mailboxes.get((key.namespace, key.workflow_id))
+        if mailbox is None or mailbox.execution is None or mailbox.execution.key != key:
+            return
+        if mailbox.busy:
+            mailbox.forget()
+        else:
+            self._cache.take(mailbox)
+            self._drop(mailbox)
 
     def peek(self, namespace: str, workflow_id: str) -> Mailbox | None:
         """The mailbox, if there is one in memory: for its `tail`."""

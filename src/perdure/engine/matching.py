@@ -30,6 +30,10 @@ from perdure.stores.api import Store, StoreError
 _log = logging.getLogger(__name__)
 
 _QUEUES_BEFORE_SWEEP = 256
+_POLLERS_MAX = 1_000
+"""Identities remembered of a queue."""
+_POLLER_KNOWN_S = 300.0
+"""A poller is told of for so long after its last poll, as by Temporal's server."""
 _ENDED_WORKERS_MAX = 10_000
 _IDLE_POLL_S = 1.0
 """A poll that waited so long for its task was one too many."""
@@ -63,7 +67,18 @@ class Waiting:
 class TaskQueue:
     """One queue that is polled, or was lately. Pollers wait oldest first."""
 
-    __slots__ = ("backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "queries", "timer", "waiting")
+    __slots__ = (
+        "backlog",
+        "is_in_trouble",
+        "is_paused",
+        "name",
+        "orphans",
+        "polled_at",
+        "pollers",
+        "queries",
+        "timer",
+        "waiting",
+    )
 
     def __init__(self, name: QueueName, rows_max: int) -> None:
         self.name = name
@@ -75,6 +90,8 @@ class TaskQueue:
         """Questions that nobody took yet."""
         self.polled_at = 0.0
         """Loop time of the last poll's arrival or end."""
+        self.pollers: dict[str, float] = {}
+        """Loop time of the last poll of each identity."""
         self.timer: asyncio.TimerHandle | None = None
         self.is_paused = False
         """The store failed a moment ago: do not ask it in a tight loop."""
@@ -159,7 +176,9 @@ class Matching:
         if not self._is_open:
             raise Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and poll again.")
         queue = self._queues.get(name) or self._open(name)
-        now = queue.polled_at = self._loop.time()
+        now = queue.polled_at = queue.pollers[identity] = self._loop.time()
+        if len(queue.pollers) > _POLLERS_MAX:
+            del queue.pollers[next(iter(queue.pollers))]
         if len(queue.waiting) >= self._config.pollers_per_queue_max:
             self._make_room(queue)
         longest_s = self._config.long_poll_ns / 1e9
@@ -197,6 +216,16 @@ class Matching:
             for poller in queue.waiting:
                 if not poller.future.done():
                     yield poller
+
+    def pollers(self, name: QueueName) -> dict[str, int]:
+        """Who polled a queue in the last five minutes, or polls it now: identity, and nanoseconds since."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return {}
+        now = self._loop.time()
+        seen = {identity: at for identity, at in queue.pollers.items() if now - at <= _POLLER_KNOWN_S}
+        seen.update((poller.identity, now) for poller in queue.waiting if not poller.future.done())
+        return {identity: round((now - at) * 1e9) for identity, at in seen.items()}
 
     def scaling(self, poller: Waiting) -> int:
         """How many more polls than now this poll's worker had better keep open: 1, 0 or -1."""

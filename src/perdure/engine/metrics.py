@@ -35,3 +35,5 @@ class Metrics:
     orphans: int = 0
     """Started tasks whose poller had gone away before delivery."""
     wakes: int = 0
+    pruned: int = 0
+    """Executions deleted because their namespace keeps them no longer."""

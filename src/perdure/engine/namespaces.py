@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
+from temporalio.api.enums.v1 import NamespaceState
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 
 from perdure.api.errors import Rejected, StatusCode
@@ -11,6 +13,7 @@ from perdure.core.message import Origin
 from perdure.stores.api import Namespace, Store
 
 DEFAULT_NAMESPACE = "default"
+DELETED = NamespaceState.NAMESPACE_STATE_DELETED
 
 
 class Namespaces:
@@ -21,6 +24,7 @@ class Namespaces:
         self._new_id = new_id
         self._default_retention_ns = default_retention_ns
         self._by_name: dict[str, Namespace] = {}
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Read them all. Raises StoreError."""
@@ -37,10 +41,26 @@ class Namespaces:
         await self._store.put_namespace(namespace)
         self._by_name[namespace.name] = namespace
 
+    async def change(self, name: str, change: Callable[[Namespace], Namespace]) -> Namespace:
+        """Put what `change` makes of it; changes follow one another. Raises Rejected, StoreError."""
+        async with self._turn:
+            changed = change(self.get(name))
+            await self.put(changed)
+            return changed
+
+    async def forget(self, name: str) -> None:
+        """It is gone, with all that was in it. Raises StoreError."""
+        await self._store.remove_namespace(name)
+        self._by_name.pop(name, None)
+
+    def is_taken(self, name: str) -> bool:
+        """Whether there is one of this name, or one that is being deleted."""
+        return name in self._by_name
+
     def get(self, name: str) -> Namespace:
         """Raises Rejected NOT_FOUND, with the detail that clients expect."""
         namespace = self._by_name.get(name)
-        if namespace is None:
+        if namespace is None or namespace.state == DELETED:
             raise Rejected(
                 StatusCode.NOT_FOUND, f"Namespace {name} is not found.", NamespaceNotFoundFailure(namespace=name)
             )
@@ -58,4 +78,8 @@ class Namespaces:
 
     def all(self) -> list[Namespace]:
         """By name."""
-        return [self._by_name[name] for name in sorted(self._by_name)]
+        return [namespace for _, namespace in sorted(self._by_name.items()) if namespace.state != DELETED]
+
+    def deleted(self) -> list[Namespace]:
+        """Those that are being deleted."""
+        return [namespace for _, namespace in sorted(self._by_name.items()) if namespace.state == DELETED]

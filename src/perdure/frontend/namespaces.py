@@ -1,17 +1,30 @@
-"""Namespaces: describe."""
+"""Namespaces: register, describe, update, list, deprecate, delete."""
 
 from __future__ import annotations
 
-from temporalio.api.enums.v1 import NamespaceState
-from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from collections.abc import Callable
+from dataclasses import replace
+
+from temporalio.api.enums.v1 import ArchivalState, NamespaceState
+from temporalio.api.errordetails.v1 import NamespaceAlreadyExistsFailure, NamespaceNotFoundFailure
+from temporalio.api.namespace.v1 import NamespaceConfig, NamespaceInfo
+from temporalio.api.operatorservice import v1 as operator
+from temporalio.api.replication.v1 import NamespaceReplicationConfig
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.api.times import duration
+from perdure.api.times import NS_PER_SECOND, duration, duration_ns
 from perdure.engine.engine import Engine
+from perdure.engine.namespaces import DEFAULT_NAMESPACE, DELETED
 from perdure.frontend.capabilities import describe_capabilities
-from perdure.frontend.edge import invalid
-from perdure.stores.api import Namespace
+from perdure.frontend.clusters import CLUSTER_NAME
+from perdure.frontend.edge import LIMITS, invalid
+from perdure.stores.api import Namespace, StoreError
+
+RETENTION_MIN_NS = 3600 * NS_PER_SECOND
+"""Temporal's: an hour."""
+_PAGE_SIZE_MAX = 1_000
+_DEPRECATED = NamespaceState.NAMESPACE_STATE_DEPRECATED
 
 
 class Namespaces:
@@ -20,21 +33,127 @@ class Namespaces:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    async def register(self, request: service.RegisterNamespaceRequest) -> service.RegisterNamespaceResponse:
+        """RegisterNamespace: usable when this returns. Raises Rejected INVALID_ARGUMENT, ALREADY_EXISTS."""
+        name, namespaces = request.namespace, self._engine.namespaces
+        _check_name(name)
+        if len(name) > LIMITS.id_length:
+            raise invalid("Namespace length exceeds limit.")
+        if request.is_global_namespace:
+            raise invalid("Cannot register global namespace when not enabled")
+        for cluster in [request.active_cluster_name, *(one.cluster_name for one in request.clusters)]:
+            if cluster not in ("", CLUSTER_NAME):
+                raise invalid(f"Invalid cluster name: {cluster}")
+        retention_ns = duration_ns(request.workflow_execution_retention_period)
+        _check_retention(retention_ns)
+        if namespaces.is_taken(name):
+            text = f'Namespace "{name}" already exists'
+            raise Rejected(StatusCode.ALREADY_EXISTS, text, NamespaceAlreadyExistsFailure())
+        namespace = Namespace(
+            name,
+            self._engine.new_id(),
+            retention_ns,
+            request.description,
+            request.owner_email,
+            data=dict(request.data),
+        )
+        await self._put(namespace)
+        return service.RegisterNamespaceResponse()
+
     async def describe(self, request: service.DescribeNamespaceRequest) -> service.DescribeNamespaceResponse:
         """DescribeNamespace, by name or id. Raises Rejected NOT_FOUND, INVALID_ARGUMENT."""
-        namespace = self._find(request)
-        response = service.DescribeNamespaceResponse()
-        info = response.namespace_info
-        info.name = namespace.name
-        info.id = namespace.id
-        info.state = NamespaceState.NAMESPACE_STATE_REGISTERED
-        info.description = namespace.description
-        describe_capabilities(info, self._engine.config.limits)
-        retention = duration(namespace.retention_ns)
-        response.config.workflow_execution_retention_ttl.CopyFrom(retention)
-        response.replication_config.active_cluster_name = "active"
-        response.replication_config.clusters.add(cluster_name="active")
+        return self._described(self._find(request))
+
+    async def list(self, request: service.ListNamespacesRequest) -> service.ListNamespacesResponse:
+        """ListNamespaces, by name. Raises Rejected INVALID_ARGUMENT."""
+        limit = min(request.page_size, _PAGE_SIZE_MAX) if request.page_size > 0 else _PAGE_SIZE_MAX
+        after = request.next_page_token.decode(errors="replace")
+        left = [namespace for namespace in self._engine.namespaces.all() if namespace.name > after]
+        response = service.ListNamespacesResponse(namespaces=[self._described(one) for one in left[:limit]])
+        if len(left) > limit:
+            response.next_page_token = left[limit - 1].name.encode()
         return response
+
+    async def update(self, request: service.UpdateNamespaceRequest) -> service.UpdateNamespaceResponse:
+        """UpdateNamespace: what is set is changed, data is added to. Raises Rejected INVALID_ARGUMENT, NOT_FOUND."""
+        _check_name(request.namespace)
+        info, config = request.update_info, request.config
+        changes: dict[str, object] = {}
+        if config.HasField("workflow_execution_retention_ttl"):
+            changes["retention_ns"] = duration_ns(config.workflow_execution_retention_ttl)
+            _check_retention(duration_ns(config.workflow_execution_retention_ttl))
+        if info.description:
+            changes["description"] = info.description
+        if info.owner_email:
+            changes["owner_email"] = info.owner_email
+        if info.state in (NamespaceState.NAMESPACE_STATE_REGISTERED, _DEPRECATED):
+            changes["state"] = int(info.state)
+        added = dict(info.data)
+
+        def change(namespace: Namespace) -> Namespace:
+            return replace(namespace, data={**namespace.data, **added}, **changes)
+
+        described = self._described(await self._change(request.namespace, change))
+        return service.UpdateNamespaceResponse(
+            namespace_info=described.namespace_info,
+            config=described.config,
+            replication_config=described.replication_config,
+        )
+
+    async def deprecate(self, request: service.DeprecateNamespaceRequest) -> service.DeprecateNamespaceResponse:
+        """DeprecateNamespace: it says so of itself, and serves as before. Raises Rejected NOT_FOUND."""
+        _check_name(request.namespace)
+        await self._change(request.namespace, lambda namespace: replace(namespace, state=int(_DEPRECATED)))
+        return service.DeprecateNamespaceResponse()
+
+    async def delete(self, request: operator.DeleteNamespaceRequest) -> operator.DeleteNamespaceResponse:
+        """OperatorService.DeleteNamespace: not found from now on; what is in it is deleted in the background.
+
+        Raises Rejected NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION for `default`, which every store has.
+        """
+        name = request.namespace
+        if not name and request.namespace_id:
+            found = [one for one in self._engine.namespaces.all() if one.id == request.namespace_id]
+            name = found[0].name if found else request.namespace_id
+        _check_name(name)
+        if name == DEFAULT_NAMESPACE:
+            raise Rejected(StatusCode.FAILED_PRECONDITION, f"unable to delete the namespace {DEFAULT_NAMESPACE}")
+        deleted = await self._change(name, lambda namespace: replace(namespace, state=int(DELETED)))
+        self._engine.pruner.hurry()
+        return operator.DeleteNamespaceResponse(deleted_namespace=f"{name}-deleted-{deleted.id[:5]}")
+
+    async def _put(self, namespace: Namespace) -> None:
+        try:
+            await self._engine.namespaces.put(namespace)
+        except StoreError as error:
+            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+
+    async def _change(self, name: str, change: Callable[[Namespace], Namespace]) -> Namespace:
+        try:
+            return await self._engine.namespaces.change(name, change)
+        except StoreError as error:
+            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+
+    def _described(self, namespace: Namespace) -> service.DescribeNamespaceResponse:
+        info = NamespaceInfo(
+            name=namespace.name,
+            id=namespace.id,
+            state=namespace.state,  # pyright: ignore[reportArgumentType] - the enum's number
+            description=namespace.description,
+            owner_email=namespace.owner_email,
+            data=namespace.data,
+        )
+        describe_capabilities(info, self._engine.config.limits)
+        config = NamespaceConfig(
+            workflow_execution_retention_ttl=duration(namespace.retention_ns),
+            history_archival_state=ArchivalState.ARCHIVAL_STATE_DISABLED,
+            visibility_archival_state=ArchivalState.ARCHIVAL_STATE_DISABLED,
+            custom_search_attribute_aliases={name: name for name in namespace.search_attributes},
+        )
+        config.bad_binaries.SetInParent()
+        replication = NamespaceReplicationConfig(active_cluster_name=CLUSTER_NAME)
+        replication.clusters.add(cluster_name=CLUSTER_NAME)
+        return service.DescribeNamespaceResponse(namespace_info=info, config=config, replication_config=replication)
 
     def _find(self, request: service.DescribeNamespaceRequest) -> Namespace:
         if request.namespace:
@@ -46,3 +165,13 @@ class Namespaces:
                 return namespace
         detail = NamespaceNotFoundFailure(namespace=request.id)
         raise Rejected(StatusCode.NOT_FOUND, f"Namespace {request.id} is not found.", detail)
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise invalid("Namespace not set on request.")
+
+
+def _check_retention(retention_ns: int) -> None:
+    if retention_ns < RETENTION_MIN_NS:
+        raise invalid("A valid retention period is not set on request.")

@@ -10,6 +10,8 @@ from perdure.engine.engine import Engine
 from perdure.frontend.activities_by_id import ActivitiesById
 from perdure.frontend.activity_controls import ActivityControls
 from perdure.frontend.activity_tasks import ActivityTasks
+from perdure.frontend.clusters import Clusters
+from perdure.frontend.deletions import Deletions
 from perdure.frontend.history import Histories
 from perdure.frontend.namespaces import Namespaces
 from perdure.frontend.pauses import Pauses
@@ -17,9 +19,11 @@ from perdure.frontend.queries import Queries
 from perdure.frontend.resets import Resets
 from perdure.frontend.reverse_history import ReverseHistories
 from perdure.frontend.schedules import Schedules
+from perdure.frontend.search_attributes import SearchAttributes
 from perdure.frontend.signals import Signals
 from perdure.frontend.sticky_queues import StickyQueues
 from perdure.frontend.system import System
+from perdure.frontend.task_queues import TaskQueues
 from perdure.frontend.updates import Updates
 from perdure.frontend.visibility import Visibility
 from perdure.frontend.workers import Workers
@@ -82,8 +86,9 @@ class WorkflowService:
 
         self._add_visibility(engine)
 
-        self.describe_namespace = Namespaces(engine).describe
+        self._add_namespaces(engine)
         self.get_system_info = System().info
+        self.get_cluster_info = Clusters(engine).info
 
     def _add_activities(self, engine: Engine) -> None:
         activity_tasks = ActivityTasks(engine)
@@ -117,6 +122,18 @@ class WorkflowService:
         self.count_schedules = schedules.count
         self.list_schedule_matching_times = schedules.matching_times
 
+    def _add_namespaces(self, engine: Engine) -> None:
+        namespaces = Namespaces(engine)
+        self.register_namespace = namespaces.register
+        self.describe_namespace = namespaces.describe
+        self.list_namespaces = namespaces.list
+        self.update_namespace = namespaces.update
+        self.deprecate_namespace = namespaces.deprecate
+
+        task_queues = TaskQueues(engine)
+        self.describe_task_queue = task_queues.describe
+        self.list_task_queue_partitions = task_queues.partitions
+
     def _add_visibility(self, engine: Engine) -> None:
         visibility = Visibility(engine)
         self.list_workflow_executions = visibility.list
@@ -125,3 +142,5 @@ class WorkflowService:
         self.list_open_workflow_executions = visibility.list_open
         self.list_closed_workflow_executions = visibility.list_closed
         self.list_archived_workflow_executions = visibility.list_archived
+        self.get_search_attributes = SearchAttributes(engine).get
+        self.delete_workflow_execution = Deletions(engine).delete

@@ -195,6 +195,10 @@ class Store(Protocol):
         """Task rows of a queue past a position, in order of position."""
         ...
 
+    async def count_tasks(self, queue: QueueName) -> int:
+        """How many task rows a queue has."""
+        ...
+
     async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
         """Messages that were not delivered yet, past a position, in order of position."""
         ...
@@ -289,7 +293,7 @@ class Store(Protocol):
         ...
 
     async def remove_namespace(self, name: str) -> None:
-        """Forget it; its executions and records stay. It need not exist."""
+        """Forget it and its records; its executions stay. It need not exist."""
         ...
 
     async def namespaces(self) -> Sequence[Namespace]:

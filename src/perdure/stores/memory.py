@@ -194,6 +194,11 @@ class MemoryStore:
         rows = (row for row in self._tasks.values() if row.task.queue == queue and row.position > after_position)
         return list(islice(rows, limit))
 
+    async def count_tasks(self, queue: QueueName) -> int:
+        """See `Store.count_tasks`."""
+        self._check_open()
+        return sum(row.task.queue == queue for row in self._tasks.values())
+
     async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
         """See `Store.pending_messages`."""
         self._check_open()
@@ -358,6 +363,7 @@ class MemoryStore:
         """See `Store.remove_namespace`."""
         self._check_open()
         self._namespaces.pop(name, None)
+        self._records = {key: record for key, record in self._records.items() if record.namespace != name}
 
     async def namespaces(self) -> Sequence[Namespace]:
         """See `Store.namespaces`."""

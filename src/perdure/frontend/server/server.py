@@ -10,9 +10,10 @@ from perdure.engine.clock import SystemClock
 from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine
 from perdure.engine.time_skipping import SkippingClock, TimeSkipper
+from perdure.frontend.operator_service import OperatorService
 from perdure.frontend.server.exposition import CONTENT_TYPE, exposition
 from perdure.frontend.server.http import SideDoor
-from perdure.frontend.server.rpcs import TEST_SERVICE, WORKFLOW_SERVICE
+from perdure.frontend.server.rpcs import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from perdure.frontend.server.transport import Counts, Transport
 from perdure.frontend.service import WorkflowService
 from perdure.frontend.test_service import TestService
@@ -30,7 +31,7 @@ class ServerConfig:
     """Made at start when they are not there."""
     drain_ns: int = 5_000_000_000
     """How long calls under way may last once the server was told to stop."""
-    engine: EngineConfig = field(default_factory=EngineConfig)
+    engine: EngineConfig = field(default_factory=lambda: EngineConfig(prune_every_ns=60_000_000_000))
     time_skipping: bool = False
     """A test server: serve the TestService too, by which a test lets time jump."""
 
@@ -79,16 +80,18 @@ class Server:
 
     def _services(self) -> dict[str, object]:
         """What serves, by the service's name."""
-        services: dict[str, object] = {WORKFLOW_SERVICE: WorkflowService(self.engine)}
+        services: dict[str, object] = {
+            WORKFLOW_SERVICE: WorkflowService(self.engine),
+            OPERATOR_SERVICE: OperatorService(self.engine),
+        }
         if self._skipper is not None:
             services[TEST_SERVICE] = TestService(self._skipper)
         return services
 
     async def _make_namespaces(self) -> None:
         engine = self.engine
-        known = {namespace.name for namespace in engine.namespaces.all()}
         for name in self.config.namespaces:
-            if name not in known:
+            if not engine.namespaces.is_taken(name):
                 await engine.namespaces.put(Namespace(name, engine.new_id(), engine.config.default_retention_ns))
 
     def _health(self) -> tuple[int, str, str]:

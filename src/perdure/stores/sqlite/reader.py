@@ -29,6 +29,7 @@ _READ_HISTORY = query("read_history")
 _LIST_DUE = query("list_due")
 _FIND_NEXT_WAKE = query("find_next_wake")
 _LIST_TASKS = query("list_tasks")
+_COUNT_TASKS = query("count_tasks")
 _LIST_MESSAGES = query("list_messages")
 _LIST_QUEUES = query("list_queues")
 _LIST_IN_FLIGHT = query("list_in_flight")
@@ -94,6 +95,11 @@ def list_tasks(connection: sqlite3.Connection, queue: QueueName, after_position:
             _LIST_TASKS, parameters
         ).fetchall()
     ]
+
+
+def count_tasks(connection: sqlite3.Connection, queue: QueueName) -> int:
+    """See `Store.count_tasks`."""
+    return connection.execute(_COUNT_TASKS, (queue.namespace, queue.name, queue.kind)).fetchone()[0]
 
 
 def list_messages(connection: sqlite3.Connection, after_position: int, limit: int) -> list[PendingMessage]:

@@ -51,7 +51,6 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _PUT_NAMESPACE = query("put_namespace")
-_REMOVE_NAMESPACE = query("remove_namespace")
 _ROWS_A_TURN = 20
 """Of a list, between two looks at what else the event loop has to do."""
 _BUSY_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(0.1,) * 50)
@@ -117,6 +116,10 @@ class SqliteStore:
     async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
         """See `Store.tasks`."""
         return self._read(reader.list_tasks, queue, after_position, limit)
+
+    async def count_tasks(self, queue: QueueName) -> int:
+        """See `Store.count_tasks`."""
+        return self._read(reader.count_tasks, queue)
 
     async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
         """See `Store.pending_messages`."""
@@ -210,7 +213,7 @@ class SqliteStore:
     async def remove_namespace(self, name: str) -> None:
         """See `Store.remove_namespace`."""
         file = self._opened()
-        await file.transact(lambda: file.connection.execute(_REMOVE_NAMESPACE, (name,)), 1)
+        await file.transact(lambda: file.writer.remove_namespace(name), 1)
 
     async def namespaces(self) -> Sequence[Namespace]:
         """See `Store.namespaces`."""

@@ -48,6 +48,8 @@ _REMOVE_HISTORY = query("remove_history")
 _REMOVE_TASKS = query("remove_tasks")
 _RELEASE_WORKFLOW_ID = query("release_workflow_id")
 _FORGET_WORKFLOW_ID = query("forget_workflow_id")
+_REMOVE_NAMESPACE = query("remove_namespace")
+_REMOVE_RECORDS = query("remove_records")
 _INSERT_RECORD = query("insert_record")
 _UPDATE_RECORD = query("update_record")
 _DELETE_RECORD = query("delete_record")
@@ -253,6 +255,11 @@ class Writer:
         for statement in (_CLEAR_SEARCH_ATTRIBUTES, _REMOVE_TASKS, _REMOVE_HISTORY, _REMOVE_EXECUTION):
             self._connection.execute(statement, (number,))
         return True
+
+    def remove_namespace(self, name: str) -> None:
+        """Within the transaction that was begun."""
+        for statement in (_REMOVE_RECORDS, _REMOVE_NAMESPACE):
+            self._connection.execute(statement, (name,))
 
     def write_records(self, changes: Sequence[RecordChange]) -> list[Outcome]:
         """Within the transaction that was begun."""
