@@ -93,7 +93,8 @@ class Calendar:
             if rest is not None:
                 return day * SECONDS_PER_DAY + rest
         next_day = self._next_day(day + 1)
-        return None if next_day is None else next_day * SECONDS_PER_DAY + self._seconds.first
+        first = self._seconds.first
+        return None if next_day is None or first is None else next_day * SECONDS_PER_DAY + first
 
     def _next_day(self, day: int) -> int | None:
         """The first day of the calendar at or after this one."""
@@ -114,7 +115,10 @@ class Calendar:
 
 
 class _SecondsOfDay:
-    """The times of a day at which a calendar matches; three short tuples, never all 86,400."""
+    """The times of a day at which a calendar matches; three short tuples, never all 86,400.
+
+    A field with no number matches nothing, and then there is no `first` time.
+    """
 
     __slots__ = ("_hours", "_minutes", "_seconds", "first", "whole")
 
@@ -122,7 +126,7 @@ class _SecondsOfDay:
         self._hours = hours
         self._minutes = minutes
         self._seconds = seconds
-        self.first = hours[0] * 3600 + minutes[0] * 60 + seconds[0]
+        self.first = hours[0] * 3600 + minutes[0] * 60 + seconds[0] if hours and minutes and seconds else None
         self.whole = 1
         """Seconds of the largest unit that is in it whole or not at all: a second, a minute, an hour, a day."""
         for unit, numbers in ((60, seconds), (60, minutes), (24, hours)):
@@ -132,6 +136,8 @@ class _SecondsOfDay:
 
     def at_or_after(self, second: int) -> int | None:
         """The first of them at or after a second of the day; None: not on this day any more."""
+        if self.first is None:
+            return None
         hours, minutes, seconds = self._hours, self._minutes, self._seconds
         hour, rest = divmod(second, 3600)
         minute, second = divmod(rest, 60)

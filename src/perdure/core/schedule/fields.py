@@ -147,8 +147,9 @@ def fill(ranges: Iterable[Range]) -> None:
 
 
 def numbers(field: Field, ranges: Sequence[Range]) -> tuple[int, ...]:
-    """What the ranges stand for, ascending; the field's default when there are none."""
-    ranges = ranges or parse(field, field.default) or [Range(start=field.minimum, end=field.maximum, step=1)]
+    """What the ranges stand for, ascending; of a year that is not restricted, all."""
+    if field is YEAR and not ranges:
+        return tuple(range(YEAR_MIN, YEAR_MAX + 1))
     found: set[int] = set()
     for given in ranges:
         found.update(range(given.start, max(given.start, given.end) + 1, given.step or 1))

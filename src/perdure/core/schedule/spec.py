@@ -21,6 +21,7 @@ from perdure.core.schedule.jitter import shift_ns
 FindZone = Callable[[str, bytes], Zone]
 """A time zone's name and its own data (TZif, or none) -> the zone. Raises BadSpec."""
 
+_COMMENT_LENGTH_MAX = 200
 _EXCLUSIONS_MAX = 10_000
 """Excluded stretches passed over before it is taken that no other time follows: others wait for the answer."""
 
@@ -33,11 +34,11 @@ def canonical(spec: ScheduleSpec, find_zone: FindZone) -> ScheduleSpec:
         structured = made.structured_calendar if written is made.calendar else made.exclude_structured_calendar
         structured.extend(text.calendar(calendar) for calendar in written)
         del written[:]
-    for line in spec.cron_string:
-        zone = text.cron(line, made)
-        if zone and made.timezone_name not in ("", zone):
-            raise BadSpec("conflicting timezone names")
-        made.timezone_name = zone or made.timezone_name
+    zones = {text.cron(line, made) for line in spec.cron_string} - {None}
+    zone = next(iter(zones), "") or spec.timezone_name
+    if len(zones) > 1 or spec.timezone_name not in ("", zone):
+        raise BadSpec("conflicting timezone names")
+    made.timezone_name = zone
     del made.cron_string[:]
     _check_calendars(made)
     for interval in made.interval:
@@ -48,7 +49,7 @@ def canonical(spec: ScheduleSpec, find_zone: FindZone) -> ScheduleSpec:
 
 def _check_calendars(spec: ScheduleSpec) -> None:
     for calendar in (*spec.structured_calendar, *spec.exclude_structured_calendar):
-        if len(calendar.comment.encode()) > text.COMMENT_LENGTH_MAX:
+        if len(calendar.comment.encode()) > _COMMENT_LENGTH_MAX:
             raise BadSpec("invalid calendar spec: comment is too long")
         for field in fields.FIELDS:
             ranges = getattr(calendar, field.attribute)

@@ -19,8 +19,6 @@ from perdure.api.times import duration
 from perdure.core.schedule import fields
 from perdure.core.schedule.fields import BadSpec, Field
 
-COMMENT_LENGTH_MAX = 200
-
 _NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -56,8 +54,11 @@ def calendar(spec: CalendarSpec) -> StructuredCalendarSpec:
     return _structured(texts, spec.comment)
 
 
-def cron(text: str, into: ScheduleSpec) -> str:
-    """Add a cron string to a specification; returns the time zone that it names, or "". Raises BadSpec."""
+def cron(text: str, into: ScheduleSpec) -> str | None:
+    """Add a cron string to a specification; returns the time zone that it names, or "". Raises BadSpec.
+
+    None: it is an interval, to which a time zone means nothing.
+    """
     text, _, comment = text.partition("#")
     text, comment, zone = text.strip(), comment.strip(), ""
     if text.startswith(("TZ=", "CRON_TZ=")):
@@ -67,7 +68,7 @@ def cron(text: str, into: ScheduleSpec) -> str:
         zone, text = prefix.partition("=")[2], text.strip()
     if text.startswith("@every"):
         into.interval.append(_every(text))
-        return zone
+        return None
     words = _NICKNAMES.get(text, text).split()
     order = _ORDERS.get(len(words))
     if order is None:
@@ -84,8 +85,6 @@ def _structured(texts: dict[Field, str], comment: str) -> StructuredCalendarSpec
             getattr(found, field.attribute).extend(fields.parse(field, texts.get(field, "")))
         except BadSpec as fault:
             faults.append(str(fault))
-    if len(comment.encode()) > COMMENT_LENGTH_MAX:
-        faults.append("comment is too long")
     if faults:
         raise BadSpec(", ".join(faults))
     return found
