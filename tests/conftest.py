@@ -55,7 +55,11 @@ def _declared_for(own: str, everything: Shelf[Any]) -> Shelf[Any]:
     shared = [
         definition
         for definition in declared
-        if definition.__module__ != own and ".test_" not in definition.__module__ and definition.name not in names
+        if definition.__module__ != own
+        and ".test_" not in definition.__module__
+        and definition.name not in names
+        # An engine that can run what events start begins to listen for them, which a test may well see.
+        and not getattr(definition, "events", ())
     ]
     shelf = everything.empty()
     for definition in [*shared, *mine]:
