@@ -24,6 +24,7 @@ from perdure.core.schedule.fields import BadSpec
 from perdure.core.schedule.machine import Machine, is_repeated, new_state, prepared
 from perdure.core.schedule.requests import nominal_text
 from perdure.core.schedule.state import Action, State
+from perdure.core.search_attributes import BadSearchAttribute, check
 from perdure.engine.engine import Engine
 from perdure.engine.schedules import Key
 from perdure.engine.zones import find_zone
@@ -54,9 +55,7 @@ class Schedules:
         check_namespace(engine, request.namespace)
         check_request_id(request.request_id)
         check_schedule_id(request.schedule_id)
-        schedule = _checked(request.schedule)
-        if exceeds_blob_limit(request.memo) or exceeds_blob_limit(request.search_attributes):
-            raise invalid("Blob data size exceeds limit.")
+        schedule = self._checked(request)
         now_ns = engine.clock.now_ns()
         state = new_state(
             engine.new_id(),
@@ -89,9 +88,7 @@ class Schedules:
     async def update(self, request: service.UpdateScheduleRequest) -> service.UpdateScheduleResponse:
         """UpdateSchedule. Raises Rejected NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION: the token is an old one."""
         key = self._key(request)
-        schedule = _checked(request.schedule)
-        if exceeds_blob_limit(request.memo) or exceeds_blob_limit(request.search_attributes):
-            raise invalid("Blob data size exceeds limit.")
+        schedule = self._checked(request)
 
         def act(machine: Machine, now_ns: int) -> None:
             state = machine.state
@@ -146,6 +143,19 @@ class Schedules:
         check_namespace(self._engine, request.namespace)
         check_schedule_id(request.schedule_id)
         return Key(request.namespace, request.schedule_id)
+
+    def _checked(self, request: service.CreateScheduleRequest | service.UpdateScheduleRequest) -> Schedule:
+        """The schedule as it is kept. Raises Rejected INVALID_ARGUMENT when it cannot be carried out."""
+        if exceeds_blob_limit(request.memo):
+            raise invalid("Blob data size exceeds limit.")
+        custom = self._engine.namespaces.get(request.namespace).search_attributes
+        schedule = _checked(request.schedule)
+        for attributes in (request.search_attributes, schedule.action.start_workflow.search_attributes):
+            try:
+                check(attributes.indexed_fields, request.namespace, custom)
+            except BadSearchAttribute as fault:
+                raise invalid(str(fault)) from fault
+        return schedule
 
     # --- all of them ----------------------------------------------------------------------------
 
@@ -203,7 +213,7 @@ def check_schedule_id(schedule_id: str) -> None:
 
 
 def _checked(schedule: Schedule) -> Schedule:
-    """The schedule as it is kept. Raises Rejected INVALID_ARGUMENT when it cannot be carried out."""
+    """Itself alone."""
     if not schedule.action.HasField("start_workflow"):
         raise invalid("Only StartWorkflow action is supported for schedules")
     _check_action(schedule.action.start_workflow)
