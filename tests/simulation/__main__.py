@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.simulation.checks import ORDER, check_report, crash_everywhere, crash_twice
+from tests.simulation.checks import ORDER, RELAY, check_report, crash_everywhere, crash_twice
 from tests.simulation.harness import CrashPoint, simulate
 from tests.simulation.programs import Program, generate
 
@@ -23,11 +23,13 @@ from tests.simulation.programs import Program, generate
 def main(seed: str | None, crashes: tuple[str, ...], seeds: int, first: int) -> None:
     """Stop many generated programs at every commit in turn; or, with a SEED, tell the story of one run.
 
-    SEED is a number, or "order" for the order workflow.
+    SEED is a number, or "order" for the order workflow, or "relay" for signals over many runs.
     """
     if seed is None:
         sys.exit(_search(range(first, first + seeds)))
-    _tell(ORDER if seed == "order" else generate(int(seed)), [CrashPoint.parse(text) for text in crashes])
+    _tell(
+        {"order": ORDER, "relay": RELAY}.get(seed) or generate(int(seed)), [CrashPoint.parse(text) for text in crashes]
+    )
 
 
 def _tell(program: Program, crashes: Sequence[CrashPoint]) -> None:

@@ -13,9 +13,14 @@ from perdure.core.invariants import check as check_invariants
 from tests.simulation.harness import CrashPoint, Machine, Report, simulate
 from tests.simulation.laws import check_history
 from tests.simulation.programs import Program, acts_of, expected, generate
+from tests.simulation.relay import SIGNALS
 
 ORDER = Program(1, "order", [])
 """The README's workflow: four activities, one after the other."""
+
+
+RELAY = Program(2, "relay", [])
+"""Six signals to a workflow that continues as new behind each."""
 
 
 class Failed(AssertionError):
@@ -27,6 +32,9 @@ def answers_as_planned(program: Program, report: Report) -> None:
     if program.colour == "order":
         wanted = ["charge done", "reserve done", "ship done", "notify done"]
         assert report.outcome == f"COMPLETED {wanted}", report.outcome
+        return
+    if program.colour == "relay":
+        assert report.outcome == f"COMPLETED {list(range(SIGNALS))}", report.outcome
         return
     assert report.outcome.startswith("FAILED " if program.raises else "COMPLETED "), report.outcome
     for step in program.steps:
@@ -72,7 +80,7 @@ def saying_how(program: Program, crashes: Sequence[CrashPoint]) -> Generator[Non
     try:
         yield
     except Exception as error:
-        name = "order" if program.colour == "order" else program.seed
+        name = program.colour if program.colour in ("order", "relay") else program.seed
         again = " ".join(["python -m tests.simulation", str(name), *map(str, crashes)])
         raise Failed(f"{again}\n{type(error).__name__}: {error}") from error
 

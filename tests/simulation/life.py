@@ -19,6 +19,7 @@ from tests.simulation.activities import perform, perform_def
 from tests.simulation.async_workflow import simulated_async
 from tests.simulation.order import ORDER_ACTIVITIES, fulfill_order
 from tests.simulation.programs import DAY, Program
+from tests.simulation.relay import SIGNALS, simulated_relay
 from tests.simulation.sync_workflow import simulated_def
 
 WORKFLOW_ID = "program"
@@ -31,10 +32,11 @@ ENGINE_CONFIG = EngineConfig(workers_died=True, long_poll_ns=CENTURY_NS, wake_re
 """Polls wait as long as it takes: virtual months should not be spent on polling again every minute."""
 
 WORKER_CONFIG = WorkerConfig(workflow_slots=3, activity_slots=4, workflow_polls=3, activity_polls=4)
-WORKFLOWS: dict[str, WorkflowDefinition[[Program], list[str]]] = {
+WORKFLOWS: dict[str, WorkflowDefinition[Any, Any]] = {
     "def": simulated_def,
     "async": simulated_async,
     "order": fulfill_order,
+    "relay": simulated_relay,
 }
 
 
@@ -62,12 +64,23 @@ async def live(program: Program, engine: AsyncEngine, loop: VirtualTimeLoop) -> 
     handle = await engine.start(WORKFLOWS[program.colour], program, id=WORKFLOW_ID)
     if program.cancelled:
         loop.call_at(CANCEL_AT_S, lambda: loop.create_task(_cancel(engine)))
+    if program.colour == "relay":
+        await _tell(engine)
     try:
         outcome = f"COMPLETED {await handle.result()}"
     except WorkflowFailedError as error:
         outcome = f"FAILED {error.cause}"
     await engine.close()
     return outcome
+
+
+async def _tell(engine: AsyncEngine) -> None:
+    """A client that does not know what of it was heard in an earlier life, and says it again."""
+    for number in range(SIGNALS):
+        try:
+            await engine.signal(WORKFLOW_ID, "number", number, request_id=f"signal-{number}")
+        except WorkflowNotFoundError:
+            return  # it has ended: it has heard them all
 
 
 async def _cancel(engine: AsyncEngine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.checks import ORDER, crash_everywhere, crash_twice
+from tests.simulation.checks import ORDER, RELAY, crash_everywhere, crash_twice
 from tests.simulation.programs import generate
 
 PROGRAMS = 200
@@ -12,6 +12,10 @@ PROGRAMS = 200
 
 def test_the_order_workflow() -> None:
     assert crash_everywhere(ORDER) == 20
+
+
+def test_signals_that_are_carried_from_run_to_run() -> None:
+    assert crash_everywhere(RELAY) > 20
 
 
 @pytest.mark.parametrize("seed", range(PROGRAMS))

@@ -293,7 +293,8 @@ class Children:
     ) -> NoReturn:
         """End this run and begin the next one of the same workflow and id, with these arguments and an empty history.
 
-        It never returns. Signals that no handler took are not carried over: wait for them first.
+        It never returns. Signals that nobody took yet go on to the next run; a handler that has not ended is lost
+        with this run: wait for `workflow.all_handlers_finished` first.
 
         Args:
             args: the workflow's arguments.

@@ -13,6 +13,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError, EngineError
 from perdure.sdk.options import duration_message
+from perdure.sdk.replay import carrying
 from perdure.sdk.replay.entry import Entry
 
 if TYPE_CHECKING:
@@ -88,8 +89,9 @@ class Completion(Entry):
         return self.command
 
     def continue_as_new(self, order: ContinueAsNew, machine: WorkflowMachine) -> None:
-        """Make the command of a continuation: memo and search attributes go on unless others are given.
+        """Make the command of a continuation.
 
+        Memo and search attributes go on unless others are given, signals that nobody took in any case.
         Raises PayloadError.
         """
         name, converter = machine.definition.name, machine.converter
@@ -108,6 +110,8 @@ class Completion(Entry):
                 attributes.memo.fields[key].CopyFrom(converter.to_payload(value, f"the memo {key!r}"))
         elif machine.memo is not None:
             attributes.memo.CopyFrom(machine.memo)
+        if machine.inbox is not None:
+            carrying.put(attributes.header, machine.inbox.untaken())
         found = order.search_attributes
         if found is None:
             found = (machine.extras or {}).get("search_attributes", {})

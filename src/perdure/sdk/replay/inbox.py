@@ -25,6 +25,7 @@ from temporalio.api.update.v1 import Outcome, Request
 
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import ApplicationError, CancelledError, EngineError, FailureError, PayloadError
+from perdure.sdk.replay import carrying
 from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.fiber import Ended
 from perdure.sdk.replay.update import AcceptUpdate, CompleteUpdate, Update
@@ -130,6 +131,14 @@ class Inbox:
         """WorkflowExecutionSignaled."""
         attributes = event.workflow_execution_signaled_event_attributes
         self._arrived.append((attributes.signal_name, attributes.input.payloads))
+
+    def carried(self, signals: carrying.Signals) -> None:
+        """Signals that the run before this one did not take: they come before all others."""
+        self._arrived.extend(signals)
+
+    def untaken(self) -> carrying.Signals:
+        """Signals that nobody took."""
+        return [*self.kept, *self._arrived]
 
     def admitted(self, event: HistoryEvent) -> None:
         """WorkflowExecutionUpdateAdmitted: the request of an update that a reset took along."""

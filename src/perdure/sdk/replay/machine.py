@@ -32,7 +32,7 @@ from perdure.sdk.errors import (
     PerdureError,
 )
 from perdure.sdk.options import SECOND_NS
-from perdure.sdk.replay import mismatch
+from perdure.sdk.replay import carrying, mismatch
 from perdure.sdk.replay.activity import Activity
 from perdure.sdk.replay.completion import Completion, ContinueAsNew, Ending, as_exception, fails_run, is_cancellation
 from perdure.sdk.replay.entry import Entry, Site, current_site
@@ -297,6 +297,10 @@ class WorkflowMachine:
         self._input = attributes.input.payloads
         if self.definition.handlers is not None:
             self.inbox = Inbox(self)
+        if attributes.HasField("header"):
+            signals = carrying.take(attributes.header)
+            if signals:
+                self.open_inbox().carried(signals)
         self.last_number = crc32(self.info.original_run_id.encode()) << 20
 
     def next_number(self) -> int:
