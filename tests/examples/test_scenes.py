@@ -91,6 +91,17 @@ FACTS = {
         "✓ on its old path",
         "✓ a new run takes the new one",
     ],
+    "scene12": [
+        "✓ each way had the same effects for all orders, each once",
+        "✓ all but choreography tell an order in one history",
+        "✓ choreography writes the most",
+        "✓ code: undone",
+        "✓ state machine: undone",
+        "✓ DAG: undone",
+        "✓ choreography: undone",
+        "✓ code, changed without a gate, would break the open order, and is told so before",
+        "✓ behind a gate it would not",
+    ],
 }
 
 
