@@ -14,7 +14,9 @@ from grpc import aio
 from perdure.engine.config import EngineConfig
 from perdure.frontend.server.rpcs import WORKFLOW_SERVICE, rpcs
 from perdure.frontend.server.server import Server, ServerConfig
+from perdure.frontend.server.transport import Transport
 from perdure.stores.memory import MemoryStore
+from tests.server.wire import Wire
 
 Detail = TypeVar("Detail", bound=Message)
 
@@ -71,6 +73,25 @@ class World:
         self.server = server
         self.engine = server.engine
         self.client = self.another_client()
+        self._wires: list[Wire] = []
+
+    async def wire(self, settings: dict[int, int] | None = None) -> Wire:
+        """A connection that is written to by hand, closed at the end."""
+        self._wires.append(await Wire.open(self.server.address, settings))
+        return self._wires[-1]
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        await self.client.channel.close()
+        for wire in self._wires:
+            wire.writer.close()
+
+    @property
+    def transport(self) -> Transport:
+        """What listens."""
+        transport = self.server.transport
+        assert transport is not None
+        return transport
 
     def another_client(self) -> Client:
         """One with a connection of its own."""
@@ -91,7 +112,7 @@ def served(test: Callable[[World], Coroutine[Any, Any, None]] | None = None, **s
             try:
                 await test(world)
             finally:
-                await world.client.channel.close()
+                await world.close()
                 await server.stop()
 
         def run() -> None:

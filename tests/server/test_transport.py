@@ -10,7 +10,7 @@ from temporalio.api.operatorservice import v1 as operator_service
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.frontend.server.rpcs import OPERATOR_SERVICE, WORKFLOW_SERVICE, method_name, rpcs
-from perdure.frontend.server.server import split_address
+from perdure.frontend.server.transport import split_address
 from tests.engine.world import start_request
 from tests.server.given import CODE, World, detail, served
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from temporalio.api.failure.v1 import Failure
@@ -15,7 +16,7 @@ from perdure.core.tokens import TaskToken
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_length, check_namespace, check_queue, exceeds_blob_limit, invalid, token_of
 from perdure.frontend.responses import activity_task_response
-from perdure.frontend.waits import bounded_poll
+from perdure.frontend.waits import bounded_poll, if_undelivered
 
 
 class ActivityTasks:
@@ -43,6 +44,7 @@ class ActivityTasks:
         except BaseException:  # also when the caller goes away meanwhile
             engine.matching.give_back(waiting, task)
             raise
+        if_undelivered(partial(engine.matching.give_back, waiting, task))
         suggestion = engine.matching.scaling(waiting)
         if suggestion:
             response.poller_scaling_decision.poll_request_delta_suggestion = suggestion

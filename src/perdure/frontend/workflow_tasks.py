@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from temporalio.api.workflowservice import v1 as service
 
@@ -14,7 +15,7 @@ from perdure.engine.query_task import QueryTask
 from perdure.frontend.edge import check_length, check_namespace, check_queue, token_of
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import activity_task_response, workflow_task_response
-from perdure.frontend.waits import bounded_poll
+from perdure.frontend.waits import bounded_poll, if_undelivered
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class WorkflowTasks:
         except BaseException:  # also when the caller goes away meanwhile
             engine.matching.give_back(waiting, task)
             raise
+        if_undelivered(partial(engine.matching.give_back, waiting, task))
         suggestion = engine.matching.scaling(waiting)
         if suggestion:
             response.poller_scaling_decision.poll_request_delta_suggestion = suggestion

@@ -14,7 +14,7 @@ from perdure.frontend.operator_service import OperatorService
 from perdure.frontend.server.exposition import CONTENT_TYPE, exposition
 from perdure.frontend.server.http import SideDoor
 from perdure.frontend.server.rpcs import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
-from perdure.frontend.server.transport import Counts, Transport
+from perdure.frontend.server.transport import Counts, Transport, split_address
 from perdure.frontend.service import WorkflowService
 from perdure.frontend.test_service import TestService
 from perdure.stores.api import Namespace, Store
@@ -39,14 +39,6 @@ class ServerConfig:
 _PLAIN = "text/plain; charset=utf-8"
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`, an IPv6 host in brackets. Raises ValueError."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"{address!r} is no address: write host:port, such as 127.0.0.1:7233")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 class Server:
     """Workers and clients of any language connect to it. `start` and `stop` once each, on one event loop."""
 
@@ -55,7 +47,7 @@ class Server:
         clock = SkippingClock() if self.config.time_skipping else SystemClock()
         self.engine = Engine(store, clock, config=self.config.engine)
         self._skipper = TimeSkipper(self.engine, clock) if isinstance(clock, SkippingClock) else None
-        self._transport: Transport | None = None
+        self.transport: Transport | None = None
         self.address = self.config.address
         self.http_address = self.config.http_address
         self._side_door = SideDoor({"/healthz": self._health, "/metrics": self._metrics})
@@ -69,8 +61,8 @@ class Server:
             await self._make_namespaces()
             if self._skipper is not None:
                 await self._skipper.start()
-            self._transport = Transport(self._services())
-            self.address = await self._transport.start(self.config.address)
+            self.transport = Transport(self._services())
+            self.address = await self.transport.start(self.config.address)
             if self.config.http_address:
                 host, port = split_address(self.config.http_address)
                 self.http_address = f"{host}:{await self._side_door.start(host, port)}"
@@ -95,16 +87,16 @@ class Server:
                 await engine.namespaces.put(Namespace(name, engine.new_id(), engine.config.default_retention_ns))
 
     def _health(self) -> tuple[int, str, str]:
-        is_serving = self.engine.is_started and self._transport is not None
+        is_serving = self.engine.is_started and self.transport is not None
         return (200, _PLAIN, "serving\n") if is_serving else (503, _PLAIN, "stopping\n")
 
     def _metrics(self) -> tuple[int, str, str]:
-        counts = self._transport.counts if self._transport is not None else Counts()
+        counts = self.transport.counts if self.transport is not None else Counts()
         return 200, CONTENT_TYPE, exposition(self.engine.metrics(), counts.calls, counts.refusals)
 
     async def stop(self) -> None:
         """Send polls away, let calls under way end, then close the store."""
-        transport, self._transport = self._transport, None
+        transport, self.transport = self.transport, None
         if transport is not None:
             await transport.stop(self.config.drain_ns / 1e9, self.engine.send_away)
         await self._side_door.stop()

@@ -1,52 +1,61 @@
-"""gRPC, on asyncio: every RPC of the API as one handler, the health service and reflection.
+"""gRPC over HTTP/2 on asyncio: listens, starts calls, answers them.
 
-A handler takes bytes and gives bytes. It parses and serialises itself, so that a request that is no
-protobuf message gets the code that Temporal's server gives it, and there is nothing between the wire
-and the method: no interceptor, no second coroutine.
-
-A client that cancels, or whose deadline passes, cancels the handler's task where it waits. A poll
-that is cancelled takes no task with it (`perdure.engine.matching`).
+Calls are started one connection after another in turn, a few at a time, so that a client with ten
+thousand of them waiting delays another client's by one. There is one task per call and nothing
+between the wire and the method. A client that resets a call, or goes away, cancels its task
+where it waits; a poll that is cancelled takes no task with it (`perdure.engine.matching`), and neither
+does one whose answer did not leave this process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
-import grpc
-from google.protobuf.message import DecodeError, Message
-from grpc import aio
-from grpc_health.v1 import health, health_pb2
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha import reflection
+from google.protobuf.message import DecodeError
 
-from perdure.api.errors import Rejected
+from perdure.api.errors import Rejected, StatusCode
+from perdure.frontend.server.connection import UNSENT_BYTES_MAX, Connection
+from perdure.frontend.server.health import Health
+from perdure.frontend.server.reflection import reflect
 from perdure.frontend.server.rpcs import SERVICES, Rpc, rpcs
-from perdure.frontend.server.status import DETAILS, short_message, status_details
-from perdure.frontend.waits import set_time_left
+from perdure.frontend.server.stream import Stream
+from perdure.frontend.waits import Caller, set_caller
 
 _log = logging.getLogger(__name__)
 
-MESSAGE_BYTES_MAX = 4 << 20
-"""Of a request on the wire, as Temporal's server has it."""
-PING_INTERVAL_MS_MIN = 5_000
-"""Clients ping every 30 s, also while they have no call open."""
+CONNECTIONS_MAX = 10_000
+UNSENT_ALL_BYTES_MAX = 64 << 20
+"""Answers that wait for their clients, over all connections: beyond it, those with many of them get no more."""
+HISTORY_BYTES = 512 << 10
+"""What a read of history is taken to answer, until it has."""
+RUNNING_MAX = 100
+"""Calls of one connection that are worked on at a time; polls, which only wait, are not counted."""
+STARTS_PER_TURN = 8
+"""Calls that are started before other callbacks of the event loop get their turn."""
+CHECK_S = 10.0
+SILENT_S = 60.0
+"""A client that said nothing for so long is asked whether it is there; after as long again it is not."""
+STUCK_S = 30.0
+GREETING_S = 15.0
 
 WAITING = frozenset(
     {
-        *("PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue", "GetWorkflowExecutionHistory"),
-        *("UpdateWorkflowExecution", "PollWorkflowExecutionUpdate", "ExecuteMultiOperation"),
-        *("PollActivityExecution", "PollNexusOperationExecution"),
+        *("PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue"),
+        *("UpdateWorkflowExecution", "PollWorkflowExecutionUpdate", "ExecuteMultiOperation", "QueryWorkflow"),
+        *("PollActivityExecution", "PollNexusOperationExecution", "PollWorkflowExecutionTimeSkipping"),
+        *("Sleep", "SleepUntil", "UnlockTimeSkippingWithSleep"),
     }
 )
-"""RPCs that wait for something, and so want to know how long their caller does."""
+"""RPCs that wait for something to happen. A read of history does so when it says so."""
+MAY_WAIT = "GetWorkflowExecutionHistory"
+READS_HISTORY = frozenset({MAY_WAIT, "GetWorkflowExecutionHistoryReverse"})
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-_Context = aio.ServicerContext[Any, Any]
+Streaming = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
 
 @dataclass(slots=True)
@@ -62,92 +71,185 @@ class Transport:
 
     def __init__(self, objects: Mapping[str, object]) -> None:
         self.counts = Counts()
-        self._server = aio.server(options=_options())
-        self._health = health.aio.HealthServicer()
-        by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {name: {} for name in SERVICES}
-        for rpc in rpcs(objects):
-            by_service[rpc.service][rpc.name] = grpc.unary_unary_rpc_method_handler(_handler(rpc, self.counts))
-        self._server.add_generic_rpc_handlers(
-            tuple(grpc.method_handlers_generic_handler(name, handlers) for name, handlers in by_service.items())
-        )
-        add_HealthServicer_to_server(self._health, self._server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        self.unsent = 0
+        self._rpcs = {rpc.path: rpc for rpc in rpcs(objects)}
+        self._health = Health()
+        self._streaming: dict[str, Streaming] = {
+            self._health.CHECK: self._health.check,
+            self._health.WATCH: self._health.watch,
+        }
+        self._streaming.update(reflect((*SERVICES, self._health.NAME)))
+        self._connections: set[Connection] = set()
+        self._turn: deque[Connection] = deque()
+        self._is_turning = False
+        self._server: asyncio.Server | None = None
+        self._checking: asyncio.Task[None] | None = None
+
+    # --- life cycle -----------------------------------------------------------------------------
 
     async def start(self, address: str) -> str:
-        """Listen on `host:port`. Returns it with the port that was taken. Raises OSError when that is not free."""
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: {error}") from error
-        await self._server.start()
-        for name in ("", *SERVICES):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        return f"{address.rpartition(':')[0]}:{port}"
+        """Listen on `host:port`. Returns it with the port that was taken. Raises OSError, ValueError."""
+        host, port = split_address(address)
+        self._loop = asyncio.get_running_loop()
+        self._server = await self._loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        self._checking = self._loop.create_task(self._check(), name="connections")
+        self._health.serve(("", *SERVICES))
+        return f"{address.rpartition(':')[0]}:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self, grace_s: float, send_away: Callable[[], Awaitable[None]]) -> None:
         """Refuse new calls, `send_away` those who wait, let the others end within `grace_s`, cut the rest off."""
-        await self._health.enter_graceful_shutdown()
-        ending = asyncio.ensure_future(self._server.stop(grace_s))
-        await asyncio.sleep(0)  # it has begun: whoever is sent away does not get in again
+        if self._server is not None:
+            self._server.close()
+        self._health.stop()
+        for connection in list(self._connections):
+            connection.leave()
         await send_away()
-        await ending
+        streams = [stream for connection in self._connections for stream in connection.streams.values()]
+        working = [stream.task for stream in streams if stream.task is not None]
+        if working:
+            await asyncio.wait(working, timeout=grace_s)
+        if self._checking is not None:
+            self._checking.cancel()
+        for connection in list(self._connections):
+            connection.end(0)
 
+    async def _check(self) -> None:
+        """Find connections whose clients are gone."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            now = self._loop.time()
+            for connection in list(self._connections):
+                connection.check(now, SILENT_S, STUCK_S, GREETING_S)
 
-def _options() -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.so_reuseport", 0),
-    ]
+    # --- connections ----------------------------------------------------------------------------
 
+    def came(self, connection: Connection) -> bool:
+        """See `connection.Host`."""
+        if len(self._connections) >= CONNECTIONS_MAX:
+            return False
+        self._connections.add(connection)
+        return True
 
-def _handler(rpc: Rpc, counts: Counts) -> Any:
-    """What gRPC calls with the bytes of a request."""
-    method = rpc.handler
-    if method is None:
-        return _unimplemented(rpc)
-    calls = counts.calls
-    name = rpc.name
-    calls[name] = 0
-    parse = rpc.request.FromString
-    waits = rpc.name in WAITING
+    def went(self, connection: Connection) -> None:
+        """See `connection.Host`."""
+        self._connections.discard(connection)
 
-    async def call(data: bytes, context: _Context) -> bytes:
-        calls[name] += 1
+    def opened(self, connection: Connection, stream: Stream) -> None:
+        """See `connection.Host`."""
+        serve = self._streaming.get(stream.call.path)
+        if serve is not None:
+            stream.inbox = asyncio.Queue()
+            stream.task = self._loop.create_task(self._converse(connection, stream, stream.inbox, serve))
+
+    def ready(self, connection: Connection) -> None:
+        """See `connection.Host`."""
+        if connection.is_in_turn:
+            return
+        connection.is_in_turn = True
+        self._turn.append(connection)
+        if not self._is_turning:
+            self._is_turning = True
+            self._loop.call_soon(self._start_some)
+
+    def _may_start(self, connection: Connection) -> bool:
+        if not connection.ready or connection.running >= RUNNING_MAX or connection.is_clogged:
+            return False
+        return self.unsent <= UNSENT_ALL_BYTES_MAX or connection.unsent <= UNSENT_BYTES_MAX // 64
+
+    def _start_some(self) -> None:
+        turn = self._turn
+        for _ in range(STARTS_PER_TURN):
+            if not turn:
+                self._is_turning = False
+                return
+            connection = turn.popleft()
+            if self._may_start(connection):
+                stream = connection.ready.popleft()
+                if not stream.is_cancelled:
+                    self._start(connection, stream)
+            if self._may_start(connection):
+                turn.append(connection)
+            else:
+                connection.is_in_turn = False
+        self._loop.call_soon(self._start_some)
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    def _start(self, connection: Connection, stream: Stream) -> None:
+        rpc = self._rpcs.get(stream.call.path)
         try:
-            request = parse(data)
-        except DecodeError as error:
-            await context.abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
-        if waits:
-            set_time_left(context.time_remaining())
-        try:
-            response: Message = await method(request)
-            return response.SerializeToString()
+            if rpc is None:
+                raise Rejected(StatusCode.UNIMPLEMENTED, f"unknown method {stream.call.path}")
+            if rpc.handler is None:
+                raise Rejected(StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
+            request: Any = rpc.request.FromString(stream.message())
         except Rejected as error:
-            counts.refusals[name, error.code.name] += 1
-            await _refuse(context, error)
+            connection.refuse(stream, error)
+            return
+        except DecodeError as error:
+            connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}"))
+            return
+        connection.release(stream)
+        name = rpc.name
+        self.counts.calls[name] = self.counts.calls.get(name, 0) + 1
+        waits = name in WAITING or (name == MAY_WAIT and request.wait_new_event)
+        set_caller(Caller(stream.call.timeout_s, stream) if waits else None)
+        if not waits:
+            connection.running += 1
+            if name in READS_HISTORY:
+                connection.expect(HISTORY_BYTES)
+        stream.task = self._loop.create_task(self._work(connection, stream, rpc, request, waits))
+
+    async def _work(self, connection: Connection, stream: Stream, rpc: Rpc, request: Any, waits: bool) -> None:
+        assert rpc.handler is not None
+        try:
+            response = await rpc.handler(request)
+            message = response.SerializeToString()
+        except Rejected as error:
+            self.counts.refusals[rpc.name, error.code.name] += 1
+            connection.refuse(stream, error)
         except asyncio.CancelledError:
-            raise
+            if not stream.is_cancelled:
+                raise
         except Exception:
             _log.exception("%s failed", rpc.name)
-            await context.abort(grpc.StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why.")
+            self.counts.refusals[rpc.name, "INTERNAL"] += 1
+            connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why."))
+        else:
+            connection.respond(stream, message)
+        finally:
+            if not waits:
+                connection.running -= 1
+                if rpc.name in READS_HISTORY:
+                    connection.expect(-HISTORY_BYTES)
+                if connection.ready:
+                    self.ready(connection)
 
-    return call
+    async def _converse(
+        self, connection: Connection, stream: Stream, inbox: asyncio.Queue[bytes | None], serve: Streaming
+    ) -> None:
+        """A call of many messages."""
+
+        async def messages() -> AsyncIterator[bytes]:
+            while (message := await inbox.get()) is not None:
+                yield message
+
+        try:
+            async for answer in serve(messages()):
+                connection.send(stream, answer)
+            connection.finish(stream)
+        except Rejected as error:
+            connection.refuse(stream, error)
+        except DecodeError as error:
+            connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}"))
+        except asyncio.CancelledError:
+            if not stream.is_cancelled:
+                raise
 
 
-def _unimplemented(rpc: Rpc) -> Any:
-    async def refuse(data: bytes, context: _Context) -> bytes:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
-
-    return refuse
-
-
-async def _refuse(context: _Context, error: Rejected) -> NoReturn:
-    code = _CODES[int(error.code)]
-    detail = error.detail
-    trailers = () if detail is None else ((DETAILS, status_details(error, detail)),)
-    await context.abort(code, short_message(error), trailers)
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`, an IPv6 host in brackets. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"{address!r} is no address: write host:port, such as 127.0.0.1:7233")
+    return host.removeprefix("[").removesuffix("]"), int(port)
