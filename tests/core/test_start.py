@@ -43,12 +43,12 @@ def test_the_same_request_id_is_answered_with_the_run_there_is() -> None:
     world.start()
     commit = world.when(law.StartWorkflow(start_request()))
     assert not commit.changed
-    assert commit.replies == [Started("id-1", False, enums.RUNNING, "id-1")]
+    assert commit.replies == [Started("id-1", True, enums.RUNNING, "id-1")]
 
 
 def test_the_same_request_id_is_answered_with_the_run_even_when_it_is_closed() -> None:
     world = after(given.complete())
-    assert world.start() == Started("id-1", False, enums.COMPLETED, "id-1")
+    assert world.start() == Started("id-1", True, enums.COMPLETED, "id-1")
 
 
 def test_an_open_run_refuses_another_start_and_names_itself() -> None:
@@ -149,7 +149,7 @@ def test_a_bad_request_is_refused_before_anything_exists(fields: dict[str, Any],
     [
         ("workflow_type", "", "WorkflowType is not set on request."),
         ("workflow_type", "x" * 1001, "WorkflowType length exceeds limit."),
-        ("task_queue", "", "taskQueue is not set"),
+        ("task_queue", "", "missing task queue name"),
         ("task_queue", "x" * 1001, "taskQueue length exceeds limit"),
     ],
 )
@@ -161,7 +161,9 @@ def test_names_are_needed_and_bounded(name: str, value: str, message: str) -> No
 
 
 def test_what_is_still_to_come_is_said_and_not_ignored() -> None:
-    rejected = refused(lambda: World().start(cron_schedule="* * * * *"))
+    request = start_request()
+    request.completion_callbacks.add()
+    rejected = refused(lambda: World().ask(law.StartWorkflow(request)))
     assert rejected.code == StatusCode.UNIMPLEMENTED
 
 

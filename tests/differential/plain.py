@@ -54,6 +54,7 @@ _NO_TIME = "0001-01-01T00:00:00Z"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b[0-9a-f]{32}\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+0000 UTC)?")
 _SECONDS = re.compile(r'\{"seconds":\d+,"nanos":\d+\}')
+_ROW = re.compile(r"[0-9a-f-]{36}/\d+/[a-z]+")
 _PORT = re.compile(r"\b\d+@[\w.-]+")
 
 
@@ -71,6 +72,7 @@ class Names:
     def text(self, value: str) -> str:
         value = value.replace(f"-{self._suffix}", "")
         value = _UUID.sub(lambda found: self._run_names.get(found.group(), "uuid"), value)
+        value = value.replace("request-from-RespondWorkflowTaskCompleted", "uuid")  # depends on who was quicker
         value = _SECONDS.sub('"time"', _TIME.sub("time", value))
         return _PORT.sub("process", value)
 
@@ -105,6 +107,8 @@ class Names:
             return sorted(item)
         if key in MAPS and isinstance(item, Mapping):
             item = dict(sorted(item.items()))
+        if key == "request_id" and isinstance(item, str) and _ROW.fullmatch(item):
+            return "uuid"  # ours names the row that carried it, Temporal's is chance
         return self.plain(item)
 
     def _payload(self, value: Mapping[str, Any]) -> Any:

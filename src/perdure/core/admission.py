@@ -20,7 +20,7 @@ from perdure.core import pause, start, update, workflow_task
 from perdure.core.commands import AdmitUpdate
 from perdure.core.commit import UpdateStanding
 from perdure.core.limits import Limits
-from perdure.core.refusals import invalid, not_found, workflow_completed, workflow_not_found
+from perdure.core.refusals import AnotherChain, invalid, not_found, workflow_completed, workflow_not_found
 from perdure.core.state import Execution, PendingUpdate
 from perdure.core.turn import Turn
 
@@ -39,7 +39,7 @@ def admit(turn: Turn, command: AdmitUpdate) -> UpdateStanding:
     if asked.workflow_execution.run_id not in ("", execution.key.run_id):
         raise workflow_not_found()
     if asked.first_execution_run_id not in ("", execution.first_run_id):
-        raise workflow_not_found()
+        raise AnotherChain
     request = asked.request
     check(turn.limits, request)
     return admit_request(turn, request)

@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api import enums
 from perdure.api.times import duration_ns, set_duration
-from perdure.core import retry, workflow_task
+from perdure.core import cron, retry, workflow_task
 from perdure.core.commands import ChildClosed, ResolveChildStart
 from perdure.core.draft import BadCommand, Draft, check_blob, check_search_attributes, check_timeout
 from perdure.core.fold import folds
@@ -25,6 +25,7 @@ from perdure.core.limits import Limits
 from perdure.core.message import ChildClosed as ChildClosedMessage
 from perdure.core.message import CloseChild, Message, Origin, StartChild, message_id
 from perdure.core.refusals import workflow_completed
+from perdure.core.schedule.fields import BadSpec
 from perdure.core.state import Child, Execution
 from perdure.core.table import Table
 from perdure.core.turn import Turn
@@ -146,7 +147,10 @@ def _judge_options(draft: Draft, command: StartChildWorkflowExecutionCommandAttr
     cause = enums.BAD_START_CHILD_EXECUTION_ATTRIBUTES
     check_timeout("WorkflowTaskTimeout", command.workflow_task_timeout, cause)
     if command.cron_schedule:
-        raise BadCommand(cause, f"CronSchedule is not supported yet on StartChildWorkflowExecutionCommand. {where}")
+        try:
+            cron.Times(command.cron_schedule, draft.find_zone)
+        except BadSpec as error:
+            raise BadCommand(cause, f"Invalid CronSchedule on StartChildWorkflowExecutionCommand. {where}") from error
     if command.HasField("retry_policy"):
         why = retry.fault(command.retry_policy)
         if why:
@@ -170,6 +174,8 @@ def initiate(turn: Turn, message: Command, completed_event_id: int) -> None:
     said.workflow_task_completed_event_id = completed_event_id
     if message.HasField("user_metadata"):
         event.user_metadata.CopyFrom(message.user_metadata)
+    if message.event_group_markers:
+        event.event_group_markers.extend(message.event_group_markers)
     turn.add(event)
     _send_start(turn, event)
 
@@ -232,9 +238,13 @@ def _fill_initiated(
     set_duration(
         said.workflow_task_timeout, min(task_ns, limits.task_timeout_max_ns, run_ns or limits.task_timeout_max_ns)
     )
-    for name in ("input", "header", "memo", "search_attributes", "priority"):
+    for name in ("input", "header", "search_attributes", "priority"):
         if command.HasField(name):
             getattr(said, name).CopyFrom(getattr(command, name))
+    if command.memo.fields:
+        said.memo.CopyFrom(command.memo)
+    said.cron_schedule = command.cron_schedule
+    said.inherit_build_id = command.inherit_build_id
     if command.HasField("retry_policy"):
         said.retry_policy.CopyFrom(retry.filled(command.retry_policy))
 
@@ -251,6 +261,7 @@ def _start_request(
         workflow_task_timeout=said.workflow_task_timeout,
         workflow_id_reuse_policy=said.workflow_id_reuse_policy,
         request_id=request_id,
+        cron_schedule=said.cron_schedule,
     )
     for name in (
         "workflow_execution_timeout", "input", "header", "memo", "search_attributes", "priority", "retry_policy"
@@ -296,7 +307,7 @@ def _start(turn: Turn, child: Child, run_id: str) -> None:
     attributes.workflow_execution.workflow_id = child.workflow_id
     attributes.workflow_execution.run_id = run_id
     attributes.workflow_type.name = child.workflow_type
-    if child.header:
+    if child.header is not None:
         attributes.header.CopyFrom(Header.FromString(child.header))
     if not turn.add_or_buffer(event):
         turn.execution.facts.starting.add(child.initiated_event_id)
@@ -408,7 +419,7 @@ def _initiated(execution: Execution, event: HistoryEvent) -> None:
         attributes.workflow_type.name,
         attributes.parent_close_policy,
         attributes.control,
-        attributes.header.SerializeToString() if attributes.HasField("header") else b"",
+        attributes.header.SerializeToString() if attributes.HasField("header") else None,
     )
 
 
@@ -418,7 +429,7 @@ def _started(execution: Execution, event: HistoryEvent) -> None:
     child = execution.children[attributes.initiated_event_id]
     child.started_event_id = event.event_id
     child.run_id = attributes.workflow_execution.run_id
-    child.header = b""
+    child.header = None
 
 
 @folds(enums.START_CHILD_WORKFLOW_EXECUTION_FAILED)

@@ -70,13 +70,18 @@ TABLE: Table[State, Trigger] = Table(
 )
 
 
-def complete(turn: Turn, command: CompleteWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
+def complete(
+    turn: Turn, command: CompleteWorkflowExecutionCommandAttributes, completed_event_id: int, new_run_id: str
+) -> None:
+    """`new_run_id`: the run that follows by its cron schedule, "" for none."""
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_COMPLETED)
     attributes = event.workflow_execution_completed_event_attributes
     if command.HasField("result"):
         attributes.result.CopyFrom(command.result)
     attributes.workflow_task_completed_event_id = completed_event_id
-    _close(turn, event, Trigger.COMPLETE)
+    if new_run_id:
+        attributes.new_execution_run_id = new_run_id
+    _close(turn, event, Trigger.COMPLETE, bool(new_run_id))
 
 
 def fail(
@@ -86,7 +91,7 @@ def fail(
     retry_state: enums.RetryState,
     new_run_id: str,
 ) -> None:
-    """`new_run_id`: the run that tries again, "" for none."""
+    """`new_run_id`: the run that tries again, or follows by its cron schedule; "" for none."""
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_FAILED)
     attributes = event.workflow_execution_failed_event_attributes
     attributes.failure.CopyFrom(command.failure)

@@ -25,6 +25,8 @@ from temporalio.api.protocol.v1 import Message as ProtocolMessage
 from temporalio.api.update.v1 import Outcome
 
 from perdure.api.errors import Rejected
+from perdure.core.schedule.calendars import Zone, utc
+from perdure.core.schedule.fields import BadSpec
 
 if TYPE_CHECKING:
     from perdure.core.limits import Limits
@@ -189,6 +191,12 @@ def _always(queue: QueueName) -> bool:
     return True
 
 
+def _utc_alone(name: str) -> Zone:
+    if name in ("", "UTC"):
+        return utc
+    raise BadSpec(f"unknown time zone {name}")
+
+
 @dataclass(slots=True)
 class Context:
     """All that the law is told about the outside."""
@@ -204,6 +212,8 @@ class Context:
     task goes to the normal queue at once, instead of after its schedule-to-start time-out."""
     limits: Limits | None = None
     """None: `perdure.core.limits.DEFAULT_LIMITS`."""
+    find_zone: Callable[[str], Zone] = _utc_alone
+    """The time zone of a name, for cron schedules. Raises `perdure.core.schedule.fields.BadSpec`."""
     custom_attributes: Callable[[str], Mapping[str, int]] | None = None
     """The search attributes that a namespace registered, with their types. None: everything may be set."""
 

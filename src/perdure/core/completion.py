@@ -239,7 +239,7 @@ def _protocol_message(answer: Answer, message: CommandMessage) -> None:
 
 
 def _complete_workflow(answer: Answer, message: CommandMessage) -> None:
-    close.complete(answer.turn, message.complete_workflow_execution_command_attributes, answer.completed_event_id)
+    succession.complete(answer.turn, message.complete_workflow_execution_command_attributes, answer.completed_event_id)
 
 
 def _fail_workflow(answer: Answer, message: CommandMessage) -> None:

@@ -14,6 +14,7 @@ from perdure.api import enums
 from perdure.api.times import duration_ns
 from perdure.core import search_attributes
 from perdure.core.limits import Limits
+from perdure.core.schedule.calendars import Zone
 from perdure.core.state import Execution
 
 if TYPE_CHECKING:
@@ -60,15 +61,17 @@ class Draft:
         "custom_attributes",
         "execution",
         "externals",
+        "find_zone",
         "inbox",
         "limits",
         "started_children",
         "started_timers",
     )
 
-    def __init__(self, execution: Execution, limits: Limits) -> None:
+    def __init__(self, execution: Execution, limits: Limits, find_zone: Callable[[str], Zone]) -> None:
         self.execution = execution
         self.limits = limits
+        self.find_zone = find_zone
         self.inbox: Inbox | None = None
         """The protocol messages of this answer, None when it has none."""
         self.activity_ids: set[str] = set()

@@ -162,7 +162,7 @@ class Chain:
     def _turn_to_start(self, request: StartWorkflowExecutionRequest) -> Turn | None:
         """The turn of a run that is to start now, None when the newest run is to be used. Raises Rejected."""
         existing = self.turns[-1].execution if self.turns else None
-        start.validate(request, self.limits)
+        start.validate(request, self.limits, self.context.find_zone)
         custom = self.context.custom_attributes
         if custom is not None and request.HasField("search_attributes"):
             start.check_search_attributes(request, custom(request.namespace))

@@ -34,6 +34,13 @@ def workflow_not_found() -> Rejected:
     return not_found("workflow execution not found")
 
 
+class AnotherChain(Rejected):
+    """The workflow is there, but its current run is not of the chain that was meant."""
+
+    def __init__(self) -> None:
+        super().__init__(StatusCode.NOT_FOUND, "workflow execution not found", NotFoundFailure())
+
+
 def workflow_closing() -> Rejected:
     """The run is about to close, and what comes now would stop it from doing so: ask again in a moment."""
     return Rejected(

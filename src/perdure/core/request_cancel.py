@@ -9,7 +9,7 @@ from perdure.core import close, start, workflow_task
 from perdure.core.commands import CloseChild, RequestCancel, Terminate
 from perdure.core.fold import folds
 from perdure.core.message import Origin
-from perdure.core.refusals import workflow_completed, workflow_not_found
+from perdure.core.refusals import AnotherChain, workflow_completed, workflow_not_found
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 
@@ -99,8 +99,10 @@ def terminate(turn: Turn, command: Terminate) -> None:
 
 def _require_chain(execution: Execution, run_id: str, first_run_id: str) -> None:
     """Raises Rejected NOT_FOUND when the request means another run, or another chain of runs."""
-    if run_id not in ("", execution.key.run_id) or first_run_id not in ("", execution.first_run_id):
+    if run_id not in ("", execution.key.run_id):
         raise workflow_not_found()
+    if first_run_id not in ("", execution.first_run_id):
+        raise AnotherChain
 
 
 @folds(enums.WORKFLOW_EXECUTION_CANCEL_REQUESTED)

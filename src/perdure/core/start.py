@@ -13,7 +13,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
-from perdure.core import close, properties, retry, search_attributes, workflow_task
+from perdure.core import close, cron, properties, retry, search_attributes, workflow_task
 from perdure.core.commands import StartWorkflow
 from perdure.core.commit import Started
 from perdure.core.fold import folds
@@ -129,7 +129,7 @@ def terminate_existing(turn: Turn, new_run_id: str) -> None:
     close.terminate(turn, "TerminateIfRunning WorkflowIdReusePolicy", details, "history-service")
 
 
-def validate(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
+def validate(request: StartWorkflowExecutionRequest, limits: Limits, find_zone: cron.FindZone) -> None:
     """Raises Rejected INVALID_ARGUMENT when the request can never be started, UNIMPLEMENTED for what is to come."""
     _check_names(request, limits.id_length)
     for name, field in (
@@ -143,7 +143,9 @@ def validate(request: StartWorkflowExecutionRequest, limits: Limits) -> None:
     if request.input.ByteSize() > limits.blob_bytes or request.memo.ByteSize() > limits.memo_bytes:
         raise invalid("Blob data size exceeds limit.")
     if request.cron_schedule:
-        raise Rejected(StatusCode.UNIMPLEMENTED, "cron_schedule is not supported yet.")
+        if request.HasField("workflow_start_delay"):
+            raise invalid("CronSchedule and WorkflowStartDelay may not be used together.")
+        cron.check(request.cron_schedule, find_zone)
     if request.completion_callbacks:
         raise Rejected(StatusCode.UNIMPLEMENTED, "completion_callbacks are not supported yet.")
     if request.HasField("retry_policy"):
@@ -198,7 +200,8 @@ def _check_policies(conflict: int, reuse: int) -> None:
 def start(turn: Turn, request: StartWorkflowExecutionRequest, signaled: HistoryEvent | None = None) -> Started:
     """Begin the first run of a chain. `signaled`: the signal that its first task is to know."""
     event = _started_event(turn, request)
-    is_eager = request.request_eager_execution and not duration_ns(request.workflow_start_delay)
+    is_delayed = request.cron_schedule or duration_ns(request.workflow_start_delay)
+    is_eager = request.request_eager_execution and not is_delayed
     if is_eager:
         event.workflow_execution_started_event_attributes.eager_execution_accepted = True
     begin(turn, event, request.request_id, signaled)
@@ -261,6 +264,10 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
         run_ns = execution_ns
     task_ns = bounded_task_timeout_ns(turn.limits, duration_ns(request.workflow_task_timeout), run_ns)
     backoff_ns = duration_ns(request.workflow_start_delay)
+    if request.cron_schedule:
+        attributes.cron_schedule = request.cron_schedule
+        attributes.initiator = enums.INITIATOR_CRON_SCHEDULE
+        backoff_ns = cron.first_backoff_ns(request.cron_schedule, turn.context.find_zone, turn.now_ns)
     if execution_ns:
         attributes.workflow_execution_timeout.CopyFrom(duration(execution_ns))
     if run_ns:
@@ -342,6 +349,9 @@ def _started(execution: Execution, event: HistoryEvent) -> None:
         execution.root_workflow_id = root.workflow_id
         execution.root_run_id = root.run_id
     properties.begin(execution, attributes)
+    if attributes.HasField("priority"):
+        execution.priority = attributes.priority.SerializeToString()
     if attributes.HasField("retry_policy"):
         execution.retry = retry.from_message(attributes.retry_policy)
+    if execution.retry is not None or attributes.cron_schedule:
         execution.first_event = attributes.SerializeToString()

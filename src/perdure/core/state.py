@@ -132,7 +132,7 @@ class Child(msgspec.Struct, array_like=True):
     workflow_type: str
     parent_close_policy: int
     control: str = ""
-    header: bytes = b""
+    header: bytes | None = None
     """Serialised `Header` until the child has started: its Started event repeats it."""
     started_event_id: int = 0
     """0: not known to have started."""
@@ -224,7 +224,7 @@ class Execution(msgspec.Struct, array_like=True):
     retry: RetryPolicy | None = None
     """Of the whole workflow."""
     first_event: bytes = b""
-    """Serialised attributes of WorkflowExecutionStarted, kept if a retry may need them again."""
+    """Serialised attributes of WorkflowExecutionStarted, kept if a retry or a cron schedule may need them again."""
     facts: Facts = msgspec.field(default_factory=Facts)
     updates: dict[str, Update] = {}
     """Accepted ones by update id, also those that have their outcome."""
@@ -241,6 +241,8 @@ class Execution(msgspec.Struct, array_like=True):
     """Serialised `Payload` by key: notes for people and tools."""
     search_attributes: dict[str, bytes] = {}
     """Serialised `Payload` by name."""
+    priority: bytes | None = None
+    """Serialised `Priority` that it was started with."""
 
     @property
     def is_open(self) -> bool:

@@ -1,4 +1,4 @@
-"""How a run is followed by the next of its chain: continued as new by its own command, or retried as a whole.
+"""How a run is followed by the next of its chain: continued as new by its own command, retried as a whole, or by cron.
 
 The next run starts in the transaction that closes the one before: there is never none, never two.
 """
@@ -6,6 +6,7 @@ The next run starts in the transaction that closes the one before: there is neve
 from __future__ import annotations
 
 from temporalio.api.command.v1 import (
+    CompleteWorkflowExecutionCommandAttributes,
     ContinueAsNewWorkflowExecutionCommandAttributes,
     FailWorkflowExecutionCommandAttributes,
 )
@@ -14,7 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
 from perdure.api.times import NS_PER_SECOND, duration_ns, set_duration, set_timestamp
-from perdure.core import close, retry, start
+from perdure.core import close, cron, retry, start
 from perdure.core.commit import ExecutionKey
 from perdure.core.fold import blank
 from perdure.core.state import Execution
@@ -24,14 +25,28 @@ RUN_MINIMUM_NS = NS_PER_SECOND
 """A run that continues as new sooner has its next one delayed, so that a chain cannot spin (as Temporal's)."""
 
 
+def complete(turn: Turn, command: CompleteWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
+    """The workflow has completed: close the run, and begin the next if there is a cron schedule."""
+    backoff_ns = _cron_backoff_ns(turn)
+    if backoff_ns is None:
+        close.complete(turn, command, completed_event_id, "")
+        return
+    run_id, before = turn.context.new_id(), turn.execution.first_event
+    close.complete(turn, command, completed_event_id, run_id)
+    event = _begin_again(turn, run_id, before, backoff_ns)
+    attributes = event.workflow_execution_started_event_attributes
+    attributes.ClearField("continued_failure")
+    attributes.last_completion_result.CopyFrom(command.result)
+    _by_cron(turn, run_id, event)
+
+
 def fail(turn: Turn, command: FailWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
     """The workflow failed: close the run, and try again if its retry policy says so."""
     verdict = _judge(turn, command.failure)
-    run_id = _new_run_id(turn, verdict)
+    again = _again(turn, verdict)
     before = turn.execution.first_event
-    close.fail(turn, command, completed_event_id, verdict.retry_state, run_id)
-    if run_id:
-        _retry(turn, run_id, before, command.failure, verdict.backoff_ns)
+    close.fail(turn, command, completed_event_id, verdict.retry_state, again[0])
+    _try_again(turn, again, before, command.failure)
 
 
 def time_out(turn: Turn) -> None:
@@ -43,11 +58,10 @@ def time_out(turn: Turn) -> None:
         verdict = retry.Verdict(enums.RETRY_TIMEOUT)
     else:
         verdict = _judge(turn, failure)
-    run_id = _new_run_id(turn, verdict)
+    again = _again(turn, verdict)
     before = execution.first_event
-    close.time_out(turn, verdict.retry_state, run_id)
-    if run_id:
-        _retry(turn, run_id, before, failure, verdict.backoff_ns)
+    close.time_out(turn, verdict.retry_state, again[0])
+    _try_again(turn, again, before, failure)
 
 
 def _judge(turn: Turn, failure: Failure) -> retry.Verdict:
@@ -55,23 +69,50 @@ def _judge(turn: Turn, failure: Failure) -> retry.Verdict:
     return retry.judge(execution.retry, execution.attempt, failure, turn.now_ns, execution.execution_expires_at_ns)
 
 
-def _new_run_id(turn: Turn, verdict: retry.Verdict) -> str:
-    return turn.context.new_id() if verdict.retry_state == enums.RETRY_IN_PROGRESS else ""
+def _cron_backoff_ns(turn: Turn) -> int | None:
+    return cron.next_backoff_ns(turn.execution, turn.context.find_zone, turn.now_ns)
 
 
-def _retry(turn: Turn, run_id: str, before: bytes, failure: Failure, backoff_ns: int) -> None:
-    """The next run begins as this one did, one attempt later."""
+def _again(turn: Turn, verdict: retry.Verdict) -> tuple[str, int, bool]:
+    """(run id, back-off, whether by cron) of the run that follows a failed one; the id is "" when none does."""
+    if verdict.retry_state == enums.RETRY_IN_PROGRESS:
+        return turn.context.new_id(), verdict.backoff_ns, False
+    backoff_ns = _cron_backoff_ns(turn)
+    return ("", 0, False) if backoff_ns is None else (turn.context.new_id(), backoff_ns, True)
+
+
+def _try_again(turn: Turn, again: tuple[str, int, bool], before: bytes, failure: Failure) -> None:
+    run_id, backoff_ns, by_cron = again
+    if not run_id:
+        return
+    event = _begin_again(turn, run_id, before, backoff_ns)
+    attributes = event.workflow_execution_started_event_attributes
+    attributes.continued_failure.CopyFrom(failure)
+    if by_cron:
+        _by_cron(turn, run_id, event)
+    else:
+        attributes.initiator = enums.INITIATOR_RETRY
+        attributes.attempt += 1
+        _follow(turn, run_id, event)
+
+
+def _by_cron(turn: Turn, run_id: str, event: HistoryEvent) -> None:
+    attributes = event.workflow_execution_started_event_attributes
+    attributes.initiator = enums.INITIATOR_CRON_SCHEDULE
+    attributes.attempt = 1
+    _follow(turn, run_id, event)
+
+
+def _begin_again(turn: Turn, run_id: str, before: bytes, backoff_ns: int) -> HistoryEvent:
+    """The next run begins as this one did."""
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_STARTED)
     attributes = event.workflow_execution_started_event_attributes
     attributes.ParseFromString(before)
     attributes.ClearField("identity")
     attributes.original_execution_run_id = run_id
     attributes.continued_execution_run_id = turn.execution.key.run_id
-    attributes.initiator = enums.INITIATOR_RETRY
-    attributes.continued_failure.CopyFrom(failure)
-    attributes.attempt += 1
     set_duration(attributes.first_workflow_task_backoff, backoff_ns)
-    _follow(turn, run_id, event)
+    return event
 
 
 def continue_as_new(
@@ -97,6 +138,7 @@ def continue_as_new(
         if command.HasField(name):
             getattr(attributes, name).CopyFrom(getattr(command, name))
     attributes.initiator = command.initiator
+    attributes.inherit_build_id = command.inherit_build_id
     started = _continued_event(execution, command, closing, run_id)
     set_duration(
         started.workflow_execution_started_event_attributes.first_workflow_task_backoff, _delay_ns(turn, command)
@@ -149,6 +191,9 @@ def _continued_event(
     attributes.initiator = command.initiator or enums.INITIATOR_WORKFLOW
     attributes.workflow_id = execution.key.workflow_id
     attributes.attempt = 1
+    if execution.priority is not None:
+        attributes.priority.MergeFromString(execution.priority)
+        attributes.priority.SetInParent()
     return event
 
 

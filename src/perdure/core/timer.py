@@ -63,6 +63,8 @@ def start(turn: Turn, command: Command, completed_event_id: int) -> None:
     )
     if command.HasField("user_metadata"):
         event.user_metadata.CopyFrom(command.user_metadata)
+    if command.event_group_markers:
+        event.event_group_markers.extend(command.event_group_markers)
     turn.add(event)
     turn.lower(turn.execution.timers[attributes.timer_id].fire_at_ns)
 

@@ -34,7 +34,7 @@ from perdure.core.update import Inbox
 def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None = None) -> None:
     """Raises BadCommand for the first command that cannot be applied after those before it,
     Rejected INVALID_ARGUMENT for one that is unknown."""
-    draft = Draft(turn.execution, turn.limits)
+    draft = Draft(turn.execution, turn.limits, turn.context.find_zone)
     draft.inbox = inbox
     draft.custom_attributes = turn.context.custom_attributes
     for message in commands:

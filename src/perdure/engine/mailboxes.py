@@ -35,6 +35,7 @@ from perdure.engine.matching import Matching
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Signal
 from perdure.engine.transactor import Transactor
+from perdure.engine.zones import find_zone
 from perdure.stores.api import Outcome, Store
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Mailboxes:
         self._matching = matching
         self._publish = publish
         self._now_ns = clock.now_ns
-        self._context = Context(0, new_id, matching.reserve, matching.is_polled, config.limits)
+        self._context = Context(0, new_id, matching.reserve, matching.is_polled, config.limits, find_zone)
         self._context.custom_attributes = custom_attributes
         self._mailboxes: dict[tuple[str, str], Mailbox] = {}
         self._ready: deque[Mailbox] = deque()

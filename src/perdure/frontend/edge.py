@@ -18,7 +18,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import ExecutionKey, TaskKind
 from perdure.core.execution import Execution
 from perdure.core.limits import DEFAULT_LIMITS
-from perdure.core.refusals import activity_not_found, workflow_not_found, workflow_task_not_found
+from perdure.core.refusals import AnotherChain, activity_not_found, workflow_not_found, workflow_task_not_found
 from perdure.core.tokens import TaskToken, decode_token
 from perdure.engine.engine import Engine
 
@@ -97,7 +97,7 @@ def found(execution: Execution | None, workflow_id: str, run_id: str) -> Executi
 
 def named(error: Rejected, execution: WorkflowExecution) -> Rejected:
     """The same refusal, but one that found no workflow says which."""
-    if error.code is StatusCode.NOT_FOUND and error.message == _NO_WORKFLOW:
+    if error.message == _NO_WORKFLOW and not isinstance(error, AnotherChain):
         try:
             found(None, execution.workflow_id, execution.run_id)
         except Rejected as with_name:

@@ -17,7 +17,7 @@ from perdure.core.execution import Execution
 from perdure.core.update import closed_outcome
 from perdure.engine.engine import Engine
 from perdure.engine.updates import UpdateWait
-from perdure.frontend.edge import check_execution, check_namespace, found, invalid
+from perdure.frontend.edge import check_execution, check_namespace, found, invalid, naming
 from perdure.frontend.waits import bounded
 from perdure.frontend.workflows import start_response
 
@@ -44,9 +44,10 @@ class Updates:
         stage = request.wait_policy.lifecycle_stage or enums.UPDATE_COMPLETED
         update_id = request.request.meta.update_id
         with engine.updates.wait(request.namespace, target.workflow_id, update_id) as wait:
-            admitted: UpdateStanding = await engine.submit(
-                request.namespace, target.workflow_id, target.run_id, AdmitUpdate(request)
-            )
+            with naming(target.workflow_id, target.run_id):
+                admitted: UpdateStanding = await engine.submit(
+                    request.namespace, target.workflow_id, target.run_id, AdmitUpdate(request)
+                )
             return await self._response(request.namespace, target.workflow_id, admitted, wait, stage)
 
     async def poll(
