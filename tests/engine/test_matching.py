@@ -331,3 +331,45 @@ async def test_ten_thousand_activities_at_once(world: World) -> None:
         described = await connection.describe_workflow_execution(describe_request("order-7"))
         assert not described.pending_activities
         assert engine.metrics().stale_rows == 0
+
+
+@virtual
+async def test_a_seat_takes_one_task_after_another_without_being_asked_for(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        taken: list[tuple[Poll, Callable[[], None]]] = []
+        connection.serve_workflow_tasks(workflow_poll(), 1, lambda task, free: taken.append((task, free)))
+        for number in range(2):
+            await connection.start_workflow_execution(start_request(f"order-{number}"))
+        await asyncio.sleep(100)
+        assert [task.workflow_execution.workflow_id for task, _ in taken] == ["order-0"], "there is one seat"
+        taken[0][1]()
+        await asyncio.sleep(1)
+        assert [task.workflow_execution.workflow_id for task, _ in taken] == ["order-0", "order-1"]
+
+
+@virtual
+async def test_a_seat_that_was_left_takes_nothing(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        taken: list[Poll] = []
+        leave = connection.serve_workflow_tasks(workflow_poll(), 3, lambda task, free: taken.append(task))
+        leave()
+        await connection.start_workflow_execution(start_request())
+        assert (await connection.poll_workflow_task_queue(workflow_poll())).task_token
+        assert not taken
+
+
+@virtual
+async def test_a_seat_whose_task_cannot_be_read_gives_it_back_and_waits_a_moment(world: World) -> None:
+    async with world.engine(tail_bytes_max=0) as engine:
+        connection = WorkflowService(engine)
+        taken: list[Poll] = []
+        connection.serve_workflow_tasks(workflow_poll(), 1, lambda task, free: taken.append(task))
+        failing = [True]
+        world.store.fails = lambda method: method == "history" and bool(failing) and failing.pop()
+        await connection.start_workflow_execution(start_request())
+        await asyncio.sleep(0.5)
+        assert not taken
+        await asyncio.sleep(5)
+        assert len(taken) == 1

@@ -28,7 +28,7 @@ from perdure.engine.histories import Histories
 from perdure.engine.ids import TimeOrderedIds
 from perdure.engine.mailbox import InTransaction, Read
 from perdure.engine.mailboxes import Mailboxes
-from perdure.engine.matching import Matching, Waiting
+from perdure.engine.matching import Matching, Poll
 from perdure.engine.metrics import Metrics
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.outbox import Outbox
@@ -219,7 +219,7 @@ class Engine:
 
     async def poll(
         self, queue: QueueName, identity: str, wait_s: float | None = None, worker: str = ""
-    ) -> tuple[StartedTask | QueryTask, Waiting] | None:
+    ) -> tuple[StartedTask | QueryTask, Poll] | None:
         """Wait for a task; None when none came in `wait_s` (None: `long_poll_ns`), or `worker` shuts down.
 
         Whoever cannot hand the task on gives it back with `matching.give_back(waiting, task)`.
@@ -227,7 +227,7 @@ class Engine:
         """
         waiting = self.matching.poll(queue, identity, wait_s, worker)
         try:
-            task = await waiting.future
+            task = await waiting.answer
         except asyncio.CancelledError:
             self.matching.abandon(waiting)
             raise

@@ -47,42 +47,56 @@ class Submit(Protocol):
     ) -> asyncio.Future[Any]: ...
 
 
+class Landing(Protocol):
+    """What a poll's answer is put into: a future, or the seat of a worker in this process."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: StartedTask | QueryTask | None, /) -> None: ...
+
+
 class Waiting:
-    """A poll that waits. `future` gets the started task, or None when the wait is over."""
+    """A poll or a seat that waits. `future` gets the started task, or None when the wait is over."""
 
     __slots__ = ("expires_at", "future", "identity", "queue", "since", "worker")
 
     def __init__(
-        self, queue: TaskQueue, identity: str, worker: str, future: asyncio.Future[Any], since: float, wait_s: float
+        self, queue: TaskQueue, identity: str, worker: str, future: Landing, since: float, wait_s: float
     ) -> None:
         self.queue = queue
         self.identity = identity
         self.worker = worker
         """The worker's instance key, or "": what its shutdown is told by."""
-        self.future: asyncio.Future[StartedTask | QueryTask | None] = future
+        self.future = future
         self.since = since
         self.expires_at = since + wait_s
+
+
+class Poll(Waiting):
+    """One whose caller waits for a future."""
+
+    __slots__ = ("answer",)
+
+    def __init__(
+        self, queue: TaskQueue, identity: str, worker: str, future: asyncio.Future[Any], since: float, wait_s: float
+    ) -> None:
+        super().__init__(queue, identity, worker, future, since, wait_s)
+        self.answer: asyncio.Future[StartedTask | QueryTask | None] = future
 
 
 class TaskQueue:
     """One queue that is polled, or was lately. Pollers wait oldest first."""
 
     __slots__ = (
-        "backlog",
-        "is_in_trouble",
-        "is_paused",
-        "name",
-        "orphans",
-        "polled_at",
-        "pollers",
-        "queries",
-        "timer",
+        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "queries", "seats", "timer",
         "waiting",
-    )
+    )  # fmt: skip
 
     def __init__(self, name: QueueName, rows_max: int) -> None:
         self.name = name
-        self.waiting: deque[Waiting] = deque()
+        self.waiting: deque[Poll] = deque()
+        self.seats: list[Waiting] = []
+        """Free ones of workers in this process: they are served first, and wait without end."""
         self.backlog = Backlog(rows_max)
         self.orphans: deque[StartedTask] = deque()
         """Started tasks whose poller was gone when they were to be delivered."""
@@ -98,9 +112,19 @@ class TaskQueue:
         self.is_in_trouble = False
         """The last read failed; why was logged, once for the whole outage."""
 
+    def note(self, identity: str, now: float) -> None:
+        """Somebody of that name asks for a task."""
+        self.polled_at = self.pollers[identity] = now
+        if len(self.pollers) > _POLLERS_MAX:
+            del self.pollers[next(iter(self.pollers))]
+
     def next_poller(self) -> Waiting | None:
-        """The oldest one whose caller is still there."""
-        waiting = self.waiting
+        """A seat, or the oldest one whose caller is still there."""
+        seats, waiting = self.seats, self.waiting
+        while seats:
+            seat = seats.pop()
+            if not seat.future.done():
+                return seat
         while waiting:
             poller = waiting.popleft()
             if not poller.future.done():
@@ -109,10 +133,12 @@ class TaskQueue:
 
     def has_poller(self) -> bool:
         """Whether anybody waits; forgets those who left."""
-        waiting = self.waiting
+        seats, waiting = self.seats, self.waiting
+        while seats and seats[-1].future.done():
+            seats.pop()
         while waiting and waiting[0].future.done():
             waiting.popleft()
-        return bool(waiting)
+        return bool(seats or waiting)
 
 
 class Matching:
@@ -127,6 +153,7 @@ class Matching:
         self._sweep_at = _QUEUES_BEFORE_SWEEP
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
+        self._longest_s = config.long_poll_ns / 1e9
         self._ended: OrderedDict[str, None] = OrderedDict()
         """Workers that have shut down, the latest last: a poll of theirs that was on its way finds nothing."""
         self.reserved: list[Waiting] = []
@@ -168,7 +195,7 @@ class Matching:
 
     # --- polls ----------------------------------------------------------------------------------
 
-    def poll(self, name: QueueName, identity: str, wait_s: float | None = None, worker: str = "") -> Waiting:
+    def poll(self, name: QueueName, identity: str, wait_s: float | None = None, worker: str = "") -> Poll:
         """Wait for a task of a queue, at most `wait_s`, by default and at most `long_poll_ns`.
 
         Raises Rejected UNAVAILABLE when the engine stops, RESOURCE_EXHAUSTED when too many poll.
@@ -176,28 +203,45 @@ class Matching:
         if not self._is_open:
             raise Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and poll again.")
         queue = self._queues.get(name) or self._open(name)
-        now = queue.polled_at = queue.pollers[identity] = self._loop.time()
-        if len(queue.pollers) > _POLLERS_MAX:
-            del queue.pollers[next(iter(queue.pollers))]
         if len(queue.waiting) >= self._config.pollers_per_queue_max:
             self._make_room(queue)
-        longest_s = self._config.long_poll_ns / 1e9
         future: asyncio.Future[Any] = self._loop.create_future()
-        if wait_s is None or wait_s >= longest_s:
-            wait_s = longest_s
+        if wait_s is None or wait_s >= self._longest_s:
+            wait_s = self._longest_s
         else:  # it ends before those that came earlier: the queue's own timer is of no use to it
             hurry = self._loop.call_later(wait_s, _end, future)
             future.add_done_callback(lambda _: hurry.cancel())
-        poller = Waiting(queue, identity, worker, future, now, wait_s)
+        poller = Poll(queue, identity, worker, future, self._loop.time(), wait_s)
         if worker in self._ended:
             future.set_result(None)
-            return poller
+        else:
+            self._join(poller)
+            self.polls.emit()
+        return poller
+
+    def seat(self, name: QueueName, identity: str, worker: str, landing: Landing) -> Waiting:
+        """A poll that asks again by itself: for `sit`, before its first task and after each."""
+        queue = self._queues.get(name) or self._open(name)
+        return Waiting(queue, identity, worker, landing, 0.0, 0.0)
+
+    def sit(self, seat: Waiting) -> bool:
+        """A seat waits for its next task. False: its worker or this engine has ended."""
+        if not self._is_open or seat.worker in self._ended:
+            return False
+        name = seat.queue.name
+        queue = seat.queue = self._queues.get(name) or self._open(name)
+        queue.note(seat.identity, self._loop.time())
+        queue.seats.append(seat)
+        self._match(queue)
+        return True
+
+    def _join(self, poller: Poll) -> None:
+        queue = poller.queue
+        queue.note(poller.identity, poller.since)
         queue.waiting.append(poller)
         if queue.timer is None:
-            queue.timer = self._loop.call_at(now + longest_s, self._expire, queue)
-        self.polls.emit()
+            queue.timer = self._loop.call_at(poller.since + self._longest_s, self._expire, queue)
         self._match(queue)
-        return poller
 
     def end_worker(self, worker: str) -> None:
         """A worker shuts down: its polls end now, with nothing, and those that are still on their way as well."""
@@ -213,7 +257,7 @@ class Matching:
     def waiting_polls(self) -> Iterator[Waiting]:
         """Everybody who waits now, queue by queue."""
         for queue in self._queues.values():
-            for poller in queue.waiting:
+            for poller in (*queue.seats, *queue.waiting):
                 if not poller.future.done():
                     yield poller
 
@@ -234,9 +278,9 @@ class Matching:
             return 1
         return -1 if self._loop.time() - poller.since >= _IDLE_POLL_S else 0
 
-    def abandon(self, poller: Waiting) -> None:
+    def abandon(self, poller: Poll) -> None:
         """The caller is gone. What was delivered to it but not taken goes to another."""
-        future = poller.future
+        future = poller.answer
         if future.cancelled() or not future.cancel():
             task = None if future.cancelled() else future.result()
             if task is not None:
@@ -286,13 +330,13 @@ class Matching:
     def _expire(self, queue: TaskQueue) -> None:
         queue.timer = None
         now = queue.polled_at = self._loop.time()
-        waiting = queue.waiting
+        waiting, over = queue.waiting, deque[Poll]()
         while waiting and (waiting[0].future.done() or waiting[0].expires_at <= now):
-            poller = waiting.popleft()
-            if not poller.future.done():
-                poller.future.set_result(None)
+            over.append(waiting.popleft())
         if waiting:
             queue.timer = self._loop.call_at(waiting[0].expires_at, self._expire, queue)
+        for poller in over:
+            _end(poller.future)
 
     # --- sync match -----------------------------------------------------------------------------
 
@@ -340,9 +384,12 @@ class Matching:
         if not self._is_open or self._queues.get(queue.name) is not queue:
             poller.future.set_result(None)
             return
-        queue.waiting.appendleft(poller)
-        if queue.timer is None:
-            queue.timer = self._loop.call_at(poller.expires_at, self._expire, queue)
+        if not isinstance(poller, Poll):
+            queue.seats.append(poller)
+        else:
+            queue.waiting.appendleft(poller)
+            if queue.timer is None:
+                queue.timer = self._loop.call_at(poller.expires_at, self._expire, queue)
         # Not at once: a StartTask that is being decided may hold this very poller.
         self._loop.call_soon(self._match, queue)
 
@@ -364,7 +411,7 @@ class Matching:
             queue = self._queues.get(task.queue)
             if queue is not None:
                 queue.backlog.added(task)
-                if queue.waiting:
+                if queue.seats or queue.waiting:
                     self._match(queue)
 
     def _match(self, queue: TaskQueue) -> None:
@@ -500,7 +547,7 @@ class Matching:
         return self._submit(key.namespace, key.workflow_id, key.run_id, command)
 
 
-def _end(future: asyncio.Future[Any]) -> None:
+def _end(future: Landing) -> None:
     """A poll's wait is over."""
     if not future.done():
         future.set_result(None)

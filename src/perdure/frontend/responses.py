@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from temporalio.api.common.v1 import Payloads
-from temporalio.api.history.v1 import History
+from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.enums import QUEUE_NORMAL
@@ -21,6 +23,31 @@ async def workflow_task_response(engine: Engine, task: StartedWorkflowTask) -> s
     A long history ends with `next_page_token`, for GetWorkflowExecutionHistory.
     Raises Rejected when the history cannot be read.
     """
+    response = workflow_task_at_once(engine, task)
+    if response is not None:
+        return response
+    first_event_id, last_event_id = _seen_by_worker(task)
+    return _workflow_task(engine, task, await engine.histories.page(task.key, first_event_id, last_event_id))
+
+
+def workflow_task_at_once(engine: Engine, task: StartedWorkflowTask) -> service.PollWorkflowTaskQueueResponse | None:
+    """As `workflow_task_response`; None when the store must be read for it."""
+    first_event_id, last_event_id = _seen_by_worker(task)
+    if first_event_id > last_event_id:
+        return _workflow_task(engine, task, ())
+    events = engine.histories.recent(task.key, first_event_id, last_event_id)
+    return None if events is None else _workflow_task(engine, task, events)
+
+
+def _seen_by_worker(task: StartedWorkflowTask) -> tuple[int, int]:
+    """The first and the last event of history that the worker is sent."""
+    first_event_id = task.previous_started_event_id + 1 if task.sticky else 1
+    return first_event_id, task.started_event_id - len(task.transient_events)
+
+
+def _workflow_task(
+    engine: Engine, task: StartedWorkflowTask, events: Sequence[HistoryEvent]
+) -> service.PollWorkflowTaskQueueResponse:
     key = task.key
     response = service.PollWorkflowTaskQueueResponse(
         task_token=task.token,
@@ -42,29 +69,34 @@ async def workflow_task_response(engine: Engine, task: StartedWorkflowTask) -> s
             response.queries[query_id].CopyFrom(query)
     if task.messages:
         response.messages.extend(task.messages)
-    first_event_id = task.previous_started_event_id + 1 if task.sticky else 1
-    last_event_id = task.started_event_id - len(task.transient_events)
-    next_event_id = first_event_id
-    if first_event_id <= last_event_id:
-        events = engine.histories.recent(key, first_event_id, last_event_id)
-        if events is None:
-            events = await engine.histories.page(key, first_event_id, last_event_id)
-        response.history.events.extend(events)
-        next_event_id += len(events)
+    response.history.events.extend(events)
+    first_event_id, last_event_id = _seen_by_worker(task)
+    next_event_id = first_event_id + len(events)
     if next_event_id <= last_event_id:
         transient = History(events=task.transient_events).SerializeToString()
         token = HistoryToken(key.run_id, next_event_id, last_event_id, transient)
         response.next_page_token = encode_page_token(token)
-    else:
+    elif task.transient_events:
         response.history.events.extend(task.transient_events)
     return response
 
 
 async def activity_task_response(engine: Engine, task: StartedActivityTask) -> service.PollActivityTaskQueueResponse:
     """The attempt with what its scheduled event says. Raises Rejected when that cannot be read."""
+    response = activity_task_at_once(engine, task)
+    if response is not None:
+        return response
+    return _activity_task(task, await engine.histories.event(task.key, task.scheduled_event_id))
+
+
+def activity_task_at_once(engine: Engine, task: StartedActivityTask) -> service.PollActivityTaskQueueResponse | None:
+    """As `activity_task_response`; None when the store must be read for it."""
+    recent = engine.histories.recent(task.key, task.scheduled_event_id, task.scheduled_event_id)
+    return _activity_task(task, recent[0]) if recent else None
+
+
+def _activity_task(task: StartedActivityTask, event: HistoryEvent) -> service.PollActivityTaskQueueResponse:
     key = task.key
-    recent = engine.histories.recent(key, task.scheduled_event_id, task.scheduled_event_id)
-    event = recent[0] if recent else await engine.histories.event(key, task.scheduled_event_id)
     scheduled = event.activity_task_scheduled_event_attributes
     response = service.PollActivityTaskQueueResponse(
         task_token=task.token,

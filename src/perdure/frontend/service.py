@@ -20,6 +20,7 @@ from perdure.frontend.resets import Resets
 from perdure.frontend.reverse_history import ReverseHistories
 from perdure.frontend.schedules import Schedules
 from perdure.frontend.search_attributes import SearchAttributes
+from perdure.frontend.serving import Serving
 from perdure.frontend.signals import Signals
 from perdure.frontend.sticky_queues import StickyQueues
 from perdure.frontend.system import System
@@ -34,7 +35,7 @@ from perdure.frontend.workflows import Workflows
 class WorkflowService:
     """`temporal.api.workflowservice.v1.WorkflowService` over an engine that was started.
 
-    Satisfies `perdure.sdk.connection.Connection`.
+    Satisfies `Connection`, `NearConnection` and `TransactionalConnection` of `perdure.sdk.connection`.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -78,6 +79,10 @@ class WorkflowService:
         self.reset_sticky_task_queue = StickyQueues(engine).reset
 
         self._add_activities(engine)
+
+        serving = Serving(engine)
+        self.serve_workflow_tasks = serving.workflow_tasks
+        self.serve_activity_tasks = serving.activity_tasks
 
         self.get_workflow_execution_history = Histories(engine).get
         self.get_workflow_execution_history_reverse = ReverseHistories(engine).get

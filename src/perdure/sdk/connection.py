@@ -165,6 +165,33 @@ class Connection(Protocol):
 
 
 @runtime_checkable
+class NearConnection(Protocol):
+    """An engine in this process: tasks come by calls on its event loop, and nobody has to ask for each.
+
+    `take` is given what the poll's RPC would have answered, and a function to call when there is room for the next
+    task; it must not raise. At most `seats` tasks are out at once. What is returned ends it: no task comes any more.
+    """
+
+    def serve_workflow_tasks(
+        self,
+        request: service.PollWorkflowTaskQueueRequest,
+        seats: int,
+        take: Callable[[service.PollWorkflowTaskQueueResponse, Callable[[], None]], None],
+    ) -> Callable[[], None]:
+        """As so many PollWorkflowTaskQueue, one after another."""
+        ...
+
+    def serve_activity_tasks(
+        self,
+        request: service.PollActivityTaskQueueRequest,
+        seats: int,
+        take: Callable[[service.PollActivityTaskQueueResponse, Callable[[], None]], None],
+    ) -> Callable[[], None]:
+        """As so many PollActivityTaskQueue, one after another."""
+        ...
+
+
+@runtime_checkable
 class TransactionalConnection(Protocol):
     """An engine in this process whose store takes the rows of a transactional activity into its own transaction."""
 

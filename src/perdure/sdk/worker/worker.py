@@ -7,6 +7,7 @@ import os
 import socket
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from temporalio.api.enums.v1 import TaskQueueKind, TaskQueueType
@@ -14,14 +15,12 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     PollActivityTaskQueueRequest,
-    PollActivityTaskQueueResponse,
     PollWorkflowTaskQueueRequest,
-    PollWorkflowTaskQueueResponse,
     ShutdownWorkerRequest,
 )
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.sdk.connection import Connection
+from perdure.sdk.connection import Connection, NearConnection
 from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, EngineError
@@ -36,8 +35,11 @@ from perdure.sdk.worker.local_activities import LocalActivities
 from perdure.sdk.worker.machines import Machine, RunCache
 from perdure.sdk.worker.processes import ProcessHands
 from perdure.sdk.worker.runners import Runners
+from perdure.sdk.worker.served import Served
 from perdure.sdk.worker.workflow_tasks import WorkflowTasks
 from perdure.sdk.worker.workflow_thread import InlineWorkflows, WorkflowExecutor, WorkflowThread
+
+AnyRunners = Runners[Any] | Served[Any]
 
 
 def default_identity() -> str:
@@ -90,7 +92,7 @@ class Worker:
         self._config = config or WorkerConfig()
         self._inline = seams.inline
         self.name = WorkerName(namespace, task_queue, f"{identity}-{key}", identity, key)
-        self._runners: list[Runners[Any]] = []
+        self._runners: list[AnyRunners] = []
         self._cache: RunCache | None = None
         self._executor: WorkflowExecutor | None = None
         self._hands: Hands | None = None
@@ -172,22 +174,29 @@ class Worker:
             lost = self._cache.evict_home(home)
             logger.warning("the workflow thread was blocked and is replaced; %d cached runs are replayed", lost)
 
-    def _activity_runners(self, tasks: ActivityTasks) -> Runners[PollActivityTaskQueueResponse]:
+    def _activity_runners(self, tasks: ActivityTasks) -> AnyRunners:
         request = PollActivityTaskQueueRequest(
             namespace=self.name.namespace,
             task_queue=TaskQueue(name=self.name.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
             identity=self.name.identity,
             worker_instance_key=self.name.instance_key,
         )
-        return Runners(
+        what, slots, connection = (
             f"activity queue {self.name.task_queue!r}",
-            lambda: self._connection.poll_activity_task_queue(request),
+            self._config.activity_slots,
+            self._connection,
+        )
+        if isinstance(connection, NearConnection):
+            return Served(what, partial(connection.serve_activity_tasks, request), tasks.handle, slots=slots)
+        return Runners(
+            what,
+            lambda: connection.poll_activity_task_queue(request),
             tasks.handle,
-            slots=self._config.activity_slots,
+            slots=slots,
             polls=self._config.activity_polls,
         )
 
-    def _workflow_runners(self, tasks: WorkflowTasks) -> list[Runners[PollWorkflowTaskQueueResponse]]:
+    def _workflow_runners(self, tasks: WorkflowTasks) -> list[AnyRunners]:
         normal = TaskQueue(name=self.name.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
         sticky = TaskQueue(
             name=self.name.sticky_queue,
@@ -197,18 +206,22 @@ class Worker:
         queues = [normal, sticky] if self._config.cached_runs else [normal]
         return [self._runners_of(queue, tasks) for queue in queues]
 
-    def _runners_of(self, queue: TaskQueue, tasks: WorkflowTasks) -> Runners[PollWorkflowTaskQueueResponse]:
+    def _runners_of(self, queue: TaskQueue, tasks: WorkflowTasks) -> AnyRunners:
         request = PollWorkflowTaskQueueRequest(
             namespace=self.name.namespace,
             task_queue=queue,
             identity=self.name.identity,
             worker_instance_key=self.name.instance_key,
         )
+        connection, slots = self._connection, self._config.workflow_slots
+        what = f"workflow queue {queue.name!r}"
+        if isinstance(connection, NearConnection):
+            return Served(what, partial(connection.serve_workflow_tasks, request), tasks.handle, slots=slots)
         return Runners(
-            f"workflow queue {queue.name!r}",
-            lambda: self._connection.poll_workflow_task_queue(request),
+            what,
+            lambda: connection.poll_workflow_task_queue(request),
             tasks.handle,
-            slots=self._config.workflow_slots,
+            slots=slots,
             polls=self._config.workflow_polls,
         )
 
@@ -238,6 +251,6 @@ class Worker:
             logger.info("the server was not told of the shutdown: %s", rejected.message)
 
 
-async def _drained(groups: list[Runners[Any]], limit_ns: int) -> bool:
+async def _drained(groups: list[AnyRunners], limit_ns: int) -> bool:
     ended = await asyncio.gather(*(group.drain(limit_ns / SECOND_NS) for group in groups))
     return all(ended)

@@ -1,0 +1,121 @@
+"""Tasks for a worker in this process: put before its seats by calls, as messages of the polls' responses.
+
+No RPC. See `perdure.sdk.connection.NearConnection`. A task whose events are in memory, as nearly all
+are, goes out in the same breath as it becomes durable; for another the store is read first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.errors import Rejected
+from perdure.core.commit import QueueName, StartedActivityTask, StartedTask, StartedWorkflowTask, TaskKind
+from perdure.engine.engine import Engine
+from perdure.engine.query_task import QueryTask
+from perdure.engine.seats import Seat
+from perdure.frontend.edge import check_length, check_namespace, check_queue
+from perdure.frontend.queries import query_task_response
+from perdure.frontend.responses import (
+    activity_task_at_once,
+    activity_task_response,
+    workflow_task_at_once,
+    workflow_task_response,
+)
+
+_log = logging.getLogger(__name__)
+
+Take = Callable[[Any, Callable[[], None]], None]
+"""Given a poll's response, and what is to be called when there is room for the next task."""
+
+
+class Serving:
+    """Puts workflow and activity tasks before workers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reading: set[asyncio.Task[None]] = set()
+
+    def workflow_tasks(
+        self, request: service.PollWorkflowTaskQueueRequest, seats: int, take: Take
+    ) -> Callable[[], None]:
+        """As so many PollWorkflowTaskQueue without end. Returns what ends them. Raises Rejected as the RPC does."""
+        engine = self._engine
+
+        def put(seat: Seat, task: StartedTask | QueryTask) -> None:
+            response = workflow_task_at_once(engine, task) if isinstance(task, StartedWorkflowTask) else None
+            if response is None:
+                self._read(seat, task, take, self._workflow_task(task))
+            else:
+                take(response, seat.free)
+
+        return self._open(request, TaskKind.WORKFLOW, seats, put)
+
+    def activity_tasks(
+        self, request: service.PollActivityTaskQueueRequest, seats: int, take: Take
+    ) -> Callable[[], None]:
+        """As so many PollActivityTaskQueue without end. Returns what ends them. Raises Rejected as the RPC does."""
+        engine = self._engine
+
+        def put(seat: Seat, task: StartedTask | QueryTask) -> None:
+            assert isinstance(task, StartedActivityTask)
+            response = activity_task_at_once(engine, task)
+            if response is None:
+                self._read(seat, task, take, activity_task_response(engine, task))
+            else:
+                take(response, seat.free)
+
+        return self._open(request, TaskKind.ACTIVITY, seats, put)
+
+    def _open(
+        self,
+        request: service.PollWorkflowTaskQueueRequest | service.PollActivityTaskQueueRequest,
+        kind: TaskKind,
+        count: int,
+        put: Callable[[Seat, StartedTask | QueryTask], None],
+    ) -> Callable[[], None]:
+        engine, name = self._engine, request.task_queue.name
+        check_namespace(engine, request.namespace)
+        check_queue(name)
+        check_length("Identity", request.identity)
+        queue = QueueName(request.namespace, name, kind)
+        worker = request.worker_instance_key
+        seats = [Seat(engine.matching, queue, request.identity, worker, put) for _ in range(count)]
+        for seat in seats:
+            seat.free()
+
+        def leave() -> None:
+            for seat in seats:
+                seat.leave()
+
+        return leave
+
+    async def _workflow_task(self, task: StartedTask | QueryTask) -> service.PollWorkflowTaskQueueResponse:
+        if isinstance(task, QueryTask):
+            return await query_task_response(self._engine, task)
+        assert isinstance(task, StartedWorkflowTask)
+        return await workflow_task_response(self._engine, task)
+
+    def _read(self, seat: Seat, task: StartedTask | QueryTask, take: Take, reading: Awaitable[Any]) -> None:
+        """What belongs to the task is not in memory."""
+        work = asyncio.get_running_loop().create_task(self._take_when_read(seat, task, take, reading))
+        self._reading.add(work)
+        work.add_done_callback(self._reading.discard)
+
+    async def _take_when_read(
+        self, seat: Seat, task: StartedTask | QueryTask, take: Take, reading: Awaitable[Any]
+    ) -> None:
+        try:
+            response = await reading
+        except Exception as error:
+            if not isinstance(error, Rejected):
+                _log.exception("a task could not be put together")
+            self._engine.matching.give_back(seat.poller, task)
+            pause_s = self._engine.config.store_retry_ns / 1e9
+            asyncio.get_running_loop().call_later(pause_s, seat.free)
+            return
+        take(response, seat.free)
