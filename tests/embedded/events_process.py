@@ -50,7 +50,7 @@ def collects_in_runs(count: int, found: list[int]) -> list[int]:
     with workflow.subscribe("kills.told") as told:
         workflow.on_query("is_there", lambda: True)
         while len(found) < count:
-            if len(found) - begun_with >= 10 and not told.has_news:
+            if len(found) - begun_with == 10:
                 workflow.continue_as_new(count, found)
             found.append(told.next())
     return found

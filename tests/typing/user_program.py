@@ -22,6 +22,7 @@ from perdure import (
     activity,
     call,
     call_child,
+    on_event,
     start,
     start_child,
     wait,
@@ -155,3 +156,15 @@ def with_classes(engine: Engine) -> None:
     assert_type(engine.start(Counter, 1), SyncWorkflowHandle[str])
     assert_type(engine.signal_with_start(Cart, "Ada", id="cart-1", signal=("add", ["pen"])), SyncWorkflowHandle[int])
     engine.run(Cart, 1)  # pyright: ignore[reportArgumentType]
+
+
+@on_event("order.paid")
+@workflow
+def invoice(order_id: str) -> int:
+    return len(order_id)
+
+
+def events_from_a_script(engine: Engine) -> None:
+    assert_type(engine.emit("order.paid", "1001", id="payment-1"), str)
+    assert_type(engine.run(invoice, "1001"), int)
+    on_event("order.paid")(len)  # pyright: ignore[reportArgumentType]

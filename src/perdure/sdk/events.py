@@ -145,7 +145,7 @@ class Subscription:
         payment = payments.next(timeout="2 days")           # async: await payments.next(...)
 
     A `continue_as_new` out of the block leaves the subscription in force for the next run, which takes it up
-    by subscribing likewise. What has come and was not taken is lost with the run: look at `has_news` before.
+    by subscribing likewise, and has first what has come and was not taken.
     """
 
     def __init__(self, machine: WorkflowMachine, name: str, key: str | None, returns: Any, *, once: bool) -> None:
@@ -155,7 +155,7 @@ class Subscription:
         self._returns = returns
         self._subscriber = Subscriber(_info(machine).workflow_id, _token(machine, name, key, once), key, once)
         self._signal = news_of(self._subscriber.token)
-        self._news: deque[Any] = deque()
+        self._news: deque[tuple[Header, Any]] = deque()
         self._newest = ("", 0)
 
     @property
@@ -178,7 +178,7 @@ class Subscription:
                 self._take(Messages.wait_signal(self._signal, timeout))
             except TimeoutError:
                 raise self._late(timeout) from None
-        return self._news.popleft()
+        return self._pop()
 
     async def _next_async(self, timeout: Duration | None) -> Any:
         while not self._news:
@@ -186,7 +186,7 @@ class Subscription:
                 self._take(await Messages.wait_signal(self._signal, timeout))
             except TimeoutError:
                 raise self._late(timeout) from None
-        return self._news.popleft()
+        return self._pop()
 
     def _late(self, timeout: Duration | None) -> TimeoutError:
         return TimeoutError(f"no event {self._name!r} came within {timeout}")
@@ -194,15 +194,19 @@ class Subscription:
     def _take(self, news: list[Any]) -> None:
         """What one signal brought; anything that was brought before is dropped."""
         headers, *values = news
-        converter = self._machine.converter
         for header, value in zip(msgspec.convert(headers, list[Header]), values, strict=True):
             hub, number = self._newest
             if header.hub == hub and header.number <= number:
                 continue
             self._newest = (header.hub, header.number)
-            if self._returns is not Any:
-                value = converter.from_payload(converter.to_payload(value), self._returns, f"event {self._name}")
-            self._news.append(value)
+            self._news.append((header, value))
+
+    def _pop(self) -> Any:
+        _, value = self._news.popleft()
+        if self._returns is Any:
+            return value
+        converter = self._machine.converter
+        return converter.from_payload(converter.to_payload(value), self._returns, f"event {self._name}")
 
     def open(self) -> Awaitable[None]:
         """Subscribe; returns, or can be awaited, when the hub has taken note."""
@@ -247,7 +251,17 @@ class Subscription:
 
     def _is_left_open(self, error: BaseException | None) -> bool:
         """For the next run; or because this run is being dropped from memory, and goes on elsewhere."""
-        return self._machine.barred is not None or isinstance(error, (ContinueAsNew, WorkflowClosed, GeneratorExit))
+        if isinstance(error, ContinueAsNew):
+            self._hand_on()
+            return True
+        return self._machine.barred is not None or isinstance(error, (WorkflowClosed, GeneratorExit))
+
+    def _hand_on(self) -> None:
+        """What was not taken becomes a signal again that nobody took: these go on to the next run."""
+        inbox = self._machine.inbox
+        if self._news and inbox is not None:
+            headers, values = [header for header, _ in self._news], [value for _, value in self._news]
+            inbox.kept.insert(0, (self._signal, self._machine.converter.to_payloads((headers, *values))))
 
 
 class Events:
