@@ -23,7 +23,8 @@ from tests.simulation.programs import Program, generate
 def main(seed: str | None, crashes: tuple[str, ...], seeds: int, first: int) -> None:
     """Stop many generated programs at every commit in turn; or, with a SEED, tell the story of one run.
 
-    SEED is a number, or "order" for the order workflow, or "relay" for signals over many runs.
+    SEED is a number, or "order" for the order workflow, or "relay" for signals over many runs. Programs with messages,
+    children and runs that follow one another have the seeds from 1,000,000 on.
     """
     if seed is None:
         sys.exit(_search(range(first, first + seeds)))

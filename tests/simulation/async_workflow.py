@@ -4,20 +4,53 @@ from __future__ import annotations
 
 import asyncio
 
-from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError
+import msgspec
+
+from perdure.models.saga import Saga
+from perdure.sdk.children import start_child
+from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
 from perdure.sdk.local_calls import start_local
 from perdure.sdk.workflow import start, workflow
 from tests.simulation.activities import failed, local_performer, performer
-from tests.simulation.programs import DAY, Abort, Act, All, Deadline, Do, Draw, Local, Nap, Program, Race, Step
+from tests.simulation.post import Carried, Post, ear, kid
+from tests.simulation.programs import (
+    DAY,
+    Abort,
+    Act,
+    Again,
+    All,
+    Asked,
+    Bear,
+    Deadline,
+    Do,
+    Draw,
+    Local,
+    Nap,
+    Program,
+    Race,
+    Scoped,
+    Step,
+    Tell,
+    Told,
+    Undo,
+)
 from tests.simulation.sync_workflow import draw
 
 
 @workflow(name="simulated_async")
-async def simulated_async(program: Program) -> list[str]:
+async def simulated_async(program: Program, carried: Carried | None = None) -> list[str]:
     """The result says what every step came to."""
-    results: list[str] = []
+    carried = carried or Carried()
+    results, post = list(carried.results), Post(program, carried)
+    if program.letters:
+        workflow.on_signal("tell", post.told.append)
+        workflow.on_update("ask", post.answer_async, validator=post.check)
     for position, step in enumerate(program.steps):
-        results += await _take(step, position)
+        if isinstance(step, Again):
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            rest = msgspec.structs.replace(program, steps=program.steps[position + 1 :])
+            workflow.continue_as_new(rest, post.carry(results))
+        results += await _take_message(step, post) or await _take(step, position)
     if program.raises:
         raise ApplicationError(" ".join(results), type="Meant")
     if program.cancelled:
@@ -32,6 +65,66 @@ async def _be_cancelled() -> list[str]:
         tidy = Act("tidy-up", "async", seconds=1.0)
         return [await start(performer(tidy), tidy)]
     return ["nobody cancelled"]
+
+
+async def _take_message(step: Step, post: Post) -> list[str]:
+    """What a step about messages came to; nothing for the others."""
+    match step:
+        case Told(numbers):
+            await workflow.wait_condition(lambda: post.has(numbers))
+            return [post.said(numbers)]
+        case Asked(number):
+            await workflow.wait_condition(lambda: number in post.asked)
+            return [f"asked {number}: {post.asked[number]}"]
+        case Bear(act, cancelled_after):
+            return [await _bear(act, cancelled_after)]
+        case Tell(numbers):
+            return await _tell(numbers)
+        case Scoped(act, after):
+            with workflow.scope() as scope:
+                task = asyncio.create_task(_run(act))
+                await asyncio.sleep(after)
+                scope.cancel()
+                await task
+            return [f"{act.name} left"]
+        case Undo(done, undone, breaks):
+            return await _undo(done, undone, breaks)
+        case _:
+            return []
+
+
+async def _bear(act: Act, cancelled_after: float) -> str:
+    child = start_child(kid, act, id=f"kid-{act.name}")
+    if cancelled_after:
+        await asyncio.sleep(cancelled_after)
+        child.cancel()
+    try:
+        return await child
+    except ChildWorkflowError as error:
+        return f"{act.name} {type(error.cause).__name__}"
+
+
+async def _tell(numbers: list[int]) -> list[str]:
+    child = start_child(ear, len(numbers), id=f"ear-{workflow.info().run_id}-{numbers}")
+    await asyncio.gather(*(child.signal("tell", number) for number in numbers))
+    try:
+        await workflow.external("nobody").signal("tell", 0)
+    except ApplicationError as error:
+        return [await child, "nobody there" if error.type == "WorkflowNotFound" else str(error)]
+    return ["somebody there"]
+
+
+async def _undo(done: list[Act], undone: list[Act], breaks: Act) -> list[str]:
+    results: list[str] = []
+    try:
+        async with Saga() as saga:
+            for act, undo in zip(done, undone, strict=True):
+                results.append(await _run(act))
+                saga.compensate(performer(undo), undo)
+            await start(performer(breaks), breaks)
+    except ActivityError:
+        return results + [f"{act.name} done" for act in reversed(undone)]
+    return ["it did not break"]
 
 
 async def _take(step: Step, position: int) -> list[str]:
@@ -56,6 +149,8 @@ async def _take(step: Step, position: int) -> list[str]:
             return [await _outcome(act, task)]
         case Draw(what):
             return [draw(what, position)]
+        case _:
+            raise AssertionError(f"nobody knows {step}")
 
 
 async def _run(act: Act) -> str:

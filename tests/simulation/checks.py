@@ -12,7 +12,7 @@ from hashlib import blake2b
 from perdure.core.invariants import check as check_invariants
 from tests.simulation.harness import CrashPoint, Machine, Report, simulate
 from tests.simulation.laws import check_history
-from tests.simulation.programs import Program, acts_of, expected, generate
+from tests.simulation.programs import Program, Undo, acts_of, expected, generate
 from tests.simulation.relay import SIGNALS
 
 ORDER = Program(1, "order", [])
@@ -58,6 +58,15 @@ def effects_happen_exactly_once(program: Program, report: Report) -> None:
             assert counts[act.name] == 1, f"{act.name} is recorded as done, and its effect never happened"
 
 
+def sagas_are_undone_in_reverse(program: Program, report: Report) -> None:
+    """What was done later is undone earlier."""
+    order = list(report.world.effects.values())
+    for step in program.steps:
+        if isinstance(step, Undo):
+            wanted = [act.name for act in (*step.done, *reversed(step.undone))]
+            assert [name for name in order if name in wanted] == wanted, order
+
+
 def history_is_lawful(report: Report) -> None:
     """The fold of history is the stored state, ids are dense, the closing event is the last, nothing is owed."""
     assert [event.event_id for event in report.events] == list(range(1, len(report.events) + 1))
@@ -71,6 +80,7 @@ def check_report(program: Program, report: Report) -> None:
     answers_as_planned(program, report)
     nothing_recorded_is_run_again(report)
     effects_happen_exactly_once(program, report)
+    sagas_are_undone_in_reverse(program, report)
     history_is_lawful(report)
 
 

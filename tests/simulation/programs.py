@@ -92,17 +92,75 @@ class Draw(msgspec.Struct, frozen=True, tag=True):
     what: str
 
 
-Step = Do | Local | Nap | All | Race | Deadline | Abort | Draw
+class Told(msgspec.Struct, frozen=True, tag=True):
+    """Wait until these signals have come."""
+
+    numbers: list[int]
+
+
+class Asked(msgspec.Struct, frozen=True, tag=True):
+    """Wait until this update has been handled, by an activity."""
+
+    number: int
+    act: Act
+
+
+class Bear(msgspec.Struct, frozen=True, tag=True):
+    """Run an activity in a child workflow; `cancelled_after`: cancel the child then. 0: wait for it."""
+
+    act: Act
+    cancelled_after: float = 0.0
+
+
+class Tell(msgspec.Struct, frozen=True, tag=True):
+    """Signal a child, and another workflow that is not there."""
+
+    numbers: list[int]
+
+
+class Scoped(msgspec.Struct, frozen=True, tag=True):
+    """Start a slow activity in a scope and cancel that after a while."""
+
+    act: Act
+    after: float
+
+
+class Undo(msgspec.Struct, frozen=True, tag=True):
+    """A saga: these are done, then one fails for good, and these are undone by those."""
+
+    done: list[Act]
+    undone: list[Act]
+    breaks: Act
+
+
+class Again(msgspec.Struct, frozen=True, tag=True):
+    """Go on as a new run."""
+
+
+Step = Do | Local | Nap | All | Race | Deadline | Abort | Draw | Told | Asked | Bear | Tell | Scoped | Undo | Again
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """What a client sends, and when, in virtual seconds: "signal", "update", or one that is "rejected"."""
+
+    kind: str
+    number: int
+    at: float
 
 
 class Program(msgspec.Struct, frozen=True):
-    """A whole workflow. `cancelled`: the client asks for cancellation while it naps at its end."""
+    """A whole workflow. `cancelled`: the client asks for cancellation while it naps at its end.
+
+    `begun_by_signal`: the first letter starts the workflow, and is sent as any other by whoever comes later.
+    """
 
     seed: int
     colour: str
     steps: list[Step]
     raises: bool = False
     cancelled: bool = False
+    letters: list[Letter] = []
+    begun_by_signal: bool = False
 
 
 class _Maker:
@@ -111,6 +169,7 @@ class _Maker:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(f"program {seed}")
         self.named = 0
+        self.letters: list[Letter] = []
 
     def name(self) -> str:
         self.named += 1
@@ -151,9 +210,71 @@ class _Maker:
         weights = [weight for weight, _ in makers]
         return self.random.choices([make for _, make in makers], weights)[0]()
 
+    def surely(self, colour: str = "") -> Act:
+        """An activity that is done after a while, and does not fail for good."""
+        act = self.quick(may_fail=False)
+        return msgspec.structs.replace(act, hangs=0, colour=colour or act.colour)
+
+    def letter(self, kind: str) -> int:
+        """Have a client send something; its number."""
+        number = len(self.letters)
+        self.letters.append(Letter(kind, number, self.random.choice((0.0, 0.001, 1.0, 20.0, 3600.0, 3 * DAY))))
+        return number
+
+    def told(self) -> Step:
+        return Told([self.letter("signal") for _ in range(self.random.randint(1, 3))])
+
+    def asked(self) -> Step:
+        if self.random.random() < 0.3:
+            self.letter("rejected")
+        return Asked(self.letter("update"), self.surely())
+
+    def undo(self) -> Step:
+        count = self.random.randint(1, 3)
+        done = [self.surely() for _ in range(count)]
+        undone = [self.surely() for _ in range(count)]
+        return Undo(done, undone, Act(self.name(), "def", fatal=True))
+
+    def message_step(self) -> Step:
+        """One that has to do with messages, other workflows, or runs."""
+        makers: list[tuple[int, Callable[[], Step]]] = [
+            (3, self.told),
+            (3, self.asked),
+            (2, lambda: Bear(self.quick())),
+            (2, lambda: Bear(self.slow(), self.random.choice((5.0, 600.0)))),
+            (2, lambda: Tell(list(range(self.random.randint(1, 3))))),
+            (2, lambda: Scoped(self.slow(), self.random.choice((5.0, 600.0)))),
+            (3, self.undo),
+            (3, Again),
+        ]
+        weights = [weight for weight, _ in makers]
+        return self.random.choices([make for _, make in makers], weights)[0]()
+
+
+MESSAGES = 1_000_000
+"""Seeds from here on are of programs with messages."""
+
 
 def generate(seed: int) -> Program:
     """The program of a seed: two to four steps."""
+    return _with_messages(seed) if seed >= MESSAGES else _without_messages(seed)
+
+
+def _with_messages(seed: int) -> Program:
+    maker = _Maker(seed)
+    steps = [maker.message_step() for _ in range(maker.random.randint(1, 3))]
+    steps.insert(maker.random.randint(0, len(steps)), maker.step())
+    signals = [letter for letter in maker.letters if letter.kind == "signal"]
+    return Program(
+        seed=seed,
+        colour=maker.random.choice(("async", "def")),
+        steps=steps,
+        letters=maker.letters,
+        begun_by_signal=bool(signals) and signals[0].number == 0 and maker.random.random() < 0.5,
+    )
+
+
+def _without_messages(seed: int) -> Program:
     maker = _Maker(seed)
     ending = maker.random.random()
     return Program(
@@ -189,16 +310,34 @@ def expected(step: Step) -> list[str] | None:
             return [f"{act.name} cancelled"]
         case Draw():
             return None
+        case Told(numbers):
+            return [f"told {numbers}"]
+        case Asked(number, act):
+            return [f"asked {number}: {outcome_of(act)}"]
+        case Bear(act, cancelled_after):
+            return [f"{act.name} cancelled" if cancelled_after else outcome_of(act)]
+        case Tell(numbers):
+            return [f"heard {numbers}", "nobody there"]
+        case Scoped(act):
+            return [f"{act.name} left"]
+        case Undo(done, undone):
+            return [f"{act.name} done" for act in (*done, *reversed(undone))]
+        case Again():
+            return ["again"]
 
 
 def acts_of(step: Step) -> list[Act]:
     """The activities that a step may run."""
     match step:
-        case Do(act) | Local(act) | Deadline(act) | Abort(act):
+        case Do(act) | Local(act) | Deadline(act) | Abort(act) | Bear(act) | Scoped(act):
             return [act]
+        case Asked(act=act):
+            return [act]
+        case Undo(done, undone, breaks):
+            return [*done, *undone, breaks]
         case All(acts):
             return acts
         case Race(fast, slow):
             return [fast, slow]
-        case Nap() | Draw():
+        case Nap() | Draw() | Told() | Tell() | Again():
             return []

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError
+import msgspec
+
+from perdure.models.saga import Saga
+from perdure.sdk.children import start_child
+from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
 from perdure.sdk.local_calls import start_local
 from perdure.sdk.workflow import Handle, call, start, wait, workflow
 from tests.simulation.activities import failed, local_performer, performer
-from tests.simulation.programs import DAY, Abort, Act, All, Deadline, Do, Draw, Local, Nap, Program, Race, Step
+from tests.simulation.post import Carried, Post, ear, kid
+from tests.simulation.programs import (
+    DAY,
+    Abort,
+    Act,
+    Again,
+    All,
+    Asked,
+    Bear,
+    Deadline,
+    Do,
+    Draw,
+    Local,
+    Nap,
+    Program,
+    Race,
+    Scoped,
+    Step,
+    Tell,
+    Told,
+    Undo,
+)
 from tests.simulation.world import stage
 
 
 @workflow(name="simulated_def")
-def simulated_def(program: Program) -> list[str]:
+def simulated_def(program: Program, carried: Carried | None = None) -> list[str]:
     """The result says what every step came to."""
-    results: list[str] = []
+    carried = carried or Carried()
+    results, post = list(carried.results), Post(program, carried)
+    if program.letters:
+        workflow.on_signal("tell", post.told.append)
+        workflow.on_update("ask", post.answer, validator=post.check)
     for position, step in enumerate(program.steps):
-        results += _take(step, position)
+        if isinstance(step, Again):
+            wait(workflow.all_handlers_finished)
+            rest = msgspec.structs.replace(program, steps=program.steps[position + 1 :])
+            workflow.continue_as_new(rest, post.carry(results))
+        results += _take_message(step, post) or _take(step, position)
     if program.raises:
         raise ApplicationError(" ".join(results), type="Meant")
     if program.cancelled:
@@ -30,6 +63,67 @@ def _be_cancelled() -> list[str]:
         tidy = Act("tidy-up", "def")
         return [call(performer(tidy), tidy)]
     return ["nobody cancelled"]
+
+
+def _take_message(step: Step, post: Post) -> list[str]:
+    """What a step about messages came to; nothing for the others."""
+    match step:
+        case Told(numbers):
+            wait(lambda: post.has(numbers))
+            return [post.said(numbers)]
+        case Asked(number):
+            wait(lambda: number in post.asked)
+            return [f"asked {number}: {post.asked[number]}"]
+        case Bear(act, cancelled_after):
+            return [_bear(act, cancelled_after)]
+        case Tell(numbers):
+            return _tell(numbers)
+        case Scoped(act, after):
+            with workflow.scope() as scope:
+                handle = start(performer(act), act)
+                workflow.sleep(after)
+                scope.cancel()
+                handle.result()
+            return [f"{act.name} left"]
+        case Undo(done, undone, breaks):
+            return _undo(done, undone, breaks)
+        case _:
+            return []
+
+
+def _bear(act: Act, cancelled_after: float) -> str:
+    child = start_child(kid, act, id=f"kid-{act.name}")
+    if cancelled_after:
+        workflow.sleep(cancelled_after)
+        child.cancel()
+    try:
+        return child.result()
+    except ChildWorkflowError as error:
+        return f"{act.name} {type(error.cause).__name__}"
+
+
+def _tell(numbers: list[int]) -> list[str]:
+    child = start_child(ear, len(numbers), id=f"ear-{workflow.info().run_id}-{numbers}")
+    for number in numbers:
+        child.signal("tell", number)
+    try:
+        workflow.external("nobody").signal("tell", 0)
+    except ApplicationError as error:
+        return [child.result(), "nobody there" if error.type == "WorkflowNotFound" else str(error)]
+    return ["somebody there"]
+
+
+def _undo(done: list[Act], undone: list[Act], breaks: Act) -> list[str]:
+    results: list[str] = []
+    try:
+        with Saga() as saga:
+            for act, undo in zip(done, undone, strict=True):
+                results.append(_outcome(act, start(performer(act), act)))
+                saga.compensate(performer(undo), undo)
+            call(performer(breaks), breaks)
+    except ActivityError:
+        return results + [f"{act.name} done" for act in reversed(undone)]
+    return ["it did not break"]
 
 
 def _take(step: Step, position: int) -> list[str]:
@@ -56,6 +150,8 @@ def _take(step: Step, position: int) -> list[str]:
             return [_outcome(act, handle)]
         case Draw(what):
             return [draw(what, position)]
+        case _:
+            raise AssertionError(f"nobody knows {step}")
 
 
 def _outcome(act: Act, handle: Handle[str]) -> str:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.simulation.checks import ORDER, fingerprint
 from tests.simulation.harness import CrashPoint, simulate
-from tests.simulation.programs import Program, generate
+from tests.simulation.programs import MESSAGES, Program, generate
 
-SEEDS = range(0, 200, 5)
+SEEDS = [*range(0, 200, 5), *range(MESSAGES, MESSAGES + 20)]
 
 
 @pytest.mark.parametrize("program", [ORDER, *map(generate, SEEDS)], ids=lambda program: str(program.seed))
@@ -29,7 +29,7 @@ def test_a_run_takes_the_same_path_in_another_process() -> None:
 
 def _fingerprints_in_a_process_hashing_by(hash_seed: str) -> str:
     """Sets and dictionaries of strings are ordered by a hash that differs from process to process."""
-    code = f"from tests.simulation.checks import fingerprint; print(*map(fingerprint, {list(SEEDS)}))"
+    code = f"from tests.simulation.checks import fingerprint; print(*map(fingerprint, {SEEDS}))"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     root = Path(__file__).parent.parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, check=True)

@@ -110,6 +110,8 @@ class Saga:
         self._complain(error)
 
     def _undoes(self, error: BaseException) -> bool:
+        if isinstance(error, GeneratorExit):
+            return False  # a coroutine that is thrown away: the run goes on elsewhere
         return bool(self._compensations) and (isinstance(error, self._also) or workflow.ends_run(error))
 
     def _complain(self, error: BaseException) -> None:
