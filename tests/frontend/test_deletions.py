@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from temporalio.api.enums.v1 import BuildIdTaskReachability, DescribeTaskQueueMode
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import StatusCode
@@ -111,6 +112,23 @@ async def test_a_task_queue_tells_its_pollers_and_its_backlog(world: World) -> N
         assert not (await connection.describe_task_queue(queue_request(3))).pollers
         nameless = service.DescribeTaskQueueRequest(namespace="default")
         assert (await refusal(connection.describe_task_queue(nameless))).message == "taskQueue is not set"
+
+
+@virtual
+async def test_the_command_line_is_told_by_type(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        request = queue_request(0, report_stats=True, report_pollers=True, report_task_reachability=True)
+        request.api_mode = DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED
+        request.task_queue_types.extend([1, 2, 3])  # pyright: ignore[reportArgumentType] - the enum's numbers
+        version = (await connection.describe_task_queue(request)).versions_info[""]
+        counts = {type: info.stats.approximate_backlog_count for type, info in version.types_info.items()}
+        assert counts == {1: 1, 2: 0, 3: 0}
+        assert version.task_reachability == BuildIdTaskReachability.BUILD_ID_TASK_REACHABILITY_REACHABLE
+        await connection.poll_workflow_task_queue(workflow_poll())
+        version = (await connection.describe_task_queue(request)).versions_info[""]
+        assert [poller.identity for poller in version.types_info[1].pollers] == ["worker"]
 
 
 @virtual

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueuePartitionMetadata, TaskQueueStats
+from temporalio.api.enums.v1 import BuildIdTaskReachability, DescribeTaskQueueMode, TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueuePartitionMetadata, TaskQueueStats
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.times import duration, timestamp
@@ -15,6 +15,8 @@ from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_namespace, check_queue
 
 _DEFAULT_PRIORITY = 3
+_NO_RATE_LIMIT = 100_000.0
+"""What Temporal's server tells of a poller that set none."""
 _KINDS = {
     TaskQueueType.TASK_QUEUE_TYPE_UNSPECIFIED: TaskKind.WORKFLOW,
     TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW: TaskKind.WORKFLOW,
@@ -35,27 +37,52 @@ class TaskQueues:
         """
         check_namespace(self._engine, request.namespace)
         check_queue(request.task_queue.name)
-        kind = _KINDS.get(request.task_queue_type)
+        if request.api_mode == DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED:
+            return await self._described_by_type(request)
         response = service.DescribeTaskQueueResponse()
+        kind = _KINDS.get(request.task_queue_type)
         if kind is None:  # a queue of Nexus tasks
             return response
         queue = QueueName(request.namespace, request.task_queue.name, kind)
-        now_ns = self._engine.clock.now_ns()
-        for identity, since_ns in sorted(self._engine.matching.pollers(queue).items()):
-            response.pollers.add(identity=identity, last_access_time=timestamp(now_ns - since_ns))
-        count, oldest = 0, None
-        if request.report_stats or request.include_task_queue_status:
-            count, oldest = await self._engine.backlog(queue)
+        response.pollers.extend(self._pollers(queue))
         if request.include_task_queue_status:
-            response.task_queue_status.backlog_count_hint = count
+            response.task_queue_status.backlog_count_hint = (await self._engine.backlog(queue))[0]
         if request.report_stats:
-            response.stats.approximate_backlog_count = count
-            age_ns = now_ns - await self._scheduled_at(oldest, now_ns) if oldest is not None else 0
-            response.stats.approximate_backlog_age.CopyFrom(duration(max(0, age_ns)))
-            if count:
-                stats: TaskQueueStats = response.stats_by_priority_key[_DEFAULT_PRIORITY]
-                stats.CopyFrom(response.stats)
+            response.stats.CopyFrom(await self._stats(queue))
+            response.stats_by_priority_key[_DEFAULT_PRIORITY].CopyFrom(response.stats)
         return response
+
+    async def _described_by_type(self, request: service.DescribeTaskQueueRequest) -> service.DescribeTaskQueueResponse:
+        """As `temporal task-queue describe` asks: by version, of which there is one, and by type."""
+        response = service.DescribeTaskQueueResponse()
+        version = response.versions_info[""]
+        for type in request.task_queue_types or (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,):
+            info = version.types_info[type]
+            kind = _KINDS.get(type)
+            if kind is None:
+                continue
+            queue = QueueName(request.namespace, request.task_queue.name, kind)
+            if request.report_pollers:
+                info.pollers.extend(self._pollers(queue))
+            if request.report_stats:
+                info.stats.CopyFrom(await self._stats(queue))
+        if request.report_task_reachability:
+            version.task_reachability = BuildIdTaskReachability.BUILD_ID_TASK_REACHABILITY_REACHABLE
+        return response
+
+    def _pollers(self, queue: QueueName) -> list[PollerInfo]:
+        now_ns = self._engine.clock.now_ns()
+        seen = sorted(self._engine.matching.pollers(queue).items())
+        return [
+            PollerInfo(identity=identity, last_access_time=timestamp(now_ns - since_ns), rate_per_second=_NO_RATE_LIMIT)
+            for identity, since_ns in seen
+        ]
+
+    async def _stats(self, queue: QueueName) -> TaskQueueStats:
+        now_ns = self._engine.clock.now_ns()
+        count, oldest = await self._engine.backlog(queue)
+        age_ns = now_ns - await self._scheduled_at(oldest, now_ns) if oldest is not None else 0
+        return TaskQueueStats(approximate_backlog_count=count, approximate_backlog_age=duration(max(0, age_ns)))
 
     async def _scheduled_at(self, task: Task, now_ns: int) -> int:
         """When a task was put on its queue; now, when it is there no more."""
