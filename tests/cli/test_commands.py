@@ -122,12 +122,21 @@ def test_list_as_json(run: Run, store: str) -> None:
         (("--closed",), ["greeting-1", "greeting-2"]),
         (("--type", "patience"), ["patience-1"]),
         (("--limit", "1"), ["greeting-1"]),
+        (("--query", "WorkflowType = 'greeting' OR CloseTime IS NULL"), ["patience-1", "greeting-2", "greeting-1"]),
+        (("--query", "ORDER BY StartTime", "--limit", "2"), ["greeting-1", "greeting-2"]),
         (("--namespace", "elsewhere"), []),
     ],
 )
 def test_list_filters(run: Run, store: str, filters: tuple[str, ...], ids: list[str]) -> None:
     listed = json.loads(run("workflow", "list", "--store", store, "--json", *filters).output)
     assert [execution["workflow_id"] for execution in listed] == ids
+
+
+def test_what_is_no_query_is_told_so(run: Run, store: str) -> None:
+    assert refused(
+        run("workflow", "list", "--store", store, "--query", "Colour = 1"), "invalid search attribute: Colour"
+    )
+    assert run("workflow", "list", "--store", store, "--query", "", "--open").exit_code == 2
 
 
 def test_list_says_when_there_may_be_more(run: Run, store: str) -> None:

@@ -43,8 +43,8 @@ def run_ids(found: list[Found]) -> list[str]:
     return [one.execution.key.run_id for one in found]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(plans, max_size=12), st.lists(queries, min_size=1, max_size=20), st.integers(1, 5))
+@settings(max_examples=40, deadline=None)
+@given(st.lists(plans, max_size=12), st.lists(queries, min_size=1, max_size=12), st.integers(1, 5))
 def test_sqlite_finds_what_the_model_finds(made: list[dict[str, Any]], texts: list[str], size: int) -> None:
     async def compare() -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ from perdure.api.times import timestamp_ns
 from perdure.cli.output import console, plain_errors, print_json
 from perdure.core.execution import Execution
 from perdure.stores.api import StoreError, Summary
-from perdure.stores.reading import StoreFile
+from perdure.stores.reading import StoreFile, summary_of
 
 STATUS_STYLES = {
     "RUNNING": "cyan",
@@ -51,15 +51,26 @@ def workflow() -> None:
 @namespace_option
 @click.option("--open/--closed", "open_only", default=None, help="Only those that are open, or closed.")
 @click.option("--type", "workflow_type", help="Only workflows of this type.")
+@click.option("--query", help="Temporal's list filter, such as \"StartTime > '2026-01-01T00:00:00Z'\".")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1), help="At most so many.")
 @json_option
 def list_workflows(
-    store_url: str, namespace: str, open_only: bool | None, workflow_type: str | None, limit: int, as_json: bool
+    store_url: str,
+    namespace: str,
+    open_only: bool | None,
+    workflow_type: str | None,
+    query: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
-    """List executions, in order of workflow id."""
-
+    """List executions, in order of workflow id; with a query open ones first, the newest first."""
+    if query is not None and (open_only is not None or workflow_type is not None):
+        raise click.UsageError("--query says all: leave out --open, --closed and --type, or write them in the query.")
     with plain_errors(), StoreFile(store_url) as file:
-        summaries = file.executions(namespace, open_only=open_only, workflow_type=workflow_type, limit=limit)
+        if query is not None:
+            summaries = file.find(query, namespace, limit)
+        else:
+            summaries = file.executions(namespace, open_only=open_only, workflow_type=workflow_type, limit=limit)
     if as_json:
         print_json([_summary_json(summary) for summary in summaries])
     else:
@@ -97,7 +108,7 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
     """Show what is known of one execution."""
     with plain_errors():
         execution, events = _read(store_url, namespace, workflow_id, run_id)
-    summary = _summary_of(execution)
+    summary = summary_of(execution)
     if as_json:
         print_json({**_summary_json(summary), "pending": _pending(events)})
         return
@@ -209,18 +220,6 @@ def _read(store_url: str, namespace: str, workflow_id: str, run_id: str | None) 
                 f"`perdure workflow list --store {store_url}` shows what there is."
             )
         return execution, file.history(execution.key)
-
-
-def _summary_of(execution: Execution) -> Summary:
-    return Summary(
-        key=execution.key,
-        workflow_type=execution.workflow_type,
-        task_queue=execution.task_queue,
-        status=execution.status,
-        started_at_ns=execution.started_at_ns,
-        closed_at_ns=execution.closed_at_ns,
-        history_length=execution.next_event_id - 1,
-    )
 
 
 def _summary_json(summary: Summary) -> dict[str, Any]:

@@ -231,6 +231,7 @@ def _modify_properties(answer: Answer, message: CommandMessage) -> None:
     attributes.workflow_task_completed_event_id = answer.completed_event_id
     attributes.upserted_memo.CopyFrom(command.upserted_memo)
     answer.turn.add(event)
+    answer.turn.commit.index_changed = True
 
 
 def _protocol_message(answer: Answer, message: CommandMessage) -> None:

@@ -52,6 +52,7 @@ SYSTEM: Mapping[str, IndexedType] = {
     "HistorySizeBytes": IndexedType.INT,
     "ParentRunId": IndexedType.KEYWORD,
     "ParentWorkflowId": IndexedType.KEYWORD,
+    "PerdureMemoKeys": IndexedType.KEYWORD_LIST,
     "RootRunId": IndexedType.KEYWORD,
     "RootWorkflowId": IndexedType.KEYWORD,
     "RunId": IndexedType.KEYWORD,
@@ -61,7 +62,7 @@ SYSTEM: Mapping[str, IndexedType] = {
     "WorkflowId": IndexedType.KEYWORD,
     "WorkflowType": IndexedType.KEYWORD,
 }
-"""Facts of a run, which nobody sets."""
+"""Facts of a run, which nobody sets. `PerdureMemoKeys`, the names in its memo, is ours; the others are Temporal's."""
 
 PREDEFINED: Mapping[str, IndexedType] = {
     "BatcherNamespace": IndexedType.KEYWORD,

@@ -104,4 +104,9 @@ def _check(namespace: str, attributes: object) -> None:
 
 
 def _numbers(attributes: Mapping[str, int]) -> dict[str, IndexedValueType.ValueType]:
-    return {name: IndexedValueType.ValueType(type) for name, type in attributes.items()}
+    """What Temporal's clients know; an attribute of ours alone is not shown to them."""
+    return {
+        name: IndexedValueType.ValueType(type)
+        for name, type in attributes.items()
+        if name not in SYSTEM or not name.startswith("Perdure")
+    }

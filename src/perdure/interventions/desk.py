@@ -1,26 +1,28 @@
 """`engine.interventions`: where a person sees what waits, and decides.
 
-Entries are looked up in the memos of the open runs; there is no second table that could disagree with
-the history. A decision is a signal, and has been made when that is durable.
+Entries are in the memos of the open runs; there is no second table that could disagree with the history.
+Runs with such a memo are found by the index of memo keys, which a perdure server has; on another server every open
+run is looked at. A decision is a signal, and has been made when that is durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
-from perdure.sdk.client import Client, WorkflowStatus
+from perdure.sdk.client import Client, WorkflowStatus, WorkflowSummary
 from perdure.sdk.client.calls import Reach
-from perdure.sdk.errors import PerdureError, WorkflowNotFoundError
+from perdure.sdk.errors import EngineError, PerdureError, WorkflowNotFoundError
 
 T = TypeVar("T")
 Ask = Callable[[Coroutine[Any, Any, Any]], Any]
 
 _OPEN = 'ExecutionStatus = "Running"'
+_WAITING = f'{_OPEN} AND PerdureMemoKeys = "{MEMO_KEY}"'
 _ALL = 10_000_000
 
 
@@ -36,11 +38,20 @@ class Interventions:
         self._reach = reach
 
     async def list(self) -> list[Intervention]:
-        """All entries of all open runs, oldest first. Looks at every open run."""
+        """All entries of all open runs, oldest first."""
         found: list[Intervention] = []
-        for summary in await self._client.list(_OPEN, limit=_ALL):
+        for summary in await self._candidates():
             found += await self._of(summary.id, summary.run_id)
         return sorted(found, key=lambda entry: (entry.opened_at_ns, entry.id))
+
+    async def _candidates(self) -> Sequence[WorkflowSummary]:
+        """Open runs that may have an entry."""
+        try:
+            return await self._client.list(_WAITING, limit=_ALL)
+        except EngineError as error:
+            if "invalid search attribute" not in str(error):
+                raise
+        return await self._client.list(_OPEN, limit=_ALL)
 
     async def retry(self, entry: Intervention | str, *, who: str, why: str) -> None:
         """Run the step again, with its retries from the first. If it fails again that is another entry.

@@ -10,6 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from temporalio.api.history.v1 import History, HistoryEvent
@@ -20,6 +21,7 @@ from perdure.stores.api import Reference, StoreError, Summary
 from perdure.stores.open import sqlite_path
 from perdure.stores.sqlite import reader, schema
 from perdure.stores.sqlite.errors import as_store_error
+from perdure.stores.visibility import QueryError, bind, parse
 
 _NEWEST_SCHEMA = max(schema.read_migrations(), default=schema.FIRST_VERSION)
 _ALL_BYTES = 1 << 62
@@ -96,6 +98,21 @@ class StoreFile:
         with as_store_error(self.path):
             return reader.list_executions(self._connection, namespace, open_only, workflow_type, after, limit)
 
+    def find(self, query: str, namespace: str = "default", limit: int = _ALL_ROWS) -> Sequence[Summary]:
+        """Summaries of what a list filter finds, in its order. Raises StoreError also for what is no filter."""
+        with as_store_error(self.path):
+            custom: dict[str, int] = {}
+            for one in reader.list_namespaces(self._connection):
+                if one.name == namespace:
+                    custom.update(one.search_attributes)
+            try:
+                filter = bind(parse(query), custom)
+            except QueryError as error:
+                raise StoreError(f"invalid query: {error}") from error
+            cursors = reader.find_executions(self._connection, namespace, filter, None, limit)
+            rows = [reader.load_numbered(self._connection, cast(int, cursor[-1])) for cursor in cursors]
+        return [summary_of(execution) for execution in rows if execution is not None]
+
     def waiting_tasks(self) -> dict[QueueName, int]:
         """How many tasks wait on each queue for a worker."""
         with as_store_error(self.path):
@@ -112,6 +129,19 @@ class StoreFile:
                 self._connection.backup(copy)
             finally:
                 copy.close()
+
+
+def summary_of(execution: Execution) -> Summary:
+    """A stored state as a line of a list."""
+    return Summary(
+        key=execution.key,
+        workflow_type=execution.workflow_type,
+        task_queue=execution.task_queue,
+        status=execution.status,
+        started_at_ns=execution.started_at_ns,
+        closed_at_ns=execution.closed_at_ns,
+        history_length=execution.next_event_id - 1,
+    )
 
 
 def fold(key: ExecutionKey, events: Iterable[HistoryEvent]) -> Execution:

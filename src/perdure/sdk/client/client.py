@@ -322,10 +322,11 @@ class Client(Steering, Emitting):
         await self.get(id, run_id).terminate(reason)
 
     async def list(self, query: str = "", *, limit: int = LIST_PAGE) -> builtins.list[WorkflowSummary]:
-        """Executions that match, at most `limit`.
+        """Executions that match, at most `limit`: open ones first, the newest first.
 
         Args:
-            query: `ExecutionStatus = "Running"`, `WorkflowType = "…"`, joined by AND; "": all.
+            query: Temporal's list filter, such as `WorkflowType = "order" AND StartTime > "2026-01-01T00:00:00Z"`;
+                "": all. See docs/visibility.md.
 
         Raises:
             EngineError: the query cannot be answered.
@@ -342,7 +343,7 @@ class Client(Steering, Emitting):
         return found
 
     async def count(self, query: str = "") -> int:
-        """How many executions match. Raises EngineError."""
+        """How many executions match a list filter. Raises EngineError."""
         request = service.CountWorkflowExecutionsRequest(namespace=self._reach.namespace, query=query)
         response = await self._reach.ask(
             self._reach.connection.count_workflow_executions, request, "counting workflows"

@@ -1,11 +1,11 @@
 """Compiles a list filter to SQL: fixed fragments and numbered parameters, nothing of the user's text.
 
-A list is found on one of three ways, whichever reads least:
+A list is found on one of two ways, whichever reads less:
 
 * along the index of statuses and times, in the order of the answer, so that a page ends the walk. One
   branch for each status that may match, merged as they come;
-* by workflow id, where the filter demands one;
-* by the index of search attributes, where it demands a value of one.
+* by row numbers, where the filter demands a workflow id, a run id, or a value of a search attribute: other
+  indexes give the numbers.
 
 Facts that every run has are columns. What only some have (a parent, a start delay, attributes of their own)
 is in `search_attributes`; an ordinary run has no row there.
@@ -22,7 +22,6 @@ from perdure.stores.visibility.evaluation import OPEN_FOR_EVER_NS, Cursor
 from perdure.stores.visibility.query import AllOf, Attribute, Condition, Order, Query, Where
 
 _UNCOMMON = "(SELECT a.value FROM search_attributes AS a WHERE a.execution_id = e.id AND a.name = '{}' AND a.type = {})"
-_CLOSED = f"coalesce(e.closed_at_ns, {OPEN_FOR_EVER_NS})"
 _EXECUTION_TIME = f"coalesce({_UNCOMMON.format('ExecutionTime', int(IndexedType.DATETIME))}, e.started_at_ns)"
 
 _EXPRESSIONS: Mapping[str, str] = {
@@ -43,6 +42,9 @@ _EXPRESSIONS: Mapping[str, str] = {
 }
 """What a system attribute is of the row `e`; those that are missing here are in `search_attributes` alone."""
 
+_IDS = {"WorkflowId": "workflow_id", "RunId": "run_id"}
+_ROOTS = {"RootWorkflowId": "WorkflowId", "RootRunId": "RunId"}
+_OPEN_STATUSES = (1, 8)
 _STATUSES = range(1, 9)
 _SELECTIVE = ("=", "IN", "STARTS_WITH", "<", "<=", ">", ">=", "BETWEEN")
 _DEMANDED = ("=", "IN", "STARTS_WITH")
@@ -85,11 +87,29 @@ class _Compiler:
 
     def _condition(self, condition: Condition) -> str:
         name = condition.attribute.name
-        if name == "CloseTime" and not condition.operator.startswith("IS "):
-            return f"(e.closed_at_ns IS NOT NULL AND {self._test(_CLOSED, condition)})"
+        if name in _IDS and condition.operator in _DEMANDED:
+            return f"e.id IN ({self._named(condition)})"
+        if name in _ROOTS and condition.operator in _DEMANDED:
+            return f"e.id IN ({self._in_tree(condition)})"
         if name in _EXPRESSIONS:
             return self._test(_EXPRESSIONS[name], condition)
         return self._uncommon(condition)
+
+    def _named(self, condition: Condition) -> str:
+        """Row numbers by workflow or run id, from an index alone."""
+        test = self._test(f"k.{_IDS[condition.attribute.name]}", condition)
+        return f"SELECT k.id FROM executions AS k INDEXED BY executions_key WHERE k.namespace = ?1 AND {test}"
+
+    def _in_tree(self, condition: Condition) -> str:
+        """Row numbers of a tree of children: those that name their root, and the root, which does not."""
+        attribute = condition.attribute
+        naming = f"a.name = '{attribute.name}' AND a.type = {int(attribute.type)}"
+        own = Condition(Attribute(_ROOTS[attribute.name], attribute.type), condition.operator, condition.values)
+        return (
+            f"SELECT a.execution_id FROM search_attributes AS a WHERE {naming} AND {self._test('a.value', condition)} "
+            f"UNION ALL {self._named(own)} "
+            f"AND NOT EXISTS (SELECT 1 FROM search_attributes AS a WHERE a.execution_id = k.id AND {naming})"
+        )
 
     def _uncommon(self, condition: Condition) -> str:
         """Of an attribute that only some executions have."""
@@ -140,32 +160,71 @@ def _beyond(prefix: str) -> str | None:
     return None
 
 
-def find(namespace: str, query: Query, after: Cursor | None, limit: int) -> Statement:
-    """One row of JSON: an array of cursors, in order."""
+@dataclass(slots=True, frozen=True)
+class _Source:
+    """Where rows come from: a FROM and a WHERE that more can be added to, and when they closed there."""
+
+    sql: str
+    closed_at: str
+    is_open: bool | None = None
+    """Whether only open ones, or only closed ones, come from there."""
+
+
+def find(namespace: str, query: Query, after: Cursor | None, limit: int) -> list[Statement]:
+    """Statements to ask one after another until there are `limit` rows; each gives a JSON array of cursors, in order.
+
+    Open executions stand before closed ones, in a list that nobody asked another order of, so they are asked for first.
+    """
+    sources = _sources(query)
+    if query.order:
+        return [_ordered(namespace, query, sources, after, limit)]
+    parts = [[source for source in sources if source.is_open is is_open] for is_open in (True, False, None)]
+    return [_newest_first(namespace, query, part, after, limit) for part in parts if part]
+
+
+def _newest_first(
+    namespace: str, query: Query, sources: Sequence[_Source], after: Cursor | None, limit: int
+) -> Statement:
+    """The order of the index."""
     compiler = _Compiler([namespace])
     where = compiler.where(query.where)
-    if query.order:
-        keys = [compiler.order_value(term.attribute) for term in query.order]
-        down = [term.descending for term in query.order]
-    else:
-        keys, down = [_CLOSED, "e.started_at_ns"], [True, True]
-    if after is not None:
-        where = f"{where} AND {_past(compiler, keys, down, after, nullable=bool(query.order))}"
-    shown = ", ".join(
-        f"{key} AS k{place}, {key} IS NULL AS n{place}" if query.order else f"{key} AS k{place}"
-        for place, key in enumerate(keys)
-    )
-    ordered = ", ".join(
-        f"n{place}, k{place} {'DESC' if down[place] else 'ASC'}" if query.order else f"k{place} DESC"
-        for place in range(len(keys))
-    )
-    branches = [f"SELECT {shown}, e.id AS id FROM {source} AND {where}" for source in _sources(query)]
-    columns = ", ".join(_exact(f"k{place}", query.order[place] if query.order else None) for place in range(len(keys)))
+    places = [compiler.bind(value) for value in after or ()]
+    branches: list[str] = []
+    for source in sources:
+        past = ""
+        if after is not None:
+            past = (
+                f" AND {source.closed_at} <= {places[0]}"
+                f" AND ({source.closed_at}, e.started_at_ns, e.id) < ({', '.join(places)})"
+            )
+        branches.append(
+            f"SELECT {source.closed_at} AS k0, e.started_at_ns AS k1, e.id AS id FROM {source.sql} AND {where}{past}"
+        )
+    order = "k1 DESC, id DESC" if sources[0].is_open else "k0 DESC, k1 DESC, id DESC"
+    return _statement(compiler, ["k0", "k1"], branches, order, limit)
+
+
+def _statement(compiler: _Compiler, columns: list[str], branches: list[str], order: str, limit: int) -> Statement:
     sql = (
-        f"SELECT json_group_array(json_array({columns}, id)) FROM ("
-        f"{' UNION ALL '.join(branches)} ORDER BY {ordered}, id DESC LIMIT {compiler.bind(limit)})"
+        f"SELECT json_group_array(json_array({', '.join(columns)}, id)) FROM ("
+        f"{' UNION ALL '.join(branches)} ORDER BY {order} LIMIT {compiler.bind(limit)})"
     )
     return Statement(sql, compiler.parameters)
+
+
+def _ordered(namespace: str, query: Query, sources: Sequence[_Source], after: Cursor | None, limit: int) -> Statement:
+    """As ORDER BY says, executions without a value last."""
+    compiler = _Compiler([namespace])
+    where = compiler.where(query.where)
+    values = [compiler.order_value(term.attribute) for term in query.order]
+    down = [term.descending for term in query.order]
+    if after is not None:
+        where = f"{where} AND {_past(compiler, values, down, after)}"
+    shown = ", ".join(f"{value} AS k{place}, {value} IS NULL AS n{place}" for place, value in enumerate(values))
+    branches = [f"SELECT {shown}, e.id AS id FROM {source.sql} AND {where}" for source in sources]
+    order = "".join(f"n{place}, k{place} {'DESC' if descends else 'ASC'}, " for place, descends in enumerate(down))
+    columns = [_exact(f"k{place}", term) for place, term in enumerate(query.order)]
+    return _statement(compiler, columns, branches, f"{order}id DESC", limit)
 
 
 def count(namespace: str, query: Query) -> Statement:
@@ -173,23 +232,34 @@ def count(namespace: str, query: Query) -> Statement:
     compiler = _Compiler([namespace])
     where = compiler.where(query.where)
     branches = [
-        f"SELECT e.status AS status, count(*) AS number FROM {source} AND {where} GROUP BY e.status"
+        f"SELECT e.status AS status, count(*) AS number FROM {source.sql} AND {where} GROUP BY e.status"
         for source in _sources(query)
     ]
     return Statement(" UNION ALL ".join(branches), compiler.parameters)
 
 
-def _sources(query: Query) -> list[str]:
-    """Where rows come from, each with a WHERE that more can be added to."""
-    demanded = [condition for condition in query.required() if condition.operator in _DEMANDED]
-    if any(condition.attribute.name == "WorkflowId" for condition in demanded):
-        return ["executions AS e INDEXED BY executions_key WHERE e.namespace = ?1"]
-    if any(condition.attribute.name not in _EXPRESSIONS for condition in demanded):
-        return ["executions AS e WHERE +e.namespace = ?1"]  # the plus: no index of namespaces, but the rows' numbers
+def _sources(query: Query) -> list[_Source]:
+    by_number = _Source(
+        "executions AS e WHERE +e.namespace = ?1",  # the plus: no index of namespaces
+        f"coalesce(e.closed_at_ns, {OPEN_FOR_EVER_NS})",
+    )
+    if any(_gives_numbers(condition) for condition in query.required()):
+        return [by_number]
     return [
-        f"executions AS e INDEXED BY executions_visibility WHERE e.namespace = ?1 AND e.status = {status}"
+        _Source(
+            f"executions AS e INDEXED BY executions_visibility WHERE e.namespace = ?1 AND e.status = {status}"
+            + (" AND e.closed_at_ns IS NULL" if status in _OPEN_STATUSES else ""),
+            str(OPEN_FOR_EVER_NS) if status in _OPEN_STATUSES else "e.closed_at_ns",
+            status in _OPEN_STATUSES,
+        )
         for status in _possible_statuses(query)
-    ] or ["executions AS e WHERE e.namespace = ?1 AND 0"]
+    ] or [_Source(f"{by_number.sql} AND 0", by_number.closed_at)]
+
+
+def _gives_numbers(condition: Condition) -> bool:
+    """Whether the condition is a short list of row numbers."""
+    name = condition.attribute.name
+    return condition.operator in _DEMANDED and (name in _IDS or name in _ROOTS or name not in _EXPRESSIONS)
 
 
 def _possible_statuses(query: Query) -> Sequence[int]:
@@ -205,15 +275,15 @@ def _possible_statuses(query: Query) -> Sequence[int]:
     return sorted(statuses)
 
 
-def _exact(column: str, term: Order | None) -> str:
+def _exact(column: str, term: Order) -> str:
     """JSON would round a float."""
-    if term is None or term.attribute.type is not IndexedType.DOUBLE:
+    if term.attribute.type is not IndexedType.DOUBLE:
         return column
     return f"iif({column} IS NULL, NULL, printf('%!.17g', {column}))"
 
 
 def cursors(query: Query, text: str) -> list[Cursor]:
-    """What `find`'s row says."""
+    """What the row of a statement of `find` says."""
     doubles = [term.attribute.type is IndexedType.DOUBLE for term in query.order]
     rows: list[list[Value | None]] = json.loads(text)
     if not any(doubles):
@@ -227,20 +297,18 @@ def cursors(query: Query, text: str) -> list[Cursor]:
     ]
 
 
-def _past(compiler: _Compiler, keys: list[str], down: list[bool], after: Cursor, nullable: bool) -> str:
+def _past(compiler: _Compiler, values: list[str], down: list[bool], after: Cursor) -> str:
     """The rows that come behind the cursor."""
     places = [compiler.bind(value) for value in after]
-    if not nullable:
-        return f"{keys[0]} <= {places[0]} AND ({keys[0]}, {keys[1]}, e.id) < ({', '.join(places)})"
     alternatives: list[str] = []
     equal: list[str] = []
-    for key, descends, place, value in zip(keys, down, places[:-1], after[:-1], strict=True):
-        if value is not None:
-            behind = f"({key} {'<' if descends else '>'} {place} OR {key} IS NULL)"
+    for value, descends, place, last in zip(values, down, places[:-1], after[:-1], strict=True):
+        if last is not None:
+            behind = f"({value} {'<' if descends else '>'} {place} OR {value} IS NULL)"
             alternatives.append(" AND ".join([*equal, behind]))
-        equal.append(f"{key} IS {place}")
+        equal.append(f"{value} IS {place}")
     alternatives.append(" AND ".join([*equal, f"e.id < {places[-1]}"]))
     return f"({' OR '.join(f'({alternative})' for alternative in alternatives)})"
 
 
-assert set(_EXPRESSIONS) | {"ParentWorkflowId", "ParentRunId"} == set(SYSTEM)
+assert set(_EXPRESSIONS) | {"ParentWorkflowId", "ParentRunId", "PerdureMemoKeys"} == set(SYSTEM)

@@ -139,8 +139,12 @@ def find_executions(
     connection: sqlite3.Connection, namespace: str, query: Query, after: Cursor | None, limit: int
 ) -> list[Cursor]:
     """The places of a page of executions, in order; the last of a cursor is the execution's number."""
-    statement = filters.find(namespace, query, after, limit)
-    return filters.cursors(query, connection.execute(statement.sql, statement.parameters).fetchone()[0])
+    found: list[Cursor] = []
+    for statement in filters.find(namespace, query, after, limit):
+        found += filters.cursors(query, connection.execute(statement.sql, statement.parameters).fetchone()[0])
+        if len(found) >= limit:
+            break
+    return found[:limit]
 
 
 def load_numbered(connection: sqlite3.Connection, number: int) -> Execution | None:

@@ -32,10 +32,8 @@ CREATE UNIQUE INDEX executions_key ON executions (namespace, workflow_id, run_id
 CREATE INDEX executions_wake ON executions (wake_at_ns) WHERE wake_at_ns IS NOT NULL;
 -- What the workers of a process that died held.
 CREATE INDEX executions_in_flight ON executions (in_flight) WHERE in_flight = 1;
--- Lists and counts: by status, the newest first, and by type without reading the rows. An open run
--- closes at the end of time, so that it stands before those that closed.
-CREATE INDEX executions_visibility
-ON executions (namespace, status, coalesce(closed_at_ns, 9223372036854775807), started_at_ns, workflow_type);
+-- Lists and counts: by status, the newest first, and by type without reading the rows.
+CREATE INDEX executions_visibility ON executions (namespace, status, closed_at_ns, started_at_ns, workflow_type);
 
 -- The newest run of each workflow id: what a new run is compared with.
 CREATE TABLE current_runs (

@@ -52,6 +52,7 @@ def system_values(execution: Execution) -> dict[str, Value | None]:
 def uncommon_rows(execution: Execution) -> list[Row]:
     """What an index must hold of a run beside the columns that every run has: for an ordinary one, nothing."""
     rows = index_rows(execution.search_attributes) if execution.search_attributes else []
+    rows.extend(("PerdureMemoKeys", IndexedType.KEYWORD_LIST, name) for name in execution.memo)
     if execution.first_task_backoff_ns:
         first_task_at_ns = execution.started_at_ns + execution.first_task_backoff_ns
         rows.append(("ExecutionTime", IndexedType.DATETIME, first_task_at_ns))
@@ -70,6 +71,8 @@ def document_of(execution: Execution) -> Document:
     for name, value in system_values(execution).items():
         if value is not None:
             document[name, SYSTEM[name]] = [value]
+    for name in execution.memo:
+        document.setdefault(("PerdureMemoKeys", IndexedType.KEYWORD_LIST), []).append(name)
     for name, of, value in index_rows(execution.search_attributes):
         document.setdefault((name, of), []).append(value)
     return document

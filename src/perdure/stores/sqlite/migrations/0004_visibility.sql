@@ -1,10 +1,8 @@
 ALTER TABLE executions ADD COLUMN history_bytes INTEGER;  -- how large the history was when the run closed
 
 DROP INDEX executions_status;
--- Lists and counts: by status, the newest first, and by type without reading the rows. An open run
--- closes at the end of time, so that it stands before those that closed.
-CREATE INDEX executions_visibility
-ON executions (namespace, status, coalesce(closed_at_ns, 9223372036854775807), started_at_ns, workflow_type);
+-- Lists and counts: by status, the newest first, and by type without reading the rows.
+CREATE INDEX executions_visibility ON executions (namespace, status, closed_at_ns, started_at_ns, workflow_type);
 
 -- What an execution can be found by that not every execution has: search attributes of its own, its parent,
 -- a start delay. A list has a row for each value, a text for each word. An ordinary execution has none.
