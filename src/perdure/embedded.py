@@ -35,6 +35,7 @@ from perdure.sdk.client import Client, UpdateHandle, WorkflowDescription, Workfl
 from perdure.sdk.client.events import listen
 from perdure.sdk.client.messages import WaitFor
 from perdure.sdk.client.resets import Reapply, Step
+from perdure.sdk.client.schedules import SyncSchedules
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
@@ -385,6 +386,11 @@ class Engine:
     def interventions(self) -> SyncInterventions:
         """What waits for a person's decision."""
         return SyncInterventions(self._engine.interventions, self._call)
+
+    @property
+    def schedules(self) -> SyncSchedules:
+        """Workflows that start by the clock."""
+        return SyncSchedules(self._engine.schedules, self._call)
 
     def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> SyncWorkflowHandle[Any]:
         """See `Client.get`."""

@@ -134,3 +134,11 @@ def test_a_fact_that_is_not_true_ends_a_scene_with_exit_code_1(tmp_path: Path) -
     )
     played = run(scene)
     assert (played.returncode, played.stdout) == (1, "  ✗ the moon is a lamp\n")
+
+
+def test_the_nightly_bill_makes_up_for_what_it_missed(tmp_path: Path) -> None:
+    script = [sys.executable, EXAMPLES / "nightly_bill.py", "0.2"]
+    first = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert "nightly-bill-20" in first.stdout
+    again = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert "the schedule is there from before" in again.stdout

@@ -14,6 +14,7 @@ import click
 
 from perdure.cli.demo import demo
 from perdure.cli.replay import replay
+from perdure.cli.schedule import schedule
 from perdure.cli.server import server
 from perdure.cli.steering import activity
 from perdure.cli.store import store
@@ -29,6 +30,7 @@ def cli() -> None:
 cli.add_command(demo)
 cli.add_command(workflow)
 cli.add_command(activity)
+cli.add_command(schedule)
 cli.add_command(store)
 cli.add_command(replay)
 cli.add_command(server)

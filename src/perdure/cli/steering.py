@@ -35,7 +35,8 @@ def _where(command: F) -> F:
 
 
 @contextmanager
-def _engine(store_url: str, namespace: str) -> Generator[Engine]:
+def opened(store_url: str, namespace: str) -> Generator[Engine]:
+    """An engine that works on nothing itself."""
     with plain_errors(PerdureError, ValueError), Engine(store_url, namespace=namespace, worker=False) as engine:
         yield engine
 
@@ -46,7 +47,7 @@ def _engine(store_url: str, namespace: str) -> Generator[Engine]:
 @_reason_option
 def cancel(workflow_id: str, store_url: str, namespace: str, run_id: str | None, reason: str) -> None:
     """Ask a workflow to stop; its code may clean up first."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         engine.cancel(workflow_id, reason, run_id=run_id)
     _say(f"{workflow_id} was asked to stop")
 
@@ -57,7 +58,7 @@ def cancel(workflow_id: str, store_url: str, namespace: str, run_id: str | None,
 @_reason_option
 def terminate(workflow_id: str, store_url: str, namespace: str, run_id: str | None, reason: str) -> None:
     """End a workflow now; its code is not asked."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         engine.terminate(workflow_id, reason, run_id=run_id)
     _say(f"{workflow_id} was terminated")
 
@@ -72,7 +73,7 @@ def signal(
 ) -> None:
     """Send the signal NAME, with VALUES, each as JSON: '{"sku": "lamp"}', 3, '"text"'."""
     arguments = [_parsed(value) for value in values]
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         engine.signal(workflow_id, name, *arguments, run_id=run_id)
     _say(f"{workflow_id} has the signal {name}")
 
@@ -83,7 +84,7 @@ def signal(
 @_reason_option
 def pause(workflow_id: str, store_url: str, namespace: str, run_id: str | None, reason: str) -> None:
     """Let nothing of a workflow run until it is unpaused; what happens is collected."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         engine.pause(workflow_id, reason, run_id=run_id)
     _say(f"{workflow_id} is paused")
 
@@ -94,7 +95,7 @@ def pause(workflow_id: str, store_url: str, namespace: str, run_id: str | None, 
 @_reason_option
 def unpause(workflow_id: str, store_url: str, namespace: str, run_id: str | None, reason: str) -> None:
     """Let a paused workflow go on."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         engine.unpause(workflow_id, reason, run_id=run_id)
     _say(f"{workflow_id} goes on")
 
@@ -118,7 +119,7 @@ def reset(
     event_id: int | None, step: str | None, nth: int, reapply: Any,
 ) -> None:  # fmt: skip
     """Begin a new run with the history up to a point; the code goes on from there, differently if it was mended."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         new_run_id = engine.reset(
             workflow_id, event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply, run_id=run_id
         )
@@ -139,7 +140,7 @@ def pause_activity(
     workflow_id: str, activity_id: str, store_url: str, namespace: str, run_id: str | None, reason: str
 ) -> None:
     """Let no further attempt of an activity begin."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         engine.pause_activity(workflow_id, activity_id, reason, run_id=run_id)
     _say(f"activity {activity_id} of {workflow_id} is paused")
 
@@ -153,7 +154,7 @@ def unpause_activity(
     workflow_id: str, activity_id: str, store_url: str, namespace: str, run_id: str | None, reset_attempts: bool
 ) -> None:
     """Let a paused activity go on; its next attempt begins now."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         engine.unpause_activity(workflow_id, activity_id, reset_attempts=reset_attempts, run_id=run_id)
     _say(f"activity {activity_id} of {workflow_id} goes on")
 
@@ -167,7 +168,7 @@ def reset_activity(
     workflow_id: str, activity_id: str, store_url: str, namespace: str, run_id: str | None, keep_paused: bool
 ) -> None:
     """Count its attempts from 1 again, and begin the next one now."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         engine.reset_activity(workflow_id, activity_id, keep_paused=keep_paused, run_id=run_id)
     _say(f"activity {activity_id} of {workflow_id} begins anew")
 
@@ -189,7 +190,7 @@ def update_activity(
     maximum_attempts: int | None, initial_interval: str | None, restore: bool,
 ) -> None:  # fmt: skip
     """Give an activity other options, for its attempts from now on."""
-    with _engine(store_url, namespace) as engine:
+    with opened(store_url, namespace) as engine:
         retry = None
         if maximum_attempts is not None or initial_interval is not None:
             retry = Retry(initial_interval=initial_interval or 1.0, maximum_attempts=maximum_attempts or 0)

@@ -267,6 +267,14 @@ class WorkflowNotFoundError(PerdureError):
     """No such workflow id or run, or it is closed already and cannot be asked for that."""
 
 
+class ScheduleNotFoundError(PerdureError):
+    """No such schedule id."""
+
+
+class ScheduleAlreadyExistsError(PerdureError):
+    """There is a schedule of that id; delete it first, or choose another id."""
+
+
 class EngineError(PerdureError):
     """The engine or the server cannot do it now: closed, unreachable, misused. The message says what to do."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.schedule.v1 import Schedule, SchedulePatch
@@ -154,7 +154,7 @@ def test_a_failure_pauses_it_if_the_policy_says_so() -> None:
 
 def test_results_and_failures_are_handed_on() -> None:
     law_of = machine()
-    result = Payloads(payloads=[{"data": b"42"}]).SerializeToString()
+    result = Payloads(payloads=[Payload(data=b"42")]).SerializeToString()
     failure = Failure(message="no").SerializeToString()
     said: list[tuple[int, dict[str, Any]]] = [
         (Status.WORKFLOW_EXECUTION_STATUS_COMPLETED, {"result": result}),

@@ -10,12 +10,24 @@ from perdure.sdk.client.descriptions import (
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.messages import UpdateHandle
 from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy
+from perdure.sdk.client.schedule_times import (
+    Calendar,
+    Overlap,
+    ScheduleDescription,
+    ScheduledRun,
+    ScheduleSummary,
+)
 
 __all__ = [
+    "Calendar",
     "Client",
     "IdConflictPolicy",
     "IdReusePolicy",
+    "Overlap",
     "PendingActivity",
+    "ScheduleDescription",
+    "ScheduleSummary",
+    "ScheduledRun",
     "UpdateHandle",
     "WorkflowDescription",
     "WorkflowHandle",

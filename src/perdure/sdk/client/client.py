@@ -32,6 +32,7 @@ from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus,
 from perdure.sdk.client.events import Emitting
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy, policy_of
+from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter
@@ -82,6 +83,18 @@ class Client(Steering, Emitting):
             self._check_usable,
         )
         self._task_queue = task_queue
+
+    @property
+    def schedules(self) -> Schedules:
+        """Workflows that start by the clock."""
+        return Schedules(self._reach, self._scheduled_request)
+
+    def _scheduled_request(
+        self, workflow: Any, args: tuple[Any, ...], workflow_id: str, task_queue: str | None
+    ) -> service.StartWorkflowExecutionRequest:
+        definition = _definition_of(workflow)
+        self._check_startable(definition, task_queue or self._task_queue)
+        return self._request(definition, args, workflow_id, task_queue)
 
     async def start(
         self,

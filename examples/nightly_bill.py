@@ -1,0 +1,54 @@
+"""A workflow that starts by the clock, also after this program was away.
+
+Run it, stop it with Ctrl-C, wait a minute, run it again: the times that were missed are made up for, each once.
+
+    python examples/nightly_bill.py            # until Ctrl-C
+    perdure schedule list --store sqlite:///bills.db
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from perdure import Engine, Overlap, activity, call, workflow
+from perdure.errors import ScheduleAlreadyExistsError
+
+
+@activity(start_to_close="30s")
+def send_bill(customer: str) -> str:
+    return f"billed {customer}"
+
+
+@workflow
+def bill(customer: str) -> str:
+    said = call(send_bill, customer)
+    workflow.logger.info(said)
+    return said
+
+
+def main(seconds: float) -> None:
+    with Engine("sqlite:///bills.db") as engine:
+        try:
+            engine.schedules.create(
+                "nightly-bill",
+                bill,
+                "everybody",
+                every="10s",  # for a look; in earnest: cron="0 2 * * *", time_zone="Europe/Berlin"
+                overlap=Overlap.BUFFER_ALL,
+                trigger=True,
+            )
+        except ScheduleAlreadyExistsError:
+            print("the schedule is there from before, and has made up for what it missed")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(min(2.0, seconds))
+            for run in engine.schedules.describe("nightly-bill").recent[-3:]:
+                print(f"{run.status.name:10} {run.workflow_id}")
+
+
+if __name__ == "__main__":
+    try:
+        main(float(sys.argv[1]) if len(sys.argv) > 1 else 3600.0)
+    except KeyboardInterrupt:
+        print("stopped")

@@ -1,0 +1,256 @@
+"""`engine.schedules`: workflows that start by the clock.
+
+    engine.schedules.create("nightly-bill", bill, "all", cron="0 2 * * *", time_zone="Europe/Berlin")
+
+A schedule lives in the engine, not in this process: it acts while an engine is open on its store, and makes up for
+what it missed when it is opened again.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple
+
+from temporalio.api.schedule.v1 import Schedule, SchedulePatch
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.sdk.client.calls import Reach, public_error
+from perdure.sdk.client.schedule_times import (
+    Calendar,
+    Overlap,
+    ScheduleDescription,
+    ScheduleSummary,
+    described,
+    moment,
+    overlap_number,
+    policies_of,
+    spec_of,
+    summary,
+)
+from perdure.sdk.definitions import StartableWorkflow
+from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
+from perdure.sdk.options import Duration
+from perdure.sdk.search_attributes import SearchAttributes, payloads_of
+
+R = TypeVar("R")
+P = ParamSpec("P")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+StartRequest = Callable[..., service.StartWorkflowExecutionRequest]
+_PAGE = 500
+
+
+class Schedules:
+    """See the module's text. Every method may raise EngineError."""
+
+    def __init__(self, reach: Reach, start_request: StartRequest) -> None:
+        self._reach = reach
+        self._start_request = start_request
+
+    async def create(
+        self,
+        id: str,
+        workflow: StartableWorkflow[*Ts, R],
+        *args: *Ts,
+        every: Duration | None = None,
+        phase: Duration | None = None,
+        cron: str | Sequence[str] = (),
+        calendars: Sequence[Calendar] = (),
+        excluding: Sequence[Calendar] = (),
+        time_zone: str = "",
+        begins: datetime | None = None,
+        ends: datetime | None = None,
+        jitter: Duration | None = None,
+        overlap: Overlap | str = Overlap.SKIP,
+        catchup_window: Duration | None = None,
+        pause_on_failure: bool = False,
+        paused: bool = False,
+        note: str = "",
+        actions: int | None = None,
+        workflow_id: str | None = None,
+        task_queue: str | None = None,
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: SearchAttributes | None = None,
+        trigger: bool = False,
+    ) -> None:
+        """Make a schedule. The times are those of `every`, `cron` and `calendars` together.
+
+        Args:
+            id: of the schedule.
+            workflow: what it starts, with these args.
+            every: an interval, counted from 1970-01-01T00:00Z plus `phase`; at least a second.
+            cron: "0 12 * * MON-FRI", "@daily", "@every 90m"; one or several.
+            calendars: as cron, field by field.
+            excluding: times that are left out.
+            time_zone: an IANA name, of cron and calendars; default UTC.
+            begins, ends: no times before, or after; aware of their zones.
+            jitter: act up to so much later, each time the same.
+            overlap: what happens when the one before still runs; by default nothing is started.
+            catchup_window: how late a missed time may be made up for; default a year, at least 10 s.
+            pause_on_failure: pause when a run fails or times out.
+            paused, note: how it begins.
+            actions: pause for good after so many; default never.
+            workflow_id: what the ids of its workflows begin with; default `id`. The time follows.
+            task_queue: whose workers run them.
+            memo, search_attributes: of the schedule.
+            trigger: act once at once.
+
+        Raises:
+            ScheduleAlreadyExistsError: there is one of that id.
+            ValueError: times or a policy that cannot be.
+            PayloadError, TypeError: as `start` does.
+        """
+        reach = self._reach
+        request = service.CreateScheduleRequest(
+            namespace=reach.namespace, schedule_id=id, identity=reach.identity, request_id=reach.new_id()
+        )
+        schedule = request.schedule
+        schedule.spec.CopyFrom(spec_of(every, phase, cron, calendars, excluding, time_zone, begins, ends, jitter))
+        schedule.policies.CopyFrom(policies_of(overlap, catchup_window, pause_on_failure))
+        self._put_action(schedule, self._start_request(workflow, args, workflow_id or id, task_queue))
+        schedule.state.paused, schedule.state.notes = paused, note
+        if actions is not None:
+            schedule.state.limited_actions, schedule.state.remaining_actions = True, actions
+        if trigger:
+            request.initial_patch.trigger_immediately.SetInParent()
+        await self._create(request, memo or {}, search_attributes or {})
+
+    def _put_action(self, schedule: Schedule, start: service.StartWorkflowExecutionRequest) -> None:
+        action = schedule.action.start_workflow
+        action.workflow_id = start.workflow_id
+        action.workflow_type.CopyFrom(start.workflow_type)
+        action.task_queue.CopyFrom(start.task_queue)
+        action.input.CopyFrom(start.input)
+
+    async def _create(
+        self, request: service.CreateScheduleRequest, memo: Mapping[str, Any], search_attributes: SearchAttributes
+    ) -> None:
+        for name, value in memo.items():
+            request.memo.fields[name].CopyFrom(self._reach.converter.to_payload(value, f"memo {name!r}"))
+        for name, payload in payloads_of(search_attributes).items():
+            request.search_attributes.indexed_fields[name].CopyFrom(payload)
+        try:
+            await self._reach.call(self._reach.connection.create_schedule, request)
+        except Rejected as rejected:
+            if rejected.code is StatusCode.ALREADY_EXISTS:
+                raise ScheduleAlreadyExistsError(f"there is a schedule {request.schedule_id!r} already") from rejected
+            if rejected.code is StatusCode.INVALID_ARGUMENT:
+                raise ValueError(rejected.message) from rejected
+            raise public_error(rejected, f"creating schedule {request.schedule_id!r}") from rejected
+
+    async def describe(self, id: str) -> ScheduleDescription:
+        """How it stands. Raises ScheduleNotFoundError."""
+        request = service.DescribeScheduleRequest(namespace=self._reach.namespace, schedule_id=id)
+        response = await self._ask(self._reach.connection.describe_schedule, request, id)
+        return described(id, response, self._reach.converter)
+
+    async def list(self, query: str = "", *, limit: int = 1000) -> builtins.list[ScheduleSummary]:
+        """Those that a query finds, such as `TemporalSchedulePaused = true`, in order of their ids; at most `limit`."""
+        reach = self._reach
+        found: list[ScheduleSummary] = []
+        request = service.ListSchedulesRequest(namespace=reach.namespace, query=query)
+        while len(found) < limit:
+            request.maximum_page_size = min(_PAGE, limit - len(found))
+            page = await reach.ask(reach.connection.list_schedules, request, "listing schedules")
+            found += [summary(entry) for entry in page.schedules]
+            if not page.next_page_token:
+                break
+            request.next_page_token = page.next_page_token
+        return found
+
+    async def pause(self, id: str, note: str = "paused") -> None:
+        """Act no more by itself; times that pass are not made up for. Raises ScheduleNotFoundError."""
+        await self._patch(id, SchedulePatch(pause=note or "paused"))
+
+    async def unpause(self, id: str, note: str = "unpaused") -> None:
+        """Act again from now on. Raises ScheduleNotFoundError."""
+        await self._patch(id, SchedulePatch(unpause=note or "unpaused"))
+
+    async def trigger(self, id: str, *, overlap: Overlap | str | None = None) -> None:
+        """Act now, also when paused. `overlap`: for this once. Raises ScheduleNotFoundError."""
+        patch = SchedulePatch()
+        patch.trigger_immediately.overlap_policy = overlap_number(overlap)  # pyright: ignore[reportAttributeAccessIssue]
+        await self._patch(id, patch)
+
+    async def backfill(
+        self, id: str, start: datetime, end: datetime, *, overlap: Overlap | str = Overlap.BUFFER_ALL
+    ) -> None:
+        """Act for every time from `start` to `end`, both included, one after another or as `overlap` says.
+
+        Raises ScheduleNotFoundError, ValueError for times without a zone.
+        """
+        patch = SchedulePatch()
+        patch.backfill_request.add(
+            start_time=moment(start, "start"),
+            end_time=moment(end, "end"),
+            overlap_policy=overlap_number(overlap),
+        )
+        await self._patch(id, patch)
+
+    async def delete(self, id: str) -> None:
+        """Forget it; what it started goes on. Raises ScheduleNotFoundError."""
+        reach = self._reach
+        request = service.DeleteScheduleRequest(namespace=reach.namespace, schedule_id=id, identity=reach.identity)
+        await self._ask(reach.connection.delete_schedule, request, id)
+
+    async def matching_times(self, id: str, start: datetime, end: datetime) -> builtins.list[int]:
+        """Its times after `start` up to `end`, in nanoseconds since the epoch, at most 1,000."""
+        reach = self._reach
+        request = service.ListScheduleMatchingTimesRequest(
+            namespace=reach.namespace,
+            schedule_id=id,
+            start_time=moment(start, "start"),
+            end_time=moment(end, "end"),
+        )
+        response = await self._ask(reach.connection.list_schedule_matching_times, request, id)
+        return [at.ToNanoseconds() for at in response.start_time]
+
+    async def _patch(self, id: str, patch: SchedulePatch) -> None:
+        reach = self._reach
+        request = service.PatchScheduleRequest(
+            namespace=reach.namespace, schedule_id=id, identity=reach.identity, request_id=reach.new_id(), patch=patch
+        )
+        await self._ask(reach.connection.patch_schedule, request, id)
+
+    async def _ask(self, rpc: Callable[[Any], Coroutine[Any, Any, T]], request: Any, id: str) -> T:
+        try:
+            return await self._reach.call(rpc, request)
+        except Rejected as rejected:
+            if rejected.code is StatusCode.NOT_FOUND:
+                raise ScheduleNotFoundError(f"there is no schedule {id!r}") from rejected
+            raise public_error(rejected, f"asking schedule {id!r}") from rejected
+
+
+def _blocking(
+    method: Callable[Concatenate[Schedules, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[SyncSchedules, P], T]:
+    """The same method for plain code."""
+
+    @wraps(method)
+    def call(self: SyncSchedules, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.call(method(self.inner, *args, **kwargs))
+
+    return call
+
+
+class SyncSchedules:
+    """`Schedules` for plain code: the same methods, blocking."""
+
+    def __init__(self, inner: Schedules, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self.inner = inner
+        self.call = call
+
+    create = _blocking(Schedules.create)
+    describe = _blocking(Schedules.describe)
+    pause = _blocking(Schedules.pause)
+    unpause = _blocking(Schedules.unpause)
+    trigger = _blocking(Schedules.trigger)
+    backfill = _blocking(Schedules.backfill)
+    delete = _blocking(Schedules.delete)
+    matching_times = _blocking(Schedules.matching_times)
+    list = _blocking(Schedules.list)
