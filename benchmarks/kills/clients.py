@@ -32,6 +32,7 @@ from benchmarks.kills.programs import (
     endless,
     family,
     handler,
+    pager,
     relay,
     saga,
     waiter,
@@ -110,6 +111,11 @@ class Clients:
         await self.talk(handle.id, index)
         return handle
 
+    async def pager(self, index: int) -> WorkflowHandle[Any]:
+        handle = await self.engine.start(pager, [], id=f"pager-{index}")
+        await self.talk(handle.id, index)
+        return handle
+
     async def relay(self, index: int) -> WorkflowHandle[Any]:
         target = await self.engine.start(waiter, id=f"target-{index}")
         handle = await self.engine.start(relay, target.id, id=f"relay-{index}")
@@ -176,7 +182,7 @@ class Clients:
         return await self.engine.start(family, id=f"family-{index}")
 
 
-KINDS = ("handler", "waiter", "actor", "endless", "relay", "begun", "account", "opened", "saga", "family")
+KINDS = ("handler", "waiter", "actor", "endless", "pager", "relay", "begun", "account", "opened", "saga", "family")
 LINES = {"saga": 1, "family": 1, "account": 3 * UPDATES + 3, "opened": 3 * UPDATES + 3}
 LINES_OF_SIGNALS = 2 * (SIGNALS + 1) + 1
 

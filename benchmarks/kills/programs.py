@@ -116,6 +116,17 @@ def endless(told: list[int]) -> list[int]:
     workflow.continue_as_new(told)
 
 
+@workflow(name="kills.pager")
+def pager(told: list[int]) -> list[int]:
+    """The same by waiting; what it did not wait for goes on to the next run."""
+    for _ in range(2):
+        if END not in told:
+            told.append(workflow.wait_signal("tell"))
+    if END in told:
+        return told
+    workflow.continue_as_new(told)
+
+
 # --- updates ----------------------------------------------------------------------------------------
 
 
@@ -206,5 +217,5 @@ def family() -> list[str]:
     return [*said, *(one.result() for one in kids), str(ear.result()), str(links.result())]
 
 
-WORKFLOWS = [handler, waiter, Actor, relay, endless, Account, saga, kid, sleeper, canceller, chain, family]
+WORKFLOWS = [handler, waiter, Actor, relay, endless, pager, Account, saga, kid, sleeper, canceller, chain, family]
 ACTIVITIES = [effect, step]

@@ -12,4 +12,4 @@ def test_signals_updates_sagas_and_children_survive_kills(tmp_path: Path) -> Non
     found = campaign.run()
     assert campaign.dealt >= 3
     assert found.problems == []
-    assert (found.workflows, found.signals, found.updates) == (68, 176, 24)
+    assert (found.workflows, found.signals, found.updates) == (72, 204, 24)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from itertools import pairwise, repeat
 from typing import Any
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.errors import Rejected
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.commit import Commit, ExecutionKey
+from perdure.core.message import CloseChild, Message, Origin
 from perdure.engine import Engine
+from perdure.engine.config import EngineConfig
+from perdure.engine.metrics import Metrics
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.outbox import Outbox
 from perdure.frontend import WorkflowService
+from perdure.stores.memory import MemoryStore
 from tests.core.post import cancel_external, signal_external, start_child
 from tests.engine.world import (
     PASSING,
@@ -299,3 +308,59 @@ async def test_a_reset_run_sends_again_what_has_no_answer_yet(world: World) -> N
         current = await connection.describe_workflow_execution(describe_request())
         parent = described.workflow_execution_info.parent_execution
         assert parent.run_id == current.workflow_execution_info.execution.run_id
+
+
+async def troubled(config: EngineConfig, errors: Iterator[Rejected | None]) -> tuple[list[float], Metrics]:
+    """When a message was tried that meets these errors; None: it is delivered."""
+    loop = asyncio.get_running_loop()
+    store, metrics, tried = MemoryStore(), Metrics(), list[float]()
+    await store.open()
+    namespaces = Namespaces(store, lambda: "id", 0)
+    await namespaces.start()
+
+    def submit(namespace: str, workflow_id: str, run_id: str | None, command: Any, /) -> asyncio.Future[Any]:
+        tried.append(loop.time())
+        reply: asyncio.Future[Any] = loop.create_future()
+        error = next(errors)
+        if error is None:
+            reply.set_result(True)
+        else:
+            reply.set_exception(error)
+        return reply
+
+    outbox = Outbox(store, config, metrics, namespaces, submit)
+    await outbox.start()
+    key = ExecutionKey("default", "kid", "run")
+    closing = CloseChild(Origin("default", "order-1", "run", 5), 1)
+    outbox.publish(Commit(key, 0, None, messages=[Message("m-1", "default", "kid", "", closing)]))
+    await outbox.settled.reached(1)
+    await outbox.stop()
+    return tried, metrics
+
+
+@virtual
+async def test_a_target_that_is_busy_is_asked_again_more_and_more_slowly(world: World) -> None:
+    busy = [Rejected(StatusCode.RESOURCE_EXHAUSTED, "busy"), Rejected(StatusCode.UNAVAILABLE, "away")] * 10
+    config = EngineConfig(outbox_retry_ns=10**9, outbox_retry_max_ns=8 * 10**9, outbox_faults_max=2)
+    tried, metrics = await troubled(config, iter([*busy, None]))
+    assert [round(late - early) for early, late in pairwise(tried)] == [1, 2, 4, *[8] * 17]
+    assert (metrics.message_retries, metrics.parked_messages) == (20, 0)
+
+
+@virtual
+async def test_a_message_that_meets_nothing_but_faults_is_told_of_and_left_to_the_next_start(world: World) -> None:
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("perdure.engine.outbox")
+    logger.addHandler(handler)
+    try:
+        config = EngineConfig(outbox_faults_max=3)
+        tried, metrics = await troubled(config, repeat(Rejected(StatusCode.INTERNAL, "a bug")))
+    finally:
+        logger.removeHandler(handler)
+    assert len(tried) == 3
+    assert (metrics.message_retries, metrics.parked_messages) == (3, 1)
+    assert said[-1] == (
+        "CloseChild from 'm-1' to workflow 'kid' cannot be delivered (fault 3): a bug; left to the next start"
+    )

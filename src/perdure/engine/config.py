@@ -65,6 +65,11 @@ class EngineConfig:
     outbox_messages_max: int = 20_000
     """On their way; the store holds the rest."""
     outbox_page: int = 1_000
+    outbox_retry_ns: int = _SECOND_NS // 20
+    """First pause before a delivery that the target could not take is tried again; doubled each time."""
+    outbox_retry_max_ns: int = 60 * _SECOND_NS
+    outbox_faults_max: int = 16
+    """A delivery that fails by a fault of the engine so often (some six minutes) is left to its next start."""
 
     # --- wake-ups, recovery -------------------------------------------------------------------
     wake_page: int = 1_000

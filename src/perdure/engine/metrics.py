@@ -34,6 +34,10 @@ class Metrics:
     stale_rows: int = 0
     orphans: int = 0
     """Started tasks whose poller had gone away before delivery."""
+    message_retries: int = 0
+    """Deliveries between workflows that are to be tried again."""
+    parked_messages: int = 0
+    """Messages between workflows that this engine does not try to deliver any more: each is a bug."""
     wakes: int = 0
     pruned: int = 0
     """Executions deleted because their namespace keeps them no longer."""

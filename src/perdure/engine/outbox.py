@@ -3,9 +3,10 @@
 A message is a row of its sender's commit. Once that is durable the engine hands it on in memory: it is
 submitted to its target's mailbox, and where the sender waits for the outcome, that is submitted to the
 sender's. The commit that settles the matter takes the row away; a delivery that settled nothing, because it
-came twice or too late, has its row removed here. What was not delivered when the engine died, or did not
-fit into memory, is read from the store. Deliveries are idempotent (`perdure.core.message`), so this may
-repeat itself as often as it likes.
+came twice or too late, has its row removed here. A target that cannot take it now is asked again, more and more
+slowly; a message that only meets faults of the engine is parked: it stays in the store, for the next start. What
+was not delivered when the engine died, or did not fit into memory, is read from the store. Deliveries are
+idempotent (`perdure.core.message`), so this may repeat itself as often as it likes.
 """
 
 from __future__ import annotations
@@ -36,8 +37,18 @@ from perdure.stores.api import Store, StoreError
 
 _log = logging.getLogger(__name__)
 
-_PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.INTERNAL)
+_PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED)
 """The target may take it later."""
+
+
+class _Trouble:
+    """What a message that was not delivered at once has met."""
+
+    __slots__ = ("faults", "pause_s")
+
+    def __init__(self, pause_s: float) -> None:
+        self.pause_s = pause_s
+        self.faults = 0
 
 
 class Outbox:
@@ -49,12 +60,18 @@ class Outbox:
         self._store = store
         self._max = config.outbox_messages_max
         self._page = config.outbox_page
-        self._retry_s = config.store_retry_ns / 1e9
+        self._store_retry_s = config.store_retry_ns / 1e9
+        self._retry_s = config.outbox_retry_ns / 1e9
+        self._retry_max_s = config.outbox_retry_max_ns / 1e9
+        self._faults_max = config.outbox_faults_max
         self._metrics = metrics
         self._namespaces = namespaces
         self._submit = submit
         self._open: dict[str, Message] = {}
         """On their way."""
+        self._troubled: dict[str, _Trouble] = {}
+        """Those that were not delivered at once."""
+        self._parked: set[str] = set()
         self._overflowed = False
         """Some are in the store alone."""
         self._removals: list[str] = []
@@ -95,6 +112,7 @@ class Outbox:
     def _settle(self, message_id: str) -> None:
         if self._open.pop(message_id, None) is None:
             return
+        self._troubled.pop(message_id, None)
         self.settled.emit()
         if self._overflowed and self._is_open and len(self._open) <= self._max // 2:
             self._overflowed = False
@@ -106,7 +124,7 @@ class Outbox:
         while True:
             page = await self._store.pending_messages(position, self._page)
             for row in page:
-                if row.message.id in self._open:
+                if row.message.id in self._open or row.message.id in self._parked:
                     continue
                 if len(self._open) >= self._max:
                     self._overflowed = True
@@ -124,7 +142,7 @@ class Outbox:
             except StoreError as error:
                 self._metrics.store_errors += 1
                 _log.warning("messages between workflows cannot be read, trying again: %s", error)
-            await asyncio.sleep(self._retry_s)
+            await asyncio.sleep(self._store_retry_s)
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = self._loop.create_task(work)
@@ -162,8 +180,8 @@ class Outbox:
         again = partial(self._try, message, namespace, workflow_id, run_id, command, done)
         try:
             reply = self._submit(namespace, workflow_id, run_id, command)
-        except Rejected:
-            self._loop.call_later(self._retry_s, again)
+        except Rejected as error:
+            self._try_later(message, again, error)
             return
         reply.add_done_callback(partial(self._answered, message, again, done))
 
@@ -177,10 +195,32 @@ class Outbox:
         error = reply.exception()
         if error is None:
             done(message, reply.result(), None)
-        elif not isinstance(error, Rejected) or error.code in _PASSING:
-            self._loop.call_later(self._retry_s, again)
+        elif not isinstance(error, Rejected) or error.code in (*_PASSING, StatusCode.INTERNAL):
+            self._try_later(message, again, error)
         else:
             done(message, None, error)
+
+    def _try_later(self, message: Message, again: Callable[[], None], error: BaseException) -> None:
+        """The target is busy or away; or there is a fault, which is told of and tried so often and no more."""
+        self._metrics.message_retries += 1
+        trouble = self._troubled.setdefault(message.id, _Trouble(self._retry_s))
+        pause_s = trouble.pause_s
+        trouble.pause_s = min(2 * pause_s, self._retry_max_s)
+        if not isinstance(error, Rejected) or error.code not in _PASSING:
+            trouble.faults += 1
+            text = "%s from %r to workflow %r cannot be delivered (fault %d): %s"
+            what, sender = type(message.body).__name__, message.id
+            if trouble.faults >= self._faults_max:
+                _log.error(text + "; left to the next start", what, sender, message.workflow_id, trouble.faults, error)
+                self._park(message)
+                return
+            _log.warning(text, what, sender, message.workflow_id, trouble.faults, error)
+        self._loop.call_later(pause_s, again)
+
+    def _park(self, message: Message) -> None:
+        self._metrics.parked_messages += 1
+        self._parked.add(message.id)
+        self._settle(message.id)
 
     def _delivered(self, message: Message, reply: Any, refusal: Rejected | None) -> None:
         """The target has decided; the sender is told, if it waits."""
