@@ -81,7 +81,7 @@ class Round:
     def step(self, name: str, execution: Any, command: law.Command) -> Commit:
         commit = self.timed(name, lambda: decide(execution, [command], self.context))
         self.timed("snapshot", lambda: encode(commit.execution))
-        self.timed("history batch", lambda: encode_batch(commit.events))
+        self.timed("history batch", lambda: encode_batch(commit.encoded))
         return commit
 
     def workflow(self) -> None:

@@ -61,11 +61,13 @@ class Run:
         execution.workflow_task = WorkflowTask(1, 1, START_NS, SECOND, "queue", False, 2 if held else 0)
         if close_as is not None:
             execution.status, execution.closed_at_ns = close_as, START_NS + SECOND
+        made = [HistoryEvent(event_id=number) for number in range(first, first + events)]
         return Commit(
             key=self.key,
             expected_version=execution.version - 1,
             execution=execution,
-            events=[HistoryEvent(event_id=number) for number in range(first, first + events)],
+            events=made,
+            encoded=[event.SerializeToString() for event in made],
             add_tasks=list(add),
             remove_tasks=list(remove),
             wake_at_ns=wake_at_ns,

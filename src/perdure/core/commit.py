@@ -228,6 +228,8 @@ class Commit(msgspec.Struct, eq=False):
     """The state after; `execution.version == expected_version + 1`. None: nothing exists and nothing was made."""
     events: list[HistoryEvent] = []
     """Appended to history in this order, as one batch; may be empty (an attempt started, a heartbeat)."""
+    encoded: list[bytes] = []
+    """The same events, serialised: no event is changed, or serialised again, once it was appended."""
     add_tasks: list[Task] = []
     remove_tasks: list[TaskRef] = []
     wake_at_ns: int | None = None

@@ -33,9 +33,10 @@ def folds(event_type: int) -> Callable[[Fold], Fold]:
     return register
 
 
-def evolve(execution: Execution, event: HistoryEvent) -> None:
+def evolve(execution: Execution, event: HistoryEvent, size: int | None = None) -> None:
     """Fold one event into the state: the only writer of what history says.
 
+    `size`: of the event when it is serialised, in bytes, if that is known.
     Raises UnknownEvent for an event type without a fold.
     """
     fold = _FOLDS.get(event.event_type)
@@ -43,7 +44,7 @@ def evolve(execution: Execution, event: HistoryEvent) -> None:
         raise UnknownEvent(f"Event {event.event_id} has type {event.event_type}, which this version cannot fold.")
     fold(execution, event)
     execution.next_event_id = event.event_id + 1
-    execution.history_bytes += event.ByteSize()
+    execution.history_bytes += event.ByteSize() if size is None else size
 
 
 def blank(key: ExecutionKey) -> Execution:

@@ -1,6 +1,6 @@
 """What is always true of an execution and of a commit, by name. Checked in tests and simulation.
 
-I1  event ids are dense and ascending across commits.
+I1  event ids are dense and ascending across commits, and no event changes once it was appended.
 I2  exactly one event closes a run, and it is the last.
 I3  at most one workflow task is in flight: in history or transient, never both.
 I4  a started workflow task or activity attempt has a deadline of its own that the stored one does not exceed.
@@ -146,6 +146,7 @@ def check_commit(commit: Commit) -> None:
     for event in commit.events:
         _check_references(event)
     _check_tasks(commit, execution)
+    _require(commit.encoded == [event.SerializeToString() for event in commit.events], "I1", commit.key)
 
 
 _FOREIGN = {"parent_initiated_event_id", "external_initiated_event_id"}

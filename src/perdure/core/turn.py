@@ -48,10 +48,13 @@ class Turn:
 
     def add_dated(self, event: HistoryEvent) -> int:
         """Append an event that happened earlier and carries its own time. Returns its id."""
-        event_id = event.event_id = self.execution.next_event_id
-        evolve(self.execution, event)
-        self.commit.events.append(event)
-        self.commit.changed = True
+        execution, commit = self.execution, self.commit
+        event_id = event.event_id = execution.next_event_id
+        data = event.SerializeToString()
+        evolve(execution, event, len(data))
+        commit.events.append(event)
+        commit.encoded.append(data)
+        commit.changed = True
         return event_id
 
     def add_or_buffer(self, event: HistoryEvent) -> int:

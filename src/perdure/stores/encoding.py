@@ -97,7 +97,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         commit.wake_at_ns,
         execution.in_flight,
         events[0].event_id if events else 0,
-        encode_batch(events) if events else b"",
+        encode_batch(commit.encoded) if events else b"",
         _own(commit.key, commit.add_tasks) if commit.add_tasks else (),
         _own(commit.key, commit.remove_tasks) if commit.remove_tasks else (),
         [(message.id, encode_message(message)) for message in commit.messages] if commit.messages else (),
