@@ -14,6 +14,7 @@ is in `search_attributes`; an ordinary run has no row there.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -46,6 +47,7 @@ _IDS = {"WorkflowId": "workflow_id", "RunId": "run_id"}
 _ROOTS = {"RootWorkflowId": "WorkflowId", "RootRunId": "RunId"}
 _OPEN_STATUSES = (1, 8)
 _STATUSES = range(1, 9)
+_NUMBERED = re.compile(r"\?(\d+)")
 _SELECTIVE = ("=", "IN", "STARTS_WITH", "<", "<=", ">", ">=", "BETWEEN")
 _DEMANDED = ("=", "IN", "STARTS_WITH")
 
@@ -69,6 +71,11 @@ class _Compiler:
             value = int(value)
         self.parameters.append(value)
         return f"?{len(self.parameters)}"
+
+    def statement(self, sql: str) -> Statement:
+        """With parameters in the order of their places: Python's sqlite3 takes numbered ones for named ones."""
+        order = [int(number) - 1 for number in _NUMBERED.findall(sql)]
+        return Statement(_NUMBERED.sub("?", sql), [self.parameters[number] for number in order])
 
     def order_value(self, attribute: Attribute) -> str:
         """What executions are ordered by."""
@@ -209,7 +216,7 @@ def _statement(compiler: _Compiler, columns: list[str], branches: list[str], ord
         f"SELECT json_group_array(json_array({', '.join(columns)}, id)) FROM ("
         f"{' UNION ALL '.join(branches)} ORDER BY {order} LIMIT {compiler.bind(limit)})"
     )
-    return Statement(sql, compiler.parameters)
+    return compiler.statement(sql)
 
 
 def _ordered(namespace: str, query: Query, sources: Sequence[_Source], after: Cursor | None, limit: int) -> Statement:
@@ -235,7 +242,7 @@ def count(namespace: str, query: Query) -> Statement:
         f"SELECT e.status AS status, count(*) AS number FROM {source.sql} AND {where} GROUP BY e.status"
         for source in _sources(query)
     ]
-    return Statement(" UNION ALL ".join(branches), compiler.parameters)
+    return compiler.statement(" UNION ALL ".join(branches))
 
 
 def _sources(query: Query) -> list[_Source]:

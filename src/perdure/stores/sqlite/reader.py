@@ -66,7 +66,7 @@ def read_history(
         return []
     batches: list[Batch] = []
     size = 0
-    cursor = connection.execute(_READ_HISTORY, (found[0], first_event_id))
+    cursor = connection.execute(_READ_HISTORY, (found[0], found[0], first_event_id))
     for first, data in cursor:
         size += len(data)
         if batches and size > limit_bytes:
@@ -130,7 +130,7 @@ def list_executions(
 ) -> Sequence[Summary]:
     """See `Store.list_executions`."""
     past = (after.workflow_id, after.run_id) if after else ("", "")
-    parameters = (namespace, *past, open_only, workflow_type, limit)
+    parameters = (namespace, *past, open_only, open_only, workflow_type, workflow_type, limit)
     rows = _summary_rows.decode(connection.execute(_LIST_EXECUTIONS, parameters).fetchone()[0])
     return [Summary(ExecutionKey(namespace, row[0], row[1]), *row[2:]) for row in rows]
 

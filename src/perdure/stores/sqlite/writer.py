@@ -197,7 +197,8 @@ class Writer:
         if link.expected_current_run_id is None:
             plan.claimed.append((key.namespace, key.workflow_id, number))
         else:
-            plan.succeeded.append((key.namespace, key.workflow_id, number, link.expected_current_run_id))
+            workflow = (key.namespace, key.workflow_id)
+            plan.succeeded.append((number, *workflow, *workflow, link.expected_current_run_id))
         self._planned[key] = _Remembered(number, link.wake_at_ns, link.closed_at_ns is None, link.status)
         return number
 
@@ -205,17 +206,24 @@ class Writer:
         key = link.key
         known = self._planned.get(key) or self._known.get(key) or self._look_up(key)
         number, wake_at_ns, was_open, status = known
-        row = (number, link.expected_version, link.version, link.in_flight, link.history_length, link.snapshot)
         if link.closed_at_ns is not None or not was_open or status != link.status:
             closed = link.closed_at_ns
             size = None if closed is None else link.history_bytes
-            plan.settled.append((*row, link.wake_at_ns, link.status, closed, size))
+            plan.settled.append(
+                (link.version, link.in_flight, link.history_length, link.snapshot, link.wake_at_ns, link.status,
+                 closed, size, number, link.expected_version)
+            )  # fmt: skip
             self._planned[key] = _Remembered(number, link.wake_at_ns, closed is None, link.status)
         elif wake_at_ns == link.wake_at_ns:
-            plan.advanced.append(row)
+            plan.advanced.append(
+                (link.version, link.in_flight, link.history_length, link.snapshot, number, link.expected_version)
+            )
             self._planned[key] = known
         else:
-            plan.turned.append((*row, link.wake_at_ns))
+            plan.turned.append(
+                (link.version, link.in_flight, link.history_length, link.snapshot, link.wake_at_ns, number,
+                 link.expected_version)
+            )  # fmt: skip
             self._planned[key] = _Remembered(number, link.wake_at_ns, True, status)
         return number
 
@@ -250,8 +258,8 @@ class Writer:
         if row is None or row[3]:
             return False
         number, workflow = row[0], (key.namespace, key.workflow_id)
-        for statement in (_RELEASE_WORKFLOW_ID, _FORGET_WORKFLOW_ID):
-            self._connection.execute(statement, (*workflow, number))
+        self._connection.execute(_RELEASE_WORKFLOW_ID, (*workflow, number) * 3)
+        self._connection.execute(_FORGET_WORKFLOW_ID, (*workflow, number))
         for statement in (_CLEAR_SEARCH_ATTRIBUTES, _REMOVE_TASKS, _REMOVE_HISTORY, _REMOVE_EXECUTION):
             self._connection.execute(statement, (number,))
         return True
@@ -272,10 +280,11 @@ class Writer:
             return Outcome.CONFLICT if is_there else Outcome.APPLIED
         if change.data is None:
             cursor = self._connection.execute(_DELETE_RECORD, (*name, change.expected_version))
+        elif change.expected_version:
+            row = (change.expected_version, change.wake_at_ns, change.data, *name, change.expected_version)
+            cursor = self._connection.execute(_UPDATE_RECORD, row)
         else:
-            statement = _UPDATE_RECORD if change.expected_version else _INSERT_RECORD
-            row = (*name, change.expected_version, change.wake_at_ns, change.data)
-            cursor = self._connection.execute(statement, row)
+            cursor = self._connection.execute(_INSERT_RECORD, (*name, change.wake_at_ns, change.data))
         return Outcome.APPLIED if cursor.rowcount else Outcome.CONFLICT
 
     def _look_up(self, key: ExecutionKey) -> _Remembered:

@@ -1,2 +1,2 @@
 -- A message waits to be delivered.
-INSERT OR REPLACE INTO messages (position, id, data) VALUES (?1, ?2, ?3)
+INSERT OR REPLACE INTO messages (position, id, data) VALUES (?, ?, ?)

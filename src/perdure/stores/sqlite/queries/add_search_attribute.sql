@@ -1,2 +1,2 @@
 -- An execution can be found by this value; a list may name one twice.
-INSERT OR IGNORE INTO search_attributes (execution_id, name, type, value) VALUES (?1, ?2, ?3, ?4)
+INSERT OR IGNORE INTO search_attributes (execution_id, name, type, value) VALUES (?, ?, ?, ?)

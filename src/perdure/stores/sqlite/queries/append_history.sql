@@ -1,2 +1,2 @@
 -- The events of one commit.
-INSERT INTO history (execution_id, first_event_id, data) VALUES (?1, ?2, ?3)
+INSERT INTO history (execution_id, first_event_id, data) VALUES (?, ?, ?)

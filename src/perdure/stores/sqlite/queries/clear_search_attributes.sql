@@ -1,2 +1,2 @@
 -- What an execution could be found by is replaced, or the execution goes.
-DELETE FROM search_attributes WHERE execution_id = ?1
+DELETE FROM search_attributes WHERE execution_id = ?

@@ -1,4 +1,4 @@
 -- What the writer must know of a run that it has not written lately.
 SELECT id, version, wake_at_ns, closed_at_ns IS NULL, status
 FROM executions
-WHERE namespace = ?1 AND workflow_id = ?2 AND run_id = ?3
+WHERE namespace = ? AND workflow_id = ? AND run_id = ?

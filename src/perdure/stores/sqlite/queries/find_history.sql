@@ -1,3 +1,3 @@
 -- Whether a run has an event, and where its batches are.
 SELECT id FROM executions
-WHERE namespace = ?1 AND workflow_id = ?2 AND run_id = ?3 AND history_length >= ?4
+WHERE namespace = ? AND workflow_id = ? AND run_id = ? AND history_length >= ?

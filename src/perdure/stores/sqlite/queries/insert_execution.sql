@@ -2,4 +2,4 @@
 INSERT INTO executions (
     id, namespace, workflow_id, run_id, version, status, in_flight, history_length,
     wake_at_ns, started_at_ns, closed_at_ns, workflow_type, task_queue, snapshot, history_bytes
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

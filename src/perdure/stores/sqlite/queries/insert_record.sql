@@ -1,4 +1,4 @@
 -- A record is made; hits nothing when there is one already.
 INSERT INTO records (kind, namespace, name, version, wake_at_ns, data)
-VALUES (?1, ?2, ?3, 1, ?5, ?6)
+VALUES (?, ?, ?, 1, ?, ?)
 ON CONFLICT DO NOTHING

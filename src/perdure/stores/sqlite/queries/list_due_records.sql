@@ -1,6 +1,6 @@
 -- Records that their owners want to look at, earliest first.
 SELECT kind, namespace, name, version, wake_at_ns, data
 FROM records
-WHERE wake_at_ns <= ?1
+WHERE wake_at_ns <= ?
 ORDER BY wake_at_ns
-LIMIT ?2
+LIMIT ?

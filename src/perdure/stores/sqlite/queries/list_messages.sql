@@ -1,2 +1,2 @@
 -- A page of messages.
-SELECT position, data FROM messages WHERE position > ?1 ORDER BY position LIMIT ?2
+SELECT position, data FROM messages WHERE position > ? ORDER BY position LIMIT ?

@@ -1,6 +1,6 @@
 -- A page of the records of a kind in one namespace.
 SELECT kind, namespace, name, version, wake_at_ns, data
 FROM records
-WHERE kind = ?1 AND namespace = ?2 AND name > ?3
+WHERE kind = ? AND namespace = ? AND name > ?
 ORDER BY name
-LIMIT ?4
+LIMIT ?

@@ -1,2 +1,2 @@
 -- One execution by its number.
-SELECT snapshot FROM executions WHERE id = ?1
+SELECT snapshot FROM executions WHERE id = ?

@@ -1,2 +1,2 @@
 -- The state of one run.
-SELECT snapshot FROM executions WHERE namespace = ?1 AND workflow_id = ?2 AND run_id = ?3
+SELECT snapshot FROM executions WHERE namespace = ? AND workflow_id = ? AND run_id = ?

@@ -1,2 +1,2 @@
 -- An execution goes.
-DELETE FROM executions WHERE id = ?1
+DELETE FROM executions WHERE id = ?

@@ -1,2 +1,2 @@
 -- The events of an execution go with it.
-DELETE FROM history WHERE execution_id = ?1
+DELETE FROM history WHERE execution_id = ?

@@ -1,2 +1,2 @@
 -- The message was delivered, or nobody wants it any more.
-DELETE FROM messages WHERE id = ?1
+DELETE FROM messages WHERE id = ?

@@ -1,2 +1,2 @@
 -- A namespace goes.
-DELETE FROM namespaces WHERE name = ?1
+DELETE FROM namespaces WHERE name = ?

@@ -1,2 +1,2 @@
 -- The records of a namespace go with it.
-DELETE FROM records WHERE namespace = ?1
+DELETE FROM records WHERE namespace = ?

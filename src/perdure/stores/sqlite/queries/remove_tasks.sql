@@ -1,2 +1,2 @@
 -- The task rows of an execution go with it.
-DELETE FROM tasks WHERE execution_id = ?1
+DELETE FROM tasks WHERE execution_id = ?
