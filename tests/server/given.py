@@ -12,6 +12,7 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 
 from perdure.engine.config import EngineConfig
+from perdure.engine.matching import Poll
 from perdure.frontend.server.rpcs import WORKFLOW_SERVICE, rpcs
 from perdure.frontend.server.server import Server, ServerConfig
 from perdure.frontend.server.transport import Transport
@@ -92,6 +93,10 @@ class World:
         transport = self.server.transport
         assert transport is not None
         return transport
+
+    def polls(self) -> list[Poll]:
+        """Those that wait."""
+        return [poller for poller in self.engine.matching.waiting_polls() if isinstance(poller, Poll)]
 
     def another_client(self) -> Client:
         """One with a connection of its own."""

@@ -106,9 +106,9 @@ async def test_a_poll_that_is_reset_is_over_and_its_connection_goes_on(world: Wo
     wire = await world.wire()
     stream_id = wire.call("PollWorkflowTaskQueue", workflow_poll())
     await world.engine.matching.polls.reached(1)
-    (poller,) = world.engine.matching.waiting_polls()
+    (poller,) = world.polls()
     wire.send(frames.reset(stream_id, 8))
-    await asyncio.wait([poller.future])
+    await asyncio.wait([poller.answer])
     assert await wire.code(wire.call("GetSystemInfo", INFO)) == StatusCode.OK
 
 
@@ -117,9 +117,9 @@ async def test_a_task_whose_poller_takes_no_answer_goes_to_the_next_when_it_leav
     wire = await world.wire({frames.SETTING_INITIAL_WINDOW_SIZE: 0})
     wire.call("PollWorkflowTaskQueue", workflow_poll())
     await world.engine.matching.polls.reached(1)
-    (poller,) = world.engine.matching.waiting_polls()
+    (poller,) = world.polls()
     await world.client.call("StartWorkflowExecution", start_request())
-    await asyncio.wait([poller.future])
+    await asyncio.wait([poller.answer])
     await world.client.call("GetSystemInfo", INFO)
     wire.writer.close()
     task = await world.client.call("PollWorkflowTaskQueue", workflow_poll(), timeout=10)

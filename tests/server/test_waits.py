@@ -42,9 +42,9 @@ async def test_a_reader_of_history_is_told_in_time_to_ask_again(world: World) ->
 async def test_a_poll_that_is_cancelled_takes_no_task_with_it(world: World) -> None:
     gone = world.client.call("PollWorkflowTaskQueue", workflow_poll())
     await world.engine.matching.polls.reached(1)
-    (poller,) = world.engine.matching.waiting_polls()
+    (poller,) = world.polls()
     gone.cancel()
-    await asyncio.wait([poller.future])
+    await asyncio.wait([poller.answer])
     await world.client.call("StartWorkflowExecution", start_request())
     task = await world.client.call("PollWorkflowTaskQueue", workflow_poll(), timeout=10)
     assert task.task_token

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from perdure.cli.output import plain_errors
+from perdure.engine.config import EngineConfig
+from perdure.frontend.server.settings import read_settings
 from perdure.stores.open import open_store
 
 try:
@@ -17,17 +22,29 @@ except ImportError:
 
 
 @click.command(short_help="Serve Temporal's gRPC API.")
-@click.option("--store", "store_url", default="sqlite:///perdure.db", show_default=True, help="The store's URL.")
+@click.option("--store", "store", default="sqlite:///perdure.db", show_default=True, help="The store's URL.")
 @click.option("--address", default="127.0.0.1:7233", show_default=True, help="Of gRPC; port 0: a free one.")
 @click.option("--http-address", default="127.0.0.1:8233", show_default=True, help='Of /healthz and /metrics; "": none.')
 @click.option("--namespace", "namespaces", multiple=True, default=("default",), help="Made if missing; repeatable.")
-def server(store_url: str, address: str, http_address: str, namespaces: tuple[str, ...]) -> None:
+@click.option("--config", type=click.Path(path_type=Path), help="Settings and limits, a TOML file; options go first.")
+@click.pass_context
+def server(context: click.Context, config: Path | None, **options: Any) -> None:
     """Serve Temporal's gRPC API, until SIGTERM or SIGINT.
 
     Official Temporal SDKs, the `temporal` command line and its UI connect to it.
     """
-    with plain_errors(OSError, ValueError), asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
-        runner.run(_serve(store_url, address, http_address, namespaces))
+    with plain_errors(OSError, ValueError):
+        engine = EngineConfig()
+        if config is not None:
+            said, engine = read_settings(config, _TOP)
+            for name, value in said.items():
+                if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+                    options[name] = value
+        _run(options.pop("store"), engine=engine, **options)
+
+
+_TOP = {"store": str, "address": str, "http_address": str, "namespaces": list}
+"""What a configuration file may say outside of its sections: the options' names."""
 
 
 @click.command(short_help="Serve tests whose time may jump.")
@@ -39,23 +56,23 @@ def test_server(port: int) -> None:
     Called as the official SDKs call a test server: hand them the path of `perdure-test-server` as the existing
     test server of their time-skipping environment.
     """
-    with plain_errors(OSError), asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
-        runner.run(_serve("memory://", f"127.0.0.1:{port}", "", ("default",), time_skipping=True))
+    with plain_errors(OSError):
+        _run("memory://", address=f"127.0.0.1:{port}", http_address="", time_skipping=True)
 
 
-async def _serve(
-    store_url: str, address: str, http_address: str, namespaces: tuple[str, ...], *, time_skipping: bool = False
-) -> None:
+def _run(store_url: str, **settings: Any) -> None:
+    """Serve until a signal comes. `settings`: the fields of `ServerConfig`."""
+    with asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
+        runner.run(_serve(store_url, settings))
+
+
+async def _serve(store_url: str, settings: dict[str, Any]) -> None:
     try:
         from perdure.frontend.server.server import Server, ServerConfig
     except ImportError as error:
-        raise click.ClickException(
-            f"{error}: the server needs more packages, `pip install 'perdure[server]'`."
-        ) from error
-    config = ServerConfig(
-        address=address, http_address=http_address, namespaces=namespaces, time_skipping=time_skipping
-    )
-    served = Server(open_store(store_url), config)
+        message = f"{error}: the server needs more packages, `pip install 'perdure[server]'`."
+        raise click.ClickException(message) from error
+    served = Server(open_store(store_url), ServerConfig(**settings))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -22,6 +22,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command
 from perdure.core.commit import Commit, ExecutionKey, QueueName, StartedTask, Task
 from perdure.core.execution import Execution
+from perdure.engine.alarms import Alarms
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.config import EngineConfig
 from perdure.engine.histories import Histories
@@ -77,6 +78,7 @@ class Engine:
             self.namespaces.search_attributes,
         )
         self.updates = Updates(self.config)
+        self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.mailboxes, self.matching, self.new_id, self.config)
         self.waker = Waker(store, self.clock, self.config, self._metrics, self.submit)
@@ -205,6 +207,7 @@ class Engine:
             if wake_at_ns is not None and wake_at_ns < self.waker.next_ns:
                 self.waker.lower(wake_at_ns)
             self.watchers.notify(link)
+            self._alarms.look(link)
             if link.messages or link.remove_messages:
                 self.outbox.publish(link)
             if self.queries.waiting:

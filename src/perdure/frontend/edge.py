@@ -5,9 +5,11 @@ The wording is that of Temporal's server where clients are known to show it.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import msgspec
 from google.protobuf.message import Message
@@ -17,13 +19,15 @@ from temporalio.api.errordetails.v1 import NotFoundFailure
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import ExecutionKey, TaskKind
 from perdure.core.execution import Execution
-from perdure.core.limits import DEFAULT_LIMITS
+from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.refusals import AnotherChain, activity_not_found, workflow_not_found, workflow_task_not_found
 from perdure.core.tokens import TaskToken, decode_token
 from perdure.engine.engine import Engine
 
-LIMITS = DEFAULT_LIMITS
-"""What the edge itself checks; runs are held to `EngineConfig.limits` by core."""
+_log = logging.getLogger(__name__)
+
+_limits: ContextVar[Limits] = ContextVar("limits", default=DEFAULT_LIMITS)
+"""Of the engine that the request being handled is for: said by `check_namespace`, which every handler asks first."""
 
 _RUN_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -37,13 +41,20 @@ def check_namespace(engine: Engine, name: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when it is missing, NOT_FOUND when there is no such namespace."""
     if not name:
         raise invalid("Namespace is empty.")
+    _limits.set(engine.config.limits)
     engine.namespaces.get(name)
+
+
+def limits() -> Limits:
+    """What the request that is being handled is held to at the edge; core holds runs to the same."""
+    return _limits.get()
 
 
 def check_length(name: str, value: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when an id or name is too long."""
-    if len(value) > LIMITS.id_length:
-        raise invalid(f"{name} exceeds maximum allowed length ({len(value)}/{LIMITS.id_length})")
+    length_max = _limits.get().id_length
+    if len(value) > length_max:
+        raise invalid(f"{name} exceeds maximum allowed length ({len(value)}/{length_max})")
 
 
 def check_execution(execution: WorkflowExecution) -> None:
@@ -69,7 +80,10 @@ def check_queue(name: str) -> None:
 
 def exceeds_blob_limit(blob: Message) -> bool:
     """Whether a result, failure or details are larger than what one blob may be."""
-    return blob.ByteSize() > LIMITS.blob_bytes
+    size, size_max = blob.ByteSize(), _limits.get().blob_bytes
+    if 2 * size > size_max:
+        _log.warning("a %s of %s bytes came; the limit is %s", type(blob).__name__, f"{size:,}", f"{size_max:,}")
+    return size > size_max
 
 
 def token_of(engine: Engine, data: bytes, namespace: str, kind: TaskKind) -> TaskToken:
@@ -77,7 +91,7 @@ def token_of(engine: Engine, data: bytes, namespace: str, kind: TaskKind) -> Tas
     if not data:
         raise invalid("Task token not set on request.")
     token = decode_token(data)
-    engine.namespaces.get(namespace or token.key.namespace)
+    check_namespace(engine, namespace or token.key.namespace)
     if namespace and namespace != token.key.namespace:
         raise invalid("Operation requested with a token from a different namespace.")
     if token.kind != kind:

@@ -18,7 +18,7 @@ from perdure.engine.engine import Engine
 from perdure.engine.namespaces import DEFAULT_NAMESPACE, DELETED
 from perdure.frontend.capabilities import describe_capabilities
 from perdure.frontend.clusters import CLUSTER_NAME
-from perdure.frontend.edge import LIMITS, invalid
+from perdure.frontend.edge import invalid
 from perdure.stores.api import Namespace, StoreError
 
 RETENTION_MIN_NS = 3600 * NS_PER_SECOND
@@ -37,7 +37,7 @@ class Namespaces:
         """RegisterNamespace: usable when this returns. Raises Rejected INVALID_ARGUMENT, ALREADY_EXISTS."""
         name, namespaces = request.namespace, self._engine.namespaces
         _check_name(name)
-        if len(name) > LIMITS.id_length:
+        if len(name) > self._engine.config.limits.id_length:
             raise invalid("Namespace length exceeds limit.")
         if request.is_global_namespace:
             raise invalid("Cannot register global namespace when not enabled")

@@ -28,7 +28,7 @@ from perdure.core.search_attributes import BadSearchAttribute, check
 from perdure.engine.engine import Engine
 from perdure.engine.schedules import Key
 from perdure.engine.zones import find_zone
-from perdure.frontend.edge import LIMITS, check_length, check_namespace, exceeds_blob_limit, invalid
+from perdure.frontend.edge import check_length, check_namespace, exceeds_blob_limit, invalid, limits
 from perdure.frontend.schedule_filter import schedule_filter
 
 _FUTURE, _FUTURE_LISTED = 10, 5
@@ -248,7 +248,7 @@ def _check_action(action: NewWorkflowExecutionInfo) -> None:
 
 
 def _check_patch(patch: SchedulePatch) -> None:
-    if max(len(patch.pause), len(patch.unpause)) > LIMITS.id_length:
+    if max(len(patch.pause), len(patch.unpause)) > limits().id_length:
         raise invalid("Schedule notes exceeds limit.")
 
 

@@ -1,0 +1,91 @@
+"""The configuration file of a server: every bound and setting of engine and law, by name, in TOML.
+
+    address = "127.0.0.1:7233"
+    namespaces = ["default", "billing"]
+
+    [limits]                       # see perdure/core/limits.py
+    blob_bytes = 4194304
+    suggest_continue_as_new_events = 10000
+
+    [engine]                       # see perdure/engine/config.py
+    cache_bytes_max = 536870912
+    long_poll = "45s"              # what ends in _ns there is written without, as a duration
+
+What is not named keeps its default. A name that does not exist, or a value of another kind, is an error
+that says which there are.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from perdure.core.limits import Limits
+from perdure.engine.config import EngineConfig
+
+Settings = TypeVar("Settings", Limits, EngineConfig)
+
+_UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_NOT_FOR_OPERATORS = {"limits", "workers_died", "store_is_shared"}
+"""Said by the program that holds the engine, or by a section of its own."""
+
+
+class SettingsError(ValueError):
+    """The file cannot be used; the message names the file, the key and what would be right."""
+
+
+def read_settings(path: Path, top: Mapping[str, type]) -> tuple[dict[str, Any], EngineConfig]:
+    """What a file says: the values of the keys in `top`, and the engine's configuration.
+
+    Raises SettingsError, OSError.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    sections = {"limits": document.pop("limits", {}), "engine": document.pop("engine", {})}
+    unknown = sorted(set(document) - set(top))
+    if unknown:
+        raise SettingsError(f"{path}: there is no setting {unknown[0]!r}; there are {', '.join((*top, *sections))}")
+    for name, value in document.items():
+        if not isinstance(value, top[name]):
+            raise SettingsError(f"{path}: {name} is {value!r}; it should be a {top[name].__name__}")
+    limits = _section(path, "limits", Limits, sections["limits"])
+    engine = _section(path, "engine", EngineConfig, sections["engine"], limits=limits)
+    return document, engine
+
+
+def names(kind: type[Limits] | type[EngineConfig]) -> dict[str, str]:
+    """How an operator writes each setting -> the field it is."""
+    found = (field.name for field in fields(kind) if field.name not in _NOT_FOR_OPERATORS)
+    return {name.removesuffix("_ns"): name for name in found}
+
+
+def _section(path: Path, section: str, kind: type[Settings], said: object, **more: Any) -> Settings:
+    if not isinstance(said, dict):
+        raise SettingsError(f"{path}: [{section}] should be a table")
+    known, defaults = names(kind), kind()
+    values: dict[str, Any] = {}
+    for name, value in said.items():  # pyright: ignore[reportUnknownVariableType] - TOML knows no more
+        if name not in known:
+            raise SettingsError(f"{path}: [{section}] has no setting {name!r}; there are {', '.join(known)}")
+        field = known[name]
+        values[field] = _value(path, f"[{section}] {name}", field, value, getattr(defaults, field))
+    return kind(**values, **more)
+
+
+def _value(path: Path, what: str, field: str, value: object, default: object) -> object:
+    """Of the default's kind, and not negative."""
+    if field.endswith("_ns"):
+        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise SettingsError(f'{path}: {what} is {value!r}; write a duration such as "30s", "500ms", "2h"')
+        return round(float(found[1]) * _UNITS_NS[found[2]])
+    if type(value) is not type(default) or (isinstance(value, int) and value < 0):
+        raise SettingsError(f"{path}: {what} is {value!r}; write a number that is not negative, as {default!r} is")
+    return value
