@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perdure import Engine, WorkflowStatus, on_event, wait, workflow
-from perdure.errors import DefinitionError, WorkflowFailedError
+from perdure.errors import DefinitionError, PayloadError, WorkflowFailedError
 from perdure.testing import TestEngine
 
 
@@ -286,3 +286,32 @@ def test_what_was_not_taken_goes_on_to_the_next_run(engine: TestEngine) -> None:
         engine.emit("events.paid", Paid("1001", cents))
     engine.unpause("books")
     assert books.result() == [sum(range(100)), 100], "they had come all at once, and ten runs shared them"
+
+
+@workflow(name="events.measures")
+def measures(count: int) -> list[int]:
+    with workflow.subscribe("events.drawn") as drawings:
+        return [len(drawings.next()) for _ in range(count)]
+
+
+def test_values_of_any_size_get_through(engine: TestEngine) -> None:
+    artists = [engine.start(measures, 30, id=f"artist-{n}") for n in range(3)]
+    engine.pause("perdure-events/events.drawn")
+    sizes = [n * 10_000 for n in range(29)] + [1_500_000]
+    for size in sizes:
+        engine.emit("events.drawn", b"x" * size)
+    engine.unpause("perdure-events/events.drawn")
+    assert [artist.result() for artist in artists] == [sizes] * 3
+    largest = max(event.ByteSize() for event in engine.history("perdure-events/events.drawn"))
+    assert largest < 1_600_000, "servers bound what one command may carry"
+
+
+@pytest.mark.parametrize("size", [2_096_000, 2_096_650, 2_096_700, 2_096_750, 2_096_800, 2_096_850, 2_097_152])
+def test_what_may_be_emitted_may_be_delivered(engine: TestEngine, size: int) -> None:
+    artist = engine.start(measures, 1, id="artist")
+    try:
+        engine.emit("events.drawn", b"x" * size)
+    except PayloadError:
+        assert size > 2_096_500
+    else:
+        assert artist.result() == [size]

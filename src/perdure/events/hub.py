@@ -25,7 +25,9 @@ from perdure.sdk.workflow import workflow
 REMEMBERED = 1000
 """So many of the newest event ids are kept: an event that comes again later than that is taken for another."""
 BATCH = 200
-"""So many deliveries are under way at once."""
+"""So many deliveries are under way at once, ..."""
+BATCH_SIZE = 500_000
+"""... or as many as have values of about so many bytes in all: servers bound what one workflow task may ask for."""
 IDLE = "1 day"
 """A hub that has had nobody to serve for so long ends; the next event or subscriber begins it again."""
 
@@ -63,7 +65,7 @@ class EventHub:
         """Serve until nobody has been there for a while."""
         while await self._has_work():
             await self._serve()
-            if workflow.info().continue_as_new_suggested:
+            if workflow.info().continue_as_new_suggested and self._is_portable():
                 self._state.recent = list(self._recent)
                 workflow.continue_as_new(self._state, *self._values)
 
@@ -132,8 +134,9 @@ class EventHub:
     # --- what it does ----------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        queue, self._state.queue = self._state.queue[:BATCH], self._state.queue[BATCH:]
-        values, self._values = self._values[:BATCH], self._values[BATCH:]
+        count = self._batch()
+        queue, self._state.queue = self._state.queue[:count], self._state.queue[count:]
+        values, self._values = self._values[:count], self._values[count:]
         news: dict[Subscriber, list[tuple[Header, Any]]] = {}
         work: list[Any] = []
         for delivery, value in zip(queue, values, strict=True):
@@ -144,6 +147,19 @@ class EventHub:
         work += [self._tell(subscriber, events) for subscriber, events in news.items()]
         await asyncio.gather(*work)
 
+    def _batch(self) -> int:
+        """How many deliveries are made next; the first one, however large it is."""
+        size = 0
+        for count, value in enumerate(self._values[:BATCH]):
+            size += _size(value)
+            if size > BATCH_SIZE:
+                return max(count, 1)
+        return min(len(self._values), BATCH)
+
+    def _is_portable(self) -> bool:
+        """Whether the next run can be given what is still to be delivered."""
+        return len(self._values) <= BATCH and sum(map(_size, self._values)) <= BATCH_SIZE
+
     async def _tell(self, subscriber: Subscriber, events: list[tuple[Header, Any]]) -> None:
         """One that has ended is served no more."""
         headers, values = [header for header, _ in events], [value for _, value in events]
@@ -152,6 +168,11 @@ class EventHub:
         except ApplicationError:  # there is no open workflow of that id
             gone = subscriber.workflow_id
             self._state.subscribers = [one for one in self._state.subscribers if one.workflow_id != gone]
+
+
+def _size(value: Any) -> int:
+    """About as many bytes as it takes."""
+    return len(value if isinstance(value, bytes) else repr(value))
 
 
 async def _begin(listener: Listener, header: Header, value: Any) -> None:

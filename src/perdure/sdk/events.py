@@ -59,8 +59,9 @@ class Header(msgspec.Struct, frozen=True):
     name: str
     key: str | None = None
     """What it is about: who subscribes with a key gets those of that key alone."""
-    hub: str = ""
-    """Which life of the hub has counted it, and at what number; set by the hub."""
+    hub: str = "." * 48
+    """Which life of the hub has counted it, and at what number. The hub sets them; until then they take the place
+    that they will take, so that what may be emitted may be delivered, too."""
     number: int = 0
 
 
