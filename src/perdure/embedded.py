@@ -545,7 +545,10 @@ class _Bounds:
 
     def engine_config(self, *, workers_died: bool) -> EngineConfig:
         return EngineConfig(
-            cache_bytes_max=self._cache_bytes(), workers_died=workers_died, prune_every_ns=600_000_000_000
+            cache_bytes_max=self._cache_bytes(),
+            workers_died=workers_died,
+            prune_every_ns=600_000_000_000,
+            learns_search_attributes=True,
         )
 
     def worker_config(self, *, near: bool) -> WorkerConfig:

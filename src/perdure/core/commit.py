@@ -14,7 +14,7 @@ pollers, loads it again and decides the same commands once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -214,8 +214,9 @@ class Context:
     """None: `perdure.core.limits.DEFAULT_LIMITS`."""
     find_zone: Callable[[str], Zone] = _utc_alone
     """The time zone of a name, for cron schedules. Raises `perdure.core.schedule.fields.BadSpec`."""
-    custom_attributes: Callable[[str], Mapping[str, int]] | None = None
-    """The search attributes that a namespace registered, with their types. None: everything may be set."""
+    attribute_type: Callable[[str, str, int], int] | None = None
+    """Of a namespace, a search attribute's name and the type that its value says it has (0: none): the type that the
+    attribute is registered with, 0 when it is not. None: everything may be set."""
 
 
 class Commit(msgspec.Struct, eq=False):

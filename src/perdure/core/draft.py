@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
@@ -54,11 +54,11 @@ class Draft:
 
     __slots__ = (
         "activity_ids",
+        "attribute_type",
         "canceled_activities",
         "canceled_timers",
         "children",
         "closed",
-        "custom_attributes",
         "execution",
         "externals",
         "find_zone",
@@ -83,7 +83,7 @@ class Draft:
         self.children = 0
         self.externals = 0
         self.closed = False
-        self.custom_attributes: Callable[[str], Mapping[str, int]] | None = None
+        self.attribute_type: Callable[[str, str, int], int] | None = None
         """Of `Context`."""
 
 
@@ -115,12 +115,12 @@ def check_search_attributes(
     draft: Draft, cause: enums.WorkflowTaskFailedCause, attributes: SearchAttributes, namespace: str = ""
 ) -> None:
     """Write their types beside the values. Raises BadCommand when one cannot be set."""
-    custom = draft.custom_attributes
-    if custom is None or not attributes.indexed_fields:
+    type_of = draft.attribute_type
+    if type_of is None or not attributes.indexed_fields:
         return
     namespace = namespace or draft.execution.key.namespace
     try:
-        search_attributes.check(attributes.indexed_fields, namespace, custom(namespace))
+        search_attributes.check(attributes.indexed_fields, namespace, type_of)
     except search_attributes.BadSearchAttribute as bad:
         raise BadCommand(cause, str(bad)) from bad
 

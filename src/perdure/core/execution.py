@@ -163,9 +163,9 @@ class Chain:
         """The turn of a run that is to start now, None when the newest run is to be used. Raises Rejected."""
         existing = self.turns[-1].execution if self.turns else None
         start.validate(request, self.limits, self.context.find_zone)
-        custom = self.context.custom_attributes
-        if custom is not None and request.HasField("search_attributes"):
-            start.check_search_attributes(request, custom(request.namespace))
+        type_of = self.context.attribute_type
+        if type_of is not None and request.HasField("search_attributes"):
+            start.check_search_attributes(request, type_of)
         action = start.choose(existing, request)
         if existing is not None:
             if action == start.Action.REFUSE:

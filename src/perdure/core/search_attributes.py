@@ -8,7 +8,7 @@ writes the type beside it, and by that type it is indexed. Wording is that of Te
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import Any, cast
 
@@ -94,24 +94,29 @@ Row = tuple[str, int, Value]
 """What an index holds: name, type, value; times in nanoseconds, a list as several rows, a text as its words."""
 
 
+def is_reserved(name: str) -> bool:
+    """Whether nobody may register that name."""
+    return name in SYSTEM or name in PREDEFINED or name.startswith("Temporal")
+
+
 class BadSearchAttribute(Exception):
     """An attribute that cannot be set: unknown, of another type, or too large; the message says which."""
 
 
-def check(fields: Mapping[str, Payload], namespace: str, custom: Mapping[str, int]) -> None:
+def check(fields: Mapping[str, Payload], namespace: str, type_of: Callable[[str, str, int], int]) -> None:
     """Judge attributes that are to be set, and write beside each value its type.
 
-    `custom` are the attributes that the namespace registered. Raises BadSearchAttribute.
+    `type_of` knows what the namespace registered, as `Context.attribute_type`. Raises BadSearchAttribute.
     """
     if len(fields) > COUNT_MAX:
         raise BadSearchAttribute(f"number of search attributes {len(fields)} exceeds limit {COUNT_MAX}")
     total = 0
     for name in sorted(fields):
         payload = fields[name]
-        indexed_as = PREDEFINED.get(name) or custom.get(name)
         if name in SYSTEM:
             raise BadSearchAttribute(f"{name} attribute can't be set in SearchAttributes")
-        if indexed_as is None:
+        indexed_as = PREDEFINED.get(name) or type_of(namespace, name, _declared(payload))
+        if not indexed_as:
             raise BadSearchAttribute(f"Namespace {namespace} has no mapping defined for search attribute {name}")
         _check_value(name, payload, indexed_as)
         size = len(payload.data)
@@ -121,6 +126,11 @@ def check(fields: Mapping[str, Payload], namespace: str, custom: Mapping[str, in
         payload.metadata["type"] = TYPE_NAMES[indexed_as].encode()
     if total > TOTAL_BYTES_MAX:
         raise BadSearchAttribute(f"total size of search attributes {total} exceeds size limit {TOTAL_BYTES_MAX}")
+
+
+def _declared(payload: Payload) -> int:
+    """The type that a value says it has, 0 when it says none."""
+    return _TYPES.get(payload.metadata.get("type", b"").decode(errors="replace"), 0)
 
 
 def _check_value(name: str, payload: Payload, indexed_as: int) -> None:
@@ -211,8 +221,8 @@ def index_rows(attributes: Mapping[str, bytes]) -> list[Row]:
     rows: dict[Row, None] = {}
     for name, data in attributes.items():
         payload = Payload.FromString(data)
-        indexed_as = _TYPES.get(payload.metadata.get("type", b"").decode(errors="replace"))
-        if indexed_as is not None:
+        indexed_as = _declared(payload)
+        if indexed_as:
             rows.update(dict.fromkeys((name, int(indexed_as), value) for value in _values(payload, indexed_as)))
     return list(rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from enum import IntEnum
 
 from temporalio.api.common.v1 import Payload, Payloads
@@ -155,10 +155,10 @@ def validate(request: StartWorkflowExecutionRequest, limits: Limits, find_zone: 
     _check_policies(request.workflow_id_conflict_policy, request.workflow_id_reuse_policy)
 
 
-def check_search_attributes(request: StartWorkflowExecutionRequest, custom: Mapping[str, int]) -> None:
+def check_search_attributes(request: StartWorkflowExecutionRequest, type_of: Callable[[str, str, int], int]) -> None:
     """Write their types beside the values. Raises Rejected INVALID_ARGUMENT when one cannot be set."""
     try:
-        search_attributes.check(request.search_attributes.indexed_fields, request.namespace, custom)
+        search_attributes.check(request.search_attributes.indexed_fields, request.namespace, type_of)
     except search_attributes.BadSearchAttribute as bad:
         raise invalid(str(bad)) from bad
 

@@ -36,7 +36,7 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
     Rejected INVALID_ARGUMENT for one that is unknown."""
     draft = Draft(turn.execution, turn.limits, turn.context.find_zone)
     draft.inbox = inbox
-    draft.custom_attributes = turn.context.custom_attributes
+    draft.attribute_type = turn.context.attribute_type
     for message in commands:
         judge = _JUDGES.get(message.command_type)
         if judge is None:

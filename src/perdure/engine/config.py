@@ -97,6 +97,8 @@ class EngineConfig:
     # --- namespaces ---------------------------------------------------------------------------
     default_retention_ns: int = 30 * 24 * 3600 * _SECOND_NS
     """Of the namespace `default`, which is made at a store's first start: how long closed executions are kept."""
+    learns_search_attributes: bool = False
+    """A search attribute that nobody registered is registered when it is set, with the type that its value says."""
     prune_every_ns: int = 0
     """How often closed executions whose namespace keeps them no longer are looked for; 0: they stay for ever."""
     prune_page: int = 100

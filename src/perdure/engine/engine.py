@@ -66,7 +66,7 @@ class Engine:
         self.store = store
         self._metrics = Metrics()
         self.matching = Matching(store, self.config, self._metrics, self.submit)
-        self.namespaces = Namespaces(store, self.new_id, self.config.default_retention_ns)
+        self.namespaces = Namespaces(store, self.new_id, self.config)
         self.mailboxes = Mailboxes(
             store,
             self.clock,
@@ -75,7 +75,7 @@ class Engine:
             self._metrics,
             self.matching,
             self._publish,
-            self.namespaces.search_attributes,
+            self.namespaces.attribute_type,
         )
         self.updates = Updates(self.config)
         self._alarms = Alarms(self.config.limits)
@@ -147,6 +147,7 @@ class Engine:
         await self.waker.stop()
         await self.outbox.stop()
         await stop_mailboxes()
+        await self.namespaces.stop()
         await self.store.close()
 
     @property

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from perdure.api.errors import Rejected, StatusCode
@@ -58,7 +58,7 @@ class Mailboxes:
         metrics: Metrics,
         matching: Matching,
         publish: Callable[[Commit], None],
-        custom_attributes: Callable[[str], Mapping[str, int]] | None = None,
+        attribute_type: Callable[[str, str, int], int] | None = None,
     ) -> None:
         self._config = config
         self._calls_max = config.calls_max
@@ -68,7 +68,7 @@ class Mailboxes:
         self._publish = publish
         self._now_ns = clock.now_ns
         self._context = Context(0, new_id, matching.reserve, matching.is_polled, config.limits, find_zone)
-        self._context.custom_attributes = custom_attributes
+        self._context.attribute_type = attribute_type
         self._mailboxes: dict[tuple[str, str], Mailbox] = {}
         self._ready: deque[Mailbox] = deque()
         self._turn_is_due = False

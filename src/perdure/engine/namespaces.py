@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from temporalio.api.enums.v1 import NamespaceState
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.message import Origin
-from perdure.stores.api import Namespace, Store
+from perdure.core.search_attributes import is_reserved
+from perdure.engine.config import EngineConfig
+from perdure.stores.api import Namespace, Store, StoreError
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_NAMESPACE = "default"
 DELETED = NamespaceState.NAMESPACE_STATE_DELETED
@@ -19,18 +25,26 @@ DELETED = NamespaceState.NAMESPACE_STATE_DELETED
 class Namespaces:
     """Known namespaces by name; `default` is made at a store's first start."""
 
-    def __init__(self, store: Store, new_id: Callable[[], str], default_retention_ns: int) -> None:
+    def __init__(self, store: Store, new_id: Callable[[], str], config: EngineConfig) -> None:
         self._store = store
         self._new_id = new_id
-        self._default_retention_ns = default_retention_ns
+        self._config = config
         self._by_name: dict[str, Namespace] = {}
         self._turn = asyncio.Lock()
+        self._learned: dict[str, dict[str, int]] = {}
+        """Search attributes by namespace that are not stored yet."""
+        self._saving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Read them all. Raises StoreError."""
         await self.refresh()
         if DEFAULT_NAMESPACE not in self._by_name:
-            await self.put(Namespace(DEFAULT_NAMESPACE, self._new_id(), self._default_retention_ns))
+            await self.put(Namespace(DEFAULT_NAMESPACE, self._new_id(), self._config.default_retention_ns))
+
+    async def stop(self) -> None:
+        """Wait for what is being stored."""
+        while self._saving:
+            await asyncio.wait(self._saving)
 
     async def refresh(self) -> None:
         """Read them again: another engine may have added one. Raises StoreError."""
@@ -72,9 +86,32 @@ class Namespaces:
         return "" if namespace is None else namespace.id
 
     def search_attributes(self, name: str) -> Mapping[str, int]:
-        """The custom ones of a namespace, with their types."""
+        """The custom ones of a namespace, with their types. Raises Rejected NOT_FOUND."""
+        return {**self.get(name).search_attributes, **self._learned.get(name, {})}
+
+    def attribute_type(self, name: str, attribute: str, declared: int) -> int:
+        """See `Context.attribute_type`; an engine that learns registers here what it did not know."""
         namespace = self._by_name.get(name)
-        return {} if namespace is None else namespace.search_attributes
+        if namespace is None:
+            return 0
+        known = namespace.search_attributes.get(attribute) or self._learned.get(name, {}).get(attribute, 0)
+        if known or not declared or not self._config.learns_search_attributes or is_reserved(attribute):
+            return known
+        self._learned.setdefault(name, {})[attribute] = declared
+        task = asyncio.get_running_loop().create_task(self._save_learned(name))
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+        return declared
+
+    async def _save_learned(self, name: str) -> None:
+        """Should it fail, the attribute is known until the next start, and learned again when it is set again."""
+        learned = dict(self._learned.get(name, {}))
+        try:
+            await self.change(
+                name, lambda known: replace(known, search_attributes={**learned, **known.search_attributes})
+            )
+        except (StoreError, Rejected) as error:
+            _log.warning("search attributes that are new to namespace %r cannot be stored: %s", name, error)
 
     def all(self) -> list[Namespace]:
         """By name."""

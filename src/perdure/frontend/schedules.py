@@ -148,11 +148,11 @@ class Schedules:
         """The schedule as it is kept. Raises Rejected INVALID_ARGUMENT when it cannot be carried out."""
         if exceeds_blob_limit(request.memo):
             raise invalid("Blob data size exceeds limit.")
-        custom = self._engine.namespaces.get(request.namespace).search_attributes
+        type_of = self._engine.namespaces.attribute_type
         schedule = _checked(request.schedule)
         for attributes in (request.search_attributes, schedule.action.start_workflow.search_attributes):
             try:
-                check(attributes.indexed_fields, request.namespace, custom)
+                check(attributes.indexed_fields, request.namespace, type_of)
             except BadSearchAttribute as fault:
                 raise invalid(str(fault)) from fault
         return schedule

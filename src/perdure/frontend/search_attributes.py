@@ -10,7 +10,7 @@ from temporalio.api.operatorservice import v1 as operator
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.search_attributes import PREDEFINED, SYSTEM, TYPE_NAMES
+from perdure.core.search_attributes import PREDEFINED, SYSTEM, TYPE_NAMES, is_reserved
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_length, invalid
 from perdure.stores.api import Namespace, StoreError
@@ -34,7 +34,7 @@ class SearchAttributes:
         _check(request.namespace, added)
         for name, type in added.items():
             check_length("SearchAttribute name", name)
-            if name in SYSTEM or name in PREDEFINED or name.startswith("Temporal"):
+            if is_reserved(name):
                 raise invalid(f"Search attribute {name} is reserved by system.")
             if not type:
                 raise invalid(
@@ -76,9 +76,8 @@ class SearchAttributes:
         """OperatorService.ListSearchAttributes. Raises Rejected INVALID_ARGUMENT, NOT_FOUND."""
         if not request.namespace:
             raise invalid("Namespace is not set on request.")
-        namespace = self._engine.namespaces.get(request.namespace)
         return operator.ListSearchAttributesResponse(
-            custom_attributes=_numbers(namespace.search_attributes),
+            custom_attributes=_numbers(self._engine.namespaces.search_attributes(request.namespace)),
             system_attributes=_numbers({**SYSTEM, **PREDEFINED}),
         )
 
@@ -86,7 +85,7 @@ class SearchAttributes:
         """GetSearchAttributes: those of the system, and of all namespaces."""
         keys: dict[str, int] = {}
         for namespace in self._engine.namespaces.all():
-            keys.update(namespace.search_attributes)
+            keys.update(self._engine.namespaces.search_attributes(namespace.name))
         return service.GetSearchAttributesResponse(keys=_numbers({**keys, **SYSTEM, **PREDEFINED}))
 
     async def _change(self, name: str, change: Callable[[Namespace], Namespace]) -> None:

@@ -110,7 +110,7 @@ class Visibility:
         if len(text) > QUERY_BYTES_MAX:
             raise invalid(f"invalid query: it is longer than {QUERY_BYTES_MAX} characters")
         try:
-            return bind(parse(text), self._engine.namespaces.get(namespace).search_attributes)
+            return bind(parse(text), self._engine.namespaces.search_attributes(namespace))
         except QueryError as error:
             raise invalid(f"invalid query: {error}") from error
 

@@ -57,4 +57,5 @@ def patient_config() -> EngineConfig:
         polled_ns=_NEVER_NS,
         history_wait_ns=_NEVER_NS,
         update_wait_ns=_NEVER_NS,
+        learns_search_attributes=True,
     )
