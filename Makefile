@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo differential test test-typescript simulate bench figures check lint types layers tidy format coverage lock clean runtime dev
+.PHONY: help demo differential test test-typescript simulate bench figures api check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,13 +30,17 @@ simulate: dev ## crash generated programs at every commit, from seeds
 differential: dev ## the same scenarios on Temporal's own server and on ours, side by side
 	@$(BIN)/python -m tests.differential $(ARGS)
 
-bench: runtime ## perdure against DBOS, interleaved, with a profile by stage; then signals
+bench: runtime ## perdure against DBOS, interleaved, with a profile by stage; then signals; then the server beside Temporal's
 	@$(PYTHON) scripts/bootstrap.py bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 	@$(BIN)/python -m benchmarks.signals
+	@$(BIN)/python -m benchmarks.server_order
 
 figures: ## put the newest benchmarks into the README and docs/actors.md
 	@$(PYTHON) scripts/figures.py
+
+api: dev ## put every RPC of Temporal's API into docs/temporal-api.md
+	@PYTHONPATH=. $(BIN)/python scripts/api_table.py
 
 check: lint types layers tidy ## all four below
 

@@ -61,7 +61,7 @@ class Server:
             await self._make_namespaces()
             if self._skipper is not None:
                 await self._skipper.start()
-            self.transport = Transport(self._services())
+            self.transport = Transport(self.services())
             self.address = await self.transport.start(self.config.address)
             if self.config.http_address:
                 host, port = split_address(self.config.http_address)
@@ -70,7 +70,7 @@ class Server:
             await self.stop()
             raise
 
-    def _services(self) -> dict[str, object]:
+    def services(self) -> dict[str, object]:
         """What serves, by the service's name."""
         services: dict[str, object] = {
             WORKFLOW_SERVICE: WorkflowService(self.engine),

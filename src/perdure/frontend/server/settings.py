@@ -71,7 +71,8 @@ def _section(path: Path, section: str, kind: type[Settings], said: object, **mor
         raise SettingsError(f"{path}: [{section}] should be a table")
     known, defaults = names(kind), kind()
     values: dict[str, Any] = {}
-    for name, value in said.items():  # pyright: ignore[reportUnknownVariableType] - TOML knows no more
+    table: dict[str, object] = said  # pyright: ignore[reportUnknownVariableType] - TOML knows no more
+    for name, value in table.items():
         if name not in known:
             raise SettingsError(f"{path}: [{section}] has no setting {name!r}; there are {', '.join(known)}")
         field = known[name]
