@@ -32,7 +32,8 @@ BEGINNING = ["WORKFLOW_EXECUTION_STARTED", "WORKFLOW_TASK_SCHEDULED", "WORKFLOW_
 
 def reset_request(finish: int, run_id: str = "", **fields: Any) -> service.ResetWorkflowExecutionRequest:
     request = service.ResetWorkflowExecutionRequest(
-        namespace="default", reason="because", workflow_task_finish_event_id=finish, **fields
+        **{"namespace": "default", "reason": "because", "request_id": f"reset {finish} {run_id}", **fields},
+        workflow_task_finish_event_id=finish,
     )
     request.workflow_execution.workflow_id = "order-1"
     request.workflow_execution.run_id = run_id
@@ -184,17 +185,17 @@ async def test_updates_are_told_again(world: World) -> None:
         await workflow_task(connection)
         asked = asyncio.ensure_future(connection.update_workflow_execution(update_request()))
         task = await connection.poll_workflow_task_queue(workflow_poll())
-        await connection.respond_workflow_task_completed(
-            answered(task.task_token, accepted(task.messages[0]), responded("u1"))
-        )
+        [message] = task.messages
+        await connection.respond_workflow_task_completed(answered(task.task_token, accepted(message), responded("u1")))
         await asked
         await connection.reset_workflow_execution(reset_request(4))
         assert names(await history(connection))[3:] == [
             *["WORKFLOW_TASK_FAILED", "WORKFLOW_EXECUTION_UPDATE_ADMITTED", "WORKFLOW_TASK_SCHEDULED"],
         ]
         task = await connection.poll_workflow_task_queue(workflow_poll())
+        assert not task.messages, "the event tells the worker"
         await connection.respond_workflow_task_completed(
-            answered(task.task_token, accepted(task.messages[0]), responded("u1", b'"again"'))
+            answered(task.task_token, accepted(message), responded("u1", b'"again"'))
         )
         again = await connection.update_workflow_execution(update_request())
         assert again.outcome.success.payloads[0].data == b'"again"'

@@ -243,7 +243,7 @@ def _started_event(activity: Activity, attempt: Attempt) -> HistoryEvent:
     attributes.identity = attempt.identity
     attributes.request_id = attempt.request_id
     attributes.attempt = attempt.attempt
-    if attempt.last_failure:
+    if attempt.last_failure and attempt.attempt > 1:
         attributes.last_failure.ParseFromString(attempt.last_failure)
     return event
 
@@ -332,7 +332,9 @@ def fail_attempt(
     if control is not None:
         control.reset_requested = False
     attempt.scheduled_at_ns = turn.now_ns + wait_ns
-    attempt.started_at_ns = attempt.heartbeat_at_ns = 0
+    if attempt.heartbeat_at_ns == attempt.started_at_ns:
+        attempt.heartbeat_at_ns = 0  # it was the start, and no heartbeat
+    attempt.started_at_ns = 0
     attempt.last_failure = shortened(failure, turn.limits.kept_failure_bytes).SerializeToString()
     attempt.last_worker_identity = identity
     attempt.completed_at_ns = turn.now_ns

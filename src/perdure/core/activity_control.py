@@ -114,6 +114,7 @@ def _resume(turn: Turn, pending: Activity, attempt: Attempt) -> None:
     attempt.state = TABLE.next(attempt.state, Trigger.UNPAUSE)
     if attempt.state == State.SCHEDULED:
         attempt.scheduled_at_ns = turn.now_ns
+        attempt.last_failure = b""
         activity.queue(turn, pending, attempt)
 
 

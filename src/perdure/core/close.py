@@ -20,7 +20,7 @@ from perdure.api.times import timestamp_ns
 from perdure.core import activity, buffer, child, external, update, workflow_task
 from perdure.core.commit import TaskKind
 from perdure.core.fold import folds
-from perdure.core.state import Execution
+from perdure.core.state import Execution, Paused
 from perdure.core.table import Table
 from perdure.core.turn import Turn
 
@@ -211,8 +211,12 @@ _closes(enums.WORKFLOW_EXECUTION_CONTINUED_AS_NEW, Trigger.CONTINUE_AS_NEW)
 @folds(enums.WORKFLOW_EXECUTION_PAUSED)
 def _paused(execution: Execution, event: HistoryEvent) -> None:
     execution.status = int(TABLE.next(execution.status, Trigger.PAUSE))
+    attributes = event.workflow_execution_paused_event_attributes
+    at_ns = timestamp_ns(event.event_time)
+    execution.paused = Paused(at_ns, attributes.identity, attributes.reason, attributes.request_id)
 
 
 @folds(enums.WORKFLOW_EXECUTION_UNPAUSED)
 def _unpaused(execution: Execution, event: HistoryEvent) -> None:
     execution.status = int(TABLE.next(execution.status, Trigger.UNPAUSE))
+    execution.paused = None

@@ -22,6 +22,9 @@ def pause(turn: Turn, command: PauseWorkflow) -> None:
     request = command.request
     _require(turn, request.run_id)
     if is_paused(turn.execution):
+        paused = turn.execution.paused
+        if paused is not None and request.request_id and request.request_id == paused.request_id:
+            return  # the same request again
         raise Rejected(StatusCode.FAILED_PRECONDITION, "workflow is already paused.")
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_PAUSED, worker_may_ignore=True)
     attributes = event.workflow_execution_paused_event_attributes

@@ -43,11 +43,38 @@ def check(request: ResetWorkflowExecutionRequest, events: Sequence[HistoryEvent]
     finish = request.workflow_task_finish_event_id
     if not 1 < finish <= len(events):
         raise invalid("Workflow task finish ID must be > 1 && <= workflow last event ID.")
+    if not request.request_id:
+        raise invalid("RequestId is not set on request.")
     if events[finish - 2].event_type not in (enums.WORKFLOW_TASK_STARTED, enums.WORKFLOW_TASK_SCHEDULED):
+        if not _is_inside_a_batch(events[finish - 1 :]):
+            raise invalid(
+                "Can only reset workflow to event ID in range [WorkflowTaskScheduled +1, WorkflowTaskStarted + 1]: "
+                f"{finish}"
+            )
         raise invalid(
             f"StateRebuilder unable to Rebuild mutable state to event ID: {finish - 1}, version: 0, "
             "this event must be at the boundary"
         )
+
+
+def _is_inside_a_batch(following: Sequence[HistoryEvent]) -> bool:
+    """Whether the first of these was written together with the event before it, as far as its kind tells."""
+    if not following:
+        return False
+    attributes = getattr(following[0], str(following[0].WhichOneof("attributes")))
+    return following[0].event_type in _WRITTEN_BEHIND_ANOTHER or bool(
+        getattr(attributes, "workflow_task_completed_event_id", 0)
+    )
+
+
+_WRITTEN_BEHIND_ANOTHER = frozenset(
+    {
+        enums.WORKFLOW_TASK_SCHEDULED,
+        enums.ACTIVITY_TASK_COMPLETED,
+        enums.ACTIVITY_TASK_FAILED,
+        enums.ACTIVITY_TASK_TIMED_OUT,
+    }
+)
 
 
 def require_current(turn: Turn, command: ResetWorkflow) -> None:
@@ -162,7 +189,9 @@ def _tell_again(turn: Turn, event: HistoryEvent) -> None:
 
 def _admit(turn: Turn, request: Request) -> None:
     update.TABLE.next(update.State.NONE, update.Trigger.ADMIT)
-    turn.execution.facts.updates[request.meta.update_id] = PendingUpdate(request.SerializeToString())
+    turn.execution.facts.updates[request.meta.update_id] = PendingUpdate(
+        request.SerializeToString(), is_in_history=True
+    )
 
 
 def _resume_activities(turn: Turn) -> None:

@@ -113,6 +113,8 @@ class PendingUpdate(msgspec.Struct, array_like=True):
     """Serialised `temporal.api.update.v1.Request`."""
     sent: bool = False
     """A worker was told of it."""
+    is_in_history: bool = False
+    """An Admitted event says it: workers are told by that event, and by no message."""
 
 
 class Update(msgspec.Struct, array_like=True):
@@ -184,6 +186,15 @@ class Facts(msgspec.Struct, array_like=True):
     """The last workflow task would have closed the run, but something came: signals wait while the next one runs."""
 
 
+class Paused(msgspec.Struct, array_like=True):
+    """Who paused a run, and why."""
+
+    at_ns: int
+    identity: str
+    reason: str
+    request_id: str
+
+
 class Execution(msgspec.Struct, array_like=True):
     """State of one run. Only core changes it; the shell reads the fields below."""
 
@@ -243,6 +254,7 @@ class Execution(msgspec.Struct, array_like=True):
     """Serialised `Payload` by name."""
     priority: bytes | None = None
     """Serialised `Priority` that it was started with."""
+    paused: Paused | None = None
 
     @property
     def is_open(self) -> bool:

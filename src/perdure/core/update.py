@@ -107,6 +107,8 @@ def send(turn: Turn, started_event_id: int) -> list[Message]:
     for update_id, pending in turn.execution.facts.updates.items():
         TABLE.next(State.SENT if pending.sent else State.ADMITTED, Trigger.SEND)
         pending.sent = True
+        if pending.is_in_history:
+            continue
         message = Message(
             id=f"{update_id}/request", protocol_instance_id=update_id, event_id=max(started_event_id - 1, 0)
         )
@@ -197,7 +199,8 @@ def _accept(turn: Turn, update_id: str, acceptance: Acceptance) -> None:
     attributes.protocol_instance_id = update_id
     attributes.accepted_request_message_id = acceptance.accepted_request_message_id
     attributes.accepted_request_sequencing_event_id = acceptance.accepted_request_sequencing_event_id
-    attributes.accepted_request.ParseFromString(pending.request)
+    if not pending.is_in_history:
+        attributes.accepted_request.ParseFromString(pending.request)
     turn.add(event)
     turn.commit.updates.append(UpdateNews(update_id, enums.UPDATE_ACCEPTED))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.enums import QUEUE_NORMAL
 from perdure.core.commands import ControlActivities
 from perdure.core.state import Activity
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_namespace
+from perdure.frontend.edge import check_execution, check_namespace, invalid, naming
 from perdure.frontend.workflows import describe_options
 
 Request = (
@@ -47,15 +48,21 @@ class ActivityControls:
         self, request: service.UpdateActivityOptionsRequest
     ) -> service.UpdateActivityOptionsResponse:
         """UpdateActivityOptions: those that `update_mask` names, answered with all that hold then."""
+        if not request.HasField("activity_options") and not request.restore_original:
+            raise invalid("ActivityOptions are not provided")
         changed = await self._control(request.namespace, request.execution, request)
         response = service.UpdateActivityOptionsResponse()
         if changed:
-            describe_options(response.activity_options, changed[0])
+            options = response.activity_options
+            describe_options(options, changed[0])
+            options.task_queue.kind, options.task_queue.normal_name = QUEUE_NORMAL, ""
+            options.priority.ParseFromString(changed[0].priority)
         return response
 
     async def _control(self, namespace: str, execution: WorkflowExecution, request: Request) -> list[Activity]:
         check_namespace(self._engine, namespace)
         check_execution(execution)
-        return await self._engine.submit(
-            namespace, execution.workflow_id, execution.run_id or None, ControlActivities(request)
-        )
+        with naming(execution.workflow_id, execution.run_id):
+            return await self._engine.submit(
+                namespace, execution.workflow_id, execution.run_id or None, ControlActivities(request)
+            )

@@ -57,8 +57,10 @@ def check_length(name: str, value: str) -> None:
         raise invalid(f"{name} exceeds maximum allowed length ({len(value)}/{length_max})")
 
 
-def check_execution(execution: WorkflowExecution) -> None:
-    """Raises Rejected INVALID_ARGUMENT when it does not name a workflow."""
+def check_execution(execution: WorkflowExecution, is_set: bool = True) -> None:
+    """Raises Rejected INVALID_ARGUMENT when it does not name a workflow, or is not in the request at all."""
+    if not is_set:
+        raise invalid("Execution is not set on request.")
     check_ids(execution.workflow_id, execution.run_id)
 
 

@@ -54,7 +54,7 @@ class Histories:
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT.
         """
         check_namespace(self._engine, request.namespace)
-        check_execution(request.execution)
+        check_execution(request.execution, request.HasField("execution"))
         token = _token(request)
         if token.last_event_id:
             return await self._workers_page(request, token)

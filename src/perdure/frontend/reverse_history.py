@@ -38,7 +38,7 @@ class ReverseHistories:
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT.
         """
         check_namespace(self._engine, request.namespace)
-        check_execution(request.execution)
+        check_execution(request.execution, request.HasField("execution"))
         key, last_event_id = await self._end(request)
         size = request.maximum_page_size
         size = min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_MAX

@@ -90,7 +90,7 @@ class Workflows:
         """DescribeWorkflowExecution. Raises Rejected NOT_FOUND."""
         engine, workflow_id = self._engine, request.execution.workflow_id
         check_namespace(engine, request.namespace)
-        check_execution(request.execution)
+        check_execution(request.execution, request.HasField("execution"))
 
         def look(execution: Execution | None) -> tuple[service.DescribeWorkflowExecutionResponse, Execution]:
             execution = found(execution, workflow_id, request.execution.run_id)
@@ -140,6 +140,10 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
     info.first_run_id = execution.first_run_id
     extended = response.workflow_extended_info
     extended.cancel_requested = execution.cancel_requested
+    if execution.paused is not None:
+        extended.pause_info.identity = execution.paused.identity
+        extended.pause_info.reason = execution.paused.reason
+        extended.pause_info.paused_time.CopyFrom(timestamp(execution.paused.at_ns))
     if execution.facts.request_id:
         began = extended.request_id_infos[execution.facts.request_id]
         began.event_type = WORKFLOW_EXECUTION_STARTED
@@ -237,17 +241,18 @@ def describe_options(options: ActivityOptions, activity: Activity) -> None:
 
 def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> None:
     """Times of the present attempt: when it was or will be on the queue, when it was started."""
+    is_paused = attempt.control is not None and attempt.control.paused_at_ns != 0
     info.attempt = attempt.attempt
     info.last_worker_identity = attempt.identity or attempt.last_worker_identity
     info.scheduled_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
     if attempt.state == ATTEMPT_STARTED:
         info.state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
         info.last_started_time.CopyFrom(timestamp(attempt.started_at_ns))
-    elif attempt.scheduled_at_ns > now_ns:
+    elif attempt.scheduled_at_ns > now_ns and not is_paused:
         info.next_attempt_schedule_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
     if attempt.completed_at_ns:
         info.last_attempt_complete_time.CopyFrom(timestamp(attempt.completed_at_ns))
-        if attempt.state != ATTEMPT_STARTED:
+        if attempt.state != ATTEMPT_STARTED and not is_paused:
             info.current_retry_interval.CopyFrom(duration(attempt.scheduled_at_ns - attempt.completed_at_ns))
     if attempt.heartbeat_at_ns:
         info.last_heartbeat_time.CopyFrom(timestamp(attempt.heartbeat_at_ns))

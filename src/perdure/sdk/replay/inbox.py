@@ -105,7 +105,7 @@ class Inbox:
         self._arrived: list[tuple[str, Sequence[Payload]]] = []
         self._requested: list[Update] = []
         self._held: list[Update] = []
-        self._admitted: dict[str, Request] = {}
+        self._admitted: dict[str, tuple[Request, int]] = {}
         self._arguments_taken: list[Any] | None = None
 
     # --- classes -----------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Inbox:
     def admitted(self, event: HistoryEvent) -> None:
         """WorkflowExecutionUpdateAdmitted: the request of an update that a reset took along."""
         request = event.workflow_execution_update_admitted_event_attributes.request
-        self._admitted[request.meta.update_id] = request
+        self._admitted[request.meta.update_id] = request, event.event_id
 
     def requested(self, messages: Sequence[Message]) -> None:
         """The messages of the workflow task that is to be answered. Raises EngineError for one that is not known."""
@@ -166,7 +166,7 @@ class Inbox:
     def _request(self, request: Request, update_id: str, message_id: str, sequencing_event_id: int) -> None:
         known = self._admitted.pop(update_id, None)
         if known is not None and not request.input.name:
-            request = known
+            request = known[0]
         self._requested.append(Update(request, update_id, message_id, sequencing_event_id))
 
     # --- handing out -------------------------------------------------------------------------------
@@ -179,6 +179,10 @@ class Inbox:
         for name, payloads in arrived:
             if not self._hand_out(name, payloads):
                 self.kept.append((name, payloads))
+        if self._admitted and not self.machine.replaying:  # no message comes for what history says
+            for update_id, (request, event_id) in self._admitted.items():
+                self._requested.append(Update(request, update_id, f"{update_id}/request", event_id))
+            self._admitted = {}
         requested, self._requested = self._requested, []
         for update in requested:
             if not self._take(update):
