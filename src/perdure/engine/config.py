@@ -80,6 +80,10 @@ class EngineConfig:
     """The waker's longest sleep: bounds what a jump of the wall clock can cost."""
     record_page: int = 200
     """Due records handled at a time."""
+    batches_max: int = 10
+    """Batch operations that may run in a namespace at a time."""
+    batch_rate: float = 1_000.0
+    """Executions a second of a batch that does not say its rate."""
     recovery_page: int = 1_000
     workers_died: bool = False
     """At start, take back every task that a worker held (an embedded engine: its workers were this process)."""

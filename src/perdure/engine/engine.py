@@ -4,6 +4,7 @@
       mailboxes --decide--> committer --durable--> publish: matching · waker · watchers · replies
       matching: pollers and backlog        waker: deadlines        recovery: once, at start
       record waker: deadlines of things that are no executions      schedules: what is to be started when
+      batches: one thing done to many
       outbox: what workflows send one another                      queries: questions, never stored
       workers: their heartbeats
       histories: events for tasks and readers                      namespaces
@@ -23,6 +24,7 @@ from perdure.core.commands import Command
 from perdure.core.commit import Commit, ExecutionKey, QueueName, StartedTask, Task
 from perdure.core.execution import Execution
 from perdure.engine.alarms import Alarms
+from perdure.engine.batches import Batches
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.config import EngineConfig
 from perdure.engine.histories import Histories
@@ -98,6 +100,9 @@ class Engine:
             self.read,
         )
         self.pruner = Pruner(store, self.clock, self.config, self._metrics, self.namespaces, self.submit, self.delete)
+        self.batches = Batches(
+            store, self.clock, self.config, self._metrics, self.namespaces, self.new_id, self.record_waker
+        )
         self._is_started = False
 
     # --- life cycle -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from perdure.engine.engine import Engine
 from perdure.frontend.activities_by_id import ActivitiesById
 from perdure.frontend.activity_controls import ActivityControls
 from perdure.frontend.activity_tasks import ActivityTasks
+from perdure.frontend.batches import Batches
 from perdure.frontend.clusters import Clusters
 from perdure.frontend.deletions import Deletions
 from perdure.frontend.history import Histories
@@ -90,6 +91,7 @@ class WorkflowService:
         self._add_schedules(engine)
 
         self._add_visibility(engine)
+        self._add_batches(engine)
 
         self._add_namespaces(engine)
         self.get_system_info = System().info
@@ -126,6 +128,13 @@ class WorkflowService:
         self.list_schedules = schedules.list
         self.count_schedules = schedules.count
         self.list_schedule_matching_times = schedules.matching_times
+
+    def _add_batches(self, engine: Engine) -> None:
+        batches = Batches(engine, self)
+        self.start_batch_operation = batches.start
+        self.stop_batch_operation = batches.stop
+        self.describe_batch_operation = batches.describe
+        self.list_batch_operations = batches.list
 
     def _add_namespaces(self, engine: Engine) -> None:
         namespaces = Namespaces(engine)
