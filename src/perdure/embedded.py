@@ -413,6 +413,8 @@ class Engine:
     reset = _bridged(AsyncEngine.reset)
     emit = _bridged(AsyncEngine.emit)
     stop_listening = _bridged(AsyncEngine.stop_listening)
+    add_search_attributes = _bridged(AsyncEngine.add_search_attributes)
+    search_attributes = _bridged(AsyncEngine.search_attributes)
     pause_activity = _bridged(AsyncEngine.pause_activity)
     unpause_activity = _bridged(AsyncEngine.unpause_activity)
     reset_activity = _bridged(AsyncEngine.reset_activity)

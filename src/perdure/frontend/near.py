@@ -7,8 +7,19 @@ from collections.abc import Callable
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine
+from perdure.frontend.operator_service import OperatorService
 from perdure.frontend.service import WorkflowService
 from perdure.stores.api import Store
+
+
+class _Rpcs(WorkflowService):
+    """The workflow service, with what the SDK asks of the operator's beside it."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        operator = OperatorService(engine)
+        self.add_search_attributes = operator.add_search_attributes
+        self.list_search_attributes = operator.list_search_attributes
 
 
 class Near:
@@ -30,7 +41,7 @@ class Near:
     ) -> None:
         self.store = store
         self.engine = Engine(store, clock, new_id, config)
-        self.rpcs = WorkflowService(self.engine)
+        self.rpcs = _Rpcs(self.engine)
 
     async def open(self) -> None:
         """Open the store and take up the work. Raises StoreError: the message says why and what to do."""

@@ -1,4 +1,5 @@
-"""What the SDK needs of a server: the RPCs of `temporal.api.workflowservice.v1.WorkflowService` by their names.
+"""What the SDK needs of a server: RPCs of `temporal.api.workflowservice.v1.WorkflowService` by their names, and two
+of its `OperatorService`.
 
 Requests and responses are the wire's own messages, whether the other side is an engine in this
 process (no socket, no serialisation) or a server behind gRPC. Every method raises
@@ -10,11 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+from temporalio.api.operatorservice import v1 as operator
 from temporalio.api.workflowservice import v1 as service
 
 
 class Connection(Protocol):
     """A server, near or far."""
+
+    async def add_search_attributes(
+        self, request: operator.AddSearchAttributesRequest
+    ) -> operator.AddSearchAttributesResponse: ...
+
+    async def list_search_attributes(
+        self, request: operator.ListSearchAttributesRequest
+    ) -> operator.ListSearchAttributesResponse: ...
 
     async def start_workflow_execution(
         self, request: service.StartWorkflowExecutionRequest

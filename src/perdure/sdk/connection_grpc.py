@@ -1,4 +1,4 @@
-"""A far server: the RPCs of `temporal.api.workflowservice.v1.WorkflowService` over gRPC.
+"""A far server: the RPCs of Temporal's workflow service, and of its operator service, over gRPC.
 
 `Engine("grpc://host:7233")` uses it, against `perdure server` or any other server of that API. The
 rest of the SDK does not know: requests go out and answers come back as the same messages, and a
@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.status_pb2 import Status
 from temporalio.api.errordetails import v1 as errordetails
+from temporalio.api.operatorservice.v1 import service_pb2 as operator_pb2
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest, service_pb2
 
 from perdure.api.errors import Rejected, StatusCode
@@ -51,6 +52,10 @@ _OPTIONS = [
 ]
 _METADATA = (("client-name", "perdure-python"), ("client-version", "1.0.0"))
 _DETAILS = "grpc-status-details-bin"
+_SERVICES = (
+    service_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
+    operator_pb2.DESCRIPTOR.services_by_name["OperatorService"],
+)
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 Call = Callable[..., Awaitable[Any]]
@@ -88,8 +93,9 @@ class GrpcConnection:
         self._metadata = (*_METADATA, *(metadata or {}).items())
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Call] = {}
-        for method in service_pb2.DESCRIPTOR.services_by_name["WorkflowService"].methods:
-            setattr(self, _WORD.sub("_", method.name).lower(), self._rpc(method.name))
+        for service in _SERVICES:
+            for method in service.methods:
+                setattr(self, _WORD.sub("_", method.name).lower(), self._rpc(method.name))
 
     @property
     def rpcs(self) -> Connection:
@@ -102,11 +108,10 @@ class GrpcConnection:
             channel = grpc.aio.secure_channel(self.target, grpc.ssl_channel_credentials(), options=_OPTIONS)
         else:
             channel = grpc.aio.insecure_channel(self.target, options=_OPTIONS)
-        service = service_pb2.DESCRIPTOR.services_by_name["WorkflowService"]
-        for method in service.methods:
+        for name, method in [(each.full_name, method) for each in _SERVICES for method in each.methods]:
             # grpc's annotations stop short of its asyncio side.
             self._calls[method.name] = cast("Any", channel).unary_unary(
-                f"/{service.full_name}/{method.name}",
+                f"/{name}/{method.name}",
                 request_serializer=GetMessageClass(method.input_type).SerializeToString,
                 response_deserializer=GetMessageClass(method.output_type).FromString,
             )

@@ -25,6 +25,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.checking import ReplayReport, Workflows
 from perdure.sdk.client import messages
+from perdure.sdk.client.attributes import AttributeRegistry
 from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.checking import OPEN as OPEN_EXECUTIONS
 from perdure.sdk.client.checking import check_replay
@@ -49,7 +50,7 @@ Ts = TypeVarTuple("Ts")
 LIST_PAGE = 1000
 
 
-class Client(Steering, Emitting):
+class Client(Steering, Emitting, AttributeRegistry):
     """Talks to a server about workflows. Safe to use from many tasks of one event loop.
 
     Args:

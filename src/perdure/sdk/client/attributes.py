@@ -1,0 +1,62 @@
+"""The custom search attributes of a namespace: a name must be registered, with its type, before it is set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice import v1 as operator
+
+from perdure.sdk.client.calls import Reach
+from perdure.sdk.search_attributes import SearchAttribute, SearchAttributeType
+
+_TYPES: dict[str, IndexedValueType.ValueType] = {
+    "Text": IndexedValueType.INDEXED_VALUE_TYPE_TEXT,
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
+    "Double": IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE,
+    "Bool": IndexedValueType.INDEXED_VALUE_TYPE_BOOL,
+    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+}
+_NAMES = {number: name for name, number in _TYPES.items()}
+
+
+class AttributeRegistry:
+    """Part of `Client`."""
+
+    _reach: Reach
+
+    async def add_search_attributes(
+        self, attributes: Mapping[str, SearchAttributeType] | Sequence[SearchAttribute]
+    ) -> None:
+        """Register search attributes of the namespace. One that is there stays as it is, whatever its type.
+
+        Args:
+            attributes: types by name, as {"Customer": "Keyword"}, or keys, as [SearchAttribute.text("Note")].
+
+        Raises:
+            ValueError: a type that there is not.
+            EngineError: a name that is reserved, or too many.
+        """
+        types: Mapping[str, str] = (
+            {key.name: key.type for key in attributes} if isinstance(attributes, Sequence) else attributes
+        )
+        request = operator.AddSearchAttributesRequest(namespace=self._reach.namespace)
+        for name, kind in types.items():
+            if kind not in _TYPES:
+                raise ValueError(f"a search attribute is one of {', '.join(_TYPES)}, and {name!r} cannot be {kind!r}")
+            request.search_attributes[name] = _TYPES[kind]
+        if types:
+            await self._reach.ask(
+                self._reach.connection.add_search_attributes, request, "registering search attributes"
+            )
+
+    async def search_attributes(self) -> dict[str, str]:
+        """Those that were registered in the namespace: types by name."""
+        request = operator.ListSearchAttributesRequest(namespace=self._reach.namespace)
+        found = await self._reach.ask(
+            self._reach.connection.list_search_attributes, request, "listing search attributes"
+        )
+        custom = found.custom_attributes
+        return {name: _NAMES[custom[name]] for name in sorted(custom)}
