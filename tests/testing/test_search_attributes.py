@@ -24,6 +24,7 @@ def stages() -> list[dict[str, Any]]:
     workflow.upsert_search_attributes({"Stage": "shipped", "ShippedAt": SHIPPED, "Tags": ["a", "b"]})
     workflow.upsert_search_attributes({SearchAttribute.text("Note"): "left at the door", "Amount": None})
     workflow.upsert_search_attributes({})
+    workflow.upsert_search_attributes({"NeverHeardOf": None})
     seen.append(dict(workflow.info().search_attributes))
     return seen
 

@@ -54,12 +54,18 @@ class UpsertSearchAttributes(Entry):
 def upsert_search_attributes(machine: WorkflowMachine, values: SearchAttributes) -> None:
     """Set these, here and on the server; None takes one away. Raises PayloadError."""
     machine.check_open()
-    fields = payloads_of(values, removing=True)
+    info = machine.info
+    assert info is not None
+    wanted = payloads_of(values, removing=True)
+    # What the run does not have need not be taken away; a server may not even know the name.
+    fields = {
+        name: payload
+        for name, payload in wanted.items()
+        if name in info.search_attributes or payload.metadata["encoding"] != _NOTHING
+    }
     if not fields:
         return
     machine.emit(UpsertSearchAttributes(fields))
-    info = machine.info
-    assert info is not None
     known = {**info.search_attributes, **{name: value_of(payload) for name, payload in fields.items()}}
     current = {name: known[name] for name in sorted(known) if known[name] is not None}
     carried = payloads_carried(machine)
