@@ -81,6 +81,8 @@ class Transport:
         self._streaming.update(reflect((*SERVICES, self._health.NAME)))
         self._connections: set[Connection] = set()
         self._turn: deque[Connection] = deque()
+        self._held: set[Connection] = set()
+        """Those that wait until the others' answers are taken."""
         self._is_turning = False
         self._server: asyncio.Server | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -118,6 +120,7 @@ class Transport:
         while True:
             await asyncio.sleep(CHECK_S)
             now = self._loop.time()
+            self._release()
             for connection in list(self._connections):
                 connection.check(now, SILENT_S, STUCK_S, GREETING_S)
 
@@ -133,6 +136,7 @@ class Transport:
     def went(self, connection: Connection) -> None:
         """See `connection.Host`."""
         self._connections.discard(connection)
+        self._held.discard(connection)
 
     def opened(self, connection: Connection, stream: Stream) -> None:
         """See `connection.Host`."""
@@ -154,7 +158,10 @@ class Transport:
     def _may_start(self, connection: Connection) -> bool:
         if not connection.ready or connection.running >= RUNNING_MAX or connection.is_clogged:
             return False
-        return self.unsent <= UNSENT_ALL_BYTES_MAX or connection.unsent <= UNSENT_BYTES_MAX // 64
+        if self.unsent <= UNSENT_ALL_BYTES_MAX or connection.unsent <= UNSENT_BYTES_MAX // 64:
+            return True
+        self._held.add(connection)
+        return False
 
     def _start_some(self) -> None:
         turn = self._turn
@@ -224,6 +231,14 @@ class Transport:
                     connection.expect(-HISTORY_BYTES)
                 if connection.ready:
                     self.ready(connection)
+                if self._held:
+                    self._release()
+
+    def _release(self) -> None:
+        if self.unsent <= UNSENT_ALL_BYTES_MAX:
+            held, self._held = self._held, set()
+            for connection in held:
+                self.ready(connection)
 
     async def _converse(
         self, connection: Connection, stream: Stream, inbox: asyncio.Queue[bytes | None], serve: Streaming
