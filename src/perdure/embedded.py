@@ -151,6 +151,8 @@ class AsyncEngine(Client):
                 await self._listen(self._worker.name.task_queue)
         except BaseException:
             self._state = "not open: opening it failed"
+            if self._worker is not None:
+                await self._worker.stop(at_once=True)
             await self._home.close()
             raise
         collector.relax()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from perdure import Engine, WorkflowStatus, on_event, wait, workflow
-from perdure.errors import DefinitionError, PayloadError, WorkflowFailedError
+from perdure.errors import DefinitionError, EngineError, PayloadError, WorkflowFailedError
 from perdure.testing import TestEngine
 
 
@@ -315,3 +316,18 @@ def test_what_may_be_emitted_may_be_delivered(engine: TestEngine, size: int) -> 
         assert size > 2_096_500
     else:
         assert artist.result() == [size]
+
+
+def test_an_engine_that_cannot_listen_is_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*given: Any) -> None:
+        raise EngineError("the hub cannot be reached")
+
+    url = f"sqlite:///{tmp_path}/events.db"
+    before = threading.active_count()
+    with monkeypatch.context() as broken:
+        broken.setattr("perdure.embedded.listen", refuse)
+        with pytest.raises(EngineError, match="cannot be reached"):
+            Engine(url, workflows=[bills]).open()
+    assert threading.active_count() == before, "its worker has been stopped"
+    with Engine(url, workflows=[bills]) as engine:
+        assert engine.emit("events.placed", {"id": "1"}) != ""
