@@ -13,7 +13,15 @@ from uuid import uuid4
 
 import pytest
 from temporalio import activity, workflow
-from temporalio.client import WorkflowFailureError
+from temporalio.client import (
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    WorkflowFailureError,
+)
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, TimeoutError
 from temporalio.testing import WorkflowEnvironment
@@ -124,6 +132,21 @@ async def test_a_workflow_that_sleeps_a_year_is_awaited_at_once() -> None:
         assert slept >= 365 * 86_400
         assert await env.get_current_time() - before >= timedelta(days=365)
         assert await env.client.execute_workflow(Sleeper.run, 2, id=f"w-{uuid4()}", task_queue=queue) < 3 * 86_400
+
+
+async def test_a_schedule_acts_every_day_of_a_week_that_is_skipped() -> None:
+    async with environment() as (env, queue):
+        daily = Schedule(
+            action=ScheduleActionStartWorkflow(Sleeper.run, 1, id=f"w-{uuid4()}", task_queue=queue),
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(days=1))]),
+            policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.ALLOW_ALL),
+        )
+        handle = await env.client.create_schedule("daily", daily)
+        await env.sleep(timedelta(days=7))
+        info = (await handle.describe()).info
+        assert info.num_actions in (7, 8), "the last may be due at this very moment"
+        late = [action.started_at - action.scheduled_at for action in info.recent_actions]
+        assert max(late) < timedelta(minutes=1)
 
 
 async def test_retries_are_not_waited_for_and_work_gets_real_time() -> None:

@@ -162,6 +162,7 @@ class Engine:
     def clock_moved(self) -> None:
         """The clock was set forward by whoever gave it to this engine: look for what is due."""
         self.waker.clock_moved()
+        self.record_waker.clock_moved()
 
     def metrics(self) -> Metrics:
         """What was counted up to now; the same object every time."""

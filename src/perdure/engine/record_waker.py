@@ -62,6 +62,16 @@ class RecordWaker:
             if self._bell is not None and not self._bell.done():
                 self._bell.set_result(None)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it looks, or is about to."""
+        return self._task is not None and (self._bell is None or self._bell.done())
+
+    def clock_moved(self) -> None:
+        """The clock was set forward: what was far may be due."""
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
     async def _run(self) -> None:
         while True:
             self.next_ns = NEVER_NS  # from here on, whoever stores a record lowers it again

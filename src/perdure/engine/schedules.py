@@ -107,7 +107,7 @@ class Schedules:
         while True:
             page = await self._store.records(KIND, None, after.schedule_id, self._page, after.namespace)
             for record in page:
-                self._resume(Key(record.namespace, record.name), self._machine(record))
+                self._resume(record)
             if len(page) < self._page:
                 return
             after = Key(page[-1].namespace, page[-1].name)
@@ -122,6 +122,11 @@ class Schedules:
             await asyncio.wait(tasks)
         self.watched.clear()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being carried out, or looked at."""
+        return bool(self._tasks)
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if not self._is_open:
             work.close()
@@ -130,10 +135,14 @@ class Schedules:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _resume(self, key: Key, machine: Machine) -> None:
-        """After a restart."""
-        self._follow_up(key, machine)
-        for run in machine.state.running:
+    def _resume(self, record: Record) -> None:
+        """After a restart. Most schedules only wait, and cost no more than a look."""
+        stored = state.decode(record.data)
+        if not stored.running and not stored.starting:
+            return
+        key = Key(record.namespace, record.name)
+        self._follow_up(key, self._machine(record))
+        for run in stored.running:
             self._watch(key, run.workflow_id, run.current_run_id)
 
     # --- records --------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ class TimeSkipper:
         engine = self._engine
         if engine.metrics().waiting_calls or engine.queries.waiting or engine.updates.waiting or engine.waker.is_busy:
             return False
+        if engine.record_waker.is_busy or engine.schedules.is_busy:
+            return False
         store = engine.store
         if await store.in_flight(None, 1) or await store.pending_messages(0, 1):
             return False
