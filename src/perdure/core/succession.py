@@ -202,5 +202,6 @@ def _follow(turn: Turn, run_id: str, started: HistoryEvent) -> None:
     following = Turn(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), turn.context, 0)
     following.commit.expected_current_run_id = key.run_id
     following.execution.facts.signal_requests = turn.execution.facts.signal_requests
+    turn.execution.facts.signal_requests = {}
     turn.successor = following
     start.begin(following, started, "")

@@ -17,7 +17,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 TRANSIENT = frozenset({StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED})
-FIRST_PAUSE_S = 0.05
+FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 2.0
 
 
