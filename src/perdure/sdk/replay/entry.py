@@ -17,6 +17,8 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.sdk.errors import EngineError
+
 Site = tuple[CodeType, int]
 """A line of workflow code, not yet made into text."""
 
@@ -47,6 +49,19 @@ def current_site() -> Site | None:
 def site_text(site: Site | None) -> str:
     """`file:line in function`; an empty text when it is not known."""
     return "" if site is None else f"{site[0].co_filename}:{site[1]} in {site[0].co_qualname}"
+
+
+COMMANDS_MAX = 10_000
+"""Of one workflow task. No server takes so many at once; a run's whole history has 51,200 events."""
+
+
+def greed() -> EngineError:
+    """What is said to code that asks for more, before all of it is made, sent, and refused."""
+    return EngineError(
+        f"workflow code asks for more than {COMMANDS_MAX:,} activities, timers and the like in one workflow task; "
+        "servers take 2,000 of a kind at once: start them in portions and wait for each, or share them out to "
+        "child workflows"
+    )
 
 
 class Entry:

@@ -35,7 +35,7 @@ from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay import carrying, mismatch
 from perdure.sdk.replay.activity import Activity
 from perdure.sdk.replay.completion import Completion, ContinueAsNew, Ending, as_exception, fails_run, is_cancellation
-from perdure.sdk.replay.entry import Entry, Site, current_site
+from perdure.sdk.replay.entry import COMMANDS_MAX, Entry, Site, current_site, greed
 from perdure.sdk.replay.events import COMMAND_EVENTS, EVENT_HANDLERS
 from perdure.sdk.replay.fiber import Fiber, GreenletFiber
 from perdure.sdk.replay.inbox import Inbox, look_ahead
@@ -487,6 +487,9 @@ class WorkflowMachine:
         if self.replaying:
             entry.site = current_site()
         else:
+            if len(self.produced) >= COMMANDS_MAX:
+                self.violation = greed()
+                raise self.violation
             try:
                 entry.build(args)
             except PayloadError as error:
@@ -517,6 +520,9 @@ class WorkflowMachine:
         if self.replaying:
             entry.site = current_site()
         else:
+            if len(self.produced) >= COMMANDS_MAX:
+                self.violation = greed()
+                raise self.violation
             entry.build()
         self.produced.append(entry)
 
