@@ -12,12 +12,23 @@ from perdure.engine.clock import Clock
 
 _NS_PER_MS = 1_000_000
 _RANDOM_BITS = 74
-_LOW_BITS = 62
-_LOW_MASK = (1 << _LOW_BITS) - 1
-_VERSION = 0x7 << 76
-_VARIANT = 0b10 << 62
+_LAST_BITS = 48
+_LAST_MASK = (1 << _LAST_BITS) - 1
+_VERSION = 0x7000
+_VARIANT = 0x8000
 _BYTES = 10
 _STOCK = 128
+
+_forks = [0]
+"""How many forks lie between the first process and this one."""
+
+
+def _forked() -> None:
+    _forks[0] += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class SystemEntropy:
@@ -28,14 +39,14 @@ class SystemEntropy:
 
     def __init__(self) -> None:
         self._stock: list[int] = []
-        self._owner = 0
+        self._made_after = 0
 
     def __call__(self, bits: int) -> int:
         """So many random bits as an integer, at most 80."""
-        if not self._stock or self._owner != os.getpid():
+        if not self._stock or self._made_after != _forks[0]:
             data = os.urandom(_STOCK * _BYTES)
             self._stock = [int.from_bytes(data[at : at + _BYTES], "big") for at in range(0, len(data), _BYTES)]
-            self._owner = os.getpid()
+            self._made_after = _forks[0]
         return self._stock.pop() >> 8 * _BYTES - bits
 
 
@@ -49,10 +60,14 @@ class TimeOrderedIds:
     def __init__(self, clock: Clock, random_bits: Callable[[int], int] | None = None) -> None:
         self._now_ns = clock.now_ns
         self._random_bits = random_bits or SystemEntropy()
+        self._stamp = -1
+        self._head = ""
 
     def __call__(self) -> str:
-        chance = self._random_bits(_RANDOM_BITS)
         stamp = self._now_ns() // _NS_PER_MS
-        value = stamp << 80 | _VERSION | (chance >> _LOW_BITS) << 64 | _VARIANT | (chance & _LOW_MASK)
-        text = f"{value:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._head = f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}"
+        chance = self._random_bits(_RANDOM_BITS)
+        middle = chance >> _LAST_BITS
+        return f"{self._head}-{_VERSION | middle >> 14:04x}-{_VARIANT | middle & 0x3FFF:04x}-{chance & _LAST_MASK:012x}"
