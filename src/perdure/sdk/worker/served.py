@@ -1,7 +1,8 @@
 """Tasks that come unasked: what `Runners` are to a server, `Served` is to an engine in this process.
 
 No poll waits, and none is sent: the engine hands over a task as soon as it is durable, while there is
-room for it. Each is handled by an asyncio task of its own.
+room for it. Hands take the tasks: asyncio tasks that live as long as this does, for to make one costs
+more than to wake one; there are as many as were needed at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from perdure.sdk.worker.runners import ABANDON_PAUSE_S, ABANDON_TRIES
 
@@ -44,8 +45,9 @@ class Served(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._leave: Callable[[], None] | None = None
-        self._in_hand: dict[int, asyncio.Task[None]] = {}
-        self._taken = 0
+        self._busy: set[_Hand] = set()
+        self._idle: list[_Hand] = []
+        self._drained: asyncio.Future[None] | None = None
 
     def start(self) -> None:
         """Begin to take tasks. Raises Rejected."""
@@ -62,37 +64,57 @@ class Served(Generic[T]):
 
     async def drain(self, limit_s: float) -> bool:
         """Wait for what is in hand; whether all of it ended within the limit."""
-        if self._in_hand:
-            await asyncio.wait(list(self._in_hand.values()), timeout=limit_s)
-        return not self._in_hand
+        if self._busy:
+            self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained], timeout=limit_s)
+        return not self._busy
 
     async def abandon(self) -> None:
         """Cancel what is still in hand and wait until it has noticed; code that will not be cancelled is left."""
+        hands = [hand.worker for hand in (*self._busy, *self._idle) if hand.worker is not None]
+        self._idle.clear()
         for _ in range(ABANDON_TRIES):
-            if not self._in_hand:
+            hands = [worker for worker in hands if not worker.done()]
+            if not hands:
                 return
-            working = list(self._in_hand.values())
-            for task in working:
-                task.cancel()
-            await asyncio.wait(working, timeout=ABANDON_PAUSE_S)
-            # One that was cancelled before its first step could not take itself out.
-            self._in_hand = {number: task for number, task in self._in_hand.items() if not task.done()}
-        logger.warning("%d tasks of %s ignore their cancellation and are left behind", len(self._in_hand), self._what)
+            for worker in hands:
+                worker.cancel()
+            await asyncio.wait(hands, timeout=ABANDON_PAUSE_S)
+        logger.warning("%d tasks of %s ignore their cancellation and are left behind", len(hands), self._what)
 
     def _take(self, task: T, free: Callable[[], None]) -> None:
-        self._taken = number = self._taken + 1
-        work = self._run(number, task, free)
-        self._in_hand[number] = self._loop.create_task(work, context=self._context.copy())
+        hand = self._idle.pop() if self._idle else _Hand(self._loop)
+        self._busy.add(hand)
+        hand.work.set_result((task, free))
+        if hand.worker is None:
+            hand.worker = self._loop.create_task(self._run(hand), context=self._context.copy())
 
-    async def _run(self, number: int, task: T, free: Callable[[], None]) -> None:
-        try:
-            await self._handle(task)
-        except Exception:
-            # A bug of ours or a refusal of the server: the task will time out and come again; the others go on.
-            logger.exception("a task of %s was not answered", self._what)
-        finally:
-            self._in_hand.pop(number, None)
+    async def _run(self, hand: _Hand) -> None:
+        while True:
+            task, free = await hand.work
+            try:
+                await self._handle(task)
+            except Exception:
+                # A bug of ours or a refusal of the server: the task will time out and come again; the others go on.
+                logger.exception("a task of %s was not answered", self._what)
+            finally:
+                self._busy.discard(hand)
+                if self._drained is not None and not self._busy and not self._drained.done():
+                    self._drained.set_result(None)
+            del task
+            hand.work = self._loop.create_future()
+            self._idle.append(hand)
             free()
+
+
+class _Hand:
+    """One asyncio task and the work that it waits for."""
+
+    __slots__ = ("work", "worker")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.work: asyncio.Future[tuple[Any, Callable[[], None]]] = loop.create_future()
+        self.worker: asyncio.Task[None] | None = None
 
 
 def _nothing() -> None:
