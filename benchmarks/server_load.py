@@ -12,17 +12,21 @@ import asyncio
 import dataclasses
 import os
 import sys
+import time
 import uuid
 from datetime import timedelta
 from pathlib import Path
 
 from temporalio import activity, workflow
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks.load import Stopwatch, emit, from_loop
 
 Order = dict[str, int]
+READY_S = 60
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
@@ -88,9 +92,25 @@ class ServerWatch(Stopwatch):
         self.server_ms = cpu_ms(self.pid)
 
 
+async def connected(target: str) -> Client:
+    """A client, when the server has its default namespace: it may listen before that. Raises after a minute."""
+    deadline = time.monotonic() + READY_S
+    while True:
+        try:
+            client = await Client.connect(target)
+            await client.service_client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace="default")
+            )
+            return client
+        except (RPCError, RuntimeError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.25)
+
+
 async def measure(name: str, target: str, count: int, concurrency: int, pid: int) -> None:
     """Run the load and emit its row."""
-    client = await Client.connect(target)
+    client = await connected(target)
     queue = f"orders-{uuid.uuid4().hex[:6]}"
     worker = Worker(
         client,

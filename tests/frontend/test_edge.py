@@ -43,7 +43,7 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
         INVALID,
         "WorkflowType is not set on request.",
     ),
-    ("start_workflow_execution", without(start_request(), "task_queue"), INVALID, "missing task queue name"),
+    ("start_workflow_execution", without(start_request(), "task_queue"), INVALID, "taskQueue is not set"),
     (
         "start_workflow_execution",
         start_request("x" * 1001),
@@ -87,15 +87,21 @@ REFUSED: list[tuple[str, Any, StatusCode, str]] = [
         "request_cancel_workflow_execution",
         service.RequestCancelWorkflowExecutionRequest(namespace="default"),
         INVALID,
-        "WorkflowId is not set on request.",
+        "Execution is not set on request.",
     ),
     (
         "terminate_workflow_execution",
         service.TerminateWorkflowExecutionRequest(namespace="default"),
         INVALID,
-        "WorkflowId is not set on request.",
+        "Execution is not set on request.",
     ),
     ("describe_namespace", service.DescribeNamespaceRequest(), INVALID, "Namespace not set on request."),
+    (
+        "reset_workflow_execution",
+        service.ResetWorkflowExecutionRequest(namespace="default"),
+        INVALID,
+        "RequestId is not set on request.",
+    ),
     (
         "describe_namespace",
         service.DescribeNamespaceRequest(id="nowhere"),

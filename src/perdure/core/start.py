@@ -173,7 +173,7 @@ def _check_names(request: StartWorkflowExecutionRequest, limit: int) -> None:
     if len(request.workflow_type.name) > limit:
         raise invalid("WorkflowType length exceeds limit.")
     if not request.task_queue.name:
-        raise invalid("missing task queue name")
+        raise invalid("missing task queue name" if request.HasField("task_queue") else "taskQueue is not set")
     if len(request.task_queue.name) > limit:
         raise invalid("taskQueue length exceeds limit")
     if len(request.request_id) > limit:

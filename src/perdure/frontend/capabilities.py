@@ -36,6 +36,7 @@ def describe_capabilities(info: NamespaceInfo, limits: Limits) -> None:
     capabilities.workflow_pause = True
     capabilities.worker_poll_complete_on_shutdown = True
     capabilities.poller_autoscaling = True
+    info.supports_schedules = True
     info.limits.blob_size_limit_error = limits.blob_bytes
     info.limits.memo_size_limit_error = limits.memo_bytes
     info.limits.workflow_task_completion_size_limit_error = COMPLETION_BYTES_MAX

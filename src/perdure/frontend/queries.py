@@ -26,7 +26,7 @@ class Queries:
         """QueryWorkflow: waits for a worker's answer. Raises Rejected as `Queries.ask` of the engine does."""
         execution = request.execution
         check_namespace(self._engine, request.namespace)
-        check_execution(execution)
+        check_execution(execution, request.HasField("execution"))
         if not request.query.query_type:
             raise invalid("QueryType is not set on request.")
         try:

@@ -14,7 +14,7 @@ from perdure.core.commands import ResetWorkflow
 from perdure.core.commit import ExecutionKey
 from perdure.core.execution import Execution
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_length, check_namespace, found
+from perdure.frontend.edge import check_execution, check_length, check_namespace, found, invalid
 
 _TRIES_MAX = 10
 """A workflow that goes on all the time may be faster than the reading of its history, but not always."""
@@ -33,7 +33,9 @@ class Resets:
         UNIMPLEMENTED for post-reset operations.
         """
         check_namespace(self._engine, request.namespace)
-        check_execution(request.workflow_execution)
+        if not request.request_id:
+            raise invalid("RequestId is not set on request.")
+        check_execution(request.workflow_execution, request.HasField("workflow_execution"))
         check_length("Reason", request.reason)
         if request.post_reset_operations:
             raise Rejected(StatusCode.UNIMPLEMENTED, "post_reset_operations are not supported yet.")

@@ -26,7 +26,7 @@ class Signals:
         """
         execution = request.workflow_execution
         check_namespace(self._engine, request.namespace)
-        check_execution(execution)
+        check_execution(execution, request.HasField("workflow_execution"))
         try:
             run_id: str = await self._engine.submit(
                 request.namespace, execution.workflow_id, execution.run_id, Signal(request)

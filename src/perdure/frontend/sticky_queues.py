@@ -20,7 +20,7 @@ class StickyQueues:
         """ResetStickyTaskQueue: the next workflow task goes to the normal queue. Raises Rejected NOT_FOUND."""
         execution = request.execution
         check_namespace(self._engine, request.namespace)
-        check_execution(execution)
+        check_execution(execution, request.HasField("execution"))
         try:
             await self._engine.submit(request.namespace, execution.workflow_id, execution.run_id, ForgetSticky())
         except Rejected as error:

@@ -39,7 +39,7 @@ class Updates:
         engine = self._engine
         target = request.workflow_execution
         check_namespace(engine, request.namespace)
-        check_execution(target)
+        check_execution(target, request.HasField("workflow_execution"))
         request = self._with_id(request)
         stage = request.wait_policy.lifecycle_stage or enums.UPDATE_COMPLETED
         update_id = request.request.meta.update_id

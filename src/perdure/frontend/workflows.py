@@ -63,7 +63,7 @@ class Workflows:
         """RequestCancelWorkflowExecution. Raises Rejected NOT_FOUND when no such run is open."""
         execution = request.workflow_execution
         check_namespace(self._engine, request.namespace)
-        check_execution(execution)
+        check_execution(execution, request.HasField("workflow_execution"))
         await self._submit(request.namespace, execution, RequestCancel(request))
         return service.RequestCancelWorkflowExecutionResponse()
 
@@ -73,7 +73,7 @@ class Workflows:
         """TerminateWorkflowExecution. Raises Rejected NOT_FOUND when no such run is open."""
         execution = request.workflow_execution
         check_namespace(self._engine, request.namespace)
-        check_execution(execution)
+        check_execution(execution, request.HasField("workflow_execution"))
         check_length("Reason", request.reason)
         await self._submit(request.namespace, execution, Terminate(request))
         return service.TerminateWorkflowExecutionResponse()
