@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from temporalio.api.enums.v1 import BuildIdTaskReachability, DescribeTaskQueueMode
 from temporalio.api.workflowservice import v1 as service
@@ -76,7 +77,7 @@ async def test_what_names_no_execution_is_refused(world: World) -> None:
         assert refused.message == "Invalid RunId."
 
 
-def queue_request(kind: int = 1, **fields: bool) -> service.DescribeTaskQueueRequest:
+def queue_request(kind: int = 1, **fields: Any) -> service.DescribeTaskQueueRequest:
     request = service.DescribeTaskQueueRequest(namespace="default", **fields)
     request.task_queue.name = "orders"
     request.task_queue_type = kind  # pyright: ignore[reportAttributeAccessIssue] - the enum's number

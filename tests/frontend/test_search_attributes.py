@@ -72,7 +72,8 @@ async def test_what_cannot_be_registered_is_refused_in_temporals_words(world: Wo
         )
         assert await added("", X=2) == "Namespace is not set on request."
         assert await added("nowhere", X=2) == "Namespace nowhere is not found."
-        assert "more than 200" in await added(**{f"X{number}": 2 for number in range(201)})
+        many: dict[str, Any] = {f"X{number}": 2 for number in range(201)}
+        assert "more than 200" in await added(**many)
 
 
 @virtual
@@ -157,7 +158,7 @@ async def test_what_cannot_be_set_refuses_the_start_in_temporals_words(world: Wo
         connection = WorkflowService(engine)
         await register(engine, **TYPES)
         for name, data, why in BAD:
-            refused = await refusal(connection.start_workflow_execution(start_with(**{name: data})))
+            refused = await refusal(connection.start_workflow_execution(start_with("order-1", **{name: data})))
             assert (refused.code, refused.message) == (StatusCode.INVALID_ARGUMENT, why)
         refused = await refusal(connection.start_workflow_execution(start_with(Keyword=b"{x")))
         assert refused.message.startswith("invalid value for search attribute Keyword of type Keyword: value from")

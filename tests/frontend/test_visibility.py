@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
@@ -123,9 +124,9 @@ async def test_the_older_lists_of_open_and_closed_ones(world: World) -> None:
         of_closed = service.ListClosedWorkflowExecutionsRequest(namespace="default")
         of_closed.execution_filter.workflow_id = "order-1"
         assert len((await connection.list_closed_workflow_executions(of_closed)).executions) == 1
-        of_closed.status_filter.status = 2
+        of_closed.status_filter.status = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED
         assert not (await connection.list_closed_workflow_executions(of_closed)).executions
-        of_closed.status_filter.status = 1
+        of_closed.status_filter.status = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
         refused = await refusal(connection.list_closed_workflow_executions(of_closed))
         assert refused.message == "StatusFilter must be specified and must be not Running."
 
