@@ -91,14 +91,17 @@ class AsyncEngine(Client):
         memory_limit_mb: int = DEFAULT_MEMORY_MB,
         worker: bool = True,
         shutdown_grace: Duration | None = None,
+        retention: Duration | None = None,
         alert: AlertHook | None = None,
         seams: EngineSeams | None = None,
     ) -> None:
         seams = seams or EngineSeams()
-        bounds = _Bounds(max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace)
+        bounds = _Bounds(
+            max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace, retention
+        )
         converter = Converter(codec)
         self.url = url
-        self._home = _home_of(url, seams, bounds.engine_config(workers_died=worker))
+        self._home = _home_of(url, seams, bounds.engine_config(namespace, workers_died=worker))
         connection = self._home.rpcs
         super().__init__(
             connection,
@@ -286,6 +289,8 @@ class Engine:
         memory_limit_mb: what its caches may take together; beyond it runs are kept on disk alone.
         worker: False to look and steer only, running nothing.
         shutdown_grace: how long `close` waits for running activities; default 5 s.
+        retention: how long closed executions are kept in the store, at least "1h"; default what the namespace was told
+            before, at first 30 days. A server keeps its own.
         alert: who is told of an intervention: a command line (the entry as JSON on its standard input), an
             http(s) URL (the entry is POSTed), or a function of the entry. Default a warning in the log.
 
@@ -312,6 +317,7 @@ class Engine:
         memory_limit_mb: int = DEFAULT_MEMORY_MB,
         worker: bool = True,
         shutdown_grace: Duration | None = None,
+        retention: Duration | None = None,
         alert: AlertHook | None = None,
         seams: EngineSeams | None = None,
     ) -> None:
@@ -328,6 +334,7 @@ class Engine:
             memory_limit_mb=memory_limit_mb,
             worker=worker,
             shutdown_grace=shutdown_grace,
+            retention=retention,
             alert=alert,
             seams=seams,
         )
@@ -529,6 +536,9 @@ class SyncUpdateHandle(Generic[R]):
         return self._call(self._handle.result(timeout))
 
 
+_RETENTION_MIN_NS = 3600 * 1_000_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class _Bounds:
     """What the user set, shared out to the parts."""
@@ -537,6 +547,7 @@ class _Bounds:
     workflow_tasks: int
     memory_mb: int
     shutdown_grace: Duration | None
+    retention: Duration | None
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -547,11 +558,15 @@ class _Bounds:
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
 
-    def engine_config(self, *, workers_died: bool) -> EngineConfig:
+    def engine_config(self, namespace: str, *, workers_died: bool) -> EngineConfig:
+        retention_ns = optional_duration(self.retention, "retention")
+        if retention_ns is not None and retention_ns < _RETENTION_MIN_NS:
+            raise ValueError("retention must be at least an hour")
         return EngineConfig(
             cache_bytes_max=self._cache_bytes(),
             workers_died=workers_died,
             prune_every_ns=600_000_000_000,
+            retentions={} if retention_ns is None else {namespace: retention_ns},
             learns_search_attributes=True,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 
 from perdure import Engine, SearchAttribute, workflow
 from perdure.errors import EngineError, WorkflowFailedError
+from perdure.stores.api import Namespace
+from perdure.stores.sqlite import SqliteStore
 
 NOTE = SearchAttribute.text("Note")
 
@@ -52,3 +56,25 @@ def test_a_name_keeps_the_type_it_was_first_set_with() -> None:
         engine.terminate("careless")
         with pytest.raises(WorkflowFailedError):
             handle.result()
+
+
+def test_a_store_keeps_closed_executions_as_long_as_it_was_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'orders.db'}"
+
+    with Engine(url, workflows=[order], retention="90d") as engine:
+        engine.start(order, "packed", id="order-1").result()
+    with Engine(url, workflows=[order]):
+        pass
+    [namespace] = asyncio.run(_namespaces(tmp_path / "orders.db"))
+    assert namespace.retention_ns == 90 * 86_400 * 10**9
+    with pytest.raises(ValueError, match="retention must be at least an hour"):
+        Engine(url, retention="5m")
+
+
+async def _namespaces(path: Path) -> Sequence[Namespace]:
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        return await store.namespaces()
+    finally:
+        await store.close()

@@ -6,7 +6,8 @@ on a queue without end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 
@@ -101,6 +102,8 @@ class EngineConfig:
     # --- namespaces ---------------------------------------------------------------------------
     default_retention_ns: int = 30 * 24 * 3600 * _SECOND_NS
     """Of the namespace `default`, which is made at a store's first start: how long closed executions are kept."""
+    retentions: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What namespaces are told at every start about how long they keep closed executions, in nanoseconds."""
     learns_search_attributes: bool = False
     """A search attribute that nobody registered is registered when it is set, with the type that its value says."""
     prune_every_ns: int = 0

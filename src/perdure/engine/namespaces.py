@@ -40,6 +40,10 @@ class Namespaces:
         await self.refresh()
         if DEFAULT_NAMESPACE not in self._by_name:
             await self.put(Namespace(DEFAULT_NAMESPACE, self._new_id(), self._config.default_retention_ns))
+        for name, retention_ns in self._config.retentions.items():
+            namespace = self._by_name.get(name)
+            if namespace is not None and namespace.retention_ns != retention_ns:
+                await self.put(replace(namespace, retention_ns=retention_ns))
 
     async def stop(self) -> None:
         """Wait for what is being stored."""
