@@ -373,3 +373,21 @@ async def test_a_seat_whose_task_cannot_be_read_gives_it_back_and_waits_a_moment
         assert not taken
         await asyncio.sleep(5)
         assert len(taken) == 1
+
+
+@virtual
+async def test_a_task_at_hand_reads_like_the_response_of_a_poll(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        taken: list[Poll] = []
+        connection.serve_workflow_tasks(workflow_poll(), 1, lambda task, free: taken.append(task))
+        await connection.start_workflow_execution(start_request())
+        [task] = taken
+        assert not task.HasField("query")
+        assert task.HasField("workflow_execution_task_queue"), "asked of the message, which is made then"
+        assert task.workflow_type.name == "fulfil"
+        said = Poll.FromString(task.SerializeToString())
+        assert list(said.history.events) == list(task.history.events)
+        assert (said.task_token, said.attempt, said.started_event_id, said.workflow_execution) == (
+            task.task_token, task.attempt, task.started_event_id, task.workflow_execution,
+        )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import History, HistoryEvent
@@ -14,6 +15,7 @@ from perdure.core.commit import StartedActivityTask, StartedWorkflowTask
 from perdure.core.retry import to_message
 from perdure.core.state import Activity
 from perdure.engine.engine import Engine
+from perdure.frontend.at_hand import ActivityTaskAtHand, WorkflowTaskAtHand
 from perdure.frontend.edge import HistoryToken, encode_page_token
 
 
@@ -23,20 +25,27 @@ async def workflow_task_response(engine: Engine, task: StartedWorkflowTask) -> s
     A long history ends with `next_page_token`, for GetWorkflowExecutionHistory.
     Raises Rejected when the history cannot be read.
     """
-    response = workflow_task_at_once(engine, task)
-    if response is not None:
-        return response
-    first_event_id, last_event_id = _seen_by_worker(task)
-    return _workflow_task(engine, task, await engine.histories.page(task.key, first_event_id, last_event_id))
+    events = _events_at_hand(engine, task)
+    if events is None:
+        events = await engine.histories.page(task.key, *_seen_by_worker(task))
+    return _workflow_task(engine, task, events)
 
 
-def workflow_task_at_once(engine: Engine, task: StartedWorkflowTask) -> service.PollWorkflowTaskQueueResponse | None:
-    """As `workflow_task_response`; None when the store must be read for it."""
+def workflow_task_at_hand(
+    engine: Engine, task: StartedWorkflowTask
+) -> service.PollWorkflowTaskQueueResponse | WorkflowTaskAtHand | None:
+    """As `workflow_task_response`, for a worker in this process; None when the store must be read for it."""
+    events = _events_at_hand(engine, task)
+    if events is None:
+        return None
+    if engine.queries.waiting:
+        return _workflow_task(engine, task, events)
+    return WorkflowTaskAtHand(task, events, partial(_workflow_task, engine, task, events))
+
+
+def _events_at_hand(engine: Engine, task: StartedWorkflowTask) -> Sequence[HistoryEvent] | None:
     first_event_id, last_event_id = _seen_by_worker(task)
-    if first_event_id > last_event_id:
-        return _workflow_task(engine, task, ())
-    events = engine.histories.recent(task.key, first_event_id, last_event_id)
-    return None if events is None else _workflow_task(engine, task, events)
+    return engine.histories.recent(task.key, first_event_id, last_event_id) if first_event_id <= last_event_id else ()
 
 
 def _seen_by_worker(task: StartedWorkflowTask) -> tuple[int, int]:
@@ -83,16 +92,20 @@ def _workflow_task(
 
 async def activity_task_response(engine: Engine, task: StartedActivityTask) -> service.PollActivityTaskQueueResponse:
     """The attempt with what its scheduled event says. Raises Rejected when that cannot be read."""
-    response = activity_task_at_once(engine, task)
-    if response is not None:
-        return response
     return _activity_task(task, await engine.histories.event(task.key, task.scheduled_event_id))
 
 
-def activity_task_at_once(engine: Engine, task: StartedActivityTask) -> service.PollActivityTaskQueueResponse | None:
-    """As `activity_task_response`; None when the store must be read for it."""
+def activity_task_at_hand(
+    engine: Engine, task: StartedActivityTask
+) -> service.PollActivityTaskQueueResponse | ActivityTaskAtHand | None:
+    """As `activity_task_response`, for a worker in this process; None when the store must be read for it."""
     recent = engine.histories.recent(task.key, task.scheduled_event_id, task.scheduled_event_id)
-    return _activity_task(task, recent[0]) if recent else None
+    if not recent:
+        return None
+    event = recent[0]
+    if task.options is not None:
+        return _activity_task(task, event)
+    return ActivityTaskAtHand(task, event, partial(_activity_task, task, event))
 
 
 def _activity_task(task: StartedActivityTask, event: HistoryEvent) -> service.PollActivityTaskQueueResponse:

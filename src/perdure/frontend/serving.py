@@ -1,4 +1,4 @@
-"""Tasks for a worker in this process: put before its seats by calls, as messages of the polls' responses.
+"""Tasks for a worker in this process: put before its seats by calls, as what reads like the polls' responses.
 
 No RPC. See `perdure.sdk.connection.NearConnection`. A task whose events are in memory, as nearly all
 are, goes out in the same breath as it becomes durable; for another the store is read first.
@@ -21,9 +21,9 @@ from perdure.engine.seats import Seat
 from perdure.frontend.edge import check_length, check_namespace, check_queue
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import (
-    activity_task_at_once,
+    activity_task_at_hand,
     activity_task_response,
-    workflow_task_at_once,
+    workflow_task_at_hand,
     workflow_task_response,
 )
 
@@ -47,7 +47,7 @@ class Serving:
         engine = self._engine
 
         def put(seat: Seat, task: StartedTask | QueryTask) -> None:
-            response = workflow_task_at_once(engine, task) if isinstance(task, StartedWorkflowTask) else None
+            response = workflow_task_at_hand(engine, task) if isinstance(task, StartedWorkflowTask) else None
             if response is None:
                 self._read(seat, task, take, self._workflow_task(task))
             else:
@@ -63,7 +63,7 @@ class Serving:
 
         def put(seat: Seat, task: StartedTask | QueryTask) -> None:
             assert isinstance(task, StartedActivityTask)
-            response = activity_task_at_once(engine, task)
+            response = activity_task_at_hand(engine, task)
             if response is None:
                 self._read(seat, task, take, activity_task_response(engine, task))
             else:

@@ -192,8 +192,9 @@ class Connection(Protocol):
 class NearConnection(Protocol):
     """An engine in this process: tasks come by calls on its event loop, and nobody has to ask for each.
 
-    `take` is given what the poll's RPC would have answered, and a function to call when there is room for the next
-    task; it must not raise. At most `seats` tasks are out at once. What is returned ends it: no task comes any more.
+    `take` is given what the poll's RPC would have answered, or what reads like it, and a function to call when there
+    is room for the next task; it must not raise. At most `seats` tasks are out at once. What is returned ends it: no
+    task comes any more.
     """
 
     def serve_workflow_tasks(
