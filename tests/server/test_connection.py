@@ -159,6 +159,19 @@ def test_whoever_breaks_the_protocol_is_told_and_cut_off_alone(data: bytes, code
 
 
 @served
+async def test_requests_that_are_never_finished_are_bounded(world: World) -> None:
+    wire = await world.wire()
+    for _ in range(10):
+        stream_id = wire.stream_id()
+        wire.send(frames.frame(frames.HEADERS, frames.END_HEADERS, stream_id, wire.headers("StartWorkflowExecution")))
+        wire.send(frames.frame(frames.DATA, 0, stream_id, b"\0" + (4 << 20).to_bytes(4, "big")))
+        wire.send(*[frames.frame(frames.DATA, 0, stream_id, bytes(16_000))] * 250)
+    assert await wire.end() == frames.ENHANCE_YOUR_CALM
+    assert world.transport.buffered == 0
+    assert await world.client.call("GetSystemInfo", INFO)
+
+
+@served
 async def test_what_is_not_http2_at_all_is_closed(world: World) -> None:
     for text in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00 TLS"):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(world.server.address.rpartition(":")[2]))

@@ -24,8 +24,10 @@ STREAMS_MAX = 10_000
 """Calls of one connection at a time: polls, mostly."""
 BLOCK_BYTES_MAX = 64 << 10
 """Of a header block that comes in pieces."""
-BUFFERED_BYTES_MAX = 64 << 20
+BUFFERED_BYTES_MAX = 32 << 20
 """Of requests of one connection that are here but not worked on."""
+BUFFERED_ALL_BYTES_MAX = 256 << 20
+"""Over all connections: beyond it, one with more than a whole request is cut off when it sends more."""
 UNSENT_BYTES_MAX = 4 << 20
 """Of answers: beyond it no further call of the connection is started."""
 WRITTEN_BYTES_MAX = 8 << 20
@@ -54,6 +56,8 @@ class Host(Protocol):
 
     unsent: int
     """Bytes of answers, over all connections."""
+    buffered: int
+    """Bytes of requests that are not worked on."""
 
     def came(self, connection: Connection) -> bool:
         """A connection begins. False: there are too many."""
@@ -266,8 +270,9 @@ class Connection(asyncio.Protocol):
             payload = _unpadded(flags, payload)
         data = stream.data
         data += payload
-        self._buffered += len(payload)
-        if self._buffered > BUFFERED_BYTES_MAX:
+        self._buffer(len(payload))
+        is_too_much = self._host.buffered > BUFFERED_ALL_BYTES_MAX and self._buffered > STREAM_WINDOW
+        if is_too_much or self._buffered > BUFFERED_BYTES_MAX:
             raise Broken(frames.ENHANCE_YOUR_CALM, "too many requests that are not complete")
         if stream.inbox is not None:
             self._take_messages(stream, stream.inbox, len(payload))
@@ -282,6 +287,10 @@ class Connection(asyncio.Protocol):
         if flags & frames.END_STREAM:
             self._complete(stream)
 
+    def _buffer(self, size: int) -> None:
+        self._buffered += size
+        self._host.buffered += size
+
     def _take_messages(self, stream: Stream, inbox: asyncio.Queue[bytes | None], received: int) -> None:
         before = len(stream.data)
         try:
@@ -292,7 +301,7 @@ class Connection(asyncio.Protocol):
         except Rejected as error:
             self.refuse(stream, error)
             return
-        self._buffered -= before - len(stream.data)
+        self._buffer(len(stream.data) - before)
         if received:
             self.write(frames.window_update(stream.stream_id, received))
 
@@ -518,7 +527,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _release(self, stream: Stream) -> None:
-        self._buffered -= len(stream.data)
+        self._buffer(-len(stream.data))
         stream.data = bytearray()
 
     def release(self, stream: Stream) -> None:

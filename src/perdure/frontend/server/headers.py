@@ -18,6 +18,8 @@ logging.getLogger("hpack").setLevel(logging.WARNING)
 
 HEADER_LIST_BYTES_MAX = 32 << 10
 _KNOWN_MAX = 1_000
+_KNOWN_BYTES = 256
+"""A block that is known by heart is short: the rest of a client's headers is in the table."""
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT_DIGITS_MAX = 8
@@ -70,7 +72,7 @@ class Headers:
             raise BadHeaders(str(error)) from error
         if before != (self._table.changes, self._table.maxsize):
             self._known.clear()
-        elif len(self._known) < _KNOWN_MAX:
+        elif len(self._known) < _KNOWN_MAX and len(block) <= _KNOWN_BYTES:
             self._known[block] = call
         return call
 

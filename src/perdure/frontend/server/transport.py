@@ -71,7 +71,7 @@ class Transport:
 
     def __init__(self, objects: Mapping[str, object]) -> None:
         self.counts = Counts()
-        self.unsent = 0
+        self.unsent = self.buffered = 0
         self._rpcs = {rpc.path: rpc for rpc in rpcs(objects)}
         self._health = Health()
         self._streaming: dict[str, Streaming] = {
