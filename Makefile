@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo differential test test-typescript simulate bench figures api check lint types layers tidy format coverage lock clean runtime dev
+.PHONY: help demo differential test test-typescript simulate kills bench figures api check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +26,10 @@ test-typescript: dev ## Temporal's official TypeScript SDK against perdure serve
 
 simulate: dev ## crash generated programs at every commit, from seeds
 	@$(BIN)/python -m tests.simulation $(ARGS)
+
+kills: dev ## kill -9 an engine hundreds of times under messages, then under transactions, and audit its file
+	@$(BIN)/python -m benchmarks.kills $(ARGS)
+	@$(BIN)/python -m benchmarks.transactional_kills
 
 differential: dev ## the same scenarios on Temporal's own server and on ours, side by side
 	@$(BIN)/python -m tests.differential $(ARGS)
