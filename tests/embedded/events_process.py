@@ -14,6 +14,9 @@ import sys
 import time
 
 from perdure import Engine, EngineError, QueryFailedError, Retry, activity, call, on_event, workflow
+from perdure.core.limits import Limits
+from perdure.embedded import EngineSeams
+from perdure.engine.config import EngineConfig
 
 effects = -1
 
@@ -77,7 +80,9 @@ def say(text: str) -> None:
 def main(database: str, effects_file: str, events: int) -> None:
     global effects
     effects = os.open(effects_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    with Engine(f"sqlite:///{database}", max_concurrent_activities=4) as engine:
+    limits = Limits(suggest_continue_as_new_events=200)  # so that the hub does, too
+    seams = EngineSeams(engine_config=EngineConfig(workers_died=True, limits=limits))
+    with Engine(f"sqlite:///{database}", max_concurrent_activities=4, seams=seams) as engine:
         one = engine.start(collects, events, id="one")
         many = engine.start(collects_in_runs, events, [], id="many")
         are_there(engine, "one", "many")
@@ -92,7 +97,8 @@ def main(database: str, effects_file: str, events: int) -> None:
             time.sleep(0.01)  # the far side is a workflow: it has no event of this process to wait for
         runs = [run.id for run in engine.list(limit=10_000)]
         noted = sum(run.startswith("kills.notes/") for run in runs)
-        say(json.dumps({**found, "noted": noted, "runs": runs.count("many")}))
+        counts = {"noted": noted, "runs": runs.count("many"), "hubs": runs.count("perdure-events/kills.told")}
+        say(json.dumps({**found, **counts}))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def test_events_under_kill_9(tmp_path: Path) -> None:
     assert sorted(found["one"]) == list(range(EVENTS)), "told once each"
     assert found["many"] == found["one"], "in one order for all, also over many runs"
     assert found["runs"] > 5
+    assert found["hubs"] > 2, "the hub has gone on as a new run, too"
     assert found["noted"] == EVENTS, "one workflow was started for each"
     keys: dict[str, set[str]] = {}
     for line in effects.read_text().splitlines():
