@@ -51,7 +51,8 @@ class HubState(msgspec.Struct):
     queue: list[Delivery] = msgspec.field(default_factory=list[Delivery])
 
 
-@workflow(name=HUB_TYPE)
+# Unguarded, so that importing perdure does not put the guard over clocks and files of a program without workflows.
+@workflow(name=HUB_TYPE, guard=False)
 class EventHub:
     """Of the event whose name its id ends with. `values`: of the queue, each encoded as it came."""
 

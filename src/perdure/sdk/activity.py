@@ -201,6 +201,7 @@ class ActivityNamespace:
         cancellation: Cancellation | None = None,
         local_retry_threshold: Duration | None = None,
         run_in: str = "auto",
+        dynamic: bool = False,
     ) -> ActivityDecorator: ...
 
     def __call__(
@@ -210,6 +211,7 @@ class ActivityNamespace:
         name: str | None = None,
         run_in: str = "auto",
         transactional: bool = False,
+        dynamic: bool = False,
         **options: Any,
     ) -> Any:
         """Make a function an activity.
@@ -227,6 +229,7 @@ class ActivityNamespace:
                 waited for by a durable timer instead of in the worker.
             transactional: the function's first parameter is the transaction in which its completion is recorded:
                 what it writes there and the completion are durable together, or neither is. Embedded engine only.
+            dynamic: it runs every type that has no activity of its own, and is given the type's name first.
             run_in: "thread" (a `def`'s default), "process" (a `def` that keeps a CPU busy), "loop" (`async def`).
 
         Raises:
@@ -243,6 +246,7 @@ class ActivityNamespace:
             definition = SyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
             if definition.is_async:
                 definition = AsyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
+            definition.dynamic = dynamic
             default_registry.add(definition)
             return definition
 

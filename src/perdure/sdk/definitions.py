@@ -34,6 +34,9 @@ raises DeterminismViolation inside workflow code. Outside of it a direct call is
 class Definition(Generic[P, R_co]):
     """A function, its name in history, and the types its values are decoded to."""
 
+    dynamic: bool = False
+    """Whether it stands for every type that has no definition of its own; it is given the type's name first."""
+
     def __init__(self, fn: Callable[..., Any], name: str | None) -> None:
         if not callable(fn) or inspect.isclass(fn):
             raise DefinitionError(f"expected a function, got {fn!r}")
@@ -81,6 +84,11 @@ class Definition(Generic[P, R_co]):
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Positional arguments of a call: what is recorded. Raises TypeError as the call itself would."""
+        if self.dynamic:
+            if kwargs:
+                raise TypeError(f"{self.name}() is dynamic: what it is called with has positions, and no names")
+            self._check_count((self.name, *args))
+            return args
         if not kwargs:
             self._check_count(args)
             return args
@@ -89,6 +97,20 @@ class Definition(Generic[P, R_co]):
         if bound.kwargs:
             raise TypeError(f"{self.name}() has keyword-only parameters; a recorded call has positional ones only")
         return bound.args
+
+    def decoded(self, converter: Any, payloads: Any, name: str, word: str) -> list[Any]:
+        """Recorded arguments, by the annotations; what `fn` is to be called with.
+
+        Args:
+            name: the type as history has it: that of a dynamic definition is not its own.
+            word: "workflow" or "activity", for the error.
+
+        Raises PayloadError.
+        """
+        what = f"the arguments of {word} {name}"
+        if self.dynamic:
+            return [name, *converter.from_payloads(payloads, self.argument_types[1:], what)]
+        return converter.from_payloads(payloads, self.argument_types, what)
 
     def _check_count(self, args: tuple[Any, ...]) -> None:
         if self._accepts is None:
@@ -245,6 +267,9 @@ AnyWorkflow = WorkflowDefinition[Any, Any]
 D = TypeVar("D", bound=Definition[Any, Any])
 
 
+_PLURAL = {"workflow": "workflows", "activity": "activities"}
+
+
 class Shelf(Generic[D]):
     """Definitions of one kind, by name.
 
@@ -260,6 +285,7 @@ class Shelf(Generic[D]):
         self._kind = kind
         self._collecting = collecting
         self._found: dict[str, D] = {}
+        self._dynamic: D | None = None
         self._ambiguous: dict[str, list[D]] = {}
 
     def add(self, definition: Any) -> None:
@@ -267,6 +293,9 @@ class Shelf(Generic[D]):
         if not isinstance(definition, self._kind):
             name = getattr(definition, "__qualname__", definition)
             raise DefinitionError(f"{name!r} is not decorated with @{self._word}")
+        if definition.dynamic:
+            self._add_dynamic(definition)
+            return
         name = definition.name
         same_name = self._ambiguous.pop(name, None) or [self._found[name]] if name in self._found else []
         others = [other for other in same_name if not _replaces(definition, other)]
@@ -276,6 +305,15 @@ class Shelf(Generic[D]):
             self._ambiguous[name] = [*others, definition]
         self._found[name] = definition
 
+    def _add_dynamic(self, definition: D) -> None:
+        """Raises DefinitionError when there is another one."""
+        other = self._dynamic
+        if other is not None and not self._collecting and not _replaces(definition, other):
+            raise DefinitionError(
+                f"two {_PLURAL[self._word]} are dynamic: {other.location} and {definition.location}; one must do"
+            )
+        self._dynamic = definition
+
     def get(self, name: str) -> D | None:
         """The latest of that name."""
         return self._found.get(name)
@@ -283,6 +321,8 @@ class Shelf(Generic[D]):
     def all(self) -> list[D]:
         """Every definition, those that share a name too."""
         single = [found for name, found in self._found.items() if name not in self._ambiguous]
+        if self._dynamic is not None:
+            single.append(self._dynamic)
         return [*single, *(one for declared in self._ambiguous.values() for one in declared)]
 
     def empty(self) -> Shelf[D]:
@@ -293,7 +333,7 @@ class Shelf(Generic[D]):
         """Raises UnknownTypeError, which lists the known names, or names both places of two of one name."""
         if self._ambiguous and name in self._ambiguous:
             raise UnknownTypeError(self._two_of_one_name(*self._ambiguous[name][:2]))
-        found = self._found.get(name)
+        found = self._found.get(name, self._dynamic)
         if found is None:
             names = ", ".join(sorted(self._found)) or "none"
             raise UnknownTypeError(f"{self._word} type {name!r} is not registered with this worker; it knows: {names}")
@@ -304,7 +344,7 @@ class Shelf(Generic[D]):
         return [self._two_of_one_name(*declared[:2]) for declared in self._ambiguous.values()]
 
     def _two_of_one_name(self, one: D, other: D) -> str:
-        plural = {"workflow": "workflows", "activity": "activities"}[self._word]
+        plural = _PLURAL[self._word]
         return (
             f"two {plural} are named {one.name!r}: {one.location} and {other.location}; give one of them another name, "
             f"as in @{self._word}(name=...), or tell the engine what to run, as in Engine(..., {plural}=[...])"

@@ -291,6 +291,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         name: str | None = None,
         fail_on: Sequence[type[BaseException]] = (),
         guard: bool = True,
+        dynamic: bool = False,
     ) -> WorkflowDecorator: ...
 
     def __call__(
@@ -300,6 +301,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         name: str | None = None,
         fail_on: Sequence[type[BaseException]] = (),
         guard: bool = True,
+        dynamic: bool = False,
     ) -> Any:
         """Make a function a workflow, or a class that has one method decorated with @workflow.run.
 
@@ -307,6 +309,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
             name: in history; default the function's.
             fail_on: exceptions that fail the run; any but these, FailureErrors and TimeoutErrors fail the task alone.
             guard: False to let the code read clocks, files and so on unwatched.
+            dynamic: it runs every type that has no workflow of its own, and is given the type's name first.
 
         Raises:
             DefinitionError: the declaration cannot be; names the argument.
@@ -320,6 +323,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
             definition = _definition_of(function, name)
             definition.fail_on = types
             definition.guarded = guard
+            definition.dynamic = dynamic
             if guard:
                 install()
             default_registry.add(definition)

@@ -94,7 +94,8 @@ class Completion(Entry):
         Memo and search attributes go on unless others are given, signals that nobody took in any case.
         Raises PayloadError.
         """
-        name, converter = machine.definition.name, machine.converter
+        assert machine.info is not None
+        name, converter = machine.info.workflow_type, machine.converter
         attributes = self.new_command().continue_as_new_workflow_execution_command_attributes
         attributes.workflow_type.name = name
         payloads = converter.to_payloads(order.arguments, f"the arguments of workflow {name}")

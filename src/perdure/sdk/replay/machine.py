@@ -315,10 +315,8 @@ class WorkflowMachine:
     def arguments(self) -> list[Any]:
         """The workflow's arguments, decoded by its annotations. Once. Raises PayloadError."""
         payloads, self._input = self._input, ()
-        definition = self.definition
-        return self.converter.from_payloads(
-            payloads, definition.argument_types, f"the arguments of workflow {definition.name}"
-        )
+        assert self.info is not None
+        return self.definition.decoded(self.converter, payloads, self.info.workflow_type, "workflow")
 
     def begin(self) -> Any:
         """Call the workflow's function: its value, or a coroutine."""

@@ -69,9 +69,8 @@ async def run_async(attempt: Attempt) -> Outcome:
 
 
 def _arguments(attempt: Attempt) -> list[Any]:
-    definition = attempt.definition
-    what = f"the arguments of activity {definition.name}"
-    return attempt.converter.from_payloads(attempt.task.input.payloads, definition.argument_types, what)
+    task = attempt.task
+    return attempt.definition.decoded(attempt.converter, task.input.payloads, task.activity_type.name, "activity")
 
 
 def _encoded(attempt: Attempt, result: Any) -> list[Payload]:

@@ -97,8 +97,7 @@ def _run(run: Run, converter: Converter, lane: _Lane) -> None:
         definition = _find(module, qualname)
         task = PollActivityTaskQueueResponse.FromString(data)
         current_attempt.set(ChildAttempt(info_of(task, converter, task_queue), converter, lane))
-        what = f"the arguments of activity {definition.name}"
-        arguments = converter.from_payloads(task.input.payloads, definition.argument_types, what)
+        arguments = definition.decoded(converter, task.input.payloads, task.activity_type.name, "activity")
         result = definition.fn(*arguments)
         payloads = Payloads(payloads=converter.to_payloads((result,), f"the result of activity {definition.name}"))
         lane.send("result", payloads.SerializeToString())
