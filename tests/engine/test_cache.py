@@ -76,3 +76,17 @@ async def test_sleepers_are_evicted_before_those_whose_worker_will_answer(world:
         assert evictions >= 10
         await connection.respond_workflow_task_completed(completion(held.task_token, sleep("nap", 3600)))
         assert engine.metrics().loads == loads, "the working one was still there"
+
+
+@virtual
+async def test_of_closed_runs_the_latest_few_stay_in_memory(world: World) -> None:
+    async with world.engine(closed_max=3) as engine:
+        connection = WorkflowService(engine)
+        worker = Worker(connection).start()
+        for number in range(10):
+            await connection.start_workflow_execution(start_request(f"order-{number}"))
+            await outcome(connection, f"order-{number}")
+        assert engine.metrics().cached == 3
+        assert engine.metrics().loads == 0
+        assert names(await history(connection, "order-0")) == ORDER
+        await worker.stop()

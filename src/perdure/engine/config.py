@@ -21,6 +21,8 @@ class EngineConfig:
     # --- memory -------------------------------------------------------------------------------
     cache_bytes_max: int = 128 << 20
     """The one memory setting: executions at rest are kept up to this, by estimate; sleeping ones go first."""
+    closed_max: int = 500
+    """Of those, closed ones."""
     tail_events_max: int = 256
     """Newest events kept beside a cached execution, so that dispatching a task reads no store."""
     tail_bytes_max: int = 512 << 10

@@ -74,7 +74,7 @@ class Mailboxes:
         self._turn_is_due = False
         self._is_open = False
         self._owed = 0
-        self._cache = RestingCache(config.cache_bytes_max, metrics, self._drop)
+        self._cache = RestingCache(config.cache_bytes_max, config.closed_max, metrics, self._drop)
         self._committer = Committer(store, config.commit_batch_max, metrics, self._committed, self._broke)
         self._transactor = Transactor(
             store, metrics, self._decide_in_transaction, self._transacted, self._not_transacted
