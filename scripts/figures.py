@@ -81,6 +81,19 @@ Signals on SQLite, fsync on every commit, on one {cpus}-core machine ([{name}](.
 {rows}
 """,
     ),
+    Page(
+        ROOT / "docs" / "server.md",
+        "server-order",
+        "| {engine} | {concurrency} | {workflows_per_s:,.1f} | {p50_ms:,.1f} | {p99_ms:,.1f} "
+        "| {cpu_ms_per_workflow:.2f} | {rss_mb:.0f} |",
+        """\
+Medians of one run on a {cpus}-core machine ([{name}](../benchmarks/results/{name})). Read the ratios; the rest is the machine.
+
+| server | in flight | workflows/s | p50 ms | p99 ms | server CPU ms a workflow | RSS MB |
+|---|--:|--:|--:|--:|--:|--:|
+{rows}
+""",  # noqa: E501
+    ),
 ]
 
 

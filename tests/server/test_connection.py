@@ -102,6 +102,15 @@ async def test_a_connection_that_takes_no_answers_gets_no_further_call_started(w
 
 
 @served
+async def test_a_flood_on_one_connection_waits_its_turn(world: World) -> None:
+    greedy, modest = await world.wire(), await world.wire()
+    flood = [greedy.call("GetSystemInfo", INFO) for _ in range(1_000)]
+    assert await modest.code(modest.call("GetSystemInfo", INFO)) == StatusCode.OK
+    assert world.transport.counts.calls["GetSystemInfo"] < 500, "it did not wait for the flood to pass"
+    assert await greedy.code(flood[-1]) == StatusCode.OK, "which is served as well"
+
+
+@served
 async def test_a_poll_that_is_reset_is_over_and_its_connection_goes_on(world: World) -> None:
     wire = await world.wire()
     stream_id = wire.call("PollWorkflowTaskQueue", workflow_poll())
