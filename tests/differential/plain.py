@@ -70,7 +70,7 @@ class Names:
         self._run_names = run_names
 
     def text(self, value: str) -> str:
-        value = value.replace(f"-{self._suffix}", "")
+        value = value.replace(f"-{self._suffix}", "").replace("\u00a0", " ")  # some errors have either space, by chance
         value = _UUID.sub(lambda found: self._run_names.get(found.group(), "uuid"), value)
         value = value.replace("request-from-RespondWorkflowTaskCompleted", "uuid")  # depends on who was quicker
         value = _SECONDS.sub('"time"', _TIME.sub("time", value))

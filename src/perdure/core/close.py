@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 from temporalio.api.command.v1 import (
@@ -9,7 +10,7 @@ from temporalio.api.command.v1 import (
     CompleteWorkflowExecutionCommandAttributes,
     FailWorkflowExecutionCommandAttributes,
 )
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.common.v1 import Link, Payloads
 from temporalio.api.history.v1 import (
     HistoryEvent,
     WorkflowExecutionTerminatedEventAttributes,
@@ -111,7 +112,12 @@ def cancel(turn: Turn, command: CancelWorkflowExecutionCommandAttributes, comple
 
 
 def terminate(
-    turn: Turn, reason: str, details: Payloads | None, identity: str, inherited: frozenset[int] | None = None
+    turn: Turn,
+    reason: str,
+    details: Payloads | None,
+    identity: str,
+    inherited: frozenset[int] | None = None,
+    links: Sequence[Link] = (),
 ) -> None:
     """End the run whatever it is doing. A workflow task in a worker's hands is failed first.
 
@@ -123,6 +129,8 @@ def terminate(
     event = HistoryEvent(
         event_type=enums.WORKFLOW_EXECUTION_TERMINATED, workflow_execution_terminated_event_attributes=attributes
     )
+    if links:
+        event.links.extend(links)
     _close(turn, event, Trigger.TERMINATE, inherited=inherited)
 
 

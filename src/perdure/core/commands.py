@@ -23,6 +23,7 @@ from temporalio.api.workflowservice.v1 import (
     UnpauseActivityRequest,
     UnpauseWorkflowExecutionRequest,
     UpdateActivityOptionsRequest,
+    UpdateWorkflowExecutionOptionsRequest,
     UpdateWorkflowExecutionRequest,
 )
 
@@ -148,6 +149,12 @@ class ForgetSticky(msgspec.Struct, frozen=True):
     """The run's next task shall go to its normal queue. Rejected NOT_FOUND when it is closed. Reply: None."""
 
 
+class UpdateOptions(msgspec.Struct, frozen=True):
+    """Change a run's options. Reply: those that hold then, a `WorkflowExecutionOptions`."""
+
+    request: UpdateWorkflowExecutionOptionsRequest
+
+
 class ResetWorkflow(msgspec.Struct, frozen=True):
     """Begin a run with the first part of another's history. Reply: its run id.
 
@@ -255,6 +262,7 @@ Command = (
     | ControlActivities
     | RequestCancel
     | Terminate
+    | UpdateOptions
     | Wake
     | LoseWorkers
 )

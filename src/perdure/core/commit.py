@@ -147,6 +147,8 @@ class Started(msgspec.Struct, frozen=True):
     """The run that its chain began with."""
     workflow_task: StartedWorkflowTask | None = None
     """The first one, for a caller that is a worker and asked to begin at once."""
+    is_attached: bool = False
+    """Another request's run, which was told of this one."""
 
 
 class WorkflowTaskCompleted(msgspec.Struct, frozen=True):

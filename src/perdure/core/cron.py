@@ -79,12 +79,10 @@ def _either(spec: ScheduleSpec, words: list[str]) -> list[StructuredCalendarSpec
     [by_month_day] = calendars
     by_weekday = StructuredCalendarSpec()
     by_weekday.CopyFrom(by_month_day)
-    for calendar, field, attribute in (
-        (by_month_day, fields.DAY_OF_WEEK, "day_of_week"),
-        (by_weekday, fields.DAY_OF_MONTH, "day_of_month"),
-    ):
-        calendar.ClearField(attribute)
-        getattr(calendar, attribute).extend(fields.parse(field, "*"))
+    by_month_day.ClearField("day_of_week")
+    by_month_day.day_of_week.extend(fields.parse(fields.DAY_OF_WEEK, "*"))
+    by_weekday.ClearField("day_of_month")
+    by_weekday.day_of_month.extend(fields.parse(fields.DAY_OF_MONTH, "*"))
     return [by_month_day, by_weekday]
 
 

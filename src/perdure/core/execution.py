@@ -29,6 +29,7 @@ from perdure.core import (
     deadlines,
     external,
     lost,
+    options,
     pause,
     request_cancel,
     reset,
@@ -109,7 +110,13 @@ class Chain:
             return start.existing_run(existing)  # the message came again; its run may have been followed by others
         turn = self._turn_to_start(request)
         if turn is None:
-            return start.answer_again(self.turns[-1].execution, request.request_id)
+            running = self.turns[-1]
+            known = running.execution.facts.request_id
+            is_same = known != "" and request.request_id == known
+            is_attached = not is_same and request.HasField("on_conflict_options") and options.attaches(request)
+            if is_attached:
+                options.attach(running, request)
+            return start.answer_again(running.execution, is_same, is_attached)
         if command.parent is None:
             return start.start(turn, request)
         return start.start_child(turn, command, command.parent)
@@ -291,6 +298,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.ResolveExternal: external.resolve,
     commands.ChildClosed: child.closed,
     commands.CloseChild: request_cancel.close_child,
+    commands.UpdateOptions: options.update,
     commands.ControlActivities: activity_control.control,
     commands.ForgetSticky: _forget_sticky,
     commands.RequestCancel: request_cancel.request_cancel,

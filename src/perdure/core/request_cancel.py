@@ -83,6 +83,9 @@ def _is_buffered(execution: Execution) -> bool:
     )
 
 
+_FRONTEND = "frontend-service"
+"""Who terminates when the client does not say who it is."""
+
 NO_REASON = "terminated by user via frontend"
 """What Temporal writes when the client gave none."""
 
@@ -94,7 +97,7 @@ def terminate(turn: Turn, command: Terminate) -> None:
         raise workflow_completed()
     _require_chain(turn.execution, request.workflow_execution.run_id, request.first_execution_run_id)
     details = request.details if request.HasField("details") else None
-    close.terminate(turn, request.reason or NO_REASON, details, request.identity)
+    close.terminate(turn, request.reason or NO_REASON, details, request.identity or _FRONTEND, links=request.links)
 
 
 def _require_chain(execution: Execution, run_id: str, first_run_id: str) -> None:

@@ -113,10 +113,10 @@ def existing_run(existing: Execution) -> Started:
     return Started(existing.key.run_id, False, existing.status, existing.first_run_id)
 
 
-def answer_again(existing: Execution, request_id: str) -> Started:
-    """The reply to a start that did not begin a run: it may be the very request that began this one."""
-    is_same = request_id != "" and request_id == existing.facts.request_id
-    return Started(existing.key.run_id, is_same, existing.status, existing.first_run_id)
+def answer_again(existing: Execution, is_same: bool, is_attached: bool) -> Started:
+    """The reply to a start that did not begin a run. `is_same`: it is the very request that began this one."""
+    run_id, first_run_id = existing.key.run_id, existing.first_run_id
+    return Started(run_id, is_same, existing.status, first_run_id, is_attached=is_attached)
 
 
 def terminate_existing(turn: Turn, new_run_id: str) -> None:
@@ -296,6 +296,8 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
         attributes.header.CopyFrom(request.header)
     if request.HasField("priority"):
         attributes.priority.CopyFrom(request.priority)
+    if request.HasField("versioning_override"):
+        attributes.versioning_override.CopyFrom(request.versioning_override)
     if request.HasField("user_metadata"):
         event.user_metadata.CopyFrom(request.user_metadata)
     if request.links:
@@ -349,6 +351,8 @@ def _started(execution: Execution, event: HistoryEvent) -> None:
         execution.root_workflow_id = root.workflow_id
         execution.root_run_id = root.run_id
     properties.begin(execution, attributes)
+    if attributes.HasField("versioning_override"):
+        execution.versioning_override = attributes.versioning_override.SerializeToString()
     if attributes.HasField("priority"):
         execution.priority = attributes.priority.SerializeToString()
     if attributes.HasField("retry_policy"):

@@ -255,6 +255,10 @@ class Execution(msgspec.Struct, array_like=True):
     priority: bytes | None = None
     """Serialised `Priority` that it was started with."""
     paused: Paused | None = None
+    versioning_override: bytes | None = None
+    """Serialised `VersioningOverride`: the version that the run is held to."""
+    attached: dict[str, int] = {}
+    """Request ids of starts that found this run and made themselves known to it -> the event that says so."""
 
     @property
     def is_open(self) -> bool:

@@ -29,6 +29,7 @@ from perdure.frontend.task_queues import TaskQueues
 from perdure.frontend.updates import Updates
 from perdure.frontend.visibility import Visibility
 from perdure.frontend.workers import Workers
+from perdure.frontend.workflow_options import WorkflowOptions
 from perdure.frontend.workflow_tasks import WorkflowTasks
 from perdure.frontend.workflows import Workflows
 
@@ -49,6 +50,8 @@ class WorkflowService:
         signals = Signals(engine)
         self.signal_workflow_execution = signals.signal
         self.signal_with_start_workflow_execution = signals.signal_with_start
+
+        self.update_workflow_execution_options = WorkflowOptions(engine).update
 
         pauses = Pauses(engine)
         self.pause_workflow_execution = pauses.pause

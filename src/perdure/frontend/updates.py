@@ -95,7 +95,9 @@ class Updates:
             except Rejected as refused:
                 raise multi_operation_failure([None, refused]) from refused
         response = service.ExecuteMultiOperationResponse()
-        response.responses.add(start_workflow=start_response(started, request.namespace, start.workflow_id))
+        response.responses.add(
+            start_workflow=start_response(started, request.namespace, start.workflow_id, start.request_id)
+        )
         response.responses.add(update_workflow=answer)
         return response
 

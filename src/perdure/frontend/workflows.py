@@ -8,13 +8,13 @@ from temporalio.api.activity.v1 import ActivityOptions
 from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.enums import WORKFLOW_EXECUTION_STARTED
+from perdure.api.enums import WORKFLOW_EXECUTION_OPTIONS_UPDATED, WORKFLOW_EXECUTION_STARTED
 from perdure.api.errors import Rejected
 from perdure.api.times import duration, timestamp
+from perdure.core import options
 from perdure.core.activity import effective
 from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
 from perdure.core.commit import Started, StartedWorkflowTask
@@ -43,7 +43,7 @@ class Workflows:
         started: Started = await self._engine.submit(
             request.namespace, request.workflow_id, None, StartWorkflow(request)
         )
-        response = start_response(started, request.namespace, request.workflow_id)
+        response = start_response(started, request.namespace, request.workflow_id, request.request_id)
         if started.workflow_task is not None:
             await self._add_first_task(response, started.workflow_task)
         return response
@@ -101,13 +101,14 @@ class Workflows:
             parents = engine.namespaces.get(execution.parent.namespace)
             response.workflow_execution_info.parent_namespace_id = parents.id
         first = await engine.histories.event(execution.key, 1)
-        _add_what_the_start_said(response, first.workflow_execution_started_event_attributes)
         if first.HasField("user_metadata"):
             response.execution_config.user_metadata.CopyFrom(first.user_metadata)
         return response
 
 
-def start_response(started: Started, namespace: str, workflow_id: str) -> service.StartWorkflowExecutionResponse:
+def start_response(
+    started: Started, namespace: str, workflow_id: str, request_id: str
+) -> service.StartWorkflowExecutionResponse:
     """What a start is answered with."""
     response = service.StartWorkflowExecutionResponse(
         run_id=started.run_id,
@@ -119,8 +120,12 @@ def start_response(started: Started, namespace: str, workflow_id: str) -> servic
     link.namespace = namespace
     link.workflow_id = workflow_id
     link.run_id = started.run_id
-    link.event_ref.event_id = 1
-    link.event_ref.event_type = WORKFLOW_EXECUTION_STARTED
+    if started.is_attached:
+        link.request_id_ref.request_id = request_id
+        link.request_id_ref.event_type = WORKFLOW_EXECUTION_OPTIONS_UPDATED
+    else:
+        link.event_ref.event_id = 1
+        link.event_ref.event_type = WORKFLOW_EXECUTION_STARTED
     return response
 
 
@@ -140,6 +145,12 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
     info.first_run_id = execution.first_run_id
     extended = response.workflow_extended_info
     extended.cancel_requested = execution.cancel_requested
+    if execution.priority is not None:
+        info.priority.SetInParent()
+        info.priority.MergeFromString(execution.priority)
+    override = options.describe(execution)
+    if override is not None:
+        info.versioning_info.versioning_override.CopyFrom(override)
     if execution.paused is not None:
         extended.pause_info.identity = execution.paused.identity
         extended.pause_info.reason = execution.paused.reason
@@ -148,6 +159,10 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
         began = extended.request_id_infos[execution.facts.request_id]
         began.event_type = WORKFLOW_EXECUTION_STARTED
         began.event_id = 1
+    for request_id, event_id in execution.attached.items():
+        attached = extended.request_id_infos[request_id]
+        attached.event_type = WORKFLOW_EXECUTION_OPTIONS_UPDATED
+        attached.event_id = event_id
     extended.original_start_time.CopyFrom(info.start_time)
     if execution.execution_expires_at_ns:
         extended.execution_expiration_time.CopyFrom(timestamp(execution.execution_expires_at_ns))
@@ -260,10 +275,3 @@ def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> No
         info.heartbeat_details.CopyFrom(Payloads.FromString(attempt.heartbeat_details))
     if attempt.last_failure:
         info.last_failure.CopyFrom(Failure.FromString(attempt.last_failure))
-
-
-def _add_what_the_start_said(
-    response: service.DescribeWorkflowExecutionResponse, started: WorkflowExecutionStartedEventAttributes
-) -> None:
-    if started.HasField("priority"):
-        response.workflow_execution_info.priority.CopyFrom(started.priority)

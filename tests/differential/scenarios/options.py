@@ -90,12 +90,10 @@ async def refused(stage: Stage) -> Any:
 
 async def a_start_attaches_itself_to_the_running_one(stage: Stage) -> Any:
     handle = await stage.start(Waits.run)
-    link = Link(
-        workflow_event=Link.WorkflowEvent(
-            namespace="default", workflow_id="caller", run_id="0198c5c4-0000-7000-8000-000000000000",
-            event_ref=Link.WorkflowEvent.EventReference(event_id=5, event_type=EventType.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED),
-        )
-    )  # fmt: skip
+    event = Link.WorkflowEvent.EventReference(event_id=5, event_type=EventType.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED)
+    run_id = "0198c5c4-0000-7000-8000-000000000000"
+    caller = Link.WorkflowEvent(namespace="default", workflow_id="caller", run_id=run_id, event_ref=event)
+    link = Link(workflow_event=caller)
     request = service.StartWorkflowExecutionRequest(
         namespace=stage.namespace,
         workflow_id=handle.id,

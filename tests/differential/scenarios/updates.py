@@ -52,7 +52,7 @@ class Counter:
         if number < 0:
             raise ApplicationError("only more", number, type="Negative")
 
-    @workflow.update
+    @workflow.update(unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)
     async def add_later(self, number: int) -> int:
         await workflow.wait_condition(lambda: self.opened)
         self.total += number
@@ -257,11 +257,14 @@ async def with_a_start_that_is_refused(stage: Stage) -> Any:
     async with stage.worker([Counter]):
         handle = await _counter(stage)
         fail = WorkflowIDConflictPolicy.FAIL
-        answers = [await stage.answer(_asked(stage, _with_start(stage, id_conflict_policy=fail)))]
+        answers = await _refused(stage, _with_start(stage, id_conflict_policy=fail))
         await _end(stage, handle)
         reject = WorkflowIDReusePolicy.REJECT_DUPLICATE
-        answers.append(await stage.answer(_asked(stage, _with_start(stage, id_reuse_policy=reject))))
-        return answers
+        return answers + await _refused(stage, _with_start(stage, id_reuse_policy=reject))
+
+
+async def _refused(stage: Stage, operation: WithStartWorkflowOperation[Any, Any]) -> list[Any]:
+    return [await stage.answer(_asked(stage, operation)), await stage.answer(operation.workflow_handle())]
 
 
 def _asked(stage: Stage, operation: WithStartWorkflowOperation[Any, Any]) -> Any:

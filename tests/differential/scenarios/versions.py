@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from tests.differential.stage import Stage
 
@@ -75,8 +75,8 @@ async def an_unknown_search_attribute_is_upserted(stage: Stage) -> Any:
 
 
 async def an_unknown_search_attribute_at_start(stage: Stage) -> Any:
-    unknown = {"Unheard": ["x"]}
-    wrong = {"OrderTotal": ["not a number"]}
+    unknown = TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_keyword("Unheard"), "x")])
+    wrong = TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_keyword("OrderTotal"), "not a number")])
     return [
         await stage.answer(stage.start(Describes.run, search_attributes=unknown)),
         await stage.answer(stage.start(Describes.run, search_attributes=wrong)),

@@ -6,11 +6,13 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio import workflow
+from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.namespace.v1 import NamespaceConfig, UpdateNamespaceInfo
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, RemoveSearchAttributesRequest
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice import v1 as service
 from temporalio.client import Client
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from tests.differential.stage import Stage
 
@@ -33,10 +35,12 @@ async def _listed(stage: Stage, query: str, count: int) -> list[str]:
 
 
 async def workflows_are_listed_and_counted(stage: Stage) -> Any:
+    order_id = SearchAttributeKey.for_keyword("OrderId")
+    attributes = TypedSearchAttributes([SearchAttributePair(order_id, stage.name("x"))])
     async with stage.worker([Ends]):
         for number in range(3):
-            await stage.run(Ends.run, "end", id=f"done{number}", search_attributes={"OrderId": [stage.name("x")]})
-        waiting = await stage.start(Ends.run, "wait", id="waiting", search_attributes={"OrderId": [stage.name("x")]})
+            await stage.run(Ends.run, "end", id=f"done{number}", search_attributes=attributes)
+        waiting = await stage.start(Ends.run, "wait", id="waiting", search_attributes=attributes)
         await stage.events(waiting, "WORKFLOW_TASK_COMPLETED")
         queue, own = f'TaskQueue = "{stage.task_queue}"', f'OrderId = "{stage.name("x")}"'
         answers: list[Any] = [
@@ -138,12 +142,13 @@ async def workflows_of_two_namespaces_do_not_meet(stage: Stage) -> Any:
 async def search_attributes_come_and_go(stage: Stage) -> Any:
     operator = stage.client.operator_service
     name = "Colour" + stage.suffix
-    add = AddSearchAttributesRequest(namespace=stage.namespace, search_attributes={name: 2})
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    add = AddSearchAttributesRequest(namespace=stage.namespace, search_attributes={name: keyword})
     answers = [await stage.answer(operator.add_search_attributes(add))]
     remove = RemoveSearchAttributesRequest(namespace=stage.namespace, search_attributes=[name])
     answers.append(await stage.answer(operator.remove_search_attributes(remove)))
     unknown = RemoveSearchAttributesRequest(namespace=stage.namespace, search_attributes=["Unheard"])
-    system = AddSearchAttributesRequest(namespace=stage.namespace, search_attributes={"WorkflowId": 2})
+    system = AddSearchAttributesRequest(namespace=stage.namespace, search_attributes={"WorkflowId": keyword})
     answers.append(await stage.answer(operator.remove_search_attributes(unknown)))
     answers.append(await stage.answer(operator.add_search_attributes(system)))
     return answers
