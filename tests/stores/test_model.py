@@ -17,6 +17,7 @@ from perdure.core.execution import decode, encode
 from perdure.stores.api import Namespace, RecordChange, Store
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
+from perdure.stores.visibility import ALL
 from tests.stores.given import COMPLETED, FAILED, Run, event_ids
 
 WORKFLOWS = [("bank", "order-1"), ("shop", "order-1"), ("shop", "order-2"), ("shop", "order-3")]
@@ -83,6 +84,7 @@ class Stores(RuleBasedStateMachine):
         self.sqlite: Store = SqliteStore(self.folder / "store.db")
         self.do(self.model.open())
         self.do(self.sqlite.open())
+        self.stores = (self.model, self.sqlite)
         self.runs: list[Run] = []
         self.current: dict[tuple[str, str], Run] = {}
 
@@ -135,6 +137,8 @@ class Stores(RuleBasedStateMachine):
                 run.execution = stored
             if current is not None and current.key == run.key:
                 self.current[run.key.namespace, run.key.workflow_id] = run
+            elif current is None:
+                self.current.pop((run.key.namespace, run.key.workflow_id), None)
 
     async def compare(self) -> None:
         await self.runs_are_the_same()
@@ -145,6 +149,13 @@ class Stores(RuleBasedStateMachine):
         ours, theirs = await self.model.pending_messages(0, 100), await self.sqlite.pending_messages(0, 100)
         assert [row.message for row in ours] == [row.message for row in theirs]
         assert [row.position for row in theirs] == sorted({row.position for row in theirs})
+
+    @rule(places=st.lists(st.integers(0, 9), max_size=3))
+    def delete(self, places: list[int]) -> None:
+        keys = [self.runs[place].key for place in places if place < len(self.runs)]
+        assert self.do(self.model.delete_executions(keys)) == self.do(self.sqlite.delete_executions(keys))
+        self.do(self.catch_up())
+        self.do(self.compare())
 
     @rule(ids=st.lists(st.sampled_from("abcd"), max_size=2))
     def remove_messages(self, ids: list[str]) -> None:
@@ -194,6 +205,10 @@ class Stores(RuleBasedStateMachine):
         assert await self.model.namespaces() == await self.sqlite.namespaces()
         assert await self.model.in_flight(None, 3) == await self.sqlite.in_flight(None, 3)
         for namespace in NAMESPACES:
+            ours, theirs = [await store.find_executions(namespace, ALL, None, 100) for store in self.stores]
+            assert [found.execution for found in ours] == [found.execution for found in theirs]
+            closed = [sorted(await store.closed_before(namespace, 1 << 62, 100)) for store in self.stores]
+            assert closed[0] == closed[1]
             assert await self.model.count_executions(namespace) == await self.sqlite.count_executions(namespace)
             choices: list[dict[str, Any]] = [
                 {},

@@ -290,6 +290,7 @@ class MemoryStore:
         if run is None or run.latest.is_open:
             return False
         del self._runs[key]
+        self._wakes.pop(key, None)
         self._tasks = {row: task for row, task in self._tasks.items() if row[0] != key}
         workflow = (key.namespace, key.workflow_id)
         if self._current[workflow] == key.run_id:
