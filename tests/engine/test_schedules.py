@@ -16,7 +16,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import timestamp
 from perdure.frontend import WorkflowService
-from perdure.stores.api import StoreError
+from perdure.stores.api import Namespace, StoreError
 from perdure.testing import VirtualTimeLoop, run_virtual
 from tests.engine.world import PASSING, QUEUE, World, complete, completion, history, sleep, virtual, workflow_poll
 
@@ -311,6 +311,25 @@ def test_a_schedule_that_could_never_act_is_refused(spoil: Any, text: str) -> No
             assert refused.value.code is StatusCode.INVALID_ARGUMENT
 
     run_virtual(lambda loop: life(World(loop)))
+
+
+@virtual
+async def test_a_schedule_goes_with_its_namespace(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.namespaces.put(Namespace("shop", "id", 3600 * 1_000_000_000))
+        connection = WorkflowService(engine)
+        request = create_request()
+        request.namespace = "shop"
+        await connection.create_schedule(request)
+        await connection.create_schedule(create_request("other"))
+        await minutes(world, 1)
+        await engine.namespaces.put(Namespace("shop", "id", 3600 * 1_000_000_000, state=3))
+    async with world.engine() as engine:
+        engine.pruner.hurry()
+        await engine.pruner.passes.reached(engine.pruner.passes.count + 1)
+        assert await engine.store.record("schedule", "shop", "nightly") is None
+        assert not engine.namespaces.is_taken("shop")
+        assert (await describe(WorkflowService(engine), "other")).info.action_count == 1
 
 
 # --- crashes --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.batch.v1 import (
+    BatchOperationCancelActivities,
     BatchOperationCancellation,
     BatchOperationDeletion,
     BatchOperationReset,
@@ -15,7 +16,7 @@ from temporalio.api.batch.v1 import (
     BatchOperationTermination,
     BatchOperationUnpauseActivities,
 )
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import ResetOptions, WorkflowExecution
 from temporalio.api.enums.v1 import BatchOperationState, BatchOperationType, ResetType
 from temporalio.api.workflowservice import v1 as service
 
@@ -300,6 +301,20 @@ def test_refusals(fields: dict[str, Any], code: StatusCode, text: str) -> None:
             assert refused.value.code is code
 
     run_virtual(lambda loop: life(World(loop)))
+
+
+@virtual
+async def test_what_this_server_cannot_do_to_one_it_refuses_for_many(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        beyond: list[tuple[dict[str, Any], str]] = [
+            ({"reset_operation": BatchOperationReset(options=ResetOptions(build_id="old"))}, "by build id"),
+            ({"cancel_activities_operation": BatchOperationCancelActivities()}, "cancel_activities_operation"),
+        ]
+        for operation, text in beyond:
+            with pytest.raises(Rejected, match=text) as refused:
+                await connection.start_batch_operation(batch_request(**operation))
+            assert refused.value.code is StatusCode.UNIMPLEMENTED
 
 
 @virtual

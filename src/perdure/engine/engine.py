@@ -99,9 +99,12 @@ class Engine:
             self.submit,
             self.read,
         )
-        self.pruner = Pruner(store, self.clock, self.config, self._metrics, self.namespaces, self.submit, self.delete)
         self.batches = Batches(
             store, self.clock, self.config, self._metrics, self.namespaces, self.new_id, self.record_waker
+        )
+        kinds = self.record_waker.kinds
+        self.pruner = Pruner(
+            store, self.clock, self.config, self._metrics, self.namespaces, self.submit, self.delete, kinds
         )
         self._is_started = False
 

@@ -75,6 +75,11 @@ class Namespaces:
         """Whether there is one of this name, or one that is being deleted."""
         return name in self._by_name
 
+    def is_usable(self, name: str) -> bool:
+        """Whether there is one of this name that is not being deleted."""
+        namespace = self._by_name.get(name)
+        return namespace is not None and namespace.state != DELETED
+
     def get(self, name: str) -> Namespace:
         """Raises Rejected NOT_FOUND, with the detail that clients expect."""
         namespace = self._by_name.get(name)

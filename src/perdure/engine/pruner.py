@@ -24,7 +24,7 @@ from perdure.engine.matching import Submit
 from perdure.engine.metrics import Metrics
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.service import Signal
-from perdure.stores.api import Namespace, Store, StoreError
+from perdure.stores.api import Namespace, RecordChange, Store, StoreError
 from perdure.stores.visibility import bind, parse
 
 _log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Pruner:
         namespaces: Namespaces,
         submit: Submit,
         delete: Callable[[Sequence[ExecutionKey]], Awaitable[int]],
+        kinds: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._now_ns = clock.now_ns
@@ -57,6 +58,8 @@ class Pruner:
         self._namespaces = namespaces
         self._submit = submit
         self._delete = delete
+        self._kinds = kinds
+        """Of records that go with their namespace."""
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self.passes = Signal()
@@ -114,6 +117,7 @@ class Pruner:
 
     async def _remove(self, namespace: Namespace) -> None:
         """Everything that is in a deleted namespace, then the namespace."""
+        await self._remove_records(namespace.name)
         page = self._config.prune_page
         while True:
             found = await self._store.find_executions(namespace.name, _OPEN, None, page)
@@ -124,6 +128,19 @@ class Pruner:
         await self._prune(namespace.name, _FOR_EVER_NS)
         if not await self._store.count_executions(namespace.name):
             await self._namespaces.forget(namespace.name)
+
+    async def _remove_records(self, namespace: str) -> None:
+        """First of all: a schedule starts no more. One that is changed meanwhile is met at the next look."""
+        for kind in self._kinds:
+            after, page = "", self._config.record_page
+            while True:
+                found = await self._store.records(kind, namespace, after, page)
+                gone = [RecordChange(kind, namespace, record.name, record.version, None) for record in found]
+                if gone:
+                    await self._store.put_records(gone)
+                if len(found) < page:
+                    break
+                after = found[-1].name
 
     async def _terminate(self, key: ExecutionKey) -> None:
         request = TerminateWorkflowExecutionRequest(reason="The namespace was deleted.", identity="perdure")

@@ -44,6 +44,11 @@ class RecordWaker:
         """Records of this kind are this owner's."""
         self._handlers[kind] = handler
 
+    @property
+    def kinds(self) -> list[str]:
+        """Those that have an owner."""
+        return list(self._handlers)
+
     async def start(self) -> None:
         """Look at once: time has passed while nobody looked."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="RecordWaker")

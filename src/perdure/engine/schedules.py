@@ -138,7 +138,7 @@ class Schedules:
     def _resume(self, record: Record) -> None:
         """After a restart. Most schedules only wait, and cost no more than a look."""
         stored = state.decode(record.data)
-        if not stored.running and not stored.starting:
+        if not self._namespaces.is_usable(record.namespace) or not (stored.running or stored.starting):
             return
         key = Key(record.namespace, record.name)
         self._follow_up(key, self._machine(record))

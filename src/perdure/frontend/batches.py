@@ -44,6 +44,7 @@ class Batches:
         """StartBatchOperation. Raises Rejected INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, UNIMPLEMENTED."""
         check_namespace(self._engine, request.namespace)
         _check(request)
+        self._rpc(_BUILDERS[law.operation_of(request)](request)[0])
         await self._engine.batches.start(request)
         return service.StartBatchOperationResponse()
 
