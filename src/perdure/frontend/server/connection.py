@@ -150,8 +150,8 @@ class Connection(asyncio.Protocol):
         """Take the frames that are complete; keep the beginning of the next."""
         self.heard_at = self._loop.time()
         self._was_pinged = False
-        if self._in_transit and not self._transport.get_write_buffer_size():
-            self._in_transit.clear()
+        if self._in_transit:
+            self._settle()
         if self._rest:
             data = self._rest + data
         at, end = 0, len(data)
@@ -511,6 +511,13 @@ class Connection(asyncio.Protocol):
         transport.write(data)
         if transport.get_write_buffer_size() > WRITTEN_BYTES_MAX:
             transport.abort()
+        elif self._in_transit:
+            self._loop.call_soon(self._settle)  # some event loops write when everybody had their turn
+
+    def _settle(self) -> None:
+        """What was written has left this process: from here on it may have arrived."""
+        if not self._pieces and not self._transport.get_write_buffer_size():
+            self._in_transit.clear()
 
     # --- ends -----------------------------------------------------------------------------------
 
@@ -518,7 +525,7 @@ class Connection(asyncio.Protocol):
         """The stream is over."""
         if self.streams.pop(stream.stream_id, None) is None:
             return
-        self._release(stream)
+        self.release(stream)
         if stream.is_open:  # the client still sends: it need not
             stream.is_open = False
             self.write(frames.reset(stream.stream_id, frames.NO_ERROR))
@@ -526,19 +533,16 @@ class Connection(asyncio.Protocol):
             self._flush()
             self._transport.close()
 
-    def _release(self, stream: Stream) -> None:
+    def release(self, stream: Stream) -> None:
+        """The bytes of its request are not needed any more."""
         self._buffer(-len(stream.data))
         stream.data = bytearray()
-
-    def release(self, stream: Stream) -> None:
-        """Its request was understood: the bytes are not needed any more."""
-        self._release(stream)
 
     def _drop(self, stream: Stream) -> None:
         """Nobody waits for this call any more."""
         stream.is_cancelled = True
         self.streams.pop(stream.stream_id, None)
-        self._release(stream)
+        self.release(stream)
         if stream.out_bytes:
             self._sent(stream, stream.out_bytes)
             stream.out.clear()
