@@ -65,6 +65,7 @@ class _Remembered(NamedTuple):
     wake_at_ns: int | None
     is_open: bool
     status: int
+    in_flight: bool
 
 
 def _rows() -> list[Row]:
@@ -199,13 +200,15 @@ class Writer:
         else:
             workflow = (key.namespace, key.workflow_id)
             plan.succeeded.append((number, *workflow, *workflow, link.expected_current_run_id))
-        self._planned[key] = _Remembered(number, link.wake_at_ns, link.closed_at_ns is None, link.status)
+        self._planned[key] = _Remembered(
+            number, link.wake_at_ns, link.closed_at_ns is None, link.status, link.in_flight
+        )
         return number
 
     def _plan_advance(self, plan: _Plan, link: EncodedCommit) -> int:
         key = link.key
         known = self._planned.get(key) or self._known.get(key) or self._look_up(key)
-        number, wake_at_ns, was_open, status = known
+        number, wake_at_ns, was_open, status, was_in_flight = known
         if link.closed_at_ns is not None or not was_open or status != link.status:
             closed = link.closed_at_ns
             size = None if closed is None else link.history_bytes
@@ -213,18 +216,16 @@ class Writer:
                 (link.version, link.in_flight, link.history_length, link.snapshot, link.wake_at_ns, link.status,
                  closed, size, number, link.expected_version)
             )  # fmt: skip
-            self._planned[key] = _Remembered(number, link.wake_at_ns, closed is None, link.status)
-        elif wake_at_ns == link.wake_at_ns:
-            plan.advanced.append(
-                (link.version, link.in_flight, link.history_length, link.snapshot, number, link.expected_version)
-            )
+            self._planned[key] = _Remembered(number, link.wake_at_ns, closed is None, link.status, link.in_flight)
+        elif wake_at_ns == link.wake_at_ns and was_in_flight == link.in_flight:
+            plan.advanced.append((link.version, link.history_length, link.snapshot, number, link.expected_version))
             self._planned[key] = known
         else:
             plan.turned.append(
                 (link.version, link.in_flight, link.history_length, link.snapshot, link.wake_at_ns, number,
                  link.expected_version)
             )  # fmt: skip
-            self._planned[key] = _Remembered(number, link.wake_at_ns, True, status)
+            self._planned[key] = _Remembered(number, link.wake_at_ns, True, status, link.in_flight)
         return number
 
     def _plan_tasks(self, plan: _Plan, number: int, link: EncodedCommit) -> None:
@@ -291,8 +292,8 @@ class Writer:
         row = self._connection.execute(_FIND_EXECUTION, (key.namespace, key.workflow_id, key.run_id)).fetchone()
         if row is None:
             raise _Missed
-        number, _, wake_at_ns, is_open, status = row
-        return _Remembered(number, wake_at_ns, bool(is_open), status)
+        number, _, wake_at_ns, is_open, status, in_flight = row
+        return _Remembered(number, wake_at_ns, bool(is_open), status, bool(in_flight))
 
     def _execute(self, plan: _Plan) -> None:
         """Raises _Missed or sqlite3.IntegrityError when a commit of the plan is a conflict."""

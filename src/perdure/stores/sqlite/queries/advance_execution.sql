@@ -1,5 +1,5 @@
--- The ordinary commit: the run goes on, is still open and keeps the deadline that is stored. Columns
--- of the other indexes are not named, so those indexes are not touched. Compare-and-set.
+-- The ordinary commit: the run goes on, is still open, and keeps the deadline and the mark of being in flight
+-- that are stored. No column of an index is named, so no index is touched. Compare-and-set.
 UPDATE executions
-SET version = ?, in_flight = ?, history_length = ?, snapshot = ?
+SET version = ?, history_length = ?, snapshot = ?
 WHERE id = ? AND version = ?
