@@ -15,6 +15,7 @@ from perdure import (
     WorkflowNotFoundError,
     activity,
     call,
+    wait,
     workflow,
 )
 
@@ -35,6 +36,22 @@ def asks(question: str) -> str:
 @workflow
 def listens() -> str:
     return workflow.wait_signal("word")
+
+
+@workflow
+class Counter:
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    @workflow.run
+    def run(self) -> list[int]:
+        wait(lambda: len(self.numbers) == 2)
+        return self.numbers
+
+    @workflow.update
+    def add(self, number: int) -> int:
+        self.numbers.append(number)
+        return len(self.numbers)
 
 
 def test_an_activity_is_completed_by_its_token_and_by_its_id() -> None:
@@ -81,3 +98,13 @@ def test_a_workflow_is_reset() -> None:
         run_id = engine.reset("ear", event_id=4, reason="again")
         assert run_id != handle.run_id
         assert engine.get("ear", run_id).result() == "hello"
+
+
+def test_what_a_workflow_was_asked_since_is_asked_again_after_a_reset() -> None:
+    with Engine("memory://") as engine:
+        handle = engine.start(Counter, id="counter")
+        assert handle.update("add", 1) == 1
+        engine.reset("counter", event_id=4, reason="again")
+        handle = engine.get("counter")
+        assert handle.update("add", 2) == 2
+        assert handle.result() == [1, 2]

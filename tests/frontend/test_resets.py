@@ -246,4 +246,4 @@ async def test_a_point_that_is_none_is_refused(world: World) -> None:
         assert (await refusal(connection.reset_workflow_execution(request))).code == StatusCode.NOT_FOUND
         request = reset_request(4)
         request.post_reset_operations.add().signal_workflow.signal_name = "go"
-        assert (await refusal(connection.reset_workflow_execution(request))).code == StatusCode.UNIMPLEMENTED
+        assert (await refusal(connection.reset_workflow_execution(request))).code == StatusCode.INVALID_ARGUMENT

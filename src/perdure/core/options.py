@@ -44,10 +44,16 @@ def update(turn: Turn, command: UpdateOptions) -> WorkflowExecutionOptions:
         raise workflow_not_found()
     if not execution.is_open:
         raise workflow_completed()
+    return change(turn, request.workflow_execution_options, request.update_mask, request.identity)
+
+
+def change(turn: Turn, changes: WorkflowExecutionOptions, mask: FieldMask, identity: str) -> WorkflowExecutionOptions:
+    """As `update`, of an open run."""
+    execution = turn.execution
     before = standing(execution)
     after = WorkflowExecutionOptions()
     after.CopyFrom(before)
-    _merge(after, request.workflow_execution_options, request.update_mask)
+    _merge(after, changes, mask)
     if after.versioning_override.HasField("pinned"):
         version = after.versioning_override.pinned.version
         raise Rejected(
@@ -59,7 +65,7 @@ def update(turn: Turn, command: UpdateOptions) -> WorkflowExecutionOptions:
         return after
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_OPTIONS_UPDATED, worker_may_ignore=True)
     attributes = event.workflow_execution_options_updated_event_attributes
-    attributes.identity = request.identity
+    attributes.identity = identity
     if after.HasField("versioning_override"):
         attributes.versioning_override.CopyFrom(after.versioning_override)
     else:

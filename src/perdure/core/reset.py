@@ -22,6 +22,7 @@ from perdure.core import (
     close,
     deadlines,
     external,
+    options,
     signal,
     update,
     workflow_task,
@@ -45,6 +46,11 @@ def check(request: ResetWorkflowExecutionRequest, events: Sequence[HistoryEvent]
         raise invalid("Workflow task finish ID must be > 1 && <= workflow last event ID.")
     if not request.request_id:
         raise invalid("RequestId is not set on request.")
+    for operation in request.post_reset_operations:
+        variant = operation.WhichOneof("variant")
+        if variant != "update_workflow_options":
+            name = "".join(word.capitalize() for word in str(variant or "unset").split("_"))
+            raise invalid(f"unsupported post reset operation: *workflow.PostResetOperation_{name}_")
     if events[finish - 2].event_type not in (enums.WORKFLOW_TASK_STARTED, enums.WORKFLOW_TASK_SCHEDULED):
         if not _is_inside_a_batch(events[finish - 1 :]):
             raise invalid(
@@ -104,6 +110,9 @@ def reset(current: Turn, command: ResetWorkflow) -> Turn:
     _fail_task(turn, request, command.base_run_id)
     for event in _reapplied(request, told_since):
         _tell_again(turn, event)
+    for operation in request.post_reset_operations:
+        chosen = operation.update_workflow_options
+        options.change(turn, chosen.workflow_execution_options, chosen.update_mask, "")
     child.send_again(turn, command.copied)
     external.send_again(turn, command.copied, command.base_run_id)
     _resume_activities(turn)

@@ -29,16 +29,13 @@ class Resets:
     async def reset(self, request: service.ResetWorkflowExecutionRequest) -> service.ResetWorkflowExecutionResponse:
         """ResetWorkflowExecution. The same request id again is answered with the run that it began.
 
-        Raises Rejected NOT_FOUND, INVALID_ARGUMENT, ABORTED when the workflow goes on too fast,
-        UNIMPLEMENTED for post-reset operations.
+        Raises Rejected NOT_FOUND, INVALID_ARGUMENT, ABORTED when the workflow goes on too fast.
         """
         check_namespace(self._engine, request.namespace)
         if not request.request_id:
             raise invalid("RequestId is not set on request.")
         check_execution(request.workflow_execution, request.HasField("workflow_execution"))
         check_length("Reason", request.reason)
-        if request.post_reset_operations:
-            raise Rejected(StatusCode.UNIMPLEMENTED, "post_reset_operations are not supported yet.")
         for attempt in range(_TRIES_MAX):
             try:
                 return await self._try(request)

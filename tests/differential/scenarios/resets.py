@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import ResetReapplyExcludeType, ResetReapplyType
+from temporalio.api.workflow.v1 import PostResetOperation, VersioningOverride, WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from tests.differential.stage import Stage
@@ -119,6 +121,25 @@ async def nothing_is_told_again(stage: Stage) -> Any:
         ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
     ]
     return await _told(stage, reset_reapply_exclude_types=excluded)
+
+
+async def followed_by_other_options(stage: Stage) -> Any:
+    options = PostResetOperation.UpdateWorkflowOptions(
+        workflow_execution_options=WorkflowExecutionOptions(versioning_override=VersioningOverride(auto_upgrade=True)),
+        update_mask=FieldMask(paths=["versioning_override"]),
+    )
+    signal = PostResetOperation.SignalWorkflow(signal_name="say")
+    async with stage.worker([Steps], [step]):
+        handle = await _stepped(stage)
+        unsupported = [PostResetOperation(signal_workflow=signal)]
+        answers = [await stage.answer(_reset(stage, handle.id, 4, post_reset_operations=unsupported))]
+        await handle.terminate("enough")
+        again = await _reset(
+            stage, handle.id, 4, post_reset_operations=[PostResetOperation(update_workflow_options=options)]
+        )
+        await stage.events(again, "WORKFLOW_TASK_COMPLETED", 3)
+        await again.signal(Steps.say, "go")
+        return [*answers, await stage.outcome(again)]
 
 
 async def refused(stage: Stage) -> Any:
