@@ -195,6 +195,17 @@ def test_check_finds_an_event_that_is_gone(run: Run, store: str, tmp_path: Path)
     assert "patience-1" in json.loads(result.output)["problems"][0]
 
 
+def test_check_finds_an_index_that_says_something_else(run: Run, store: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    run("store", "backup", str(copy), "--store", store)
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("INSERT INTO search_attributes VALUES (1, 'Colour', 2, 'red')")
+    result = run("store", "check", "--store", f"sqlite:///{copy}")
+    assert result.exit_code == 1
+    assert "greeting-1" in result.output
+    assert "index" in result.output
+
+
 def test_a_backup_is_the_whole_store(run: Run, store: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     assert f"{copy}: " in run("store", "backup", str(copy), "--store", store).output

@@ -12,6 +12,7 @@ import pytest
 from perdure import Engine, SearchAttribute, workflow
 from perdure.errors import EngineError, WorkflowFailedError
 from perdure.stores.api import Namespace
+from perdure.stores.reading import StoreFile
 from perdure.stores.sqlite import SqliteStore
 
 NOTE = SearchAttribute.text("Note")
@@ -39,6 +40,8 @@ def test_what_a_workflow_says_of_itself_is_found_at_once_and_after_a_restart(tmp
     with Engine(url, workflows=[order]) as engine:
         assert [found.id for found in engine.list("Note = 'CARE' AND Due < '2027-01-01T00:00:00Z'")] == ["order-1"]
         assert engine.count("Tags = 'gift' AND CloseTime IS NOT NULL") == 2
+        with StoreFile(url) as file:
+            assert [summary.key for summary in file.executions() if file.index_differs(summary.key)] == []
         by_customer = engine.list("Customer IN ('ada', 'bob') ORDER BY Amount")
         assert [found.id for found in by_customer] == ["order-2", "order-1"]
         with pytest.raises(EngineError, match="invalid search attribute: Colour"):

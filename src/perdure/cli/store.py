@@ -21,7 +21,7 @@ def store() -> None:
 @namespace_option
 @json_option
 def check(store_url: str, namespace: str, as_json: bool) -> None:
-    """Fold every history again and compare it with the stored state. Exit code 1 when one differs."""
+    """Fold every history again and compare it with the stored state and the index. Exit code 1 when one differs."""
     problems: list[str] = []
     events_folded = 0
     with plain_errors(), StoreFile(store_url) as file:
@@ -33,6 +33,8 @@ def check(store_url: str, namespace: str, as_json: bool) -> None:
             if stored is not None and stored.next_event_id <= len(events):
                 continue  # it went on between the two reads
             wrong = ["state"] if stored is None else differences(stored, fold(summary.key, events))
+            if file.index_differs(summary.key):
+                wrong.append("index")
             if wrong:
                 problems.append(f"{summary.key.workflow_id} (run {summary.key.run_id}): {', '.join(wrong)}")
     if as_json:

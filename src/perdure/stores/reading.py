@@ -22,6 +22,7 @@ from perdure.stores.open import sqlite_path
 from perdure.stores.sqlite import reader, schema
 from perdure.stores.sqlite.errors import as_store_error
 from perdure.stores.visibility import QueryError, bind, parse
+from perdure.stores.visibility.evaluation import uncommon_rows
 
 _NEWEST_SCHEMA = max(schema.read_migrations(), default=schema.FIRST_VERSION)
 _ALL_BYTES = 1 << 62
@@ -112,6 +113,17 @@ class StoreFile:
             cursors = reader.find_executions(self._connection, namespace, filter, None, limit)
             rows = [reader.load_numbered(self._connection, cast(int, cursor[-1])) for cursor in cursors]
         return [summary_of(execution) for execution in rows if execution is not None]
+
+    def index_differs(self, key: ExecutionKey) -> bool:
+        """Whether lists would find an execution by something else than its stored state says."""
+        with as_store_error(self.path):
+            self._connection.execute("BEGIN")  # both reads see the same moment
+            try:
+                stored = reader.load(self._connection, Reference(key.namespace, key.workflow_id, key.run_id))
+                rows = reader.list_search_attributes(self._connection, key)
+            finally:
+                self._connection.execute("COMMIT")
+        return stored is not None and rows != set(uncommon_rows(stored))
 
     def waiting_tasks(self) -> dict[QueueName, int]:
         """How many tasks wait on each queue for a worker."""

@@ -15,6 +15,7 @@ import msgspec
 from perdure.core.commit import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
+from perdure.core.search_attributes import Row
 from perdure.stores.api import Batch, Namespace, PendingMessage, QueuedTask, Record, Reference, Summary
 from perdure.stores.encoding import CLOSED_STATUSES, decode_namespace
 from perdure.stores.sqlite import filters
@@ -34,6 +35,7 @@ _LIST_MESSAGES = query("list_messages")
 _LIST_QUEUES = query("list_queues")
 _LIST_IN_FLIGHT = query("list_in_flight")
 _LIST_EXECUTIONS = query("list_executions")
+_LIST_SEARCH_ATTRIBUTES = query("list_search_attributes")
 _LOAD_NUMBERED = query("load_numbered")
 _LIST_CLOSED_BEFORE = query("list_closed_before")
 _LIST_NAMESPACES = query("list_namespaces")
@@ -145,6 +147,12 @@ def find_executions(
         if len(found) >= limit:
             break
     return found[:limit]
+
+
+def list_search_attributes(connection: sqlite3.Connection, key: ExecutionKey) -> set[Row]:
+    """The rows of an execution."""
+    rows = connection.execute(_LIST_SEARCH_ATTRIBUTES, (key.namespace, key.workflow_id, key.run_id)).fetchall()
+    return {(name, type, value) for name, type, value in rows}
 
 
 def load_numbered(connection: sqlite3.Connection, number: int) -> Execution | None:
