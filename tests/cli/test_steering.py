@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,19 @@ def test_a_signal_reaches_a_paused_workflow_when_it_goes_on(store: str, run: Run
     assert "ear goes on" in run("workflow", "unpause", "ear").output
     with Engine(store, workflows=[listens], activities=[]) as engine:
         assert engine.get("ear").result() == "hello, world"
+
+
+def test_search_attributes_are_shown_by_their_types(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'attributes.db'}"
+    at = datetime(2026, 11, 20, 8, tzinfo=UTC)
+    with Engine(url, workflows=[listens], activities=[]) as engine:
+        engine.start(listens, "hello", id="ear", search_attributes={"Customer": "c-7", "Amount": 42.5, "At": at})
+    described = CliRunner().invoke(cli, ["workflow", "describe", "ear", "--store", url]).output
+    assert "Amount = 42.5" in described and "Customer = c-7" in described
+    shown = CliRunner().invoke(cli, ["workflow", "describe", "ear", "--store", url, "--json"]).output
+    assert json.loads(shown)["search_attributes"] == {
+        "Amount": 42.5, "At": "2026-11-20T08:00:00+00:00", "Customer": "c-7",
+    }  # fmt: skip
 
 
 def test_a_workflow_is_asked_to_stop_or_ended(store: str, run: Run) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure import Engine, activity, call, local_call, start, workflow
+from perdure import Engine, activity, call, local_call, start, wait, workflow
 from perdure.sdk.definitions import Registry
 from perdure.sdk.errors import DefinitionError
 from perdure.testing import TestEngine, assert_replays
@@ -86,3 +86,54 @@ def test_there_is_one_of_each() -> None:
 def test_without_one_an_unknown_type_is_still_an_error() -> None:
     with Engine("memory://", workflows=[order], activities=[]) as engine, pytest.raises(LookupError, match="count"):
         engine.start(count, 1, id="w")
+
+
+@workflow
+class HandlesAll:
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    @workflow.run
+    def run(self) -> list[str]:
+        wait(lambda: "end" in self.heard)
+        return self.heard
+
+    @workflow.signal(dynamic=True)
+    def hear(self, name: str, *args: str) -> None:
+        self.heard.append(" ".join([name, *args]))
+
+    @workflow.query(dynamic=True)
+    def tell(self, name: str, *args: int) -> str:
+        return f"{name} of {list(args)}, {len(self.heard)} heard"
+
+    @workflow.update(dynamic=True)
+    def do(self, name: str, *args: int) -> str:
+        self.heard.append(name)
+        return f"{name} did {sum(args)}"
+
+
+@workflow
+def handles_all() -> list[str]:
+    heard: list[str] = []
+    workflow.on_signal(None, lambda name, *args: heard.append(" ".join([name, *args])))
+    workflow.on_query(None, lambda name, *args: f"{name} of {list(args)}, {len(heard)} heard")
+
+    def do(name: str, *args: int) -> str:
+        heard.append(name)
+        return f"{name} did {sum(args)}"
+
+    workflow.on_update(None, do)
+    wait(lambda: "end" in heard)
+    return heard
+
+
+@pytest.mark.parametrize("code", [HandlesAll, handles_all])
+def test_handlers_of_every_kind_may_be_dynamic(code: Any) -> None:
+    with TestEngine() as engine:
+        handle = engine.start(code, id="w")
+        handle.signal("word", "a", "b")
+        assert handle.query("depth", 1, 2) == "depth of [1, 2], 1 heard"
+        assert handle.update("add", 3, 4) == "add did 7"
+        handle.signal("end")
+        assert handle.result() == ["word a b", "add", "end"]
+        assert_replays(handle.history(), [code])

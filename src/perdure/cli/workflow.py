@@ -15,12 +15,14 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 from rich import box
 from rich.table import Table
 from rich.text import Text
+from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.api.digest import digest, duration_text, status_name
 from perdure.api.times import timestamp_ns
 from perdure.cli.output import console, plain_errors, print_json
 from perdure.core.execution import Execution
+from perdure.sdk.search_attributes import values_of
 from perdure.stores.api import StoreError, Summary
 from perdure.stores.reading import StoreFile, summary_of
 
@@ -110,7 +112,8 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
         execution, events = _read(store_url, namespace, workflow_id, run_id)
     summary = summary_of(execution)
     if as_json:
-        print_json({**_summary_json(summary), "pending": _pending(events)})
+        attributes = {name: _plain(value) for name, value in _search_attributes(execution).items()}
+        print_json({**_summary_json(summary), "pending": _pending(events), "search_attributes": attributes})
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
@@ -128,9 +131,23 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
         ("pending", ", ".join(_pending(events)) or "nothing"),
         ("last event", _last_event(events)),
     ]
+    attributes = _search_attributes(execution)
+    if attributes:
+        rows.append(("search attributes", ", ".join(f"{name} = {value}" for name, value in attributes.items())))
     for name, value in rows:
         table.add_row(name, value)
     console().print(table)
+
+
+def _search_attributes(execution: Execution) -> dict[str, Any]:
+    """By name, decoded by their types."""
+    found = {name: Payload.FromString(data) for name, data in execution.search_attributes.items()}
+    return values_of(found)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _last_event(events: Sequence[HistoryEvent]) -> str:
