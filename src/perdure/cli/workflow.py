@@ -5,6 +5,7 @@ The engine need not be running; when it is, its file is read beside it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,6 @@ from perdure.api.digest import digest, duration_text, status_name
 from perdure.api.times import timestamp_ns
 from perdure.cli.output import console, plain_errors, print_json
 from perdure.core.execution import Execution
-from perdure.sdk.search_attributes import values_of
 from perdure.stores.api import StoreError, Summary
 from perdure.stores.reading import StoreFile, summary_of
 
@@ -112,7 +112,7 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
         execution, events = _read(store_url, namespace, workflow_id, run_id)
     summary = summary_of(execution)
     if as_json:
-        attributes = {name: _plain(value) for name, value in _search_attributes(execution).items()}
+        attributes = _search_attributes(execution)
         print_json({**_summary_json(summary), "pending": _pending(events), "search_attributes": attributes})
         return
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -140,14 +140,9 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
 
 
 def _search_attributes(execution: Execution) -> dict[str, Any]:
-    """By name, decoded by their types."""
-    found = {name: Payload.FromString(data) for name, data in execution.search_attributes.items()}
-    return values_of(found)
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it."""
-    return value.isoformat() if isinstance(value, datetime) else value
+    """By name, as the JSON that they are: times as RFC 3339 has them."""
+    attributes = execution.search_attributes
+    return {name: json.loads(Payload.FromString(attributes[name]).data) for name in sorted(attributes)}
 
 
 def _last_event(events: Sequence[HistoryEvent]) -> str:
