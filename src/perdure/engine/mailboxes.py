@@ -278,11 +278,15 @@ class Mailboxes:
     def _take_calls(self, mailbox: Mailbox, head: Call, execution: Execution | None) -> list[Call]:
         """The calls from the head on that can be decided together: same run, no read, no start that replaces a run."""
         pending = mailbox.pending
+        calls = [pending.popleft()]
+        if mailbox.solo:
+            mailbox.solo -= 1
+            return calls
+        if not pending:
+            return calls
         run_id = None if execution is None else execution.key.run_id
         foreign = _is_foreign(mailbox, head)
-        room = 1 if mailbox.solo else self._config.decide_calls_max
-        mailbox.solo = max(0, mailbox.solo - 1)
-        calls = [pending.popleft()]
+        room = self._config.decide_calls_max
         alone = isinstance(head.command, _STARTS) and execution is not None
         while pending and len(calls) < room and not alone:
             call = pending[0]
