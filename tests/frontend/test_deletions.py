@@ -126,6 +126,9 @@ async def test_the_command_line_is_told_by_type(world: World) -> None:
         version = (await connection.describe_task_queue(request)).versions_info[""]
         counts = {type: info.stats.approximate_backlog_count for type, info in version.types_info.items()}
         assert counts == {1: 1, 2: 0, 3: 0}
+        usual = queue_request(0, report_stats=True)
+        usual.api_mode = request.api_mode
+        assert sorted((await connection.describe_task_queue(usual)).versions_info[""].types_info) == [1, 2]
         assert version.task_reachability == BuildIdTaskReachability.BUILD_ID_TASK_REACHABILITY_REACHABLE
         await connection.poll_workflow_task_queue(workflow_poll())
         version = (await connection.describe_task_queue(request)).versions_info[""]

@@ -14,6 +14,7 @@ from perdure.core.execution import Execution
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_namespace, check_queue
 
+_USUAL = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 _DEFAULT_PRIORITY = 3
 _NO_RATE_LIMIT = 100_000.0
 """What Temporal's server tells of a poller that set none."""
@@ -56,7 +57,7 @@ class TaskQueues:
         """As `temporal task-queue describe` asks: by version, of which there is one, and by type."""
         response = service.DescribeTaskQueueResponse()
         version = response.versions_info[""]
-        for type in request.task_queue_types or (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,):
+        for type in request.task_queue_types or _USUAL:
             info = version.types_info[type]
             kind = _KINDS.get(type)
             if kind is None:
