@@ -315,7 +315,7 @@ async def troubled(config: EngineConfig, errors: Iterator[Rejected | None]) -> t
     loop = asyncio.get_running_loop()
     store, metrics, tried = MemoryStore(), Metrics(), list[float]()
     await store.open()
-    namespaces = Namespaces(store, lambda: "id", 0)
+    namespaces = Namespaces(store, lambda: "id", config)
     await namespaces.start()
 
     def submit(namespace: str, workflow_id: str, run_id: str | None, command: Any, /) -> asyncio.Future[Any]:

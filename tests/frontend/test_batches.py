@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio.api.batch.v1 import (
     BatchOperationCancelActivities,
     BatchOperationCancellation,
@@ -15,6 +17,7 @@ from temporalio.api.batch.v1 import (
     BatchOperationSignal,
     BatchOperationTermination,
     BatchOperationUnpauseActivities,
+    BatchOperationUpdateWorkflowExecutionOptions,
 )
 from temporalio.api.common.v1 import ResetOptions, WorkflowExecution
 from temporalio.api.enums.v1 import BatchOperationState, BatchOperationType, ResetType
@@ -159,11 +162,26 @@ def test_a_reset_begins_each_anew(to: Any) -> None:
 
 
 @virtual
+async def test_options_of_many_are_changed(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        ids = await orders(connection, 3)
+        operation = BatchOperationUpdateWorkflowExecutionOptions(update_mask=FieldMask(paths=["versioning_override"]))
+        override = operation.workflow_execution_options.versioning_override
+        override.auto_upgrade = True
+        await connection.start_batch_operation(batch_request(update_workflow_options_operation=operation))
+        assert counts(await finished(connection)) == (3, 3, 0)
+        for workflow_id in ids:
+            info = (await connection.describe_workflow_execution(describe_request(workflow_id))).workflow_execution_info
+            assert info.versioning_info.versioning_override.auto_upgrade
+
+
+@virtual
 async def test_one_that_cannot_be_reset_counts_as_failed(world: World) -> None:
     async with world.engine() as engine:
         connection = WorkflowService(engine)
         await orders(connection, 2)
-        operation = BatchOperationReset(reset_type=ResetType.RESET_TYPE_LAST_WORKFLOW_TASK)
+        operation = BatchOperationReset(options=ResetOptions(last_workflow_task=Empty()))
         await connection.start_batch_operation(batch_request(reset_operation=operation))
         answer = await finished(connection)
         assert (answer.state, counts(answer)) == (COMPLETED, (2, 0, 2))

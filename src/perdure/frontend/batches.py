@@ -154,8 +154,6 @@ def _check(request: service.StartBatchOperationRequest) -> None:
 
 
 def _check_reset(reset: BatchOperationReset) -> None:
-    if reset.post_reset_operations:
-        raise Rejected(StatusCode.UNIMPLEMENTED, "post_reset_operations are not supported by this server.")
     target = reset.options.WhichOneof("target")
     if target == "build_id":
         raise Rejected(StatusCode.UNIMPLEMENTED, "A reset by build id is not supported by this server.")
@@ -213,6 +211,7 @@ def _delete(request: service.StartBatchOperationRequest) -> tuple[str, Any]:
 def _reset(request: service.StartBatchOperationRequest) -> tuple[str, Any]:
     said = request.reset_operation
     made = service.ResetWorkflowExecutionRequest(reason=request.reason, identity=said.identity)
+    made.post_reset_operations.extend(said.post_reset_operations)
     options = said.options
     if options.WhichOneof("target"):
         made.reset_reapply_type = options.reset_reapply_type or ResetReapplyType.RESET_REAPPLY_TYPE_ALL_ELIGIBLE
