@@ -213,3 +213,24 @@ def test_a_schedule_from_beginning_to_end(temporal: Temporal) -> None:
     temporal("schedule", "update", *schedule, "--interval", "2h", *START, "--workflow-id", "by-hour")
     assert "2h 0m 0s" in temporal("schedule", "describe", *schedule)
     assert "deleted" in temporal("schedule", "delete", *schedule)
+
+
+def test_many_workflows_are_changed_at_once(temporal: Temporal) -> None:
+    for number in range(2):
+        temporal("workflow", "start", *START, "--workflow-id", f"many-{number}", "--input", '"wait"')
+    query = ("--query", "WorkflowId STARTS_WITH 'many-' AND ExecutionStatus = 'Running'")
+    signalled = temporal("workflow", "signal", *query, "--name", "tell", "--input", '"go"', "--reason", "all", "--yes")
+    job_id = signalled.split("JobId:")[-1].split()[0] if "JobId:" in signalled else signalled.split()[-1]
+    for number in range(2):
+        assert '"hello wait"' in temporal("workflow", "result", "-w", f"many-{number}")
+    assert job_id in temporal("batch", "list")
+    assert "Signal" in temporal("batch", "describe", "--job-id", job_id)
+
+
+def test_options_of_a_workflow_are_changed(temporal: Temporal) -> None:
+    temporal("workflow", "start", *START, "--workflow-id", "held", "--input", '"wait"')
+    override = ("--versioning-override-behavior", "auto_upgrade")
+    assert "succeeded" in temporal("workflow", "update-options", "-w", "held", *override)
+    assert "auto_upgrade" in temporal("workflow", "describe", "-w", "held", "--output", "json").lower().replace(
+        "autoupgrade", "auto_upgrade"
+    )
