@@ -106,7 +106,7 @@ async def continues_as_new(stage: Stage) -> Any:
 
 
 async def times_out(stage: Stage) -> Any:
-    return await _parent(stage, "wait", execution_timeout=1)
+    return await _parent(stage, "wait", execution_timeout=3)
 
 
 async def id_is_in_use(stage: Stage) -> Any:

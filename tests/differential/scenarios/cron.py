@@ -84,7 +84,7 @@ async def cancelled(stage: Stage) -> Any:
 
 async def times_out_and_goes_on(stage: Stage) -> Any:
     async with stage.worker([Obeys]):
-        handle = await stage.start(Obeys.run, "wait", cron_schedule="@every 1s", run_timeout=timedelta(seconds=1))
+        handle = await stage.start(Obeys.run, "wait", cron_schedule="@every 1s", run_timeout=timedelta(seconds=3))
         handle = await _next_run(stage, handle, "timed_out")
         await handle.terminate("enough")
         return [await stage.outcome(handle)]

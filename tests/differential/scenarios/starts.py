@@ -174,17 +174,17 @@ async def retry_is_not_for_this_error(stage: Stage) -> Any:
 async def run_time_out_is_retried(stage: Stage) -> Any:
     async with stage.worker([Waits]):
         policy = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=2)
-        return [await stage.run(Waits.run, run_timeout=timedelta(seconds=1), retry_policy=policy)]
+        return [await stage.run(Waits.run, run_timeout=timedelta(seconds=3), retry_policy=policy)]
 
 
 async def execution_times_out(stage: Stage) -> Any:
     async with stage.worker([Waits]):
-        return [await stage.run(Waits.run, execution_timeout=timedelta(seconds=1))]
+        return [await stage.run(Waits.run, execution_timeout=timedelta(seconds=3))]
 
 
 async def run_times_out(stage: Stage) -> Any:
     async with stage.worker([Waits]):
-        return [await stage.run(Waits.run, run_timeout=timedelta(seconds=1))]
+        return [await stage.run(Waits.run, run_timeout=timedelta(seconds=3))]
 
 
 async def refused_starts(stage: Stage) -> Any:
