@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import StatusCode
-from perdure.frontend.server import connection, frames
+from perdure.frontend.server import bounds, frames
 from perdure.frontend.server.headers import timeout_s
 from perdure.frontend.server.rpcs import WORKFLOW_SERVICE
 from tests.engine.world import history_request, start_request, workflow_poll
@@ -94,7 +94,7 @@ async def test_a_connection_that_takes_no_answers_gets_no_further_call_started(w
     wire.send(frames.window_update(first, 1_000_000))
     for _ in range(50):
         assert await world.client.call("GetSystemInfo", INFO), "others go on"
-    assert world.transport.unsent < 3 * connection.UNSENT_BYTES_MAX, "not two hundred mebibytes"
+    assert world.transport.unsent < 3 * bounds.UNSENT_BYTES_MAX, "not two hundred mebibytes"
     for stream_id in asked:
         wire.send(frames.reset(stream_id, 8))
     assert await wire.code(first) == StatusCode.OK, "what it gives up makes room"

@@ -5,6 +5,7 @@
     transport  gRPC: listens, starts calls fairly, answers them
     connection one client's HTTP/2 connection, with bounds on all that it can make us keep
     stream     one call on it
+    bounds     what one client may make us keep
     frames, headers   bytes of HTTP/2, out and in
     health, reflection   gRPC's own services
     http       the side door: /healthz, /metrics

@@ -15,40 +15,19 @@ from collections import deque
 from typing import Protocol, cast
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.frontend.server import frames
+from perdure.frontend.server import bounds, frames
+from perdure.frontend.server.frames import Broken
 from perdure.frontend.server.headers import BadHeaders, Headers
 from perdure.frontend.server.status import short_message, status_details
 from perdure.frontend.server.stream import MESSAGE_BYTES_MAX, MESSAGE_HEAD, Stream, too_large
 
-STREAMS_MAX = 10_000
-"""Calls of one connection at a time: polls, mostly."""
-BLOCK_BYTES_MAX = 64 << 10
-"""Of a header block that comes in pieces."""
-BUFFERED_BYTES_MAX = 32 << 20
-"""Of requests of one connection that are here but not worked on."""
-BUFFERED_ALL_BYTES_MAX = 256 << 20
-"""Over all connections: beyond it, one with more than a whole request is cut off when it sends more."""
-UNSENT_BYTES_MAX = 4 << 20
-"""Of answers: beyond it no further call of the connection is started."""
-WRITTEN_BYTES_MAX = 8 << 20
-"""What the socket may be behind: a client that asks and asks and reads nothing is cut off here."""
-WRITE_HIGH = 256 << 10
-PIECE_BYTES = 64 << 10
-STREAM_WINDOW = MESSAGE_BYTES_MAX + (64 << 10)
-"""A whole request, so that no stream's window has to be renewed."""
-CONNECTION_WINDOW = 16 << 20
-CREDIT_BYTES = 1 << 20
-"""The connection's window is renewed when so much of it was used."""
-INBOX_MAX = 100
-FRAME_SENT_MAX = 64 << 10
-
 _HELLO = frames.settings(
     {
-        frames.SETTING_MAX_CONCURRENT_STREAMS: STREAMS_MAX,
-        frames.SETTING_INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+        frames.SETTING_MAX_CONCURRENT_STREAMS: bounds.STREAMS_MAX,
+        frames.SETTING_INITIAL_WINDOW_SIZE: bounds.STREAM_WINDOW,
         frames.SETTING_MAX_HEADER_LIST_SIZE: 32 << 10,
     }
-) + frames.window_update(0, CONNECTION_WINDOW - frames.WINDOW_START)
+) + frames.window_update(0, bounds.CONNECTION_WINDOW - frames.WINDOW_START)
 
 
 class Host(Protocol):
@@ -74,14 +53,6 @@ class Host(Protocol):
         ...
 
 
-class Broken(Exception):
-    """The client broke the protocol: the connection ends with this code."""
-
-    def __init__(self, code: int, why: str) -> None:
-        super().__init__(why)
-        self.code = code
-
-
 class Connection(asyncio.Protocol):
     """See the module's text."""
 
@@ -91,6 +62,8 @@ class Connection(asyncio.Protocol):
         self._headers = Headers()
         self.streams: dict[int, Stream] = {}
         self.ready: deque[Stream] = deque()
+        self._given_up = 0
+        """How many in `ready`, at most, were reset since."""
         self.is_in_turn = False
         """The host's own mark: it will be asked for a call."""
         self.running = 0
@@ -99,13 +72,17 @@ class Connection(asyncio.Protocol):
         self._has_preface = False
         self._block: tuple[int, int, bytearray] | None = None
         """A header block that is not complete: stream, flags, what is here."""
-        self._last_stream_id = 0
+        self._last_stream_id = self._taken_stream_id = 0
+        """The last one that was opened, and the last one that was not told to go elsewhere."""
         self._is_leaving = False
         self._received = 0
         self._buffered = 0
         self._window = self._stream_window = frames.WINDOW_START
+        self._window_changes = 0
         self._frame_max = frames.FRAME_BYTES_MAX
         self._waiting: deque[Stream] = deque()
+        self._held_back: list[asyncio.Future[None]] = []
+        """Conversations that go on when the client has taken what was said."""
         self.unsent = 0
         self._pieces: list[bytes | memoryview] = []
         self._is_full = False
@@ -122,7 +99,7 @@ class Connection(asyncio.Protocol):
         if not self._host.came(self):
             self._transport.abort()
             return
-        self._transport.set_write_buffer_limits(WRITE_HIGH)
+        self._transport.set_write_buffer_limits(bounds.WRITE_HIGH)
         self._transport.write(_HELLO)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -211,7 +188,7 @@ class Connection(asyncio.Protocol):
 
     def _take_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         if flags & (frames.PADDED | frames.HAS_PRIORITY):
-            payload = _unpadded(flags, payload)
+            payload = frames.unpadded(flags, payload)
             if flags & frames.HAS_PRIORITY:
                 payload = payload[5:]
         if flags & frames.END_HEADERS:
@@ -224,7 +201,7 @@ class Connection(asyncio.Protocol):
             raise Broken(frames.PROTOCOL_ERROR, "a continuation of nothing")
         _, first_flags, block = self._block
         block += payload
-        if len(block) > BLOCK_BYTES_MAX:
+        if len(block) > bounds.BLOCK_BYTES_MAX:
             raise Broken(frames.ENHANCE_YOUR_CALM, "headers too large")
         if flags & frames.END_HEADERS:
             self._block = None
@@ -245,7 +222,8 @@ class Connection(asyncio.Protocol):
         self._last_stream_id = stream_id
         if self._is_leaving:
             return  # it was told: its client tries elsewhere
-        if len(self.streams) >= STREAMS_MAX:
+        self._taken_stream_id = stream_id
+        if len(self.streams) >= bounds.STREAMS_MAX:
             self.write(frames.reset(stream_id, frames.REFUSED_STREAM))
             return
         stream = self.streams[stream_id] = Stream(stream_id, call, self._stream_window)
@@ -258,7 +236,7 @@ class Connection(asyncio.Protocol):
 
     def _take_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._received += len(payload)
-        if self._received >= CREDIT_BYTES:
+        if self._received >= bounds.CREDIT_BYTES:
             self.write(frames.window_update(0, self._received))
             self._received = 0
         stream = self.streams.get(stream_id)
@@ -267,12 +245,12 @@ class Connection(asyncio.Protocol):
                 raise Broken(frames.PROTOCOL_ERROR, "data before headers")
             return
         if flags & frames.PADDED:
-            payload = _unpadded(flags, payload)
+            payload = frames.unpadded(flags, payload)
         data = stream.data
         data += payload
         self._buffer(len(payload))
-        is_too_much = self._host.buffered > BUFFERED_ALL_BYTES_MAX and self._buffered > STREAM_WINDOW
-        if is_too_much or self._buffered > BUFFERED_BYTES_MAX:
+        is_too_much = self._host.buffered > bounds.BUFFERED_ALL_BYTES_MAX and self._buffered > bounds.STREAM_WINDOW
+        if is_too_much or self._buffered > bounds.BUFFERED_BYTES_MAX:
             raise Broken(frames.ENHANCE_YOUR_CALM, "too many requests that are not complete")
         if stream.inbox is not None:
             self._take_messages(stream, stream.inbox, len(payload))
@@ -295,11 +273,12 @@ class Connection(asyncio.Protocol):
         before = len(stream.data)
         try:
             for message in stream.messages():
-                if inbox.qsize() >= INBOX_MAX:
+                if inbox.qsize() >= bounds.INBOX_MAX:
                     raise Rejected(StatusCode.RESOURCE_EXHAUSTED, "Too many messages that are not answered.")
                 inbox.put_nowait(message)
         except Rejected as error:
             self.refuse(stream, error)
+            self._cancel(stream)
             return
         self._buffer(len(stream.data) - before)
         if received:
@@ -349,15 +328,18 @@ class Connection(asyncio.Protocol):
             raise Broken(frames.FRAME_SIZE_ERROR, "bad SETTINGS")
         if flags & frames.ACK:
             return
+        stream_window = self._stream_window
         for at in range(0, len(payload), 6):
             name = int.from_bytes(payload[at : at + 2], "big")
             value = int.from_bytes(payload[at + 2 : at + 6], "big")
             if name == frames.SETTING_INITIAL_WINDOW_SIZE:
-                self._set_stream_window(value)
+                stream_window = value
             elif name == frames.SETTING_MAX_FRAME_SIZE:
                 if value < frames.FRAME_BYTES_MAX:
                     raise Broken(frames.PROTOCOL_ERROR, "frames too small")
-                self._frame_max = min(value, FRAME_SENT_MAX)
+                self._frame_max = min(value, bounds.FRAME_SENT_MAX)
+        if stream_window != self._stream_window:
+            self._set_stream_window(stream_window)
         self.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
         if self._waiting:
             self._pump()
@@ -365,6 +347,9 @@ class Connection(asyncio.Protocol):
     def _set_stream_window(self, value: int) -> None:
         if value > frames.WINDOW_MAX:
             raise Broken(frames.FLOW_CONTROL_ERROR, "windows too large")
+        self._window_changes += 1
+        if self._window_changes > bounds.WINDOW_CHANGES_MAX:
+            raise Broken(frames.ENHANCE_YOUR_CALM, "too many changes of the windows")
         grown = value - self._stream_window
         self._stream_window = value
         for stream in self.streams.values():
@@ -376,7 +361,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_clogged(self) -> bool:
         """Its client does not take its answers: start no further call."""
-        return self.unsent > UNSENT_BYTES_MAX
+        return self.unsent > bounds.UNSENT_BYTES_MAX
 
     def respond(self, stream: Stream, message: bytes) -> None:
         """The one answer of a call, and its end."""
@@ -451,11 +436,27 @@ class Connection(asyncio.Protocol):
                 if stream.undelivered is not None:
                     self._in_transit.append(stream)
                 self._forget(stream)
-            if written >= PIECE_BYTES:
+            if written >= bounds.PIECE_BYTES:
                 written = 0
                 self._flush()
-        if self.ready and not self.is_clogged:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Perhaps the client has taken enough for more to be made."""
+        if self.is_clogged:
+            return
+        if self.ready:
             self._host.ready(self)
+        for held in self._held_back:
+            if not held.done():
+                held.set_result(None)
+        self._held_back.clear()
+
+    async def room(self) -> None:
+        """Wait until the client has taken enough of its answers."""
+        while self.is_clogged:
+            self._held_back.append(held := self._loop.create_future())
+            await held
 
     def _send_frame(self, stream: Stream) -> int:
         """The next part of its answer. Returns its size."""
@@ -509,7 +510,7 @@ class Connection(asyncio.Protocol):
         if not transport.get_write_buffer_size():
             self.progress_at = self._loop.time()
         transport.write(data)
-        if transport.get_write_buffer_size() > WRITTEN_BYTES_MAX:
+        if transport.get_write_buffer_size() > bounds.WRITTEN_BYTES_MAX:
             transport.abort()
         elif self._in_transit:
             self._loop.call_soon(self._settle)  # some event loops write when everybody had their turn
@@ -540,22 +541,34 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, stream: Stream) -> None:
         """Nobody waits for this call any more."""
-        stream.is_cancelled = True
         self.streams.pop(stream.stream_id, None)
         self.release(stream)
         if stream.out_bytes:
             self._sent(stream, stream.out_bytes)
             stream.out.clear()
             _undelivered(stream)
+        self._cancel(stream)
+        self._go_on()
+
+    def _cancel(self, stream: Stream) -> None:
+        """Nobody works on it any more, and nothing more is sent."""
+        stream.is_cancelled = True
         if stream.task is not None:
             stream.task.cancel()
-        if self.ready and not self.is_clogged:
-            self._host.ready(self)
+        elif not stream.is_open and stream.inbox is None:
+            self._skip_ready()
+
+    def _skip_ready(self) -> None:
+        """One of those that wait for their turn was given up. They are swept when that is half of them."""
+        self._given_up += 1
+        if self._given_up > bounds.GIVEN_UP_MAX and 2 * self._given_up > len(self.ready):
+            self.ready = deque(stream for stream in self.ready if not stream.is_cancelled)
+            self._given_up = 0
 
     def leave(self) -> None:
         """Take no further call; the connection closes behind the last one that is here."""
         self._is_leaving = True
-        self.write(frames.goaway(self._last_stream_id, frames.NO_ERROR))
+        self.write(frames.goaway(self._taken_stream_id, frames.NO_ERROR))
         if not self.streams:
             self._flush()
             self._transport.close()
@@ -564,13 +577,14 @@ class Connection(asyncio.Protocol):
         """Close now, saying why."""
         self._is_leaving = True
         if self._has_preface:
-            self.write(frames.goaway(self._last_stream_id, code, why))
+            self.write(frames.goaway(self._taken_stream_id, code, why))
             self._flush()
         self._transport.close()
 
     def check(self, now: float, silent_s: float, stuck_s: float, greeting_s: float) -> None:
         """Close it when its client is gone, or takes nothing; ask a silent one whether it is there."""
         transport = self._transport
+        self._window_changes = 0
         owes = self._waiting or transport.get_write_buffer_size() or any(s.is_parked for s in self.streams.values())
         is_mute = not self._has_preface and now - self.heard_at > greeting_s
         is_stuck = owes and now - self.progress_at > stuck_s
@@ -587,12 +601,3 @@ def _undelivered(stream: Stream) -> None:
     tell, stream.undelivered = stream.undelivered, None
     if tell is not None:
         tell()
-
-
-def _unpadded(flags: int, payload: bytes) -> bytes:
-    """Raises Broken when there is more padding than payload."""
-    if not flags & frames.PADDED:
-        return payload
-    if not payload or payload[0] >= len(payload):
-        raise Broken(frames.PROTOCOL_ERROR, "bad padding")
-    return payload[1 : len(payload) - payload[0]]

@@ -42,6 +42,14 @@ WINDOW_START = 65_535
 WINDOW_MAX = 0x7FFF_FFFF
 
 
+class Broken(Exception):
+    """The client broke the protocol: the connection ends with this code."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     """One frame."""
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream_id.to_bytes(4, "big") + payload
@@ -66,6 +74,15 @@ def reset(stream_id: int, code: int) -> bytes:
 def goaway(last_stream_id: int, code: int, why: bytes = b"") -> bytes:
     """No stream after `last_stream_id` is or will be worked on."""
     return frame(GOAWAY, 0, 0, last_stream_id.to_bytes(4, "big") + code.to_bytes(4, "big") + why)
+
+
+def unpadded(flags: int, payload: bytes) -> bytes:
+    """Raises Broken when there is more padding than payload."""
+    if not flags & PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        raise Broken(PROTOCOL_ERROR, "bad padding")
+    return payload[1 : len(payload) - payload[0]]
 
 
 # --- header blocks --------------------------------------------------------------------------------

@@ -14,12 +14,14 @@ import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.frontend.server.connection import UNSENT_BYTES_MAX, Connection
+from perdure.frontend.server.bounds import UNSENT_BYTES_MAX
+from perdure.frontend.server.connection import Connection
 from perdure.frontend.server.health import Health
 from perdure.frontend.server.reflection import reflect
 from perdure.frontend.server.rpcs import SERVICES, Rpc, rpcs
@@ -201,13 +203,15 @@ class Transport:
         self.counts.calls[name] = self.counts.calls.get(name, 0) + 1
         waits = name in WAITING or (name == MAY_WAIT and request.wait_new_event)
         set_caller(Caller(stream.call.timeout_s, stream) if waits else None)
+        stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request))
         if not waits:
+            answer_bytes = HISTORY_BYTES if name in READS_HISTORY else 0
             connection.running += 1
-            if name in READS_HISTORY:
-                connection.expect(HISTORY_BYTES)
-        stream.task = self._loop.create_task(self._work(connection, stream, rpc, request, waits))
+            connection.expect(answer_bytes)
+            # No `finally` would do: a call that is reset before its first step never gets there.
+            task.add_done_callback(partial(self._ended, connection, answer_bytes))
 
-    async def _work(self, connection: Connection, stream: Stream, rpc: Rpc, request: Any, waits: bool) -> None:
+    async def _work(self, connection: Connection, stream: Stream, rpc: Rpc, request: Any) -> None:
         assert rpc.handler is not None
         try:
             response = await rpc.handler(request)
@@ -224,15 +228,15 @@ class Transport:
             connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why."))
         else:
             connection.respond(stream, message)
-        finally:
-            if not waits:
-                connection.running -= 1
-                if rpc.name in READS_HISTORY:
-                    connection.expect(-HISTORY_BYTES)
-                if connection.ready:
-                    self.ready(connection)
-                if self._held:
-                    self._release()
+
+    def _ended(self, connection: Connection, answer_bytes: int, task: asyncio.Task[None]) -> None:
+        """There is room for another one."""
+        connection.running -= 1
+        connection.expect(-answer_bytes)
+        if connection.ready:
+            self.ready(connection)
+        if self._held:
+            self._release()
 
     def _release(self) -> None:
         if self.unsent <= UNSENT_ALL_BYTES_MAX:
@@ -252,6 +256,7 @@ class Transport:
         try:
             async for answer in serve(messages()):
                 connection.send(stream, answer)
+                await connection.room()
             connection.finish(stream)
         except Rejected as error:
             connection.refuse(stream, error)
