@@ -332,6 +332,23 @@ async def test_a_schedule_goes_with_its_namespace(world: World) -> None:
         assert (await describe(WorkflowService(engine), "other")).info.action_count == 1
 
 
+@virtual
+async def test_an_engine_starts_beside_what_was_left_of_a_deleted_namespace(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.namespaces.put(Namespace("shop", "id", 3600 * 1_000_000_000))
+        request = create_request(overlap=BUFFER_ALL)
+        request.namespace = "shop"
+        await WorkflowService(engine).create_schedule(request)
+        await minutes(world, 2.5)
+        await engine.pruner.stop()  # the power goes before the schedule is deleted
+        await engine.namespaces.put(Namespace("shop", "id", 3600 * 1_000_000_000, state=3))
+    async with world.engine() as engine:
+        assert not engine.schedules.watched
+        engine.pruner.hurry()
+        await engine.pruner.passes.reached(engine.pruner.passes.count + 1)
+        assert await engine.store.record("schedule", "shop", "nightly") is None
+
+
 # --- crashes --------------------------------------------------------------------------------------
 
 

@@ -551,19 +551,15 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def _cancel(self, stream: Stream) -> None:
-        """Nobody works on it any more, and nothing more is sent."""
+        """Nobody works on it any more. Those that only waited for their turn are swept when they are the half."""
         stream.is_cancelled = True
         if stream.task is not None:
             stream.task.cancel()
         elif not stream.is_open and stream.inbox is None:
-            self._skip_ready()
-
-    def _skip_ready(self) -> None:
-        """One of those that wait for their turn was given up. They are swept when that is half of them."""
-        self._given_up += 1
-        if self._given_up > bounds.GIVEN_UP_MAX and 2 * self._given_up > len(self.ready):
-            self.ready = deque(stream for stream in self.ready if not stream.is_cancelled)
-            self._given_up = 0
+            self._given_up += 1
+            if self._given_up > bounds.GIVEN_UP_MAX and 2 * self._given_up > len(self.ready):
+                self.ready = deque(stream for stream in self.ready if not stream.is_cancelled)
+                self._given_up = 0
 
     def leave(self) -> None:
         """Take no further call; the connection closes behind the last one that is here."""
