@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import select
 import signal
@@ -93,4 +94,4 @@ class Campaign:
             time.sleep(1)
             child.kill()
             raise AssertionError(f"nothing happened for {STALL_S} s (seed {self.seed}, after {self.dealt} kills)")
-        return child.stdout.read1(256)
+        return os.read(child.stdout.fileno(), 256)

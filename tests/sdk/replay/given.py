@@ -8,7 +8,7 @@ sticky = h.machine(fulfill); sticky.process(h.since(0)); ...
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType, RetryState, TimeoutType
@@ -59,7 +59,7 @@ class History:
 
     # --- workflow tasks --------------------------------------------------------------------------
 
-    def task(self) -> History:
+    def task(self) -> Self:
         """A workflow task is scheduled and started: what a poll returns ends here."""
         self.now_ns += SECOND_NS
         scheduled = self._add(E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED).event_id
@@ -67,23 +67,23 @@ class History:
         started.workflow_task_started_event_attributes.scheduled_event_id = scheduled
         return self
 
-    def done(self) -> History:
+    def done(self) -> Self:
         """The task is completed; the events of its commands follow."""
         event = self._add(E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
         event.workflow_task_completed_event_attributes.started_event_id = self.last - 1
         return self
 
-    def task_failed(self) -> History:
+    def task_failed(self) -> Self:
         self._add(E.EVENT_TYPE_WORKFLOW_TASK_FAILED)
         return self
 
-    def task_timed_out(self) -> History:
+    def task_timed_out(self) -> Self:
         self._add(E.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
         return self
 
     # --- activities ------------------------------------------------------------------------------
 
-    def scheduled(self, name: str, activity_id: str | None = None) -> History:
+    def scheduled(self, name: str, activity_id: str | None = None) -> Self:
         activity_id = activity_id or str(len(self.activities) + 1)
         event = self._add(E.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
         attributes = event.activity_task_scheduled_event_attributes
@@ -97,14 +97,14 @@ class History:
         event.activity_task_started_event_attributes.scheduled_event_id = scheduled
         return scheduled, event.event_id
 
-    def completed(self, activity_id: str, value: Any = None) -> History:
+    def completed(self, activity_id: str, value: Any = None) -> Self:
         scheduled, started = self._activity_started(activity_id)
         attributes = self._add(E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED).activity_task_completed_event_attributes
         attributes.scheduled_event_id, attributes.started_event_id = scheduled, started
         attributes.result.payloads.extend(CONVERTER.to_payloads((value,)))
         return self
 
-    def failed(self, activity_id: str, error: BaseException | None = None) -> History:
+    def failed(self, activity_id: str, error: BaseException | None = None) -> Self:
         scheduled, started = self._activity_started(activity_id)
         attributes = self._add(E.EVENT_TYPE_ACTIVITY_TASK_FAILED).activity_task_failed_event_attributes
         attributes.scheduled_event_id, attributes.started_event_id = scheduled, started
@@ -113,7 +113,7 @@ class History:
         attributes.failure.CopyFrom(failure_of(error or ApplicationError("no", type="No"), CONVERTER))
         return self
 
-    def timed_out(self, activity_id: str) -> History:
+    def timed_out(self, activity_id: str) -> Self:
         scheduled, started = self._activity_started(activity_id)
         attributes = self._add(E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT).activity_task_timed_out_event_attributes
         attributes.scheduled_event_id, attributes.started_event_id = scheduled, started
@@ -122,20 +122,20 @@ class History:
         attributes.failure.CopyFrom(failure_of(error, CONVERTER))
         return self
 
-    def cancel_asked(self, activity_id: str) -> History:
+    def cancel_asked(self, activity_id: str) -> Self:
         event = self._add(E.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
         attributes = event.activity_task_cancel_requested_event_attributes
         attributes.scheduled_event_id = self.activities[activity_id]
         return self
 
-    def cancelled(self, activity_id: str) -> History:
+    def cancelled(self, activity_id: str) -> Self:
         attributes = self._add(E.EVENT_TYPE_ACTIVITY_TASK_CANCELED).activity_task_canceled_event_attributes
         attributes.scheduled_event_id = self.activities[activity_id]
         return self
 
     # --- timers, markers -------------------------------------------------------------------------
 
-    def timer(self, timer_id: str | None = None) -> History:
+    def timer(self, timer_id: str | None = None) -> Self:
         timer_id = timer_id or str(len(self.timers) + 1)
         event = self._add(E.EVENT_TYPE_TIMER_STARTED)
         event.timer_started_event_attributes.timer_id = timer_id
@@ -143,24 +143,24 @@ class History:
         self.timers[timer_id] = event.event_id
         return self
 
-    def fired(self, timer_id: str) -> History:
+    def fired(self, timer_id: str) -> Self:
         attributes = self._add(E.EVENT_TYPE_TIMER_FIRED).timer_fired_event_attributes
         attributes.timer_id, attributes.started_event_id = timer_id, self.timers[timer_id]
         return self
 
-    def timer_cancelled(self, timer_id: str) -> History:
+    def timer_cancelled(self, timer_id: str) -> Self:
         attributes = self._add(E.EVENT_TYPE_TIMER_CANCELED).timer_canceled_event_attributes
         attributes.timer_id, attributes.started_event_id = timer_id, self.timers[timer_id]
         return self
 
-    def side_effect(self, side_effect_id: int, value: Any) -> History:
+    def side_effect(self, side_effect_id: int, value: Any) -> Self:
         attributes = self._add(E.EVENT_TYPE_MARKER_RECORDED).marker_recorded_event_attributes
         attributes.marker_name = "SideEffect"
         attributes.details["data"].CopyFrom(CONVERTER.to_payloads_message((value,)))
         attributes.details["side-effect-id"].CopyFrom(CONVERTER.to_payloads_message((side_effect_id,)))
         return self
 
-    def _marker(self, name: str, **details: Any) -> History:
+    def _marker(self, name: str, **details: Any) -> Self:
         attributes = self._add(E.EVENT_TYPE_MARKER_RECORDED).marker_recorded_event_attributes
         attributes.marker_name = name
         for key, value in details.items():
@@ -170,7 +170,7 @@ class History:
     def local(
         self, name: str, seq: int, value: Any = None, *, at: int = 1, backoff_s: int = 0,
         error: BaseException | None = None, attempt: int = 1, activity_id: str | None = None,
-    ) -> History:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """The marker of a local activity, a second behind what came before; `at`: its activation."""
         self.now_ns += SECOND_NS
         attributes = self._add(E.EVENT_TYPE_MARKER_RECORDED).marker_recorded_event_attributes
@@ -192,13 +192,13 @@ class History:
             attributes.failure.CopyFrom(failure_of(error, CONVERTER))
         return self
 
-    def patch(self, patch_id: str, *, deprecated: bool = False) -> History:
+    def patch(self, patch_id: str, *, deprecated: bool = False) -> Self:
         return self._marker("core_patch", patch_data={"id": patch_id, "deprecated": deprecated})
 
-    def version(self, change_id: str, version: int) -> History:
+    def version(self, change_id: str, version: int) -> Self:
         return self._marker("Version", change_id=change_id, version=version)
 
-    def change_versions(self, *values: str) -> History:
+    def change_versions(self, *values: str) -> Self:
         event = self._add(E.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES)
         fields = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
         fields["TemporalChangeVersion"].CopyFrom(CONVERTER.to_payload(list(values)))
@@ -206,28 +206,28 @@ class History:
 
     # --- the run ---------------------------------------------------------------------------------
 
-    def signaled(self, name: str, *args: Any) -> History:
+    def signaled(self, name: str, *args: Any) -> Self:
         event = self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
         attributes = event.workflow_execution_signaled_event_attributes
         attributes.signal_name = name
         attributes.input.payloads.extend(CONVERTER.to_payloads(args))
         return self
 
-    def cancel_requested(self, cause: str = "") -> History:
+    def cancel_requested(self, cause: str = "") -> Self:
         event = self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
         event.workflow_execution_cancel_requested_event_attributes.cause = cause
         return self
 
-    def workflow_completed(self, value: Any = None) -> History:
+    def workflow_completed(self, value: Any = None) -> Self:
         attributes = self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED).workflow_execution_completed_event_attributes
         attributes.result.payloads.extend(CONVERTER.to_payloads((value,)))
         return self
 
-    def workflow_failed(self) -> History:
+    def workflow_failed(self) -> Self:
         self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED)
         return self
 
-    def apply(self, commands: Sequence[Command]) -> History:
+    def apply(self, commands: Sequence[Command]) -> Self:
         """The task is completed with these commands: their events, as the server writes them."""
         self.done()
         for command in commands:

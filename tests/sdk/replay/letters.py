@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
@@ -54,14 +54,14 @@ class Letters(History):
         request.input.args.payloads.extend(CONVERTER.to_payloads(args))
         return request
 
-    def update(self, update_id: str, name: str, *args: Any) -> Letters:
+    def update(self, update_id: str, name: str, *args: Any) -> Self:
         """The next task brings this request."""
         message = Message(id=f"{update_id}/request", protocol_instance_id=update_id, event_id=self.last)
         message.body.Pack(self.request(update_id, name, *args))
         self.requests.append(message)
         return self
 
-    def accepted(self, update_id: str, name: str, *args: Any) -> Letters:
+    def accepted(self, update_id: str, name: str, *args: Any) -> Self:
         event = self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
         attributes = event.workflow_execution_update_accepted_event_attributes
         attributes.protocol_instance_id = update_id
@@ -69,14 +69,14 @@ class Letters(History):
         attributes.accepted_request.CopyFrom(self.request(update_id, name, *args))
         return self
 
-    def answered(self, update_id: str) -> Letters:
+    def answered(self, update_id: str) -> Self:
         event = self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED)
         event.workflow_execution_update_completed_event_attributes.meta.update_id = update_id
         return self
 
     # --- children and others -------------------------------------------------------------------------
 
-    def child(self, workflow_id: str, name: str) -> Letters:
+    def child(self, workflow_id: str, name: str) -> Self:
         event = self._begin(E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED, workflow_id)
         attributes = event.start_child_workflow_execution_initiated_event_attributes
         attributes.workflow_id, attributes.workflow_type.name = workflow_id, name
@@ -87,13 +87,13 @@ class Letters(History):
         self.initiated[workflow_id] = event.event_id
         return event
 
-    def child_not_started(self, workflow_id: str, cause: Any = TAKEN) -> Letters:
+    def child_not_started(self, workflow_id: str, cause: Any = TAKEN) -> Self:
         event = self._add(E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED)
         attributes = event.start_child_workflow_execution_failed_event_attributes
         attributes.initiated_event_id, attributes.cause = self.initiated[workflow_id], cause
         return self
 
-    def child_started(self, workflow_id: str) -> Letters:
+    def child_started(self, workflow_id: str) -> Self:
         event = self._add(E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
         attributes = event.child_workflow_execution_started_event_attributes
         attributes.initiated_event_id = self.initiated[workflow_id]
@@ -101,7 +101,7 @@ class Letters(History):
         attributes.workflow_execution.run_id = f"run of {workflow_id}"
         return self
 
-    def child_closed(self, workflow_id: str, how: str, value: Any = None) -> Letters:
+    def child_closed(self, workflow_id: str, how: str, value: Any = None) -> Self:
         """`how`: completed, failed, canceled, timed_out or terminated; `value`: of a completed or failed one."""
         event = self._add(E.Value(f"EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_{how.upper()}"))
         attributes = getattr(event, f"child_workflow_execution_{how}_event_attributes")
@@ -112,24 +112,24 @@ class Letters(History):
             attributes.failure.CopyFrom(failure_of(value, CONVERTER))
         return self
 
-    def signal_sent(self, workflow_id: str, name: str) -> Letters:
+    def signal_sent(self, workflow_id: str, name: str) -> Self:
         event = self._begin(E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED, workflow_id)
         attributes = event.signal_external_workflow_execution_initiated_event_attributes
         attributes.signal_name, attributes.workflow_execution.workflow_id = name, workflow_id
         return self
 
-    def signal_delivered(self, workflow_id: str) -> Letters:
+    def signal_delivered(self, workflow_id: str) -> Self:
         event = self._add(E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED)
         event.external_workflow_execution_signaled_event_attributes.initiated_event_id = self.initiated[workflow_id]
         return self
 
-    def signal_refused(self, workflow_id: str) -> Letters:
+    def signal_refused(self, workflow_id: str) -> Self:
         event = self._add(E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
         attributes = event.signal_external_workflow_execution_failed_event_attributes
         attributes.initiated_event_id = self.initiated[workflow_id]
         return self
 
-    def cancel_sent(self, workflow_id: str) -> Letters:
+    def cancel_sent(self, workflow_id: str) -> Self:
         """Does not change what `child_…` refers to."""
         event = self._add(E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
         attributes = event.request_cancel_external_workflow_execution_initiated_event_attributes
@@ -137,13 +137,13 @@ class Letters(History):
         self.initiated[f"cancel {workflow_id}"] = event.event_id
         return self
 
-    def cancel_delivered(self, workflow_id: str) -> Letters:
+    def cancel_delivered(self, workflow_id: str) -> Self:
         event = self._add(E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
         attributes = event.external_workflow_execution_cancel_requested_event_attributes
         attributes.initiated_event_id = self.initiated[f"cancel {workflow_id}"]
         return self
 
-    def cancel_refused(self, workflow_id: str) -> Letters:
+    def cancel_refused(self, workflow_id: str) -> Self:
         event = self._add(E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
         attributes = event.request_cancel_external_workflow_execution_failed_event_attributes
         attributes.initiated_event_id = self.initiated[f"cancel {workflow_id}"]
@@ -151,7 +151,7 @@ class Letters(History):
 
     # --- what a server makes of an answer ------------------------------------------------------------
 
-    def answer(self, outcome: TaskOutcome) -> Letters:
+    def answer(self, outcome: TaskOutcome) -> Self:
         """The task is completed with this."""
         self._told = {message.id: message for message in outcome.messages}
         self.apply(outcome.commands)
