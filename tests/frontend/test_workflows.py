@@ -11,7 +11,6 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import timestamp_ns
 from perdure.frontend import WorkflowService
-from perdure.sdk.connection import Connection
 from perdure.stores.api import Namespace
 from tests.engine.world import (
     QUEUE,
@@ -171,7 +170,7 @@ async def test_the_default_namespace_is_there_and_others_can_be_described(world:
 @virtual
 async def test_the_server_says_what_it_is(world: World) -> None:
     async with world.engine() as engine:
-        connection: Connection = WorkflowService(engine)
+        connection = WorkflowService(engine)
         info = await connection.get_system_info(service.GetSystemInfoRequest())
         assert info.server_version
         assert info.capabilities.encoded_failure_attributes
