@@ -32,7 +32,8 @@ def about(rpc: Rpc) -> str:
     """What a handler says of itself: the first sentence of its docstring, the RPC's name left out."""
     text = inspect.getdoc(rpc.handler) or ""
     paragraph = " ".join(text.partition("\n\n")[0].split()).partition(" Raises ")[0]
-    paragraph = paragraph.removeprefix(rpc.name).lstrip(":,. ")
+    paragraph = paragraph.removeprefix(f"{rpc.service.rpartition('.')[2]}.").removeprefix(rpc.name).lstrip(":,;. ")
+    paragraph = paragraph[:1].lower() + paragraph[1:]
     return paragraph.replace("|", "\\|")
 
 

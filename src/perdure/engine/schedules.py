@@ -141,12 +141,7 @@ class Schedules:
         if not self._namespaces.is_usable(record.namespace) or not (stored.running or stored.starting):
             return
         key = Key(record.namespace, record.name)
-        try:
-            machine = self._machine(record)
-        except Rejected as refusal:  # its namespace is being deleted, and it with it
-            _log.info("schedule %r is not taken up: %s", key.schedule_id, refusal)
-            return
-        self._follow_up(key, machine)
+        self._follow_up(key, self._machine(record))
         for run in stored.running:
             self._watch(key, run.workflow_id, run.current_run_id)
 

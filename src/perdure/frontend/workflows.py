@@ -35,7 +35,9 @@ class Workflows:
         self._engine = engine
 
     async def start(self, request: service.StartWorkflowExecutionRequest) -> service.StartWorkflowExecutionResponse:
-        """StartWorkflowExecution. Core judges the request itself: it must hold for any caller.
+        """StartWorkflowExecution: the same request id again is answered with the run that it began.
+
+        Core judges the request itself: it must hold for any caller.
 
         Raises Rejected ALREADY_EXISTS as the id policies say, INVALID_ARGUMENT.
         """
