@@ -166,6 +166,8 @@ async def test_what_cannot_be_set_refuses_the_start_in_temporals_words(world: Wo
         request.search_attributes.indexed_fields["Keyword"].CopyFrom(payload(b'"x"', b"binary/plain"))
         refused = await refusal(connection.start_workflow_execution(request))
         assert refused.message == "invalid value for search attribute Keyword of type Keyword: [34 120 34]"
+        refused = await refusal(connection.start_workflow_execution(start_with(Double=b"1" + b"0" * 400)))
+        assert refused.code is StatusCode.INVALID_ARGUMENT, "no number with a point is so large"
         assert await listed(connection) == []
 
 

@@ -188,7 +188,13 @@ async def test_what_is_no_query_and_no_page_is_refused(world: World) -> None:
         ):
             refused = await asked(query=query)
             assert (refused.code, refused.message) == (StatusCode.INVALID_ARGUMENT, why)
-        for token in (b"junk", b"\x93\x01\x02\xa1x", b"\x92\x01\x02", b"\x93\x01\xc0\x02"):
+        for token in (
+            b"junk",
+            b"\x93\x01\x02\xa1x",
+            b"\x92\x01\x02",
+            b"\x93\x01\xc0\x02",
+            b"\x93\xcf" + b"\xff" * 8 + b"\x01\x02",
+        ):
             refused = await asked(next_page_token=token)
             assert (refused.code, refused.message) == (StatusCode.INVALID_ARGUMENT, "Invalid NextPageToken.")
         assert (await asked(namespace="")).message == "Namespace is empty."

@@ -128,6 +128,10 @@ def check(fields: Mapping[str, Payload], namespace: str, type_of: Callable[[str,
         raise BadSearchAttribute(f"total size of search attributes {total} exceeds size limit {TOTAL_BYTES_MAX}")
 
 
+_DOUBLE_MAX = float.fromhex("0x1.fffffffffffffp+1023")
+"""JSON's integers have no bound; those beyond this are no double."""
+
+
 def _declared(payload: Payload) -> int:
     """The type that a value says it has, 0 when it says none."""
     return _TYPES.get(payload.metadata.get("type", b"").decode(errors="replace"), 0)
@@ -182,7 +186,7 @@ def _typed(value: Any, indexed_as: int) -> list[Value] | None:
     if indexed_as == IndexedType.INT:
         return [value] if isinstance(value, int) and -(1 << 63) <= value < 1 << 63 else None
     if indexed_as == IndexedType.DOUBLE:
-        return [float(value)] if isinstance(value, int | float) else None
+        return [float(value)] if isinstance(value, int | float) and abs(value) <= _DOUBLE_MAX else None
     if not isinstance(value, str):
         return None
     return [value] if indexed_as == IndexedType.KEYWORD else list[Value](words(value)) or [""]

@@ -176,8 +176,14 @@ def _decode_cursor(query: Query, token: bytes) -> Cursor:
     types = [int if term.attribute == _STATUS else _PYTHON_TYPES[term.attribute.type] for term in query.order]
     types = [*types, int] if types else [int, int, int]
     if len(cursor) != len(types) or not all(
-        type(value) is expected or (value is None and place < len(query.order))
+        (type(value) is expected and not (expected is int and _is_long(value)))
+        or (value is None and place < len(query.order))
         for place, (value, expected) in enumerate(zip(cursor, types, strict=True))
     ):
         raise invalid("Invalid NextPageToken.")
     return cursor
+
+
+def _is_long(value: Any) -> bool:
+    """An integer that no column can hold."""
+    return not -(1 << 63) <= value < 1 << 63
