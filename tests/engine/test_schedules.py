@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from typing import Any
 
@@ -347,6 +348,22 @@ async def test_an_engine_starts_beside_what_was_left_of_a_deleted_namespace(worl
         engine.pruner.hurry()
         await engine.pruner.passes.reached(engine.pruner.passes.count + 1)
         assert await engine.store.record("schedule", "shop", "nightly") is None
+
+
+@virtual
+async def test_a_bug_of_the_store_delays_schedules_and_ends_none(world: World) -> None:
+    logging.getLogger("perdure.engine.record_waker").disabled = True
+    try:
+        async with world.engine() as engine:
+            connection = WorkflowService(engine)
+            await connection.create_schedule(create_request(overlap=ALLOW_ALL))
+            world.store.breaks = lambda method: method == "due_records"
+            await minutes(world, 1.5)
+            world.store.breaks = lambda method: False
+            await minutes(world, 1)
+            assert (await describe(connection)).info.action_count == 2
+    finally:
+        logging.getLogger("perdure.engine.record_waker").disabled = False
 
 
 # --- crashes --------------------------------------------------------------------------------------

@@ -114,6 +114,9 @@ class RecordWaker:
         except StoreError as error:
             self._metrics.store_errors += 1
             trouble = f"due records cannot be read: {error}"
+        except Exception as error:  # as below
+            _log.exception("waking the owners of due records failed")
+            trouble = f"waking the owners of due records failed: {error!r}"
         if not self._is_in_trouble:
             self._is_in_trouble = True
             _log.warning("%s; trying again", trouble)
