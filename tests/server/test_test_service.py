@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -21,14 +23,15 @@ from perdure.engine.engine import Engine
 from perdure.engine.time_skipping import SkippingClock, TimeSkipper
 from perdure.frontend.test_service import TestService
 from perdure.stores.memory import MemoryStore
+from tests.engine.stores import WrappedStore
 
 YEAR_S = 365 * 86_400
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[TestService]:
+async def served(store: Any = None) -> AsyncIterator[TestService]:
     clock = SkippingClock()
-    engine = Engine(MemoryStore(), clock)
+    engine = Engine(store or MemoryStore(), clock)
     skipper = TimeSkipper(engine, clock)
     await engine.start()
     await skipper.start()
@@ -67,6 +70,18 @@ async def test_a_sleep_with_unlock_locks_again() -> None:
         await service.sleep_until(SleepUntilRequest(timestamp=Timestamp(seconds=int(after) + YEAR_S)))
         assert await now_s(service) >= int(after) + YEAR_S
         await service.sleep_until(SleepUntilRequest(timestamp=Timestamp(seconds=1)))  # past: at once
+
+
+async def test_time_jumps_again_when_the_store_has_failed_for_a_moment() -> None:
+    store, refusals = WrappedStore(), list[bool]()
+    store.fails = lambda method: method == "next_wake_at_ns" and bool(refusals) and refusals.pop()
+    async with served(store) as service:
+        refusals += [True, True]
+        before = await now_s(service)
+        async with asyncio.timeout(60):
+            await service.unlock_time_skipping_with_sleep(SleepRequest(duration=Duration(seconds=YEAR_S)))
+        assert await now_s(service) >= before + YEAR_S
+        assert not refusals
 
 
 async def test_bad_requests_change_nothing() -> None:

@@ -12,10 +12,14 @@ Locks are counted, and there is one at the start, as on Temporal's test server
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.engine import Engine
+from perdure.stores.api import StoreError
+
+_log = logging.getLogger(__name__)
 
 LOOK_S = 0.002
 """Between two looks while time may jump."""
@@ -105,10 +109,14 @@ class TimeSkipper:
         calm = 0
         while True:
             await self._unlocked.wait()
-            calm = calm + 1 if await self._is_calm() else 0
-            if calm >= CALM_LOOKS and not self._locks:
+            try:
+                calm = calm + 1 if await self._is_calm() else 0
+                if calm >= CALM_LOOKS and not self._locks:
+                    calm = 0
+                    await self._jump()
+            except StoreError as error:
                 calm = 0
-                await self._jump()
+                _log.warning("time does not jump now: %s", error)
             await asyncio.sleep(LOOK_S)
 
     async def _is_calm(self) -> bool:

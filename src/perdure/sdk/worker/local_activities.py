@@ -46,13 +46,15 @@ _INITIAL_NS, _COEFFICIENT, _MAXIMUM_FACTOR = SECOND_NS, 2.0, 100
 class LocalCall:
     """One that is under way: its attempts and the pauses between them."""
 
-    __slots__ = ("attempt", "pause", "request", "why")
+    __slots__ = ("attempt", "pause", "request", "task", "why")
 
     def __init__(self, request: LocalRequest) -> None:
         self.request = request
         self.attempt: Attempt | None = None
         self.pause: asyncio.Future[None] | None = None
         self.why: Stop | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Held here: the loop itself does not hold tasks."""
 
     def stop(self, why: Stop) -> None:
         """Have it end; the first reason stays."""
@@ -113,7 +115,7 @@ class LocalRun:
 
     def _start(self, request: LocalRequest) -> None:
         call = self._calls[request.seq] = LocalCall(request)
-        self._loop.create_task(self._run(call))
+        call.task = self._loop.create_task(self._run(call))
 
     async def _run(self, call: LocalCall) -> None:
         outcome = await self._activities.run(call, self._task, lambda: self.now_ns)
