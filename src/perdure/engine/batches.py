@@ -35,7 +35,8 @@ from perdure.stores.visibility import AllOf, Attribute, Condition, Order, Query,
 _log = logging.getLogger(__name__)
 
 KIND = "batch"
-_PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.INTERNAL, StatusCode.ABORTED)
+_PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED)
+"""Not INTERNAL: one execution that cannot be read must not keep all others waiting. It counts as failed."""
 _STATUS = Attribute("ExecutionStatus", IndexedType.KEYWORD)
 _START_TIME = Attribute("StartTime", IndexedType.DATETIME)
 _OPEN = (1, 8)
