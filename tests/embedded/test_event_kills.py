@@ -27,11 +27,11 @@ def lives(arguments: list[str], chance: random.Random) -> str:
         with child, child.stdout:
             assert child.stdout.readline() == "open\n"
             if life <= KILLS:
-                time.sleep(chance.uniform(0.01, 0.2))  # the moment of a kill is not an event of anything
+                time.sleep(chance.uniform(0, 0.08))  # the moment of a kill is not an event of anything
                 child.kill()
             said = child.stdout.read()
             if child.wait(60) == 0:
-                assert life > KILLS, "it had ended before it could be killed"
+                assert life > KILLS // 2, "it had ended before it could be killed often enough"
                 return said
     raise AssertionError("it does not end")
 
