@@ -6,6 +6,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.frontend import WorkflowService
 from tests.engine.world import (
+    QUEUE,
     World,
     activity_poll,
     complete,
@@ -55,6 +56,9 @@ async def test_a_new_workflow_task_comes_with_the_response(world: World) -> None
         response = await connection.respond_workflow_task_completed(request)
         assert response.workflow_task.started_event_id == 6
         assert response.workflow_task.previous_started_event_id == 3
+        # As the polled one has; official SDKs refuse a task that names no queue.
+        assert response.workflow_task.workflow_execution_task_queue.name == QUEUE
+        assert task.workflow_execution_task_queue.name == QUEUE
         await connection.respond_workflow_task_completed(completion(response.workflow_task.task_token, complete()))
         assert names(await history(connection))[-1] == "WORKFLOW_EXECUTION_COMPLETED"
 

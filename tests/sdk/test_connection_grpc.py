@@ -8,7 +8,7 @@ from google.rpc.status_pb2 import Status
 from temporalio.api.errordetails.v1 import NotFoundFailure
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
-from perdure import Engine, EngineError, StoreError
+from perdure import AsyncEngine, Engine, EngineError, StoreError, WorkerConfig
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.connection_grpc import GrpcConnection, detail_of, parse_target
 
@@ -54,3 +54,11 @@ def test_the_first_known_detail_of_a_status_is_found() -> None:
     assert detail_of([("other", "x"), ("grpc-status-details-bin", packed)]) == NotFoundFailure(current_cluster="here")
     assert detail_of([("grpc-status-details-bin", b"\xff\xff")]) is None
     assert detail_of([]) is None
+
+
+@pytest.mark.parametrize(("url", "near"), [("memory://", True), ("grpc://127.0.0.1:1", False)])
+def test_a_worker_far_from_its_server_is_set_up_for_that(url: str, near: bool) -> None:
+    worker = AsyncEngine(url)._worker
+    assert worker is not None
+    assert worker._config.fails_repeatedly is near
+    assert (worker._config.workflow_polls > WorkerConfig().workflow_polls) is near

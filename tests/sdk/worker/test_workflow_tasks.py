@@ -95,6 +95,22 @@ async def test_a_new_run_is_answered_with_its_commands() -> None:
     assert worker.cached_runs == 0
 
 
+@pytest.mark.parametrize("fails_repeatedly", [True, False])
+async def test_a_far_server_is_told_of_the_first_failure_and_paces_the_others_itself(fails_repeatedly: bool) -> None:
+    server = FakeServer()
+    failed = service.RespondWorkflowTaskFailedRequest
+    async with working(server, fails_repeatedly=fails_repeatedly, workflow_slots=1, workflow_polls=1):
+        for attempt in (1, 2):
+            task = workflow_task("broken", first_events("broken"))
+            task.attempt = attempt
+            server.workflow_tasks.put_nowait(task)
+        server.workflow_tasks.put_nowait(workflow_task("quick", first_events("quick", "ann")))
+        answers: list[Any] = [await server.answers.get()]
+        while isinstance(answers[-1], failed):
+            answers.append(await server.answers.get())
+    assert [type(answer) for answer in answers[:-1]] == [failed] * (2 if fails_repeatedly else 1)
+
+
 async def test_a_run_that_waits_is_kept_and_goes_on_from_the_sticky_queue() -> None:
     server = FakeServer()
     async with working(server) as worker:
