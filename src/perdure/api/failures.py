@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from temporalio.api.failure.v1 import Failure
 
 from perdure.api import enums
+
+STACK_TRACE_MAX = 20_000
+"""Characters of a stack trace that are kept or looked at: its last ones."""
+HEADLINE_MAX = 1_000
+"""Characters of a failure's message in its headline."""
 
 _TIMEOUT_MESSAGES = {
     enums.START_TO_CLOSE: "activity StartToClose timeout",
@@ -47,3 +54,63 @@ def shortened(failure: Failure, limit: int) -> Failure:
     else:
         short.server_failure_info.SetInParent()
     return short
+
+
+# --- what a person reads ------------------------------------------------------------------------------
+
+
+def headline(failure: Failure) -> str:
+    """A failure in one line, its type first and the user's own line last: `KeyError: 'sku' (at shop.py:41 in charge)`.
+
+    A wrapper (activity, child workflow) says whose failure it is and then the headline of its cause. Where there is no
+    message the source text of the line stands for it: `AssertionError (at shop.py:41 in charge: assert paid)`.
+    """
+    wrapped = ""
+    while failure.HasField("cause") and (wrapper := _wrapper(failure)):
+        wrapped += f"{wrapper} failed: "
+        failure = failure.cause
+    kind, message = _kind(failure), _one_line(failure.message)
+    place = _place(failure.stack_trace, with_source=not message)
+    return wrapped + (": ".join(part for part in (kind, message) if part) or "a failure without a text") + place
+
+
+def _wrapper(failure: Failure) -> str:
+    if failure.HasField("activity_failure_info"):
+        return f"activity {failure.activity_failure_info.activity_type.name}"
+    if failure.HasField("child_workflow_execution_failure_info"):
+        return f"child workflow {failure.child_workflow_execution_failure_info.workflow_type.name}"
+    return ""
+
+
+_KINDS = {
+    "timeout_failure_info": "TimedOutError",
+    "canceled_failure_info": "CancelledError",
+    "terminated_failure_info": "TerminatedError",
+    "server_failure_info": "ServerError",
+}
+
+
+def _kind(failure: Failure) -> str:
+    which = failure.WhichOneof("failure_info") or ""
+    return failure.application_failure_info.type if which == "application_failure_info" else _KINDS.get(which, "")
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text[: 2 * HEADLINE_MAX].split())
+    return text if len(text) <= HEADLINE_MAX else text[:HEADLINE_MAX] + "…"
+
+
+_FRAME = re.compile(r'^[ |+-]*File "(.+)", line (\d+), in (.+)$(?:\n(?![ |+-]*File ")(.*)$)?', re.MULTILINE)
+_LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python\d|^<frozen ", re.IGNORECASE)
+
+
+def _place(stack_trace: str, *, with_source: bool) -> str:
+    """The innermost line of a Python traceback that is no library's; "" when the text is none (other SDKs' are not)."""
+    frames = _FRAME.findall(stack_trace[-STACK_TRACE_MAX:])
+    own = [frame for frame in frames if not _LIBRARY.search(frame[0])] or frames
+    if not own:
+        return ""
+    path, line, function, source = own[-1]
+    source = source.strip(" |") if with_source else ""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    return f" (at {name}:{line} in {function}{': ' + source if source else ''})"
