@@ -7,6 +7,7 @@ from temporalio.api.failure.v1 import Failure
 
 from perdure.api import enums
 from perdure.api.errors import StatusCode
+from perdure.api.failures import headline
 from perdure.core import commands as law
 from perdure.core.activity import State
 from perdure.core.commit import TaskKind
@@ -159,9 +160,13 @@ def test_a_failure_that_is_too_big_is_shortened_and_final() -> None:
 
 def test_the_failure_that_a_retried_activity_keeps_is_bounded() -> None:
     world = after(schedule())
-    world.fail_activity(world.activity_task(), failure("x" * 100_000))
+    huge = failure("ü" * 100_000)
+    huge.stack_trace = 'File "framework.py", line 7, in serve\n' * 100 + 'File "shöp.py", line 41, in charge\n'
+    world.fail_activity(world.activity_task(), huge)
     kept = Failure.FromString(the_attempt(world).last_failure)
-    assert (len(kept.message), kept.application_failure_info.type) == (1024, "Boom")
+    assert (len(kept.message), kept.application_failure_info.type) == (512, "Boom")
+    assert headline(kept).endswith("(at shöp.py:41 in charge)")
+    assert kept.ByteSize() <= 4096
 
 
 def test_heartbeat_details_that_are_too_big_are_refused() -> None:

@@ -43,17 +43,32 @@ SHORT_FAILURE_BYTES = 4 << 10
 
 
 def shortened(failure: Failure, limit: int) -> Failure:
-    """The failure itself if it has at most `limit` bytes, or its essence: beginning of the message, kind, type."""
+    """The failure itself if it has at most `limit` bytes, or its essence.
+
+    That is the beginning of the message, kind and type, and the end of the stack trace, where the user's line stands.
+    """
     if failure.ByteSize() <= limit:
         return failure
-    short = Failure(message=failure.message[: limit // 4], source=failure.source)
+    short = Failure(message=_beginning(failure.message, limit // 4), source=failure.source)
+    short.stack_trace = _end(failure.stack_trace, limit // 2)
     if failure.HasField("application_failure_info"):
         info = failure.application_failure_info
-        short.application_failure_info.type = info.type[: limit // 8]
+        short.application_failure_info.type = _beginning(info.type, limit // 8)
         short.application_failure_info.non_retryable = info.non_retryable
     else:
         short.server_failure_info.SetInParent()
     return short
+
+
+def _beginning(text: str, size: int) -> str:
+    """The first characters of a text that take at most so many bytes."""
+    return text[:size].encode()[:size].decode(errors="ignore")
+
+
+def _end(text: str, size: int) -> str:
+    """The last whole lines of a text that take at most so many bytes."""
+    data = text.encode()
+    return text if len(data) <= size else data[-size:].partition(b"\n")[2].decode()
 
 
 # --- what a person reads ------------------------------------------------------------------------------

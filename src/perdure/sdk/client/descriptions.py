@@ -10,6 +10,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
+from perdure.api.failures import headline
 from perdure.sdk.convert import Converter
 from perdure.sdk.search_attributes import values_of
 
@@ -54,7 +55,7 @@ class PendingActivity(msgspec.Struct, frozen=True):
     maximum_attempts: int
     """0: without end."""
     last_failure: str
-    """Of the attempt before, "" when there was none."""
+    """Of the attempt before: type, message and the line in the code; "" when there was none."""
     last_worker: str
     next_attempt_at_ns: int | None
     """When it backs off: until when."""
@@ -69,7 +70,7 @@ class WorkflowDescription(msgspec.Struct, frozen=True):
     workflow_task_attempt: int
     """0: no workflow task is owed; above 1: the last ones failed or timed out."""
     workflow_task_failure: str
-    """Why the workflow code could not go on, "" when it can. The run waits; mend the code and deploy."""
+    """Why the workflow code could not go on: type, message, line; "" when it can. Mend the code and deploy."""
     memo: dict[str, Any]
     """The notes of the run."""
 
@@ -164,7 +165,7 @@ def _pending(info: PendingActivityInfo) -> PendingActivity:
         state=_STATES.get(info.state, PendingActivityState.Name(info.state)),
         attempt=info.attempt,
         maximum_attempts=info.maximum_attempts,
-        last_failure=info.last_failure.message,
+        last_failure=headline(info.last_failure) if info.HasField("last_failure") else "",
         last_worker=info.last_worker_identity,
         next_attempt_at_ns=(
             info.next_attempt_schedule_time.ToNanoseconds() if info.HasField("next_attempt_schedule_time") else None

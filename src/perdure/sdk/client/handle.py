@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import EventType, HistoryEventFilterType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.failures import headline
 from perdure.sdk.client import messages
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import WorkflowDescription, description_of
@@ -258,7 +259,7 @@ class WorkflowHandle(Generic[R]):
         """Only the first failure in a row is in history; the later ones say the same of the same code."""
         for event in reversed(await self._events(execution)):
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-                return event.workflow_task_failed_event_attributes.failure.message
+                return headline(event.workflow_task_failed_event_attributes.failure)
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
                 return "the workflow task timed out: no worker answered in time"
         return ""
