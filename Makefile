@@ -8,7 +8,11 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo differential test test-typescript simulate kills bench figures api check lint types layers tidy format coverage lock clean runtime dev
+# A process for each core; whoever is done first takes over from the others, in runs of neighbours.
+PARALLEL := -n auto --dist worksteal
+QUICK := tests/core tests/engine tests/frontend tests/sdk tests/stores tests/testing tests/tidy
+
+.PHONY: help demo differential test test-quick test-typescript simulate kills bench figures api check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,8 +22,11 @@ help: ## this list
 demo: runtime ## ORDER #1001 survives the crash; then 1,000 orders under 20 kills
 	@$(BIN)/perdure demo $(ARGS)
 
-test: dev ## all tests
-	@$(BIN)/pytest $(ARGS)
+test: dev ## all tests, in parallel processes
+	@$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+test-quick: dev ## the tests of every room but those that start processes or servers: under a minute
+	@$(BIN)/pytest $(PARALLEL) $(QUICK) $(ARGS)
 
 test-typescript: dev ## Temporal's official TypeScript SDK against perdure server (needs node and npm)
 	@$(BIN)/python -m tests.typescript $(ARGS)

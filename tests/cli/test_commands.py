@@ -22,6 +22,7 @@ from perdure.api.digest import digest
 from perdure.cli.main import cli
 from perdure.errors import ApplicationError, WorkflowFailedError
 from perdure.stores.reading import StoreFile
+from tests.eventually import eventually
 
 Run = Callable[..., Result]
 
@@ -53,8 +54,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
         with pytest.raises(WorkflowFailedError):
             engine.run(greeting, "nobody", id="greeting-2")
         engine.start(patience, id="patience-1")
-        while "TimerStarted" not in [line.name for line in digest(engine.history("patience-1"))]:
-            pass
+        eventually(
+            lambda: "TimerStarted" in [line.name for line in digest(engine.history("patience-1"))], "the sleep begins"
+        )
     return url
 
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from perdure import ApplicationError, Engine, Retry, WorkflowStatus, activity, call, workflow
 from perdure.cli.main import cli
+from tests.eventually import eventually
 
 Run = Callable[..., Result]
 
@@ -38,10 +39,10 @@ def store(tmp_path: Path) -> str:
     with Engine(url, workflows=[listens, stuck], activities=[down]) as engine:
         engine.start(listens, "hello", id="ear")
         engine.start(stuck, id="stuck")
-        while not any(found.attempt == 2 for found in engine.describe("stuck").pending_activities):
-            pass
-        while engine.describe("ear").history_length < 4:
-            pass
+        eventually(
+            lambda: any(found.attempt == 2 for found in engine.describe("stuck").pending_activities), "a second attempt"
+        )
+        eventually(lambda: engine.describe("ear").history_length >= 4, "its first workflow task has ended")
     return url
 
 

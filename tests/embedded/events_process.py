@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
+from functools import partial
 
 from perdure import Engine, EngineError, QueryFailedError, Retry, activity, call, on_event, workflow
 from perdure.core.limits import Limits
 from perdure.embedded import EngineSeams
 from perdure.engine.config import EngineConfig
+from tests.eventually import eventually
 
 effects = -1
 
@@ -61,15 +62,24 @@ def collects_in_runs(count: int, found: list[int]) -> list[int]:
 
 def are_there(engine: Engine, *workflow_ids: str) -> bool:
     """Whether they have subscribed, or have ended already."""
-    for workflow_id in workflow_ids:
-        while engine.describe(workflow_id).closed_at_ns is None:
-            try:
-                engine.query(workflow_id, "is_there")
-            except (EngineError, QueryFailedError):  # not yet, or between two runs
-                time.sleep(0.01)  # the far side is a workflow: it has no event of this process to wait for
-            else:
-                break
+    return all(eventually(partial(is_there, engine, name), f"{name} subscribes") for name in workflow_ids)
+
+
+def is_there(engine: Engine, workflow_id: str) -> bool:
+    """Whether one of them has subscribed, or has ended already."""
+    if engine.describe(workflow_id).closed_at_ns is not None:
+        return True
+    try:
+        engine.query(workflow_id, "is_there")
+    except (EngineError, QueryFailedError):  # not yet, or between two runs
+        return False
     return True
+
+
+def notes_have_ended(engine: Engine) -> bool:
+    """Whether none of what the events started is open."""
+    runs = [run for run in engine.list(limit=10_000) if run.workflow_type == "kills.notes"]
+    return all(run.closed_at_ns is not None for run in runs)
 
 
 def say(text: str) -> None:
@@ -93,8 +103,7 @@ def main(database: str, effects_file: str, events: int) -> None:
             else:
                 engine.start(tells, value, id=f"tells-{value}")
         found = {"one": one.result(), "many": many.result()}
-        while any(run.closed_at_ns is None for run in engine.list(limit=10_000) if run.workflow_type == "kills.notes"):
-            time.sleep(0.01)  # the far side is a workflow: it has no event of this process to wait for
+        eventually(lambda: notes_have_ended(engine), "every listener has ended")
         runs = [run.id for run in engine.list(limit=10_000)]
         noted = sum(run.startswith("kills.notes/") for run in runs)
         counts = {"noted": noted, "runs": runs.count("many"), "hubs": runs.count("perdure-events/kills.told")}

@@ -33,6 +33,7 @@ from perdure import (
     workflow,
 )
 from perdure.embedded import EngineSeams
+from tests.eventually import eventually
 
 
 @dataclasses.dataclass
@@ -249,8 +250,7 @@ def test_closing_does_not_wait_for_what_can_be_run_again(url: str) -> None:
     seams = EngineSeams(worker_config=WorkerConfig(shutdown_grace_ns=0, shutdown_cancel_ns=0))
     with Engine(url, seams=seams) as engine:
         handle = engine.start(holding, id="held")
-        while handle.describe().pending_activities[:1] == ():
-            pass
+        eventually(lambda: handle.describe().pending_activities, "its activity is under way")
     release.set()
 
 

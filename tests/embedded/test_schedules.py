@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from perdure import Calendar, Engine, Overlap, WorkflowStatus, activity, call, workflow
 from perdure.cli.main import cli
 from perdure.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
+from tests.eventually import eventually
 
 billed = threading.Semaphore(0)
 
@@ -35,8 +36,7 @@ def wait_for(count: int) -> None:
 def ended(engine: Engine, schedule_id: str, count: int, total: int) -> list[str]:
     """Results of the last so many runs, when there were so many in all: a start is noted just after it is made."""
     wait_for(count)
-    while engine.schedules.describe(schedule_id).action_count < total:
-        continue
+    eventually(lambda: engine.schedules.describe(schedule_id).action_count >= total, f"{total} starts are noted")
     recent = engine.schedules.describe(schedule_id).recent[-count:]
     return [engine.get(run.workflow_id).result(timeout="30s") for run in recent]
 

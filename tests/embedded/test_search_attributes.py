@@ -14,6 +14,7 @@ from perdure.errors import EngineError, WorkflowFailedError
 from perdure.stores.api import Namespace
 from perdure.stores.reading import StoreFile
 from perdure.stores.sqlite import SqliteStore
+from tests.eventually import eventually
 
 NOTE = SearchAttribute.text("Note")
 
@@ -54,8 +55,9 @@ def test_a_name_keeps_the_type_it_was_first_set_with() -> None:
         with pytest.raises(EngineError, match="invalid value for search attribute Amount of type Double: much"):
             engine.start(order, "packed", id="order-2", search_attributes={"Amount": "much"})
         handle = engine.start(careless, id="careless")
-        while not any("BadSearchAttributes" in str(event) for event in engine.history("careless")):
-            pass
+        eventually(
+            lambda: any("BadSearchAttributes" in str(event) for event in engine.history("careless")), "it is refused"
+        )
         engine.terminate("careless")
         with pytest.raises(WorkflowFailedError):
             handle.result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from perdure import Engine, on_event, workflow
+from tests.eventually import eventually
 
 
 def test_events_on_any_server(url: str) -> None:
@@ -33,8 +34,7 @@ def test_events_on_any_server(url: str) -> None:
     workflows = [pays, adds_up, knows_when_ready, invoices]
     with Engine(url, task_queue=name, workflows=workflows, activities=[]) as engine:
         ready = engine.start(knows_when_ready, id=f"ready-{name}")
-        while f"ready-{name}" not in str(subscribers(engine, f"{name}-ready")):
-            pass  # until it has subscribed
+        eventually(lambda: f"ready-{name}" in str(subscribers(engine, f"{name}-ready")), "it subscribes")
         books = engine.start(adds_up, 4, id=f"books-{name}")
         assert ready.result() == "ready"
         for cents in (1, 10):

@@ -10,6 +10,7 @@ from temporalio.api.enums.v1 import EventType
 
 from perdure import ApplicationError, Engine, Retry, activity, call, local_call, start_local, workflow
 from perdure.testing import assert_replays
+from tests.eventually import eventually
 
 charged: list[str] = []
 
@@ -78,8 +79,8 @@ def test_search_attributes(url: str) -> None:
         handle = engine.start(stages, customer, id=f"stages-{customer}", search_attributes={"PerdureStage": "new"})
         assert handle.result() == {"PerdureStage": "packed", "PerdureCustomer": customer}
         assert handle.describe().search_attributes["PerdureCustomer"] == customer
-        while engine.count(f"PerdureCustomer = '{customer}'") == 0:
-            pass  # Temporal's index follows a moment later
+        # Temporal's index follows a moment later.
+        eventually(lambda: engine.count(f"PerdureCustomer = '{customer}'"), "the list finds it")
 
 
 def test_signals_are_carried_over_a_chain_of_runs(url: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from perdure import ApplicationError, Engine, Intervention, Retry, Saga, activity, workflow
 from perdure.errors import DefinitionError
+from tests.eventually import eventually
 
 ONCE = Retry(maximum_attempts=1)
 
@@ -33,9 +34,7 @@ def order() -> None:
 def wait_until_closed(engine: Engine) -> Intervention:
     """Skip the entry once somebody was told, which the end of the run waits for."""
     handle = engine.start(order, id="o")
-    entries: list[Intervention] = []
-    while not entries:
-        entries = engine.interventions.list()
+    entries = eventually(engine.interventions.list, "it waits for a person")
     engine.interventions.skip(entries[0], who="Ada", why="a test")
     with pytest.raises(Exception, match="no carrier"):
         handle.result(timeout="30s")

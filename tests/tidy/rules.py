@@ -185,6 +185,25 @@ def real_sleeps(source: str) -> list[str]:
     ]
 
 
+def endless_waits(source: str) -> list[str]:
+    """A wait for a condition has an end: a loop that only looks again hangs the suite when it never holds."""
+    return [
+        f"{node.lineno}: a loop that waits without a bound: use tests.eventually.eventually, or wait for an event"
+        for node in ast.walk(parse(source))
+        if isinstance(node, ast.While)
+        and not isinstance(node.test, ast.Constant)  # code under test may be meant to spin
+        and all(_only_waits(statement) for statement in node.body)
+    ]
+
+
+def _only_waits(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Pass | ast.Continue):
+        return True
+    return isinstance(statement, ast.Expr) and (
+        isinstance(statement.value, ast.Constant) or "time.sleep(" in ast.unparse(statement)
+    )
+
+
 def left_for_later(text: str) -> list[str]:
     """What is not done is not in the code."""
     return matches(LEFT_FOR_LATER, text, "left for later")

@@ -47,7 +47,7 @@ def test_sdk_and_engine_meet_in_embedded_alone() -> None:
     hold(rules.sdk_with_engine, others)
 
 
-@pytest.mark.parametrize("rule", [rules.tests_that_do_not_run, rules.real_sleeps])
+@pytest.mark.parametrize("rule", [rules.tests_that_do_not_run, rules.real_sleeps, rules.endless_waits])
 def test_tests_run_and_do_not_wait(rule: Callable[[str], list[str]]) -> None:
     hold(rule, (path for path in python_files("tests") if path != RULES_THEMSELVES))
 

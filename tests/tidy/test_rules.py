@@ -36,6 +36,8 @@ SAMPLES: list[tuple[Rule, str, str]] = [
         "@pytest.mark.parametrize('a', [1])\ndef t(a): ...\n",
     ),
     (rules.real_sleeps, "time.sleep(1)\n", "clock.advance(1)\n"),
+    (rules.endless_waits, "while not ready():\n    pass\n", "eventually(ready, 'it is ready')\n"),
+    (rules.endless_waits, "while n() < 3:\n    time.sleep(1)\n", "while True:\n    pass\n"),
     (rules.left_for_later, "# TO" + "DO: later\n", "# done\n"),
     (rules.machine_paths, "open('/wor" + "k/main/x')\n", "open('framework/main/x')\n"),
     (rules.registries, "# see pyp" + "i.org/p/x\n", "# see the package index\n"),
