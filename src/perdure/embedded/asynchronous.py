@@ -1,0 +1,209 @@
+"""`AsyncEngine`: store, engine, frontend, worker and client on the caller's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams
+from perdure.engine import collector
+from perdure.engine.config import EngineConfig
+from perdure.events import with_hub
+from perdure.frontend.near import Near
+from perdure.interventions import AlertHook, Interventions, alerting
+from perdure.sdk.client import Client
+from perdure.sdk.client.events import listen
+from perdure.sdk.connection import Connection
+from perdure.sdk.convert import Converter, PayloadCodec
+from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
+from perdure.sdk.errors import EngineClosedError, EngineError
+from perdure.sdk.options import Duration
+from perdure.sdk.worker import Worker
+from perdure.sdk.worker.worker import WorkerSeams
+from perdure.stores.api import StoreError
+from perdure.stores.open import open_store
+
+
+class AsyncEngine(Client):
+    """The engine on the caller's event loop. See `Engine` for the arguments; every method is a coroutine.
+
+    Use it as `async with Engine(...) as engine`, or call `open()` and `close()`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        task_queue: str = "default",
+        namespace: str = "default",
+        workflows: Iterable[WorkflowDefinition[Any, Any]] | None = None,
+        activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
+        identity: str | None = None,
+        codec: PayloadCodec | None = None,
+        max_concurrent_activities: int = 200,
+        max_concurrent_workflow_tasks: int = 200,
+        memory_limit_mb: int = DEFAULT_MEMORY_MB,
+        worker: bool = True,
+        shutdown_grace: Duration | None = None,
+        retention: Duration | None = None,
+        alert: AlertHook | None = None,
+        seams: EngineSeams | None = None,
+    ) -> None:
+        seams = seams or EngineSeams()
+        bounds = Bounds(
+            max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace, retention
+        )
+        converter = Converter(codec)
+        self.url = url
+        self._home = _home_of(url, seams, bounds.engine_config(namespace, workers_died=worker))
+        connection = self._home.rpcs
+        super().__init__(
+            connection,
+            namespace=namespace,
+            task_queue=task_queue,
+            converter=converter,
+            identity=identity,
+            new_id=seams.new_id,
+        )
+        self._registry = with_hub(alerting(_registry_of(workflows, activities), alert))
+        if seams.registry is not None:
+            self._registry = seams.registry(self._registry)
+        self._worker: Worker | None = None
+        if worker:
+            self._worker = Worker(
+                connection,
+                task_queue,
+                self._registry,
+                namespace=namespace,
+                converter=converter,
+                config=seams.worker_config or bounds.worker_config(near=isinstance(self._home, Near)),
+                identity=identity,
+                seams=WorkerSeams(seams.inline, seams.instance_key),
+            )
+        self._state = "not opened yet: use it in a `with` block, or call open()"
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    @property
+    def interventions(self) -> Interventions:
+        """What waits for a person's decision."""
+        return Interventions(self, self._reach)
+
+    async def open(self) -> AsyncEngine:
+        """Open the store, take back what dead workers held, begin to work.
+
+        Raises:
+            StoreError: the store cannot be opened; the message says why and what to do.
+            DefinitionError: two of the workflows or activities that it is to run have one name.
+            EngineError: it was opened before.
+        """
+        if self._loop is not None:
+            raise EngineError(f"the engine on {self.url} was opened before; make a new one")
+        self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+        try:
+            await self._home.open()
+            self._state = ""
+            if self._worker is not None:
+                await self._worker.start()
+                await self._listen(self._worker.name.task_queue)
+        except BaseException:
+            self._state = "not open: opening it failed"
+            if self._worker is not None:
+                await self._worker.stop(at_once=True)
+            await self._home.close()
+            raise
+        collector.relax()
+        return self
+
+    async def close(self, *, at_once: bool = False) -> None:
+        """Let running activities end within the grace period, stop, release the store. Idempotent.
+
+        Nothing is lost: what has not ended goes on when the store is opened again.
+
+        Args:
+            at_once: do not wait for running activities.
+        """
+        if self._state or self._loop is None:
+            return
+        self._check_usable()
+        self._state = "closed"
+        try:
+            if self._worker is not None:
+                await self._worker.stop(at_once=at_once)
+        finally:
+            collector.restore()
+            await self._home.close()
+
+    async def __aenter__(self) -> AsyncEngine:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(at_once=kind is not None and not issubclass(kind, Exception))
+
+    def _check_usable(self) -> None:
+        if self._state:
+            raise EngineClosedError(f"the engine on {self.url} is {self._state}")
+        if os.getpid() != self._pid:
+            raise EngineError(
+                f"the engine on {self.url} belongs to process {self._pid} and was carried into {os.getpid()} by a "
+                "fork; open an engine after forking, in one process alone"
+            )
+        if asyncio.get_running_loop() is not self._loop:
+            raise EngineError(f"the engine on {self.url} was opened on another event loop; use it there")
+
+    async def _listen(self, task_queue: str) -> None:
+        started_by_events = [definition for definition in self._registry.workflows.all() if definition.events]
+        await listen(self._reach, task_queue, started_by_events)
+
+    def _check_startable(self, definition: AnyWorkflow, task_queue: str) -> None:
+        """So that a run is not started that this engine's worker would refuse for ever."""
+        if self._worker is None or task_queue != self._worker.name.task_queue:
+            return
+        known = self._registry.workflows.get(definition.name)
+        if definition.is_local and (known is None or known.is_local):
+            self._registry.add(definition)  # the latest of a test's or notebook's helpers is the one that is meant
+        else:
+            self._registry.workflow(definition.name)
+
+
+class _Home(Protocol):
+    """What answers the RPCs, near or far, between `open` and `close`."""
+
+    @property
+    def rpcs(self) -> Connection: ...
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> _Home:
+    if seams.store is None and urlsplit(url).scheme in ("grpc", "grpcs"):
+        return _far_home(url)
+    return Near(seams.store or open_store(url), seams.clock, seams.new_id, seams.engine_config or config)
+
+
+def _far_home(url: str) -> _Home:
+    try:
+        from perdure.sdk.connection_grpc import GrpcConnection
+    except ImportError as error:
+        raise EngineError(f"{url!r} needs gRPC ({error.name} is missing): pip install 'perdure[grpc]'") from error
+    try:
+        return GrpcConnection(url)
+    except ValueError as error:
+        raise StoreError(str(error)) from error
+
+
+def _registry_of(
+    workflows: Iterable[WorkflowDefinition[Any, Any]] | None, activities: Iterable[ActivityDefinition[Any, Any]] | None
+) -> Registry:
+    if workflows is None and activities is None:
+        return default_registry
+    return Registry(
+        default_registry.workflows if workflows is None else workflows,
+        default_registry.activities if activities is None else activities,
+    )

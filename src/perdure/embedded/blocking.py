@@ -1,0 +1,222 @@
+"""`Engine`: an `AsyncEngine` on a loop in a thread of its own, every method bridged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from perdure.embedded.asynchronous import AsyncEngine
+from perdure.embedded.handles import SyncUpdateHandle, SyncWorkflowHandle
+from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams
+from perdure.interventions import AlertHook, SyncInterventions
+from perdure.sdk.client import UpdateHandle, WorkflowHandle
+from perdure.sdk.client.schedules import SyncSchedules
+from perdure.sdk.convert import PayloadCodec
+from perdure.sdk.definitions import ActivityDefinition, WorkflowDefinition
+from perdure.sdk.errors import EngineClosedError, EngineError
+from perdure.sdk.loop_thread import LoopThread
+from perdure.sdk.options import Duration
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _bridged(
+    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Engine, P], R]:
+    @wraps(method)
+    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
+
+    return bridge
+
+
+def _bridged_start(
+    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, WorkflowHandle[R]]],
+) -> Callable[Concatenate[Engine, P], SyncWorkflowHandle[R]]:
+    @wraps(method)
+    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> SyncWorkflowHandle[R]:
+        handle = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
+        return SyncWorkflowHandle(self._call, handle)  # pyright: ignore[reportPrivateUsage] - its bridge
+
+    return bridge
+
+
+def _bridged_update(
+    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, Any]],
+) -> Callable[Concatenate[Engine, P], Any]:
+    @wraps(method)
+    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> Any:
+        answer = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
+        if not isinstance(answer, UpdateHandle):
+            return answer
+        return SyncUpdateHandle(self._call, cast("UpdateHandle[Any]", answer))  # pyright: ignore[reportPrivateUsage] - its bridge
+
+    return bridge
+
+
+class Engine:
+    """A durable execution engine in this process.
+
+    Args:
+        url: the store: "sqlite:///orders.db" (relative), "sqlite:////var/lib/orders.db" (absolute), "memory://";
+            or a server: "grpc://host:7233", "grpcs://…" with TLS (`perdure server`, or any of Temporal's API).
+        task_queue: which queue this engine's worker serves, and starts on.
+        namespace: where its workflows live.
+        workflows: what its worker runs; default everything decorated in this process.
+        activities: likewise.
+        identity: how history names it; default `pid@host`.
+        codec: applied to all payloads, e.g. to encrypt them.
+        max_concurrent_activities: attempts running at once, also the most threads for `def` activities.
+        max_concurrent_workflow_tasks: workflow tasks in hand at once.
+        memory_limit_mb: what its caches may take together; beyond it runs are kept on disk alone.
+        worker: False to look and steer only, running nothing.
+        shutdown_grace: how long `close` waits for running activities; default 5 s.
+        retention: how long closed executions are kept in the store, at least "1h"; default what the namespace was told
+            before, at first 30 days. A server keeps its own.
+        alert: who is told of an intervention: a command line (the entry as JSON on its standard input), an
+            http(s) URL (the entry is POSTed), or a function of the entry. Default a warning in the log.
+
+    Every method may be called from any thread. Used as `async with`, it gives an `AsyncEngine`
+    on the caller's event loop.
+
+    Raises:
+        StoreError: the URL is not understood; the store cannot be opened (in `with` or `open`).
+        DefinitionError: two workflows or activities that it is to run have one name.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        task_queue: str = "default",
+        namespace: str = "default",
+        workflows: Iterable[WorkflowDefinition[Any, Any]] | None = None,
+        activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
+        identity: str | None = None,
+        codec: PayloadCodec | None = None,
+        max_concurrent_activities: int = 200,
+        max_concurrent_workflow_tasks: int = 200,
+        memory_limit_mb: int = DEFAULT_MEMORY_MB,
+        worker: bool = True,
+        shutdown_grace: Duration | None = None,
+        retention: Duration | None = None,
+        alert: AlertHook | None = None,
+        seams: EngineSeams | None = None,
+    ) -> None:
+        self._engine = AsyncEngine(
+            url,
+            task_queue=task_queue,
+            namespace=namespace,
+            workflows=workflows,
+            activities=activities,
+            identity=identity,
+            codec=codec,
+            max_concurrent_activities=max_concurrent_activities,
+            max_concurrent_workflow_tasks=max_concurrent_workflow_tasks,
+            memory_limit_mb=memory_limit_mb,
+            worker=worker,
+            shutdown_grace=shutdown_grace,
+            retention=retention,
+            alert=alert,
+            seams=seams,
+        )
+        self._thread: LoopThread | None = None
+        self._lock = threading.Lock()
+
+    def open(self) -> Engine:
+        """Start the loop thread and open the engine on it. Raises as `AsyncEngine.open`."""
+        with self._lock:
+            if self._thread is not None:
+                raise EngineError(f"the engine on {self._engine.url} was opened before; make a new one")
+            thread = LoopThread(f"perdure-engine {self._engine.url}")
+            try:
+                thread.call(self._engine.open())
+            except BaseException:
+                thread.stop()
+                raise
+            self._thread = thread
+        return self
+
+    def close(self, *, at_once: bool = False) -> None:
+        """See `AsyncEngine.close`. Idempotent, from any thread."""
+        with self._lock:
+            thread = self._thread
+            if thread is None or not thread.is_running:
+                return
+            try:
+                thread.call(self._engine.close(at_once=at_once))
+            finally:
+                thread.stop()
+
+    def __enter__(self) -> Engine:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Ctrl-C means now: what runs is asked to stop at once, and is run again by the next start.
+        self.close(at_once=kind is not None and not issubclass(kind, Exception))
+
+    async def __aenter__(self) -> AsyncEngine:
+        return await self._engine.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._engine.__aexit__(kind, error, trace)
+
+    def _call(self, work: Coroutine[Any, Any, R]) -> R:
+        thread = self._thread
+        if thread is None or not thread.is_running:
+            work.close()
+            state = "closed" if thread is not None else "not opened yet: use it in a `with` block, or call open()"
+            raise EngineClosedError(f"the engine on {self._engine.url} is {state}")
+        return thread.call(work)
+
+    @property
+    def interventions(self) -> SyncInterventions:
+        """What waits for a person's decision."""
+        return SyncInterventions(self._engine.interventions, self._call)
+
+    @property
+    def schedules(self) -> SyncSchedules:
+        """Workflows that start by the clock."""
+        return SyncSchedules(self._engine.schedules, self._call)
+
+    def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> SyncWorkflowHandle[Any]:
+        """See `Client.get`."""
+        return SyncWorkflowHandle(self._call, self._engine.get(id, run_id, result_type=result_type))
+
+    run = _bridged(AsyncEngine.run)
+    start = _bridged_start(AsyncEngine.start)
+    describe = _bridged(AsyncEngine.describe)
+    history = _bridged(AsyncEngine.history)
+    signal = _bridged(AsyncEngine.signal)
+    signal_with_start = _bridged_start(AsyncEngine.signal_with_start)
+    query = _bridged(AsyncEngine.query)
+    update = _bridged_update(AsyncEngine.update)
+    update_with_start = _bridged_update(AsyncEngine.update_with_start)
+    complete_activity = _bridged(AsyncEngine.complete_activity)
+    fail_activity = _bridged(AsyncEngine.fail_activity)
+    heartbeat_activity = _bridged(AsyncEngine.heartbeat_activity)
+    pause = _bridged(AsyncEngine.pause)
+    unpause = _bridged(AsyncEngine.unpause)
+    reset = _bridged(AsyncEngine.reset)
+    emit = _bridged(AsyncEngine.emit)
+    stop_listening = _bridged(AsyncEngine.stop_listening)
+    add_search_attributes = _bridged(AsyncEngine.add_search_attributes)
+    search_attributes = _bridged(AsyncEngine.search_attributes)
+    pause_activity = _bridged(AsyncEngine.pause_activity)
+    unpause_activity = _bridged(AsyncEngine.unpause_activity)
+    reset_activity = _bridged(AsyncEngine.reset_activity)
+    update_activity = _bridged(AsyncEngine.update_activity)
+    cancel = _bridged(AsyncEngine.cancel)
+    terminate = _bridged(AsyncEngine.terminate)
+    list = _bridged(AsyncEngine.list)
+    count = _bridged(AsyncEngine.count)
+    count_by_status = _bridged(AsyncEngine.count_by_status)
+    check_replay = _bridged(AsyncEngine.check_replay)

@@ -1,0 +1,117 @@
+"""Handles whose methods block: what the blocking engine gives out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar, cast
+
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.sdk.client import UpdateHandle, WorkflowDescription, WorkflowHandle
+from perdure.sdk.client.messages import WaitFor
+from perdure.sdk.client.resets import Reapply, Step
+from perdure.sdk.options import Duration
+
+R = TypeVar("R")
+
+Call = Callable[[Coroutine[Any, Any, Any]], Any]
+"""How an engine runs a coroutine of its own, and waits."""
+
+
+class SyncWorkflowHandle(Generic[R]):
+    """A `WorkflowHandle` whose methods block. `id` and `run_id` as there."""
+
+    def __init__(self, call: Call, handle: WorkflowHandle[R]) -> None:
+        self._call = call
+        self._handle = handle
+        self.id = handle.id
+        self.run_id = handle.run_id
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    def result(self, timeout: Duration | None = None) -> R:
+        """See `WorkflowHandle.result`."""
+        return self._call(self._handle.result(timeout))
+
+    def describe(self) -> WorkflowDescription:
+        """See `WorkflowHandle.describe`."""
+        return self._call(self._handle.describe())
+
+    def history(self) -> list[HistoryEvent]:
+        """See `WorkflowHandle.history`."""
+        return self._call(self._handle.history())
+
+    def pause(self, reason: str = "") -> None:
+        """See `WorkflowHandle.pause`."""
+        self._call(self._handle.pause(reason))
+
+    def unpause(self, reason: str = "") -> None:
+        """See `WorkflowHandle.unpause`."""
+        self._call(self._handle.unpause(reason))
+
+    def reset(
+        self,
+        *,
+        event_id: int | None = None,
+        step: Step | None = None,
+        nth: int = -1,
+        reason: str = "",
+        reapply: Reapply = "all",
+    ) -> SyncWorkflowHandle[R]:
+        """See `Client.reset`. Gives back a handle to the new run."""
+        work = self._handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
+        return SyncWorkflowHandle(self._call, self._call(work))
+
+    def signal(self, signal: Any, *args: Any, request_id: str | None = None) -> None:
+        """See `WorkflowHandle.signal`."""
+        self._call(self._handle.signal(signal, *args, request_id=request_id))
+
+    def query(self, query: Any, *args: Any, returns: Any = Any) -> Any:
+        """See `WorkflowHandle.query`."""
+        return self._call(self._handle.query(query, *args, returns=returns))
+
+    def update(
+        self,
+        update: Any,
+        *args: Any,
+        update_id: str | None = None,
+        wait_for: WaitFor = "completed",
+        returns: Any = Any,
+    ) -> Any:
+        """See `WorkflowHandle.update`; "accepted" gives back a SyncUpdateHandle."""
+        work = self._handle.update(update, *args, update_id=update_id, wait_for=wait_for, returns=returns)
+        answer = self._call(work)
+        if isinstance(answer, UpdateHandle):
+            return SyncUpdateHandle(self._call, cast("UpdateHandle[Any]", answer))
+        return answer
+
+    def update_handle(self, update_id: str, *, returns: Any = Any) -> SyncUpdateHandle[Any]:
+        """See `WorkflowHandle.update_handle`."""
+        return SyncUpdateHandle(self._call, self._handle.update_handle(update_id, returns=returns))
+
+    def cancel(self, reason: str = "") -> None:
+        """See `WorkflowHandle.cancel`."""
+        self._call(self._handle.cancel(reason))
+
+    def terminate(self, reason: str = "") -> None:
+        """See `WorkflowHandle.terminate`."""
+        self._call(self._handle.terminate(reason))
+
+
+class SyncUpdateHandle(Generic[R]):
+    """An `UpdateHandle` whose method blocks. `id`, `workflow_id` and `run_id` as there."""
+
+    def __init__(self, call: Call, handle: UpdateHandle[R]) -> None:
+        self._call = call
+        self._handle = handle
+        self.id = handle.id
+        self.workflow_id = handle.workflow_id
+        self.run_id = handle.run_id
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    def result(self, timeout: Duration | None = None) -> R:
+        """See `UpdateHandle.result`."""
+        return self._call(self._handle.result(timeout))

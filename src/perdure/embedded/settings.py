@@ -1,0 +1,85 @@
+"""What an engine is told when it is made: bounds that a user sets, and seams for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from perdure.engine.clock import Clock
+from perdure.engine.config import EngineConfig
+from perdure.sdk.definitions import Registry
+from perdure.sdk.options import Duration, optional_duration
+from perdure.sdk.worker import WorkerConfig
+from perdure.stores.api import Store
+
+DEFAULT_MEMORY_MB = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSeams:
+    """What tests and the simulation put in place of the world. Not part of the public interface."""
+
+    store: Store | None = None
+    """Instead of the one that the URL names."""
+    clock: Clock | None = None
+    new_id: Callable[[], str] | None = None
+    engine_config: EngineConfig | None = None
+    worker_config: WorkerConfig | None = None
+    inline: bool = False
+    """Run workflow code and `def` activities on the event loop itself."""
+    instance_key: str | None = None
+    registry: Callable[[Registry], Registry] | None = None
+    """Stands between the worker and what it would run."""
+
+
+_RETENTION_MIN_NS = 3600 * 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the user set, shared out to the parts. Raises ValueError."""
+
+    activities: int
+    workflow_tasks: int
+    memory_mb: int
+    shutdown_grace: Duration | None
+    retention: Duration | None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("max_concurrent_activities", self.activities, 1),
+            ("max_concurrent_workflow_tasks", self.workflow_tasks, 1),
+            ("memory_limit_mb", self.memory_mb, 16),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
+
+    def engine_config(self, namespace: str, *, workers_died: bool) -> EngineConfig:
+        retention_ns = optional_duration(self.retention, "retention")
+        if retention_ns is not None and retention_ns < _RETENTION_MIN_NS:
+            raise ValueError("retention must be at least an hour")
+        return EngineConfig(
+            cache_bytes_max=self._cache_bytes(),
+            workers_died=workers_died,
+            prune_every_ns=600_000_000_000,
+            retentions={} if retention_ns is None else {namespace: retention_ns},
+            learns_search_attributes=True,
+        )
+
+    def worker_config(self, *, near: bool) -> WorkerConfig:
+        usual = WorkerConfig()
+        grace_ns = optional_duration(self.shutdown_grace, "shutdown_grace")
+        return WorkerConfig(
+            workflow_slots=self.workflow_tasks,
+            activity_slots=self.activities,
+            # A waiting poll is one future here, and a task that finds one is dispatched without a second commit.
+            workflow_polls=self.workflow_tasks if near else usual.workflow_polls,
+            activity_polls=self.activities if near else usual.activity_polls,
+            fails_repeatedly=near,
+            cached_bytes=self._cache_bytes(),
+            shutdown_grace_ns=usual.shutdown_grace_ns if grace_ns is None else grace_ns,
+        )
+
+    def _cache_bytes(self) -> int:
+        """Half for the engine's states, half for the worker's runs."""
+        return (self.memory_mb << 20) // 2
