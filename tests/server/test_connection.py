@@ -83,6 +83,23 @@ async def test_an_answer_keeps_to_the_windows_that_its_client_opens(world: World
 
 
 @served
+async def test_a_change_of_the_first_window_reaches_the_streams_that_are_open(world: World) -> None:
+    request = start_request()
+    request.input.payloads.add(data=bytes(100_000))
+    await world.client.call("StartWorkflowExecution", request)
+    wire = await world.wire({frames.SETTING_INITIAL_WINDOW_SIZE: 10})
+    stream_id = wire.call("GetWorkflowExecutionHistory", history_request())
+    assert len((await wire.frame_of(frames.DATA)).payload) == 10
+    wire.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 5_010}))
+    assert len((await wire.frame_of(frames.DATA)).payload) == 5_000, "what was used stays used"
+    wire.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 10}))
+    wire.send(frames.window_update(stream_id, 5_000), frames.frame(frames.PING, 0, 0, bytes(8)))
+    assert (await wire.frame_of(frames.PING)).flags, "nothing was sent: the window was 5,000 below nothing, and is 0"
+    wire.send(frames.window_update(stream_id, 7))
+    assert len((await wire.frame_of(frames.DATA)).payload) == 7
+
+
+@served
 async def test_a_connection_that_takes_no_answers_gets_no_further_call_started(world: World) -> None:
     request = start_request()
     request.input.payloads.add(data=bytes(1 << 20))

@@ -13,9 +13,9 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.frontend.server import bounds, frames
 from perdure.frontend.server.connection import Connection
 from perdure.frontend.server.rpcs import WORKFLOW_SERVICE
-from perdure.frontend.server.stream import MESSAGE_BYTES_MAX
-from tests.engine.world import history_request, workflow_poll
-from tests.server.given import World, served
+from perdure.frontend.server.transport import Transport
+from tests.engine.world import history_request, start_request, workflow_poll
+from tests.server.given import FREE, World, served
 from tests.server.wire import grpc_message
 
 INFO = service.GetSystemInfoRequest()
@@ -28,13 +28,15 @@ class Socket(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.behind = 0
+        """Bytes that have not left the process."""
         self.is_closed = False
 
     def write(self, data: Any) -> None:
         self.written += data
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.behind
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
@@ -60,9 +62,9 @@ class Socket(asyncio.Transport):
 class Hostile:
     """A connection whose client decides at which step of the event loop its bytes arrive."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, transport: Transport) -> None:
         self.socket = Socket()
-        self.connection = Connection(world.transport)
+        self.connection = Connection(transport)
         self.connection.connection_made(self.socket)
         self._encoder = Encoder()
         self._next_id = 1
@@ -84,9 +86,84 @@ class Hostile:
         return stream_id, headers + frames.frame(frames.DATA, frames.END_STREAM, stream_id, grpc_message(message))
 
 
+async def turns(count: int) -> None:
+    """Let everybody have so many turns of the event loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Slow:
+    """A service that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.may_answer = asyncio.Event()
+
+    async def get_system_info(self, request: service.GetSystemInfoRequest) -> service.GetSystemInfoResponse:
+        self.begun += 1
+        await self.may_answer.wait()
+        return service.GetSystemInfoResponse()
+
+
+def test_one_connection_has_a_bounded_number_of_calls_worked_on_and_another_its_own() -> None:
+    async def scenario() -> None:
+        slow = Slow()
+        transport = Transport({WORKFLOW_SERVICE: slow})
+        await transport.start(FREE)
+        greedy, modest = Hostile(transport), Hostile(transport)
+        greedy.send(*(greedy.call("GetSystemInfo", INFO)[1] for _ in range(bounds.RUNNING_MAX + 50)))
+        await turns(bounds.RUNNING_MAX)
+        assert slow.begun == greedy.connection.running == bounds.RUNNING_MAX
+        modest.send(modest.call("GetSystemInfo", INFO)[1])
+        await turns(5)
+        assert slow.begun == bounds.RUNNING_MAX + 1, "the bound is each connection's own"
+        slow.may_answer.set()
+        await turns(bounds.RUNNING_MAX)
+        assert slow.begun == bounds.RUNNING_MAX + 51, "the others had their turn then"
+        await transport.stop(0, _nobody_waits)
+
+    asyncio.run(scenario())
+
+
+async def _nobody_waits() -> None:
+    """Nobody has to be sent away."""
+
+
+@served
+async def test_a_task_that_was_written_and_did_not_leave_the_process_goes_to_the_next_poller(world: World) -> None:
+    client = Hostile(world.transport)
+    client.socket.behind = 1  # it takes what is written, and nothing of it goes out
+    client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 1 << 20}))
+    client.send(client.call("PollWorkflowTaskQueue", workflow_poll())[1])
+    await world.engine.matching.polls.reached(1)
+    (poller,) = world.polls()
+    await world.client.call("StartWorkflowExecution", start_request())
+    await asyncio.wait([poller.answer])
+    await turns(5)
+    assert client.socket.sent(frames.DATA), "the task is in the socket's buffer"
+    client.connection.connection_lost(None)
+    task = await world.client.call("PollWorkflowTaskQueue", workflow_poll(), timeout=10)
+    assert (task.started_event_id, task.attempt) == (3, 1)
+
+
+@served
+async def test_a_task_that_left_the_process_is_not_handed_out_again_when_its_connection_ends(world: World) -> None:
+    client = Hostile(world.transport)
+    client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 1 << 20}))
+    client.send(client.call("PollWorkflowTaskQueue", workflow_poll())[1])
+    await world.engine.matching.polls.reached(1)
+    (poller,) = world.polls()
+    await world.client.call("StartWorkflowExecution", start_request())
+    await asyncio.wait([poller.answer])
+    await turns(5)
+    client.connection.connection_lost(None)
+    empty = await world.client.call("PollWorkflowTaskQueue", workflow_poll(), timeout=2.1)
+    assert not empty.task_token
+
+
 @served
 async def test_a_call_that_is_reset_before_its_first_step_gives_its_place_back(world: World) -> None:
-    client, loop = Hostile(world), asyncio.get_running_loop()
+    client, loop = Hostile(world.transport), asyncio.get_running_loop()
     for _ in range(10):
         stream_id, call = client.call("GetWorkflowExecutionHistory", history_request())
         for _ in range(5):  # nobody's turn comes now
@@ -103,7 +180,7 @@ async def test_a_call_that_is_reset_before_its_first_step_gives_its_place_back(w
 
 @served
 async def test_calls_that_are_reset_while_they_wait_for_their_turn_are_not_kept(world: World) -> None:
-    client = Hostile(world)
+    client = Hostile(world.transport)
     for _ in range(5_000):
         stream_id, call = client.call("GetSystemInfo", INFO)
         client.send(call, frames.reset(stream_id, CANCEL))
@@ -115,7 +192,7 @@ async def test_calls_that_are_reset_while_they_wait_for_their_turn_are_not_kept(
 
 @served
 async def test_a_conversation_waits_until_its_answers_are_taken(world: World) -> None:
-    client = Hostile(world)
+    client = Hostile(world.transport)
     stream_id, headers = client.opening("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
     question = grpc_message(ServerReflectionRequest(file_containing_symbol=WORKFLOW_SERVICE))
     client.send(headers)
@@ -135,7 +212,7 @@ async def test_a_conversation_waits_until_its_answers_are_taken(world: World) ->
 
 @served
 async def test_a_conversation_that_is_refused_is_over(world: World) -> None:
-    client = Hostile(world)
+    client = Hostile(world.transport)
     stream_id, headers = client.opening("/grpc.health.v1.Health/Watch")
     client.send(headers, frames.frame(frames.DATA, 0, stream_id, grpc_message(health_pb2.HealthCheckRequest())))
     client.send(frames.window_update(stream_id, 1_000))
@@ -144,7 +221,7 @@ async def test_a_conversation_that_is_refused_is_over(world: World) -> None:
     for _ in range(10):
         await asyncio.sleep(0)
     assert client.socket.sent(frames.DATA)
-    too_large = b"\0" + (MESSAGE_BYTES_MAX + 1).to_bytes(4, "big")
+    too_large = b"\0" + (bounds.MESSAGE_BYTES_MAX + 1).to_bytes(4, "big")
     client.send(frames.frame(frames.DATA, 0, stream_id, too_large))
     for _ in range(10):
         await asyncio.sleep(0)
@@ -154,7 +231,7 @@ async def test_a_conversation_that_is_refused_is_over(world: World) -> None:
 
 @served
 async def test_whoever_changes_the_windows_again_and_again_is_cut_off(world: World) -> None:
-    client = Hostile(world)
+    client = Hostile(world.transport)
     for size in range(bounds.WINDOW_CHANGES_MAX + 1):
         client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: size}))
     (goaway,) = client.socket.sent(frames.GOAWAY)
@@ -164,7 +241,7 @@ async def test_whoever_changes_the_windows_again_and_again_is_cut_off(world: Wor
 
 @served
 async def test_one_who_is_told_to_leave_is_never_told_of_a_later_stream(world: World) -> None:
-    client = Hostile(world)
+    client = Hostile(world.transport)
     first, call = client.call("PollWorkflowTaskQueue", workflow_poll())
     client.send(call)
     client.connection.leave()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from unittest import mock
 
 from grpc_health.v1 import health_pb2
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowExecutionAlreadyStartedFailure
 from temporalio.api.operatorservice import v1 as operator_service
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.frontend.server import bounds
 from perdure.frontend.server.rpcs import OPERATOR_SERVICE, WORKFLOW_SERVICE, method_name, rpcs
 from perdure.frontend.server.transport import split_address
 from tests.engine.world import start_request
@@ -96,6 +98,19 @@ async def test_the_side_door_tells_health_and_metrics_and_nothing_else(world: Wo
     assert (await fetch(world, "GET /etc/passwd HTTP/1.1"))[0] == "HTTP/1.1 404 Not Found"
     assert (await fetch(world, "POST /healthz HTTP/1.1"))[0] == "HTTP/1.1 405 Method Not Allowed"
     assert await fetch(world, "x" * 20_000) == ("", ""), "too much is not answered"
+
+
+@served
+async def test_a_crowd_that_says_nothing_does_not_keep_a_probe_from_its_answer(world: World) -> None:
+    host, port = split_address(world.server.http_address)
+    with mock.patch.object(bounds, "HTTP_REQUEST_S_MAX", 3_600):  # nobody leaves by being slow
+        crowd = [await asyncio.open_connection(host, port) for _ in range(bounds.HTTP_CONNECTIONS_MAX + 10)]
+        for _ in range(3):
+            assert await fetch(world, "GET /healthz HTTP/1.1") == ("HTTP/1.1 200 OK", "serving\n")
+        async with asyncio.timeout(10):
+            await asyncio.gather(crowd[0][0].read(), return_exceptions=True)  # the first to come was put out
+        for _, writer in crowd:
+            writer.close()
 
 
 async def fetch(world: World, request: str) -> tuple[str, str]:

@@ -13,6 +13,9 @@ from perdure.frontend.server import frames
 from perdure.frontend.server.rpcs import WORKFLOW_SERVICE
 from perdure.frontend.server.transport import split_address
 
+WAIT_S = 20.0
+"""For one frame, at most: a test that hangs fails instead."""
+
 
 class Frame(NamedTuple):
     """One frame that the server sent."""
@@ -76,9 +79,10 @@ class Wire:
         return stream_id
 
     async def frame(self) -> Frame:
-        """The next one. Raises asyncio.IncompleteReadError at the connection's end."""
-        head = await self._reader.readexactly(frames.FRAME_HEAD)
-        payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
+        """The next one. Raises asyncio.IncompleteReadError at the connection's end, TimeoutError when nothing comes."""
+        async with asyncio.timeout(WAIT_S):
+            head = await self._reader.readexactly(frames.FRAME_HEAD)
+            payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
         return Frame(head[3], head[4], int.from_bytes(head[5:], "big"), payload)
 
     async def frame_of(self, kind: int) -> Frame:

@@ -19,13 +19,13 @@ from perdure.frontend.server import bounds, frames
 from perdure.frontend.server.frames import Broken
 from perdure.frontend.server.headers import BadHeaders, Headers
 from perdure.frontend.server.status import short_message, status_details
-from perdure.frontend.server.stream import MESSAGE_BYTES_MAX, MESSAGE_HEAD, Stream, too_large
+from perdure.frontend.server.stream import MESSAGE_HEAD, Stream, too_large
 
 _HELLO = frames.settings(
     {
         frames.SETTING_MAX_CONCURRENT_STREAMS: bounds.STREAMS_MAX,
         frames.SETTING_INITIAL_WINDOW_SIZE: bounds.STREAM_WINDOW,
-        frames.SETTING_MAX_HEADER_LIST_SIZE: 32 << 10,
+        frames.SETTING_MAX_HEADER_LIST_SIZE: bounds.HEADER_LIST_BYTES_MAX,
     }
 ) + frames.window_update(0, bounds.CONNECTION_WINDOW - frames.WINDOW_START)
 
@@ -256,7 +256,7 @@ class Connection(asyncio.Protocol):
             self._take_messages(stream, stream.inbox, len(payload))
         elif len(data) >= MESSAGE_HEAD:
             size = int.from_bytes(data[1:MESSAGE_HEAD], "big")
-            if size > MESSAGE_BYTES_MAX:
+            if size > bounds.MESSAGE_BYTES_MAX:
                 self.refuse(stream, too_large(size))
                 return
             if len(data) > MESSAGE_HEAD + size:

@@ -14,12 +14,9 @@ from hpack import Decoder
 from hpack.exceptions import HPACKError
 from hpack.table import HeaderTable
 
-logging.getLogger("hpack").setLevel(logging.WARNING)
+from perdure.frontend.server import bounds
 
-HEADER_LIST_BYTES_MAX = 32 << 10
-_KNOWN_MAX = 1_000
-_KNOWN_BYTES = 256
-"""A block that is known by heart is short: the rest of a client's headers is in the table."""
+logging.getLogger("hpack").setLevel(logging.WARNING)
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT_DIGITS_MAX = 8
@@ -56,7 +53,7 @@ class Headers:
 
     def __init__(self) -> None:
         self._table = _Table()
-        self._decoder = Decoder(max_header_list_size=HEADER_LIST_BYTES_MAX)
+        self._decoder = Decoder(max_header_list_size=bounds.HEADER_LIST_BYTES_MAX)
         self._decoder.header_table = self._table
         self._known: dict[bytes, Call] = {}
 
@@ -72,7 +69,7 @@ class Headers:
             raise BadHeaders(str(error)) from error
         if before != (self._table.changes, self._table.maxsize):
             self._known.clear()
-        elif len(self._known) < _KNOWN_MAX and len(block) <= _KNOWN_BYTES:
+        elif len(self._known) < bounds.BLOCKS_KNOWN_MAX and len(block) <= bounds.BLOCK_KNOWN_BYTES_MAX:
             self._known[block] = call
         return call
 

@@ -3,6 +3,9 @@
 A few lines of HTTP/1.1 over asyncio, for GET and HEAD alone: one request per connection, a bounded
 head, a bounded number of connections, and not longer than a few seconds for any of it. Nothing that
 can be reached here changes anything.
+
+Whoever asks is answered, also behind a crowd that only stands there: when there are too many, the one
+that came first is put out. A probe that were refused instead would have the server restarted.
 """
 
 from __future__ import annotations
@@ -10,9 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-HEAD_BYTES_MAX = 8 << 10
-CONNECTIONS_MAX = 64
-REQUEST_S_MAX = 5.0
+from perdure.frontend.server import bounds
 
 Page = Callable[[], tuple[int, str, str]]
 """Status, content type and text of a page."""
@@ -27,11 +28,14 @@ class SideDoor:
     def __init__(self, pages: Mapping[str, Page]) -> None:
         self._pages = pages
         self._server: asyncio.Server | None = None
-        self._connections = 0
+        self._here: dict[asyncio.StreamWriter, None] = {}
+        """Connections that are not answered, the oldest first."""
 
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port that was taken. Raises OSError when it is not free."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=HEAD_BYTES_MAX)
+        self._server = await asyncio.start_server(
+            self._serve, host, port, limit=bounds.HTTP_HEAD_BYTES_MAX, backlog=bounds.HTTP_BACKLOG
+        )
         return self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -42,18 +46,26 @@ class SideDoor:
             await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        self._make_room()
+        self._here[writer] = None
+        writer.transport.set_write_buffer_limits(0)  # an answer that is drained is out of this process
         try:
-            if self._connections <= CONNECTIONS_MAX:
-                async with asyncio.timeout(REQUEST_S_MAX):
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(self._answer(head))
-                    await writer.drain()
+            async with asyncio.timeout(bounds.HTTP_REQUEST_S_MAX):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._answer(head))
+                await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asked has left, is too slow, or says too much: there is nobody to tell
+            writer.transport.abort()  # whoever asked has left, is too slow, or says too much: there is nobody to tell
         finally:
-            self._connections -= 1
+            self._here.pop(writer, None)
             writer.close()
+
+    def _make_room(self) -> None:
+        """Put the oldest out when there are too many."""
+        if len(self._here) >= bounds.HTTP_CONNECTIONS_MAX:
+            oldest = next(iter(self._here))
+            del self._here[oldest]
+            oldest.transport.abort()
 
     def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b" ")

@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Callable
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.frontend.server.bounds import MESSAGE_BYTES_MAX
 from perdure.frontend.server.headers import Call
 
-MESSAGE_BYTES_MAX = 4 << 20
-"""Of a request, also when it is unpacked, as Temporal's server has it."""
 MESSAGE_HEAD = 5
 _GZIP = 16 + zlib.MAX_WBITS
 

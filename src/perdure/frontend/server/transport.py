@@ -20,7 +20,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.frontend.server.bounds import UNSENT_BYTES_MAX
+from perdure.frontend.server import bounds
 from perdure.frontend.server.connection import Connection
 from perdure.frontend.server.health import Health
 from perdure.frontend.server.reflection import reflect
@@ -29,21 +29,6 @@ from perdure.frontend.server.stream import Stream
 from perdure.frontend.waits import Caller, set_caller
 
 _log = logging.getLogger(__name__)
-
-CONNECTIONS_MAX = 10_000
-UNSENT_ALL_BYTES_MAX = 64 << 20
-"""Answers that wait for their clients, over all connections: beyond it, those with many of them get no more."""
-HISTORY_BYTES = 512 << 10
-"""What a read of history is taken to answer, until it has."""
-RUNNING_MAX = 100
-"""Calls of one connection that are worked on at a time; polls, which only wait, are not counted."""
-STARTS_PER_TURN = 8
-"""Calls that are started before other callbacks of the event loop get their turn."""
-CHECK_S = 10.0
-SILENT_S = 60.0
-"""A client that said nothing for so long is asked whether it is there; after as long again it is not."""
-STUCK_S = 30.0
-GREETING_S = 15.0
 
 WAITING = frozenset(
     {
@@ -120,17 +105,17 @@ class Transport:
     async def _check(self) -> None:
         """Find connections whose clients are gone."""
         while True:
-            await asyncio.sleep(CHECK_S)
+            await asyncio.sleep(bounds.CHECK_S)
             now = self._loop.time()
             self._release()
             for connection in list(self._connections):
-                connection.check(now, SILENT_S, STUCK_S, GREETING_S)
+                connection.check(now, bounds.SILENT_S, bounds.STUCK_S, bounds.GREETING_S)
 
     # --- connections ----------------------------------------------------------------------------
 
     def came(self, connection: Connection) -> bool:
         """See `connection.Host`."""
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) >= bounds.CONNECTIONS_MAX:
             return False
         self._connections.add(connection)
         return True
@@ -158,16 +143,16 @@ class Transport:
             self._loop.call_soon(self._start_some)
 
     def _may_start(self, connection: Connection) -> bool:
-        if not connection.ready or connection.running >= RUNNING_MAX or connection.is_clogged:
+        if not connection.ready or connection.running >= bounds.RUNNING_MAX or connection.is_clogged:
             return False
-        if self.unsent <= UNSENT_ALL_BYTES_MAX or connection.unsent <= UNSENT_BYTES_MAX // 64:
+        if self.unsent <= bounds.UNSENT_ALL_BYTES_MAX or connection.unsent <= bounds.UNSENT_BYTES_MAX // 64:
             return True
         self._held.add(connection)
         return False
 
     def _start_some(self) -> None:
         turn = self._turn
-        for _ in range(STARTS_PER_TURN):
+        for _ in range(bounds.STARTS_PER_TURN):
             if not turn:
                 self._is_turning = False
                 return
@@ -205,7 +190,7 @@ class Transport:
         set_caller(Caller(stream.call.timeout_s, stream) if waits else None)
         stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request))
         if not waits:
-            answer_bytes = HISTORY_BYTES if name in READS_HISTORY else 0
+            answer_bytes = bounds.HISTORY_BYTES if name in READS_HISTORY else 0
             connection.running += 1
             connection.expect(answer_bytes)
             # No `finally` would do: a call that is reset before its first step never gets there.
@@ -239,7 +224,7 @@ class Transport:
             self._release()
 
     def _release(self) -> None:
-        if self.unsent <= UNSENT_ALL_BYTES_MAX:
+        if self.unsent <= bounds.UNSENT_ALL_BYTES_MAX:
             held, self._held = self._held, set()
             for connection in held:
                 self.ready(connection)
