@@ -30,6 +30,39 @@ def timeout_failure(timeout_type: enums.TimeoutType) -> Failure:
     return failure
 
 
+FAILURE_DEPTH_MAX = 50
+"""Failures in one chain of causes, the outermost counted. Decoders of protobuf give up at a depth of 100
+(upb, prost, Java), and a failure travels four levels down in a response and has details of five; Temporal's server
+itself has no such bound, so that a deep one wedges its workers."""
+
+
+def bounded(failure: Failure) -> Failure:
+    """The failure itself, or one that ends after `FAILURE_DEPTH_MAX` causes with a note of how many are left out.
+
+    Called wherever a failure enters: what is stored can be read, sent and decoded by everybody.
+    """
+    left_out = depth_of(failure) - FAILURE_DEPTH_MAX
+    if left_out <= 0:
+        return failure
+    kept = Failure()
+    kept.CopyFrom(failure)
+    innermost = kept
+    for _ in range(FAILURE_DEPTH_MAX - 1):
+        innermost = innermost.cause
+    innermost.ClearField("cause")
+    innermost.message = f"{innermost.message} [{left_out} more causes were left out]"
+    return kept
+
+
+def depth_of(failure: Failure) -> int:
+    """How many failures the chain of causes has, this one counted."""
+    depth = 1
+    while failure.HasField("cause"):
+        failure = failure.cause
+        depth += 1
+    return depth
+
+
 def too_large_failure(what: str, size: int, limit: int, cause: Failure | None = None) -> Failure:
     """What is kept instead of something that is too big to keep; sizes in bytes. Not retryable."""
     failure = Failure(message=f"{what} exceeds size limit. ({size} > {limit} bytes)")

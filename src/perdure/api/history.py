@@ -8,8 +8,14 @@ parsed to be put into a response.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import History, HistoryEvent
+
+from perdure.api.depth import decode
+from perdure.api.failures import bounded
 
 _EVENTS_TAG = b"\x0a"
 """Field 1 (`events`), wire type 2 (length-delimited)."""
@@ -24,9 +30,50 @@ def encode_batch(events: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def decode_batch(data: bytes) -> list[HistoryEvent]:
-    """The events of one batch, or of several concatenated. Raises DecodeError when the bytes are not a History."""
-    return list(History.FromString(data).events)
+def decode_batch(data: bytes) -> Sequence[HistoryEvent]:
+    """The events of one batch, or of several concatenated. Raises DecodeError when the bytes are not a History.
+
+    Failures deeper than they are kept today were stored by an older perdure: they are shortened.
+    """
+    events = decode(History, data).events
+    for event in events:
+        if event.event_type in _FAILING:
+            _shorten(event)
+    return events
+
+
+def decode_event(data: bytes) -> HistoryEvent:
+    """One event, as `decode_batch` reads it. Raises DecodeError."""
+    event = decode(HistoryEvent, data)
+    if event.event_type in _FAILING:
+        _shorten(event)
+    return event
+
+
+def _shorten(event: HistoryEvent) -> None:
+    holder: Any = getattr(event, _FAILING[event.event_type])
+    if holder.DESCRIPTOR.name == _UPDATE_COMPLETED:
+        holder = holder.outcome
+    for name in _FAILURE_FIELDS:
+        if name in holder.DESCRIPTOR.fields_by_name and holder.HasField(name):
+            failure: Failure = getattr(holder, name)
+            kept = bounded(failure)
+            if kept is not failure:
+                failure.CopyFrom(kept)
+
+
+_FAILURE_FIELDS = ("failure", "last_failure", "continued_failure")
+_UPDATE_COMPLETED = "WorkflowExecutionUpdateCompletedEventAttributes"
+_FAILING = {
+    getattr(EventType, f"EVENT_TYPE_{name.removesuffix('_event_attributes').upper()}"): name
+    for name, field in HistoryEvent.DESCRIPTOR.fields_by_name.items()
+    if field.message_type is not None
+    and (
+        field.message_type.name == _UPDATE_COMPLETED
+        or any(inner in field.message_type.fields_by_name for inner in _FAILURE_FIELDS)
+    )
+}
+"""Types of the events that may hold a failure -> the name of their attributes."""
 
 
 def _head(size: int) -> bytes:

@@ -17,7 +17,7 @@ from temporalio.api.history.v1 import (
 )
 
 from perdure.api import enums
-from perdure.api.failures import shortened, timeout_failure
+from perdure.api.failures import bounded, shortened, timeout_failure
 from perdure.api.times import duration_ns, set_duration, set_timestamp, timestamp_ns
 from perdure.core import retry
 from perdure.core.commit import StartedActivityTask, TaskKind
@@ -244,7 +244,7 @@ def _started_event(activity: Activity, attempt: Attempt) -> HistoryEvent:
     attributes.request_id = attempt.request_id
     attributes.attempt = attempt.attempt
     if attempt.last_failure and attempt.attempt > 1:
-        attributes.last_failure.ParseFromString(attempt.last_failure)
+        attributes.last_failure.CopyFrom(bounded(Failure.FromString(attempt.last_failure)))
     return event
 
 
@@ -404,7 +404,7 @@ def time_out(
     if attempt.heartbeat_details:
         failure.timeout_failure_info.last_heartbeat_details.ParseFromString(attempt.heartbeat_details)
     if attempt.last_failure:
-        failure.cause.ParseFromString(attempt.last_failure)
+        failure.cause.CopyFrom(bounded(Failure.FromString(attempt.last_failure)))
     closing = HistoryEvent(event_type=enums.ACTIVITY_TASK_TIMED_OUT)
     attributes = closing.activity_task_timed_out_event_attributes
     attributes.failure.CopyFrom(failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
-from perdure.api.failures import too_large_failure
+from perdure.api.failures import bounded, too_large_failure
 from perdure.core import activity, workflow_task
 from perdure.core.activity import State, Trigger
 from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbeat, ReportActivityCanceled
@@ -80,7 +80,7 @@ def _fail_too_large(turn: Turn, pending: Activity, attempt: Attempt, size: int, 
 def fail(turn: Turn, command: FailActivity) -> None:
     request = command.request
     pending, attempt = require_started(turn, command.token)
-    failure = request.failure
+    failure = bounded(request.failure)
     size = failure.ByteSize()
     if size > turn.limits.blob_bytes:
         failure = too_large_failure("Failure", size, turn.limits.blob_bytes, failure)

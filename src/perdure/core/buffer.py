@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from temporalio.api.history.v1 import HistoryEvent
-
 from perdure.api import enums
+from perdure.api.history import decode_event
 from perdure.core import activity, child, hold, timer
 from perdure.core.turn import Turn
 
@@ -19,7 +18,7 @@ def flush(turn: Turn) -> bool:
     facts = turn.execution.facts
     if not facts.buffered:
         return False
-    waiting = [HistoryEvent.FromString(data) for data in facts.buffered]
+    waiting = [decode_event(data) for data in facts.buffered]
     facts.buffered = []
     started_ids: dict[int, int] = {}
     for event in waiting:

@@ -16,6 +16,7 @@ from temporalio.api.history.v1 import HistoryEvent, StartChildWorkflowExecutionI
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api import enums
+from perdure.api.history import decode_event
 from perdure.api.times import duration_ns, set_duration
 from perdure.core import cron, retry, workflow_task
 from perdure.core.commands import ChildClosed, ResolveChildStart
@@ -333,7 +334,7 @@ def closed(turn: Turn, command: ChildClosed) -> None:
     if state == State.INITIATED:
         _start(turn, child, message.first_run_id)
         turn.settled(message_id(execution.key, event_id, "start"))
-    theirs = HistoryEvent.FromString(message.closing)
+    theirs = decode_event(message.closing)
     trigger, event_type, how = _ENDS[theirs.event_type]
     TABLE.next(State.STARTED, trigger)
     event = HistoryEvent(event_type=event_type)

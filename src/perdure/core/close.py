@@ -17,6 +17,7 @@ from temporalio.api.history.v1 import (
 )
 
 from perdure.api import enums
+from perdure.api.failures import bounded
 from perdure.api.times import timestamp_ns
 from perdure.core import activity, buffer, child, external, update, workflow_task
 from perdure.core.commit import TaskKind
@@ -95,7 +96,7 @@ def fail(
     """`new_run_id`: the run that tries again, or follows by its cron schedule; "" for none."""
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_FAILED)
     attributes = event.workflow_execution_failed_event_attributes
-    attributes.failure.CopyFrom(command.failure)
+    attributes.failure.CopyFrom(bounded(command.failure))
     attributes.retry_state = retry_state
     attributes.workflow_task_completed_event_id = completed_event_id
     attributes.new_execution_run_id = new_run_id

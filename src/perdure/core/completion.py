@@ -16,6 +16,7 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedReques
 
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
+from perdure.api.failures import bounded
 from perdure.api.times import duration_ns
 from perdure.core import activity, buffer, child, close, external, succession, timer, update, validation, workflow_task
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
@@ -50,7 +51,7 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
     execution = turn.execution
     task = workflow_task.require_started(execution, command.token)
     messages = list(request.commands)
-    inbox = update.Inbox(execution, request.messages) if request.messages else None
+    inbox = update.Inbox(execution, request.messages, turn.limits) if request.messages else None
     try:
         validation.validate(turn, messages, inbox)
     except BadCommand as bad:
@@ -210,7 +211,7 @@ def _record_marker(answer: Answer, message: CommandMessage) -> None:
     if command.HasField("header"):
         attributes.header.CopyFrom(command.header)
     if command.HasField("failure"):
-        attributes.failure.CopyFrom(command.failure)
+        attributes.failure.CopyFrom(bounded(command.failure))
     answer.turn.add(event)
 
 

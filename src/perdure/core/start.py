@@ -12,6 +12,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
+from perdure.api.failures import bounded
 from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
 from perdure.core import close, cron, properties, retry, search_attributes, workflow_task
 from perdure.core.commands import StartWorkflow
@@ -287,7 +288,7 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
     if request.HasField("last_completion_result"):
         attributes.last_completion_result.CopyFrom(request.last_completion_result)
     if request.HasField("continued_failure"):
-        attributes.continued_failure.CopyFrom(request.continued_failure)
+        attributes.continued_failure.CopyFrom(bounded(request.continued_failure))
     if request.HasField("memo"):
         attributes.memo.CopyFrom(request.memo)
     if request.HasField("search_attributes"):

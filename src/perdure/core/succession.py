@@ -14,6 +14,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
+from perdure.api.failures import bounded
 from perdure.api.times import NS_PER_SECOND, duration_ns, set_duration, set_timestamp
 from perdure.core import close, cron, retry, start
 from perdure.core.commit import ExecutionKey
@@ -87,7 +88,7 @@ def _try_again(turn: Turn, again: tuple[str, int, bool], before: bytes, failure:
         return
     event = _begin_again(turn, run_id, before, backoff_ns)
     attributes = event.workflow_execution_started_event_attributes
-    attributes.continued_failure.CopyFrom(failure)
+    attributes.continued_failure.CopyFrom(bounded(failure))
     if by_cron:
         _by_cron(turn, run_id, event)
     else:
@@ -174,7 +175,7 @@ def _continued_event(
         if said.HasField(name):
             getattr(attributes, name).CopyFrom(getattr(said, name))
     if command.HasField("failure"):
-        attributes.continued_failure.CopyFrom(command.failure)
+        attributes.continued_failure.CopyFrom(bounded(command.failure))
     if command.HasField("retry_policy"):
         attributes.retry_policy.CopyFrom(retry.filled(command.retry_policy))
     attributes.original_execution_run_id = run_id

@@ -19,10 +19,13 @@ from temporalio.api.protocol.v1 import Message
 from temporalio.api.update.v1 import Acceptance, Outcome, Rejection, Request, Response
 
 from perdure.api import enums
+from perdure.api.depth import decode
 from perdure.api.errors import Rejected, StatusCode
+from perdure.api.failures import bounded
 from perdure.core.commit import UpdateNews
 from perdure.core.draft import BadCommand
 from perdure.core.fold import folds
+from perdure.core.limits import Limits
 from perdure.core.refusals import not_found, workflow_closing
 from perdure.core.state import Execution, Update
 from perdure.core.table import Table
@@ -125,10 +128,11 @@ def send(turn: Turn, started_event_id: int) -> list[Message]:
 class Inbox:
     """The protocol messages of one worker's answer: all judged first, then applied in the same order."""
 
-    __slots__ = ("_bodies", "_execution", "_rest", "_states", "only_rejections")
+    __slots__ = ("_blob_bytes", "_bodies", "_execution", "_rest", "_states", "only_rejections")
 
-    def __init__(self, execution: Execution, messages: Sequence[Message]) -> None:
+    def __init__(self, execution: Execution, messages: Sequence[Message], limits: Limits) -> None:
         self._execution = execution
+        self._blob_bytes = limits.blob_bytes
         self._rest = {message.id: message for message in messages}
         self._bodies: dict[str, tuple[str, Body]] = {}
         self._states: dict[str, State] = {}
@@ -140,7 +144,7 @@ class Inbox:
         if message is None:
             raise bad_message(f"ProtocolMessageCommand referenced absent message ID {message_id}")
         update_id = message.protocol_instance_id
-        body, trigger = _body_of(message)
+        body, trigger = _body_of(message, self._blob_bytes)
         if trigger != Trigger.REJECT:
             self.only_rejections = False
         overlaid = self._states.get(update_id)
@@ -172,7 +176,7 @@ class Inbox:
         elif isinstance(body, Response):
             _complete(turn, update_id, body)
         else:
-            reject(turn, update_id, body.failure)
+            reject(turn, update_id, bounded(body.failure))
 
     def apply_rest(self, turn: Turn) -> None:
         """Do what the messages say that no command refers to."""
@@ -180,13 +184,15 @@ class Inbox:
             self.apply(turn, message_id)
 
 
-def _body_of(message: Message) -> tuple[Body, Trigger]:
+def _body_of(message: Message, blob_bytes: int) -> tuple[Body, Trigger]:
     known = _BODIES.get(message.body.type_url.rpartition("/")[2])
     if known is None:
         raise bad_message(f"message {message.id} has a body of unknown type {message.body.type_url!r}")
     kind, trigger = known
+    if len(message.body.value) > blob_bytes:
+        raise bad_message(f"Message type {kind.DESCRIPTOR.full_name} exceeds size limit.")
     try:
-        return kind.FromString(message.body.value), trigger
+        return decode(kind, message.body.value), trigger
     except DecodeError as error:
         raise bad_message(f"message {message.id} has a body that is no {kind.__name__}") from error
 
@@ -212,9 +218,12 @@ def _complete(turn: Turn, update_id: str, response: Response) -> None:
     attributes.meta.CopyFrom(response.meta)
     attributes.meta.update_id = update_id
     attributes.accepted_event_id = turn.execution.updates[update_id].accepted_event_id
-    attributes.outcome.CopyFrom(response.outcome)
+    outcome = attributes.outcome
+    outcome.CopyFrom(response.outcome)
+    if outcome.HasField("failure"):
+        outcome.failure.CopyFrom(bounded(response.outcome.failure))
     turn.add(event)
-    turn.commit.updates.append(UpdateNews(update_id, enums.UPDATE_COMPLETED, response.outcome))
+    turn.commit.updates.append(UpdateNews(update_id, enums.UPDATE_COMPLETED, outcome))
 
 
 def reject(turn: Turn, update_id: str, failure: Failure) -> None:

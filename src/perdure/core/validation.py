@@ -171,7 +171,7 @@ def _judge_properties(draft: Draft, message: CommandMessage) -> None:
 
 
 def _judge_protocol_message(draft: Draft, message: CommandMessage) -> None:
-    inbox = draft.inbox if draft.inbox is not None else Inbox(draft.execution, ())
+    inbox = draft.inbox if draft.inbox is not None else Inbox(draft.execution, (), draft.limits)
     inbox.judge(message.protocol_message_command_attributes.message_id)
 
 

@@ -20,6 +20,7 @@ from temporalio.api.history.v1 import (
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.api import enums
+from perdure.api.failures import bounded, too_large_failure
 from perdure.api.times import duration_ns, timestamp_ns
 from perdure.core import update
 from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind
@@ -256,7 +257,10 @@ def fail(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failure | No
         attributes.started_event_id = task.started_event_id
         attributes.cause = cause
         if failure is not None:
-            attributes.failure.CopyFrom(failure)
+            size = failure.ByteSize()
+            if size > turn.limits.blob_bytes:
+                failure = too_large_failure("Failure", size, turn.limits.blob_bytes, failure)
+            attributes.failure.CopyFrom(bounded(failure))
         attributes.identity = identity
         turn.add(event)
     else:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from temporalio.api.history.v1 import History, HistoryEvent
+from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.api.history import decode_batch
 from perdure.core.commit import ExecutionKey
 from perdure.engine.config import EngineConfig
 from perdure.engine.mailboxes import Mailboxes
@@ -47,7 +48,7 @@ class Histories:
         if recent is not None:
             return recent
         batches = await self._read(key, first_event_id, self._page_bytes)
-        events = History.FromString(b"".join(batch.data for batch in batches)).events
+        events = decode_batch(b"".join(batch.data for batch in batches))
         skip = first_event_id - events[0].event_id
         return events[skip : skip + last_event_id - first_event_id + 1]
 
@@ -61,7 +62,7 @@ class Histories:
                 self._decoded.move_to_end((run_id, first_event_id))
                 return events[event_id - first_event_id]
         batch = (await self._read(key, event_id, 1))[0]
-        events = History.FromString(batch.data).events
+        events = decode_batch(batch.data)
         self._keep(key, batch, events)
         return events[event_id - batch.first_event_id]
 

@@ -20,6 +20,7 @@ from temporalio.api.query.v1 import QueryRejected, WorkflowQuery, WorkflowQueryR
 
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
+from perdure.api.failures import bounded
 from perdure.core.commit import Commit, QueueName, StartedWorkflowTask, TaskKind
 from perdure.core.execution import Execution
 from perdure.core.refusals import workflow_not_found
@@ -203,7 +204,7 @@ def _settle(
         return
     detail = QueryFailedFailure()
     if failure.ByteSize():
-        detail.failure.CopyFrom(failure)
+        detail.failure.CopyFrom(bounded(failure))
     task.future.set_exception(Rejected(StatusCode.INVALID_ARGUMENT, error_message, detail))
 
 

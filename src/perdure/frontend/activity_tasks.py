@@ -16,6 +16,7 @@ from perdure.core.tokens import TaskToken
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_length, check_namespace, check_queue, exceeds_blob_limit, invalid, token_of
 from perdure.frontend.responses import activity_task_response
+from perdure.frontend.unfit import set_aside
 from perdure.frontend.waits import bounded_poll, if_undelivered
 
 
@@ -41,9 +42,10 @@ class ActivityTasks:
         assert isinstance(task, StartedActivityTask)
         try:
             response = await activity_task_response(engine, task)
-        except BaseException:  # also when the caller goes away meanwhile
-            engine.matching.give_back(waiting, task)
-            raise
+        except BaseException as error:  # also when the caller goes away meanwhile
+            if await set_aside(engine, waiting, task, error):
+                raise
+            return service.PollActivityTaskQueueResponse()
         if_undelivered(partial(engine.matching.give_back, waiting, task))
         suggestion = engine.matching.scaling(waiting)
         if suggestion:

@@ -7,13 +7,11 @@ are, goes out in the same breath as it becomes durable; for another the store is
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.errors import Rejected
 from perdure.core.commit import QueueName, StartedActivityTask, StartedTask, StartedWorkflowTask, TaskKind
 from perdure.engine.engine import Engine
 from perdure.engine.query_task import QueryTask
@@ -26,8 +24,7 @@ from perdure.frontend.responses import (
     workflow_task_at_hand,
     workflow_task_response,
 )
-
-_log = logging.getLogger(__name__)
+from perdure.frontend.unfit import set_aside
 
 Take = Callable[[Any, Callable[[], None]], None]
 """Given a poll's response, and what is to be called when there is room for the next task."""
@@ -112,9 +109,9 @@ class Serving:
         try:
             response = await reading
         except Exception as error:
-            if not isinstance(error, Rejected):
-                _log.exception("a task could not be put together")
-            self._engine.matching.give_back(seat.poller, task)
+            if not await set_aside(self._engine, seat.poller, task, error):
+                seat.free()
+                return
             pause_s = self._engine.config.store_retry_ns / 1e9
             asyncio.get_running_loop().call_later(pause_s, seat.free)
             return

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.errors import Rejected
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
-from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind, WorkflowTaskCompleted
+from perdure.core.commit import QueueName, StartedActivityTask, StartedWorkflowTask, TaskKind, WorkflowTaskCompleted
 from perdure.engine.engine import Engine
 from perdure.engine.query_task import QueryTask
 from perdure.frontend.edge import check_length, check_namespace, check_queue, token_of
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import activity_task_response, workflow_task_response
+from perdure.frontend.unfit import fail, is_passing, set_aside
 from perdure.frontend.waits import bounded_poll, if_undelivered
 
 _log = logging.getLogger(__name__)
+
+Task = TypeVar("Task", StartedWorkflowTask, StartedActivityTask)
+Response = TypeVar("Response")
 
 
 class WorkflowTasks:
@@ -46,9 +51,10 @@ class WorkflowTasks:
                 return await query_task_response(engine, task)
             assert isinstance(task, StartedWorkflowTask)
             response = await workflow_task_response(engine, task)
-        except BaseException:  # also when the caller goes away meanwhile
-            engine.matching.give_back(waiting, task)
-            raise
+        except BaseException as error:  # also when the caller goes away meanwhile
+            if await set_aside(engine, waiting, task, error):
+                raise
+            return service.PollWorkflowTaskQueueResponse()
         if_undelivered(partial(engine.matching.give_back, waiting, task))
         suggestion = engine.matching.scaling(waiting)
         if suggestion:
@@ -85,14 +91,27 @@ class WorkflowTasks:
         self, response: service.RespondWorkflowTaskCompletedResponse, done: WorkflowTaskCompleted
     ) -> None:
         """What the worker gets in the same breath. The completion stands even if that cannot be read now."""
-        engine = self._engine
+        if done.workflow_task is not None:
+            workflow_task = await self._or_nothing(done.workflow_task, workflow_task_response)
+            if workflow_task is not None:
+                response.workflow_task.CopyFrom(workflow_task)
+        for task in done.activity_tasks:
+            activity_task = await self._or_nothing(task, activity_task_response)
+            if activity_task is not None:
+                response.activity_tasks.append(activity_task)
+
+    async def _or_nothing(
+        self, task: Task, put_together: Callable[[Engine, Task], Awaitable[Response]]
+    ) -> Response | None:
+        """None: it cannot be read now, or never, and then it failed."""
         try:
-            if done.workflow_task is not None:
-                response.workflow_task.CopyFrom(await workflow_task_response(engine, done.workflow_task))
-            for task in done.activity_tasks:
-                response.activity_tasks.append(await activity_task_response(engine, task))
-        except Rejected as error:
-            _log.warning("tasks that were to go out with a completion are left to their time-outs: %s", error)
+            return await put_together(self._engine, task)
+        except Exception as error:
+            if is_passing(error):
+                _log.warning("a task that was to go out with a completion is left to its time-out: %s", error)
+            else:
+                await fail(self._engine, task, error)
+            return None
 
     async def failed(
         self, request: service.RespondWorkflowTaskFailedRequest

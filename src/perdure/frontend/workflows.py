@@ -13,6 +13,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.enums import WORKFLOW_EXECUTION_OPTIONS_UPDATED, WORKFLOW_EXECUTION_STARTED
 from perdure.api.errors import Rejected
+from perdure.api.failures import bounded
 from perdure.api.times import duration, timestamp
 from perdure.core import options
 from perdure.core.activity import effective
@@ -276,4 +277,4 @@ def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> No
     if attempt.heartbeat_details:
         info.heartbeat_details.CopyFrom(Payloads.FromString(attempt.heartbeat_details))
     if attempt.last_failure:
-        info.last_failure.CopyFrom(Failure.FromString(attempt.last_failure))
+        info.last_failure.CopyFrom(bounded(Failure.FromString(attempt.last_failure)))

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
-from temporalio.api.history.v1 import History, HistoryEvent
+from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.api.history import decode_batch
 from perdure.core.commit import ExecutionKey, QueueName
 from perdure.core.execution import Execution, blank, evolve
 from perdure.stores.api import Reference, StoreError, Summary
@@ -84,7 +85,7 @@ class StoreFile:
         """Every event of a run, in order."""
         with as_store_error(self.path):
             batches = reader.read_history(self._connection, key, 1, _ALL_BYTES)
-        return list(History.FromString(b"".join(batch.data for batch in batches)).events)
+        return list(decode_batch(b"".join(batch.data for batch in batches)))
 
     def executions(
         self,

@@ -19,6 +19,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from perdure.api.depth import decode
 from perdure.api.errors import Rejected, StatusCode
 from perdure.frontend.server import bounds
 from perdure.frontend.server.connection import Connection
@@ -176,7 +177,7 @@ class Transport:
                 raise Rejected(StatusCode.UNIMPLEMENTED, f"unknown method {stream.call.path}")
             if rpc.handler is None:
                 raise Rejected(StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
-            request: Any = rpc.request.FromString(stream.message())
+            request: Any = decode(rpc.request, stream.message())
         except Rejected as error:
             connection.refuse(stream, error)
             return

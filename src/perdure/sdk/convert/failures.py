@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import RetryState as RetryStateValue
 from temporalio.api.enums.v1 import TimeoutType as TimeoutTypeValue
 from temporalio.api.failure.v1 import Failure
 
+from perdure.api.failures import bounded
 from perdure.sdk import errors
 from perdure.sdk.convert.converter import Converter
 from perdure.sdk.options import SECOND_NS, duration_message, duration_ns
@@ -28,7 +29,7 @@ MAX_CAUSES = 20
 def failure_of(error: BaseException, converter: Converter, depth: int = 0) -> Failure:
     """The recorded form of an exception and its causes (at most MAX_CAUSES of them)."""
     if isinstance(error, errors.FailureError) and error.failure is not None:
-        return error.failure
+        return bounded(error.failure)
     failure = Failure(message=_shortened(_text_of(error), MAX_MESSAGE), source=SOURCE, stack_trace=_stack_trace(error))
     if isinstance(error, errors.FailureError):
         _describe(error, failure, converter)
@@ -39,7 +40,7 @@ def failure_of(error: BaseException, converter: Converter, depth: int = 0) -> Fa
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and cause is not error and depth < MAX_CAUSES:
         failure.cause.CopyFrom(failure_of(cause, converter, depth + 1))
-    return failure
+    return failure if depth else bounded(failure)
 
 
 def _describe(error: errors.FailureError, failure: Failure, converter: Converter) -> None:
