@@ -10,15 +10,25 @@ workflow that never ends continues as new now and then, so that its history stay
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any, Literal, NoReturn, TypeVar, TypeVarTuple, cast
+from typing import Any, Literal, NoReturn, TypeVar, TypeVarTuple, cast, get_args
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdReusePolicy
 
+from perdure.sdk.choices import word_of
 from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
 from perdure.sdk.errors import DefinitionError, EngineError, PayloadError
 from perdure.sdk.handlers import name_of
-from perdure.sdk.options import Cancellation, Duration, Retry, duration_message, positive_duration
+from perdure.sdk.options import (
+    Cancellation,
+    Duration,
+    Retry,
+    cancellation_of,
+    checked_retry,
+    duration_message,
+    positive_duration,
+)
+from perdure.sdk.policies import IdReusePolicy, reuse_policy
 from perdure.sdk.replay.child import CancelExternal, Child, SignalExternal
 from perdure.sdk.replay.completion import ContinueAsNew
 from perdure.sdk.replay.entry import Operation
@@ -38,12 +48,6 @@ _CLOSE_POLICIES: dict[str, ParentClosePolicy.ValueType] = {
     "terminate": ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE,
     "abandon": ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON,
     "request_cancel": ParentClosePolicy.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
-}
-ReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate"]
-_REUSE_POLICIES: dict[str, WorkflowIdReusePolicy.ValueType] = {
-    "allow_duplicate": WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-    "allow_duplicate_failed_only": WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
-    "reject_duplicate": WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 }
 
 
@@ -147,7 +151,7 @@ def start_child(
     task_queue: str | None = None,
     parent_close_policy: ClosePolicy = "terminate",
     cancellation: Cancellation = "wait",
-    id_reuse_policy: ReusePolicy = "allow_duplicate",
+    id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
     execution_timeout: Duration | None = None,
     run_timeout: Duration | None = None,
     task_timeout: Duration | None = None,
@@ -182,15 +186,15 @@ def start_child(
     number = machine.next_child()
     assert machine.info is not None
     workflow_id = id or f"{machine.info.original_run_id}_{number}"
-    child = Child(machine, definition.name, workflow_id, definition.return_type, cancellation)
+    child = Child(machine, definition.name, workflow_id, definition.return_type, cancellation_of(cancellation))
     command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
     attributes = command.start_child_workflow_execution_command_attributes
     attributes.namespace = machine.namespace
     attributes.workflow_id = workflow_id
     attributes.workflow_type.name = definition.name
     attributes.task_queue.name = task_queue or machine.task_queue
-    attributes.parent_close_policy = _choice(_CLOSE_POLICIES, parent_close_policy, "parent_close_policy")
-    attributes.workflow_id_reuse_policy = _choice(_REUSE_POLICIES, id_reuse_policy, "id_reuse_policy")
+    attributes.parent_close_policy = _CLOSE_POLICIES[_close_policy(parent_close_policy)]
+    attributes.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse_policy(id_reuse_policy).value)
     for field, duration, what in (
         (attributes.workflow_execution_timeout, execution_timeout, "execution_timeout"),
         (attributes.workflow_run_timeout, run_timeout, "run_timeout"),
@@ -200,7 +204,7 @@ def start_child(
         if length_ns is not None:
             field.CopyFrom(duration_message(length_ns))
     if retry is not None:
-        attributes.retry_policy.CopyFrom(retry.message)
+        attributes.retry_policy.CopyFrom(checked_retry(retry).message)
     if not machine.replaying:
         _encode(machine, attributes.input.payloads.extend, bound, f"the arguments of workflow {definition.name}")
         _describe(machine, attributes, memo, search_attributes)
@@ -233,7 +237,7 @@ def call_child(
     task_queue: str | None = None,
     parent_close_policy: ClosePolicy = "terminate",
     cancellation: Cancellation = "wait",
-    id_reuse_policy: ReusePolicy = "allow_duplicate",
+    id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
     execution_timeout: Duration | None = None,
     run_timeout: Duration | None = None,
     task_timeout: Duration | None = None,
@@ -268,10 +272,8 @@ def call_child(
     return handle.result()
 
 
-def _choice(choices: dict[str, Any], value: str, what: str) -> Any:
-    if value not in choices:
-        raise ValueError(f"{what} must be one of {', '.join(choices)}, not {value!r}")
-    return choices[value]
+def _close_policy(value: Any) -> ClosePolicy:
+    return word_of(get_args(ClosePolicy), value, "parent_close_policy", wire="PARENT_CLOSE_POLICY_")
 
 
 class Children:

@@ -17,6 +17,7 @@ import typing
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, TypeVarTuple, cast
 
+from perdure.sdk.choices import word_of
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.options import ActivityOptions, Cancellation, Duration, Retry, activity_options
 
@@ -167,8 +168,7 @@ class ActivityDefinition(Definition[P, R_co]):
         self, fn: Callable[..., Any], *, name: str | None, options: ActivityOptions, run_in: str = "auto"
     ) -> None:
         super().__init__(fn, name)
-        if run_in not in RUN_IN:
-            raise DefinitionError(f"run_in of {self.name} must be one of {', '.join(RUN_IN)}, not {run_in!r}")
+        run_in = word_of(RUN_IN, run_in, f"run_in of {self.name}", error=DefinitionError)
         if self.is_async and run_in in ("thread", "process"):
             raise DefinitionError(
                 f"{self.name} is `async def`: it runs on the event loop; make it a `def` to run_in={run_in!r}"

@@ -12,8 +12,9 @@ import inspect
 from collections.abc import Callable
 from functools import lru_cache
 from types import CodeType, MethodType
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_args
 
+from perdure.sdk.choices import word_of
 from perdure.sdk.definitions import types_of
 from perdure.sdk.errors import DefinitionError
 
@@ -56,12 +57,12 @@ class Handler:
     ) -> None:
         if not callable(fn):
             raise DefinitionError(f"the handler of {kind} {name!r} must be a function, not {fn!r}")
-        if unfinished not in ("warn", "wait"):
-            raise DefinitionError(f"unfinished must be 'warn' or 'wait', not {unfinished!r}")
         self.fn = fn
         self.kind = kind
         self.name = name
-        self.unfinished = unfinished
+        self.unfinished: Unfinished = word_of(
+            get_args(Unfinished), unfinished, "unfinished", aliases={"WARN_AND_ABANDON": "warn"}, error=DefinitionError
+        )
         self.validator = validator
         self.is_method = is_method
         self.is_async = inspect.iscoroutinefunction(fn)
@@ -129,6 +130,7 @@ class UpdateMethod(Generic[P, R]):
         self._validator: Callable[..., Any] | None = None
         self.__name__ = fn.__name__
         self.__doc__ = fn.__doc__
+        self.handler()  # where it is wrong, it is wrong at its own line
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self if instance is None else MethodType(cast(Any, self._fn), instance)

@@ -18,6 +18,8 @@ from typing import Any, Literal, get_args
 from google.protobuf.duration_pb2 import Duration as DurationMessage
 from temporalio.api.common.v1 import RetryPolicy
 
+from perdure.sdk.choices import word_of
+
 Duration = str | float | int | timedelta
 """Seconds as a number, a timedelta, or text: "500ms", "30s", "1h30m", "2 days"."""
 
@@ -189,6 +191,7 @@ class Retry:
 Cancellation = Literal["try", "wait", "abandon"]
 """How a workflow cancels an activity. "try" (Temporal's TRY_CANCEL): tell it and go on at once. "wait"
 (WAIT_CANCELLATION_COMPLETED): tell it and go on when it has ended. "abandon": go on, and do not tell it."""
+_TEMPORALS_CANCELLATIONS = {"TRY_CANCEL": "try", "WAIT_CANCELLATION_COMPLETED": "wait"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,16 +230,14 @@ def activity_options(
 ) -> ActivityOptions:
     """Options as users write them, over those of `base`; what is None keeps the base's value."""
     base = base or ActivityOptions(schedule_to_close_ns=None if schedule_to_close is None else 1)
-    if retry is not None and not isinstance(retry, Retry):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"retry must be a Retry(...), not {type(retry).__name__}")
     return ActivityOptions(
         start_to_close_ns=_over(start_to_close, base.start_to_close_ns, "start_to_close"),
         schedule_to_close_ns=_over(schedule_to_close, base.schedule_to_close_ns, "schedule_to_close"),
         schedule_to_start_ns=_over(schedule_to_start, base.schedule_to_start_ns, "schedule_to_start"),
         heartbeat_ns=_over(heartbeat, base.heartbeat_ns, "heartbeat"),
-        retry=retry or base.retry,
+        retry=base.retry if retry is None else checked_retry(retry),
         task_queue=task_queue or base.task_queue,
-        cancellation=_cancellation(cancellation or base.cancellation),
+        cancellation=base.cancellation if cancellation is None else cancellation_of(cancellation),
         local_retry_threshold_ns=(
             base.local_retry_threshold_ns
             if local_retry_threshold is None
@@ -245,10 +246,17 @@ def activity_options(
     )
 
 
-def _cancellation(value: Cancellation) -> Cancellation:
-    if value not in get_args(Cancellation):
-        raise ValueError(f"cancellation must be one of {', '.join(get_args(Cancellation))}, not {value!r}")
-    return value
+def checked_retry(value: Any) -> Retry:
+    """The argument `retry` as users write it. Raises TypeError, which shows how."""
+    if isinstance(value, Retry):
+        return value
+    shown = f"Retry(maximum_attempts={value})" if type(value) is int and value >= 0 else "Retry(...)"
+    raise TypeError(f"retry must be a Retry, not {type(value).__name__}: write retry={shown}")
+
+
+def cancellation_of(value: Any) -> Cancellation:
+    """The argument `cancellation` as users write it. Raises ValueError, which lists the words."""
+    return word_of(get_args(Cancellation), value, "cancellation", aliases=_TEMPORALS_CANCELLATIONS)
 
 
 def _over(value: Duration | None, base_ns: int | None, what: str) -> int | None:

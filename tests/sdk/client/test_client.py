@@ -202,7 +202,7 @@ async def test_arguments_are_checked_before_anything_is_sent() -> None:
         await client(server).start(pay, 1, "x" * 3_000_000)
     with pytest.raises(DefinitionError, match="decorate the function with @workflow"):
         await client(server).start(print)  # pyright: ignore[reportArgumentType] - that is the point
-    with pytest.raises(ValueError, match="id_reuse_policy must be one of ALLOW_DUPLICATE, "):
+    with pytest.raises(ValueError, match="id_reuse_policy must be one of 'allow_duplicate', "):
         await client(server).start(pay, 1, id_reuse_policy="NEVER")
     with pytest.raises(ValueError, match="id must not be empty"):
         await client(server).start(pay, 1, id="")

@@ -364,7 +364,7 @@ def test_declarations_that_cannot_be() -> None:
             @workflow.signal(name="go")
             def again(self) -> None: ...
 
-    with pytest.raises(DefinitionError, match="'warn' or 'wait'"):
+    with pytest.raises(DefinitionError, match="one of 'warn', 'wait'"):
         workflow.signal(unfinished="never")(lambda self: None)  # pyright: ignore
 
 

@@ -106,7 +106,10 @@ def test_options_make_a_changed_copy() -> None:
 
 def test_only_what_can_run_can_be_declared() -> None:
     refusals: list[tuple[Callable[[], Any], str]] = [
-        (lambda: activity(run_in="moon")(transfer.fn), "must be one of auto, loop, thread, process"),
+        (
+            lambda: activity(run_in="moon")(transfer.fn),
+            "must be one of 'auto', 'loop', 'thread', 'process', not 'moon'",
+        ),
         (lambda: activity(run_in="loop")(transfer.fn), "on the loop it would block everything"),
         (lambda: activity(run_in="thread")(pay_out.fn), "it runs on the event loop"),
         (lambda: activity(run_in="process")(lambda: None), "another process cannot import it"),
@@ -118,7 +121,7 @@ def test_only_what_can_run_can_be_declared() -> None:
             declare()
     with pytest.raises(ValueError, match="heartbeat must be longer than nothing"):
         activity(heartbeat=0)
-    with pytest.raises(TypeError, match=r"retry must be a Retry\(...\)"):
+    with pytest.raises(TypeError, match=r"retry must be a Retry, not int: write retry=Retry\(maximum_attempts=5\)"):
         activity(retry=5)  # pyright: ignore[reportArgumentType] - that is the point
 
 

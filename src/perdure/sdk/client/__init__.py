@@ -9,7 +9,6 @@ from perdure.sdk.client.descriptions import (
 )
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.messages import UpdateHandle
-from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy
 from perdure.sdk.client.schedule_times import (
     Calendar,
     Overlap,
@@ -17,6 +16,7 @@ from perdure.sdk.client.schedule_times import (
     ScheduledRun,
     ScheduleSummary,
 )
+from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy
 
 __all__ = [
     "Calendar",

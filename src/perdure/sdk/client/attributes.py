@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice import v1 as operator
 
+from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.search_attributes import SearchAttribute, SearchAttributeType
 
@@ -44,9 +45,8 @@ class AttributeRegistry:
         )
         request = operator.AddSearchAttributesRequest(namespace=self._reach.namespace)
         for name, kind in types.items():
-            if kind not in _TYPES:
-                raise ValueError(f"a search attribute is one of {', '.join(_TYPES)}, and {name!r} cannot be {kind!r}")
-            request.search_attributes[name] = _TYPES[kind]
+            word = word_of(tuple(_TYPES), kind, f"the type of search attribute {name!r}", wire="INDEXED_VALUE_TYPE_")
+            request.search_attributes[name] = _TYPES[word]
         if types:
             await self._reach.ask(
                 self._reach.connection.add_search_attributes, request, "registering search attributes"

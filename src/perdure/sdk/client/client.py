@@ -32,7 +32,6 @@ from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.events import Emitting
 from perdure.sdk.client.handle import WorkflowHandle
-from perdure.sdk.client.policies import IdConflictPolicy, IdReusePolicy, policy_of
 from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection import Connection
@@ -41,6 +40,7 @@ from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefi
 from perdure.sdk.errors import DefinitionError, EngineError, WorkflowAlreadyStartedError
 from perdure.sdk.handlers import name_of
 from perdure.sdk.options import Duration, duration_message, positive_duration
+from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
 from perdure.sdk.worker.worker import default_identity
 
@@ -139,8 +139,8 @@ class Client(Steering, Emitting, AttributeRegistry):
         self._check_startable(definition, task_queue or self._task_queue)
         if id == "":
             raise ValueError("id must not be empty; leave it out to have a fresh one")
-        reuse = policy_of(IdReusePolicy, id_reuse_policy, "id_reuse_policy")
-        conflict = policy_of(IdConflictPolicy, id_conflict_policy, "id_conflict_policy")
+        reuse = None if id_reuse_policy is None else reuse_policy(id_reuse_policy)
+        conflict = None if id_conflict_policy is None else conflict_policy(id_conflict_policy)
         request = self._request(definition, args, id or self._reach.new_id(), task_queue)
         _put_durations(
             request,
@@ -256,7 +256,7 @@ class Client(Steering, Emitting, AttributeRegistry):
         definition = _definition_of(workflow)
         self._check_startable(definition, task_queue or self._task_queue)
         start = self._request(definition, args, id, task_queue)
-        reuse = policy_of(IdReusePolicy, id_reuse_policy, "id_reuse_policy")
+        reuse = reuse_policy(id_reuse_policy)
         _put_policies(start, reuse, None)
         message, values = (signal, ()) if isinstance(signal, str) else signal
         name = name_of(message)
@@ -307,8 +307,8 @@ class Client(Steering, Emitting, AttributeRegistry):
         definition = _definition_of(workflow)
         self._check_startable(definition, task_queue or self._task_queue)
         start = self._request(definition, args, id, task_queue)
-        reuse = policy_of(IdReusePolicy, id_reuse_policy, "id_reuse_policy")
-        conflict = policy_of(IdConflictPolicy, id_conflict_policy, "id_conflict_policy")
+        reuse = reuse_policy(id_reuse_policy)
+        conflict = conflict_policy(id_conflict_policy)
         _put_policies(start, reuse, conflict)
         message, values = (update, ()) if isinstance(update, str) else update
         execution = WorkflowExecution(workflow_id=id)
@@ -325,7 +325,7 @@ class Client(Steering, Emitting, AttributeRegistry):
             if updated.HasField("outcome") or updated.stage >= messages.STAGES["accepted"]:
                 break
         handle = messages.handle_of(self._reach, request, updated, kind)
-        return handle if wait_for == "accepted" else await handle.result()
+        return handle if messages.waited_for(wait_for) == "accepted" else await handle.result()
 
     async def cancel(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
         """Ask a workflow to stop. Raises WorkflowNotFoundError when it is closed or unknown."""

@@ -230,7 +230,7 @@ class WorkflowHandle(Generic[R]):
         """
         request = messages.update_request(self._reach, self._execution(), update, args, update_id, wait_for)
         handle = await messages.update(self._reach, request, messages.returns_of(update, returns))
-        return handle if wait_for == "accepted" else await handle.result()
+        return handle if messages.waited_for(wait_for) == "accepted" else await handle.result()
 
     def update_handle(self, update_id: str, *, returns: Any = Any) -> messages.UpdateHandle[Any]:
         """A handle to an update that was sent before, perhaps by another process; nothing is asked yet.

@@ -16,6 +16,7 @@ from temporalio.api.update.v1 import Outcome
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected
+from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.convert import error_of
 from perdure.sdk.errors import QueryFailedError, UpdateFailedError
@@ -31,6 +32,11 @@ STAGES: dict[str, Stage.ValueType] = {
     "accepted": Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED,
     "completed": Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED,
 }
+
+
+def waited_for(value: Any) -> WaitFor:
+    """The argument `wait_for` as users write it. Raises ValueError, which lists the words."""
+    return word_of(tuple(STAGES), value, "wait_for", wire="UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_")
 
 
 async def signal(
@@ -142,8 +148,7 @@ def update_request(
     wait_for: WaitFor,
 ) -> service.UpdateWorkflowExecutionRequest:
     """Raises ValueError, PayloadError, DefinitionError."""
-    if wait_for not in STAGES:
-        raise ValueError(f"wait_for must be 'accepted' or 'completed', not {wait_for!r}")
+    wait_for = waited_for(wait_for)
     name = name_of(message)
     request = service.UpdateWorkflowExecutionRequest(namespace=reach.namespace, workflow_execution=execution)
     request.wait_policy.lifecycle_stage = STAGES[wait_for]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from temporalio.api.common.v1 import WorkflowExecution
@@ -17,6 +17,7 @@ from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType, ResetRea
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.definitions import AnyActivity, AnyWorkflow, Definition
 
@@ -44,8 +45,7 @@ def request_of(
     reach: Reach, workflow_id: str, run_id: str, event_id: int, reason: str, reapply: Reapply
 ) -> service.ResetWorkflowExecutionRequest:
     """Raises ValueError for a `reapply` that there is not."""
-    if reapply not in _EXCLUDED:
-        raise ValueError(f"reapply must be one of {', '.join(_EXCLUDED)}, not {reapply!r}")
+    reapply = word_of(get_args(Reapply), reapply, "reapply")
     return service.ResetWorkflowExecutionRequest(
         namespace=reach.namespace,
         workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),

@@ -18,8 +18,8 @@ from temporalio.api.schedule.v1 import (
 )
 from temporalio.api.workflowservice.v1 import DescribeScheduleResponse
 
+from perdure.sdk.choices import member_of
 from perdure.sdk.client.descriptions import WorkflowStatus
-from perdure.sdk.client.policies import policy_of
 from perdure.sdk.convert import Converter
 from perdure.sdk.options import Duration, duration_message, optional_duration, positive_duration
 from perdure.sdk.search_attributes import values_of
@@ -151,8 +151,9 @@ def policies_of(overlap: Overlap | str, catchup_window: Duration | None, pause_o
 
 def overlap_number(overlap: Overlap | str | None) -> int:
     """0 for None. Raises ValueError, which lists the names."""
-    chosen = policy_of(Overlap, overlap, "overlap")
-    return 0 if chosen is None else chosen.value
+    if overlap is None:
+        return 0
+    return member_of(Overlap, overlap, "overlap", wire="SCHEDULE_OVERLAP_POLICY_").value
 
 
 def moment(at: datetime, what: str) -> Timestamp:

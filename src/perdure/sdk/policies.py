@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TypeVar
+from typing import Any
+
+from perdure.sdk.choices import member_of
 
 
 class IdReusePolicy(Enum):
@@ -30,13 +32,11 @@ class IdConflictPolicy(Enum):
     """Terminate it and start a new run."""
 
 
-E = TypeVar("E", bound=Enum)
+def reuse_policy(value: Any) -> IdReusePolicy:
+    """The argument `id_reuse_policy` as users write it. Raises ValueError, which lists the names."""
+    return member_of(IdReusePolicy, value, "id_reuse_policy", wire="WORKFLOW_ID_REUSE_POLICY_")
 
 
-def policy_of(kind: type[E], value: E | str | None, argument: str) -> E | None:
-    """A policy given as itself or by name. Raises ValueError, which lists the names."""
-    if value is None or isinstance(value, kind):
-        return value
-    if isinstance(value, str) and value in kind.__members__:
-        return kind[value]
-    raise ValueError(f"{argument} must be one of {', '.join(kind.__members__)}, not {value!r}")
+def conflict_policy(value: Any) -> IdConflictPolicy:
+    """The argument `id_conflict_policy` as users write it. Raises ValueError, which lists the names."""
+    return member_of(IdConflictPolicy, value, "id_conflict_policy", wire="WORKFLOW_ID_CONFLICT_POLICY_")

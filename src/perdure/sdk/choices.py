@@ -1,0 +1,80 @@
+"""How a user names one of a few fixed values, the same way everywhere.
+
+`IdReusePolicy.ALLOW_DUPLICATE`, "ALLOW_DUPLICATE", "allow_duplicate", "allow-duplicate" and "AllowDuplicate" are one
+choice: case, underscores and hyphens do not count. The member of another enumeration, as Temporal's SDKs have them,
+counts by its name, and the wire's long name (WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE) without what all of them begin
+with. A number is no name: nobody who reads it knows what it says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=Enum)
+
+_BETWEEN = re.compile(r"[\s_-]+")
+
+
+def member_of(kind: type[E], value: Any, argument: str, *, wire: str = "") -> E:
+    """The member of an enumeration that a user means.
+
+    Args:
+        kind: the enumeration.
+        value: a member, or a name of one.
+        argument: what the error calls it.
+        wire: what the wire's names of the members begin with, e.g. "PARENT_CLOSE_POLICY_".
+
+    Raises ValueError, which lists the names.
+    """
+    if isinstance(value, kind):
+        return value
+    return kind[word_of(tuple(kind.__members__), value, argument, wire=wire)]
+
+
+def word_of(
+    words: Sequence[str],
+    value: Any,
+    argument: str,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    wire: str = "",
+    error: type[ValueError] = ValueError,
+) -> Any:
+    """The one of `words` that a user means.
+
+    Args:
+        words: the names.
+        value: a name, or the member of an enumeration with such a name.
+        argument: what the error calls it.
+        aliases: other names of the same things, each with its word.
+        wire: what the wire's names begin with.
+        error: what is raised.
+
+    Raises ValueError, or `error`, which lists the words.
+    """
+    if type(value) is str and value in words:
+        return value
+    spelled = _folded(value.name if isinstance(value, Enum) else value) if isinstance(value, (str, Enum)) else ""
+    known = {_folded(word): word for word in words}
+    for name in (spelled, spelled.removeprefix(_folded(wire))):
+        if name in known:
+            return known[name]
+        for alias, word in (aliases or {}).items():
+            if name == _folded(alias):
+                return word
+    near = get_close_matches(spelled, known, n=1)
+    meant = f"; did you mean {_shown(known[near[0]])}?" if near else ""
+    raise error(f"{argument} must be one of {', '.join(map(_shown, words))}, not {value!r}{meant}")
+
+
+def _shown(word: str) -> str:
+    """As the documents spell it: names of an enumeration in lower case."""
+    return repr(word.lower() if word.isupper() else word)
+
+
+def _folded(name: str) -> str:
+    return _BETWEEN.sub("", name).casefold()
