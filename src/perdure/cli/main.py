@@ -13,6 +13,7 @@ from importlib.metadata import version
 import click
 
 from perdure.cli.demo import demo
+from perdure.cli.options import group
 from perdure.cli.replay import replay
 from perdure.cli.schedule import schedule
 from perdure.cli.server import server
@@ -21,7 +22,7 @@ from perdure.cli.store import store
 from perdure.cli.workflow import workflow
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("perdure"), prog_name="perdure", message="%(prog)s %(version)s")
 def cli() -> None:
     """Durable execution: functions that survive crashes, restarts and redeploys, and still finish."""

@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from perdure.cli.options import file_option, json_option, namespace_option
 from perdure.cli.output import console, plain_errors, print_json
 from perdure.cli.stored import StoreFile, count_open, open_executions
-from perdure.cli.workflow import json_option, namespace_option, store_option, workflow
+from perdure.cli.workflow import workflow
 from perdure.sdk.checking import HistoryFormatError, ReplayChecker, ReplayReport, parse_history, workflows_in
 from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
@@ -83,7 +84,7 @@ def replay(files: tuple[Path, ...], code: tuple[str, ...], as_json: bool) -> Non
 
 
 @workflow.command("check-replay")
-@store_option
+@file_option
 @namespace_option
 @workflows_option
 @click.option("--type", "workflow_type", help="Only workflows of this type.")

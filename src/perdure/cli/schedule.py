@@ -1,7 +1,7 @@
 """`perdure schedule`: what starts by the clock: list, describe, pause, unpause, trigger, backfill, delete.
 
-Schedules are made in code (`engine.schedules.create`), where the workflow and its arguments are known. As the
-commands that steer workflows, these open an engine on the store, or ask a server: `--store grpc://host:7233`.
+Schedules are made in code (`engine.schedules.create`), where the workflow and its arguments are known. `list` and
+`describe` only look, also beside the application that has the store open; the others change what they name.
 """
 
 from __future__ import annotations
@@ -15,26 +15,23 @@ import msgspec
 from rich import box
 from rich.table import Table
 
+from perdure.cli.looking import is_idle, looking, opened
+from perdure.cli.options import group, json_option, namespace_option, store_option
 from perdure.cli.output import console, print_json
-from perdure.cli.steering import opened
-from perdure.cli.workflow import json_option, namespace_option
 from perdure.sdk.client import Overlap, ScheduleDescription, ScheduledRun, ScheduleSummary
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_store_option = click.option(
-    "--store", "store_url", required=True, metavar="URL", help="sqlite:///orders.db, or a server: grpc://host:7233."
-)
 _overlap_option = click.option(
     "--overlap", type=click.Choice([policy.name for policy in Overlap], case_sensitive=False), help="For this once."
 )
 
 
 def _where(command: F) -> F:
-    return _store_option(namespace_option(command))
+    return store_option(namespace_option(command))
 
 
-@click.group(short_help="Schedules: list, describe, pause, unpause, trigger, backfill, delete.")
+@group(short_help="Schedules: list, describe, pause, unpause, trigger, backfill, delete.")
 def schedule() -> None:
     """Workflows that start by the clock."""
 
@@ -45,7 +42,7 @@ def schedule() -> None:
 @json_option
 def list_schedules(store_url: str, namespace: str, query: str, as_json: bool) -> None:
     """List schedules, in order of their ids."""
-    with opened(store_url, namespace) as engine:
+    with looking(store_url, namespace) as engine:
         found = engine.schedules.list(query)
     if as_json:
         print_json([_plain(one) for one in found])
@@ -60,6 +57,7 @@ def list_schedules(store_url: str, namespace: str, query: str, as_json: bool) ->
     if found:
         out.print(table)
     out.print(f"{len(found)} schedule{'' if len(found) == 1 else 's'}")
+    _tell_if_idle(store_url)
 
 
 @schedule.command()
@@ -68,7 +66,7 @@ def list_schedules(store_url: str, namespace: str, query: str, as_json: bool) ->
 @json_option
 def describe(schedule_id: str, store_url: str, namespace: str, as_json: bool) -> None:
     """Show one schedule: what it does next, and what it did."""
-    with opened(store_url, namespace) as engine:
+    with looking(store_url, namespace) as engine:
         found = engine.schedules.describe(schedule_id)
     if as_json:
         print_json(_plain(found))
@@ -82,6 +80,7 @@ def describe(schedule_id: str, store_url: str, namespace: str, as_json: bool) ->
         out.print(f"next  {_moment(at_ns)}")
     for run in found.recent:
         out.print(_line(run))
+    _tell_if_idle(store_url)
 
 
 @schedule.command()
@@ -138,6 +137,11 @@ def delete(schedule_id: str, store_url: str, namespace: str) -> None:
     with opened(store_url, namespace) as engine:
         engine.schedules.delete(schedule_id)
     _say(f"{schedule_id} is deleted")
+
+
+def _tell_if_idle(store_url: str) -> None:
+    if is_idle(store_url):
+        _say("No engine has this store open: nothing starts until one does; then what was missed is made up for.")
 
 
 def _time(text: str) -> datetime:

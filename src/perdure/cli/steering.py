@@ -1,44 +1,31 @@
 """What an operator does to executions: cancel, terminate, signal, pause, unpause, reset; and to their activities.
 
-Unlike the commands that only read, these need an engine. It is opened on the store for the moment (a file
-belongs to one process: while an application has it open, the command says which one, and the application's own engine
-must do it), or it is a server: `--store grpc://host:7233`.
+Unlike the commands that only read, these need the file to themselves for the moment, or a server: `looking.opened`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from perdure.cli.output import console, plain_errors
-from perdure.cli.workflow import namespace_option, run_option, workflow
-from perdure.embedded import Engine
-from perdure.errors import PerdureError
+from perdure.cli.looking import is_server, opened
+from perdure.cli.options import group, namespace_option, run_option, store_option
+from perdure.cli.output import console
+from perdure.cli.workflow import workflow
 from perdure.sdk.options import Retry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_engine_option = click.option(
-    "--store", "store_url", required=True, metavar="URL", help="sqlite:///orders.db, or a server: grpc://host:7233."
-)
 _reason_option = click.option("--reason", default="", help="For people; it is kept.")
 _activity_id_option = click.option("--activity-id", "activity_id", required=True, help="Of the call: see `describe`.")
 
 
 def _where(command: F) -> F:
     """The options that all of them have."""
-    return _engine_option(namespace_option(run_option(command)))
-
-
-@contextmanager
-def opened(store_url: str, namespace: str) -> Generator[Engine]:
-    """An engine that works on nothing itself."""
-    with plain_errors(PerdureError, ValueError), Engine(store_url, namespace=namespace, worker=False) as engine:
-        yield engine
+    return store_option(namespace_option(run_option(command)))
 
 
 @workflow.command()
@@ -49,7 +36,7 @@ def cancel(workflow_id: str, store_url: str, namespace: str, run_id: str | None,
     """Ask a workflow to stop; its code may clean up first."""
     with opened(store_url, namespace) as engine:
         engine.cancel(workflow_id, reason, run_id=run_id)
-    _say(f"{workflow_id} was asked to stop")
+    _say(f"{workflow_id} was asked to stop", store_url)
 
 
 @workflow.command()
@@ -60,7 +47,7 @@ def terminate(workflow_id: str, store_url: str, namespace: str, run_id: str | No
     """End a workflow now; its code is not asked."""
     with opened(store_url, namespace) as engine:
         engine.terminate(workflow_id, reason, run_id=run_id)
-    _say(f"{workflow_id} was terminated")
+    _say(f"{workflow_id} was terminated", store_url)
 
 
 @workflow.command()
@@ -75,7 +62,7 @@ def signal(
     arguments = [_parsed(value) for value in values]
     with opened(store_url, namespace) as engine:
         engine.signal(workflow_id, name, *arguments, run_id=run_id)
-    _say(f"{workflow_id} has the signal {name}")
+    _say(f"{workflow_id} has the signal {name}", store_url)
 
 
 @workflow.command()
@@ -86,7 +73,7 @@ def pause(workflow_id: str, store_url: str, namespace: str, run_id: str | None, 
     """Let nothing of a workflow run until it is unpaused; what happens is collected."""
     with opened(store_url, namespace) as engine:
         engine.pause(workflow_id, reason, run_id=run_id)
-    _say(f"{workflow_id} is paused")
+    _say(f"{workflow_id} is paused", store_url)
 
 
 @workflow.command()
@@ -97,7 +84,7 @@ def unpause(workflow_id: str, store_url: str, namespace: str, run_id: str | None
     """Let a paused workflow go on."""
     with opened(store_url, namespace) as engine:
         engine.unpause(workflow_id, reason, run_id=run_id)
-    _say(f"{workflow_id} goes on")
+    _say(f"{workflow_id} goes on", store_url)
 
 
 @workflow.command()
@@ -123,10 +110,10 @@ def reset(
         new_run_id = engine.reset(
             workflow_id, event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply, run_id=run_id
         )
-    _say(f"{workflow_id} goes on as run {new_run_id}")
+    _say(f"{workflow_id} goes on as run {new_run_id}", store_url)
 
 
-@click.group(short_help="Activities: pause, unpause, reset, update.")
+@group(short_help="Activities: pause, unpause, reset, update.")
 def activity() -> None:
     """Activities that have not ended yet: `perdure workflow describe` shows them."""
 
@@ -142,7 +129,7 @@ def pause_activity(
     """Let no further attempt of an activity begin."""
     with opened(store_url, namespace) as engine:
         engine.pause_activity(workflow_id, activity_id, reason, run_id=run_id)
-    _say(f"activity {activity_id} of {workflow_id} is paused")
+    _say(f"activity {activity_id} of {workflow_id} is paused", store_url)
 
 
 @activity.command("unpause")
@@ -156,7 +143,7 @@ def unpause_activity(
     """Let a paused activity go on; its next attempt begins now."""
     with opened(store_url, namespace) as engine:
         engine.unpause_activity(workflow_id, activity_id, reset_attempts=reset_attempts, run_id=run_id)
-    _say(f"activity {activity_id} of {workflow_id} goes on")
+    _say(f"activity {activity_id} of {workflow_id} goes on", store_url)
 
 
 @activity.command("reset")
@@ -170,7 +157,7 @@ def reset_activity(
     """Count its attempts from 1 again, and begin the next one now."""
     with opened(store_url, namespace) as engine:
         engine.reset_activity(workflow_id, activity_id, keep_paused=keep_paused, run_id=run_id)
-    _say(f"activity {activity_id} of {workflow_id} begins anew")
+    _say(f"activity {activity_id} of {workflow_id} begins anew", store_url)
 
 
 @activity.command("update")
@@ -205,7 +192,7 @@ def update_activity(
             restore_options=restore,
             run_id=run_id,
         )
-    _say(f"activity {activity_id} of {workflow_id} has other options")
+    _say(f"activity {activity_id} of {workflow_id} has other options", store_url)
 
 
 def _parsed(value: str) -> Any:
@@ -215,5 +202,7 @@ def _parsed(value: str) -> Any:
         raise click.BadParameter(f"{value!r} is not JSON; a text is written with quotes in it, '\"so\"'") from error
 
 
-def _say(text: str) -> None:
+def _say(text: str, store_url: str) -> None:
     console().print(text, markup=False)
+    if not is_server(store_url):
+        console().print("The next engine that opens the store carries it on.", style="dim")

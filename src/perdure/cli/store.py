@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
+from perdure.cli.options import file_option, group, json_option, namespace_option
 from perdure.cli.output import console, plain_errors, print_json
-from perdure.cli.workflow import json_option, namespace_option, store_option
 from perdure.stores.reading import StoreFile, differences, fold
 
 
-@click.group(short_help="A store's file: check it, back it up.")
+@group(short_help="A store's file: check it, back it up.")
 def store() -> None:
     """A store's file: check it, back it up. An engine may be running on it."""
 
 
 @store.command()
-@store_option
+@file_option
 @namespace_option
 @json_option
 def check(store_url: str, namespace: str, as_json: bool) -> None:
@@ -49,7 +49,7 @@ def check(store_url: str, namespace: str, as_json: bool) -> None:
 
 @store.command()
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
-@store_option
+@file_option
 def backup(target: Path, store_url: str) -> None:
     """Copy the store to the new file TARGET, whole and consistent."""
     with plain_errors(), StoreFile(store_url) as file:

@@ -1,12 +1,13 @@
-"""`perdure workflow`: what executions a store holds, and what happened in them. These commands only read.
+"""`perdure workflow`: what executions there are, and what happened in them. These commands only read.
 
-The engine need not be running; when it is, its file is read beside it.
+A store's file is read beside the engine that owns it, or when none does; a server is asked.
 """
 
 from __future__ import annotations
 
-import json
+import uuid
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,18 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 from rich import box
 from rich.table import Table
 from rich.text import Text
-from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import History, HistoryEvent
 
+from perdure import WorkflowDescription
 from perdure.api.digest import digest, duration_text, status_name
 from perdure.api.times import timestamp_ns
+from perdure.cli.looking import is_server, looking
+from perdure.cli.options import group, json_option, namespace_option, run_option, store_option
 from perdure.cli.output import console, plain_errors, print_json
-from perdure.core.execution import Execution
-from perdure.stores.api import StoreError, Summary
-from perdure.stores.reading import StoreFile, summary_of
+from perdure.embedded import Engine
+from perdure.errors import WorkflowNotFoundError
+from perdure.stores.api import StoreError
+from perdure.stores.reading import StoreFile
 
 STATUS_STYLES = {
     "RUNNING": "cyan",
@@ -35,17 +39,25 @@ STATUS_STYLES = {
     "CANCELED": "yellow",
 }
 
-store_option = click.option(
-    "--store", "store_url", required=True, metavar="URL", help="The store, such as sqlite:///orders.db."
-)
-namespace_option = click.option("--namespace", default="default", show_default=True, help="Where the workflows live.")
-run_option = click.option("--run-id", help="A run other than the newest of its workflow id.")
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 
-
-@click.group(short_help="Executions: list, describe, history, reset, pause, signal, check-replay, and more.")
+@group(short_help="Executions: list, describe, history, reset, pause, signal, check-replay, and more.")
 def workflow() -> None:
     """Executions in a store: list them, describe one, show its history; steer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One execution of a list, and its JSON. Times in nanoseconds since the epoch."""
+
+    workflow_id: str
+    run_id: str
+    namespace: str
+    type: str
+    task_queue: str
+    status: str
+    started_at_ns: int
+    closed_at_ns: int | None
+    history_length: int
 
 
 @workflow.command("list")
@@ -65,39 +77,77 @@ def list_workflows(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List executions, in order of workflow id; with a query open ones first, the newest first."""
+    """List executions, in order of workflow id; on a server, or with a query, open ones first and the newest first."""
     if query is not None and (open_only is not None or workflow_type is not None):
         raise click.UsageError("--query says all: leave out --open, --closed and --type, or write them in the query.")
+    if is_server(store_url):
+        lines = _listed_by_server(store_url, namespace, query or _query_of(open_only, workflow_type), limit)
+    else:
+        lines = _listed_in_file(store_url, namespace, open_only, workflow_type, query, limit)
+    if as_json:
+        print_json([asdict(line) for line in lines])
+    else:
+        _show_list(lines, limit)
+
+
+def _query_of(open_only: bool | None, workflow_type: str | None) -> str:
+    """The list filter that says the same as the options."""
+    parts: list[str] = []
+    if open_only is not None:
+        parts.append("CloseTime IS NULL" if open_only else "CloseTime IS NOT NULL")
+    if workflow_type is not None:
+        parts.append("WorkflowType = '{}'".format(workflow_type.replace("'", "''")))
+    return " AND ".join(parts)
+
+
+def _listed_by_server(store_url: str, namespace: str, query: str, limit: int) -> list[_Line]:
+    with looking(store_url, namespace) as engine:
+        found = engine.list(query, limit=limit)
+    return [
+        _Line(
+            one.id, one.run_id, namespace, one.workflow_type, one.task_queue, one.status.name, one.started_at_ns,
+            one.closed_at_ns, one.history_length,
+        )
+        for one in found
+    ]  # fmt: skip
+
+
+def _listed_in_file(
+    store_url: str, namespace: str, open_only: bool | None, workflow_type: str | None, query: str | None, limit: int
+) -> list[_Line]:
     with plain_errors(), StoreFile(store_url) as file:
         if query is not None:
-            summaries = file.find(query, namespace, limit)
+            found = file.find(query, namespace, limit)
         else:
-            summaries = file.executions(namespace, open_only=open_only, workflow_type=workflow_type, limit=limit)
-    if as_json:
-        print_json([_summary_json(summary) for summary in summaries])
-    else:
-        _show_list(summaries, limit)
+            found = file.executions(namespace, open_only=open_only, workflow_type=workflow_type, limit=limit)
+    return [
+        _Line(
+            one.key.workflow_id, one.key.run_id, one.key.namespace, one.workflow_type, one.task_queue,
+            status_name(one.status), one.started_at_ns, one.closed_at_ns, one.history_length,
+        )
+        for one in found
+    ]  # fmt: skip
 
 
-def _show_list(summaries: Sequence[Summary], limit: int) -> None:
+def _show_list(lines: Sequence[_Line], limit: int) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("status", "workflow id", "type", "started", "took"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     table.add_column("events", justify="right")
-    for summary in summaries:
+    for line in lines:
         table.add_row(
-            _status(summary.status),
-            summary.key.workflow_id,
-            summary.workflow_type,
-            _moment(summary.started_at_ns),
-            _took(summary.started_at_ns, summary.closed_at_ns),
-            str(summary.history_length),
+            _status(line.status),
+            line.workflow_id,
+            line.type,
+            _moment(line.started_at_ns),
+            _took(line.started_at_ns, line.closed_at_ns),
+            str(line.history_length or ""),  # a server counts the events of closed ones alone
         )
     out = console()
-    if summaries:
+    if lines:
         out.print(table)
-    more = " (there may be more: --limit)" if len(summaries) == limit else ""
-    out.print(f"{len(summaries)} execution{'' if len(summaries) == 1 else 's'}{more}")
+    more = " (there may be more: --limit)" if len(lines) == limit else ""
+    out.print(f"{len(lines)} execution{'' if len(lines) == 1 else 's'}{more}")
 
 
 @workflow.command()
@@ -107,31 +157,34 @@ def _show_list(summaries: Sequence[Summary], limit: int) -> None:
 @run_option
 @json_option
 def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | None, as_json: bool) -> None:
-    """Show what is known of one execution."""
-    with plain_errors():
-        execution, events = _read(store_url, namespace, workflow_id, run_id)
-    summary = summary_of(execution)
+    """Show what is known of one execution: how it stands, and what it waits for."""
+    with looking(store_url, namespace) as engine:
+        found = _found(engine, store_url, namespace, workflow_id, run_id)
+        events = engine.history(workflow_id, found.run_id)
+    attributes = {name: _plain(value) for name, value in found.search_attributes.items()}
+    line = _Line(
+        found.id, found.run_id, namespace, found.workflow_type, found.task_queue, found.status.name,
+        found.started_at_ns, found.closed_at_ns, found.history_length,
+    )  # fmt: skip
     if as_json:
-        attributes = _search_attributes(execution)
-        print_json({**_summary_json(summary), "pending": _pending(events), "search_attributes": attributes})
+        print_json({**asdict(line), "pending": _pending(events), "search_attributes": attributes})
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
     rows: list[tuple[str, str | Text]] = [
-        ("workflow id", summary.key.workflow_id),
-        ("run id", summary.key.run_id),
-        ("type", summary.workflow_type),
-        ("task queue", summary.task_queue),
-        ("status", _status(summary.status)),
-        ("started", _moment(summary.started_at_ns)),
-        ("closed", _moment(summary.closed_at_ns)),
-        ("took", _took(summary.started_at_ns, summary.closed_at_ns)),
-        ("events", str(summary.history_length)),
+        ("workflow id", line.workflow_id),
+        ("run id", line.run_id),
+        ("type", line.type),
+        ("task queue", line.task_queue),
+        ("status", _status(line.status)),
+        ("started", _moment(line.started_at_ns)),
+        ("closed", _moment(line.closed_at_ns)),
+        ("took", _took(line.started_at_ns, line.closed_at_ns)),
+        ("events", str(line.history_length)),
         ("pending", ", ".join(_pending(events)) or "nothing"),
         ("last event", _last_event(events)),
     ]
-    attributes = _search_attributes(execution)
     if attributes:
         rows.append(("search attributes", ", ".join(f"{name} = {value}" for name, value in attributes.items())))
     for name, value in rows:
@@ -139,10 +192,9 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
     console().print(table)
 
 
-def _search_attributes(execution: Execution) -> dict[str, Any]:
-    """By name, as the JSON that they are: times as RFC 3339 has them."""
-    attributes = execution.search_attributes
-    return {name: json.loads(Payload.FromString(attributes[name]).data) for name in sorted(attributes)}
+def _plain(value: Any) -> Any:
+    """A search attribute as JSON has it: a time as RFC 3339 has it."""
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _last_event(events: Sequence[HistoryEvent]) -> str:
@@ -182,8 +234,7 @@ def _attribute(event: HistoryEvent, name: str) -> int:
 @json_option
 def history(workflow_id: str, store_url: str, namespace: str, run_id: str | None, as_json: bool) -> None:
     """Show the event history. The JSON is Temporal's own format of a history."""
-    with plain_errors():
-        _, events = _read(store_url, namespace, workflow_id, run_id)
+    events = _history(store_url, namespace, workflow_id, run_id)
     if as_json:
         print_json(MessageToDict(History(events=events)))
         return
@@ -209,8 +260,7 @@ def history(workflow_id: str, store_url: str, namespace: str, run_id: str | None
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead of printing.")
 def export(workflow_id: str, store_url: str, namespace: str, run_id: str | None, output: Path | None) -> None:
     """Write the event history as Temporal's JSON: for `perdure replay`, and for the replayers of Temporal's SDKs."""
-    with plain_errors():
-        _, events = _read(store_url, namespace, workflow_id, run_id)
+    events = _history(store_url, namespace, workflow_id, run_id)
     text = MessageToJson(History(events=events)) + "\n"
     if output is None:
         click.echo(text, nl=False)
@@ -222,34 +272,27 @@ def export(workflow_id: str, store_url: str, namespace: str, run_id: str | None,
     console().print(f"{output}: {len(events)} events", markup=False)
 
 
-def _read(store_url: str, namespace: str, workflow_id: str, run_id: str | None) -> tuple[Execution, list[HistoryEvent]]:
-    with StoreFile(store_url) as file:
-        execution = file.load(workflow_id, run_id, namespace)
-        if execution is None:
-            run = f" with run id {run_id}" if run_id else ""
-            raise StoreError(
-                f"There is no workflow {workflow_id!r}{run} in namespace {namespace!r}; "
-                f"`perdure workflow list --store {store_url}` shows what there is."
-            )
-        return execution, file.history(execution.key)
+def _history(store_url: str, namespace: str, workflow_id: str, run_id: str | None) -> list[HistoryEvent]:
+    with looking(store_url, namespace) as engine:
+        found = _found(engine, store_url, namespace, workflow_id, run_id)
+        return engine.history(workflow_id, found.run_id)
 
 
-def _summary_json(summary: Summary) -> dict[str, Any]:
-    return {
-        "workflow_id": summary.key.workflow_id,
-        "run_id": summary.key.run_id,
-        "namespace": summary.key.namespace,
-        "type": summary.workflow_type,
-        "task_queue": summary.task_queue,
-        "status": status_name(summary.status),
-        "started_at_ns": summary.started_at_ns,
-        "closed_at_ns": summary.closed_at_ns,
-        "history_length": summary.history_length,
-    }
+def _found(engine: Engine, store_url: str, namespace: str, workflow_id: str, run_id: str | None) -> WorkflowDescription:
+    """Raises StoreError when there is no such run."""
+    try:
+        if run_id is not None:
+            uuid.UUID(run_id)  # a server says of anything else that it is invalid, which is no help
+        return engine.describe(workflow_id, run_id)
+    except (WorkflowNotFoundError, ValueError):
+        run = f" with run id {run_id}" if run_id else ""
+        raise StoreError(
+            f"There is no workflow {workflow_id!r}{run} in namespace {namespace!r}; "
+            f"`perdure workflow list --store {store_url}` shows what there is."
+        ) from None
 
 
-def _status(status: int) -> Text:
-    name = status_name(status)
+def _status(name: str) -> Text:
     return Text(name, style=STATUS_STYLES.get(name, ""))
 
 

@@ -120,5 +120,8 @@ class EngineConfig:
     """How long a row or an event of another engine may go unnoticed, at most."""
 
     # --- life cycle ---------------------------------------------------------------------------
+    has_duties: bool = True
+    """False: only what is asked for is done. Nothing is woken, delivered, carried out or pruned by itself, and
+    nothing is written at the start: the engine of an operator's one command, which leaves the work to the next one."""
     stop_grace_ns: int = 10 * _SECOND_NS
     """How long `stop` waits for commits that are under way."""

@@ -114,22 +114,34 @@ class Engine:
         """Open the store, recover, and serve. Raises StoreError; then nothing is left running."""
         await self.store.open()
         try:
-            await self.namespaces.start()
-            await self.mailboxes.start()
-            if self.config.workers_died:
-                await recover(self.store, self.submit, self.config.recovery_page)
-            await self.watchers.start()
-            self.updates.start()
-            await self.matching.start()
-            await self.outbox.start()
-            await self.waker.start()
-            await self.schedules.start()
-            await self.record_waker.start()
-            await self.pruner.start()
+            await self._start_answering()
+            if self.config.has_duties:
+                await self._take_up_duties()
         except BaseException:
             await self._shut(self.mailboxes.abort)
             raise
         self._is_started = True
+
+    async def _start_answering(self) -> None:
+        """What requests need."""
+        if self.config.has_duties:
+            await self.namespaces.start()
+        else:
+            await self.namespaces.refresh()
+        await self.mailboxes.start()
+        if self.config.workers_died:
+            await recover(self.store, self.submit, self.config.recovery_page)
+        await self.watchers.start()
+        self.updates.start()
+        await self.matching.start()
+
+    async def _take_up_duties(self) -> None:
+        """What is done although nobody asks for it."""
+        await self.outbox.start()
+        await self.waker.start()
+        await self.schedules.start()
+        await self.record_waker.start()
+        await self.pruner.start()
 
     async def stop(self) -> None:
         """Answer pollers and watchers with nothing, finish what was submitted, close the store. Idempotent."""

@@ -20,12 +20,12 @@ from perdure.core.commit import ExecutionKey, QueueName
 from perdure.core.execution import Execution, blank, evolve
 from perdure.stores.api import Reference, StoreError, Summary
 from perdure.stores.open import sqlite_path
-from perdure.stores.sqlite import reader, schema
+from perdure.stores.sqlite import reader
 from perdure.stores.sqlite.errors import as_store_error
+from perdure.stores.sqlite.read_only import ReadOnlyFile
 from perdure.stores.visibility import QueryError, bind, parse
 from perdure.stores.visibility.evaluation import uncommon_rows
 
-_NEWEST_SCHEMA = max(schema.read_migrations(), default=schema.FIRST_VERSION)
 _ALL_BYTES = 1 << 62
 _ALL_ROWS = 1 << 62
 _FOLDED_FIELDS = tuple(f for f in Execution.__struct_fields__ if f not in ("facts", "version", "wake_at_ns"))
@@ -49,42 +49,24 @@ class StoreFile:
 
     def __init__(self, url: str) -> None:
         self.path = path_of(url)
-        if not self.path.is_file():
-            raise StoreError(f"There is no store {self.path}: correct the URL, or start an engine on it first.")
-        with as_store_error(self.path):
-            self._connection = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5
-            )
-        try:
-            with as_store_error(self.path):
-                version = schema.identify(self._connection, self.path, _NEWEST_SCHEMA)
-            if version != _NEWEST_SCHEMA:
-                raise StoreError(
-                    f"The store {self.path} has schema {version}, this perdure reads {_NEWEST_SCHEMA}: "
-                    "an engine brings it up to date when it opens it."
-                )
-        except BaseException:
-            self._connection.close()
-            raise
+        self._file = ReadOnlyFile(self.path)
 
     def __enter__(self) -> StoreFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        self._file.close()
 
     def load(self, workflow_id: str, run_id: str | None = None, namespace: str = "default") -> Execution | None:
         """The stored state of a run, the newest one of its workflow id when `run_id` is None."""
-        with as_store_error(self.path):
-            try:
-                return reader.load(self._connection, Reference(namespace, workflow_id, run_id))
-            except msgspec.MsgspecError as error:
-                raise StoreError(f"The stored state of {workflow_id!r} in {self.path} is damaged: {error}.") from error
+        try:
+            return self._file.read(reader.load, Reference(namespace, workflow_id, run_id))
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"The stored state of {workflow_id!r} in {self.path} is damaged: {error}.") from error
 
     def history(self, key: ExecutionKey) -> list[HistoryEvent]:
         """Every event of a run, in order."""
-        with as_store_error(self.path):
-            batches = reader.read_history(self._connection, key, 1, _ALL_BYTES)
+        batches = self._file.read(reader.read_history, key, 1, _ALL_BYTES)
         return list(decode_batch(b"".join(batch.data for batch in batches)))
 
     def executions(
@@ -97,51 +79,59 @@ class StoreFile:
         limit: int = _ALL_ROWS,
     ) -> Sequence[Summary]:
         """Summaries in order of workflow id and run id, past `after`."""
-        with as_store_error(self.path):
-            return reader.list_executions(self._connection, namespace, open_only, workflow_type, after, limit)
+        return self._file.read(reader.list_executions, namespace, open_only, workflow_type, after, limit)
 
     def find(self, query: str, namespace: str = "default", limit: int = _ALL_ROWS) -> Sequence[Summary]:
         """Summaries of what a list filter finds, in its order. Raises StoreError also for what is no filter."""
-        with as_store_error(self.path):
-            custom: dict[str, int] = {}
-            for one in reader.list_namespaces(self._connection):
-                if one.name == namespace:
-                    custom.update(one.search_attributes)
-            try:
-                filter = bind(parse(query), custom)
-            except QueryError as error:
-                raise StoreError(f"invalid query: {error}") from error
-            cursors = reader.find_executions(self._connection, namespace, filter, None, limit)
-            rows = [reader.load_numbered(self._connection, cast(int, cursor[-1])) for cursor in cursors]
-        return [summary_of(execution) for execution in rows if execution is not None]
+        return self._file.read(_find, query, namespace, limit)
 
     def index_differs(self, key: ExecutionKey) -> bool:
         """Whether lists would find an execution by something else than its stored state says."""
-        with as_store_error(self.path):
-            self._connection.execute("BEGIN")  # both reads see the same moment
-            try:
-                stored = reader.load(self._connection, Reference(key.namespace, key.workflow_id, key.run_id))
-                rows = reader.list_search_attributes(self._connection, key)
-            finally:
-                self._connection.execute("COMMIT")
-        return stored is not None and rows != set(uncommon_rows(stored))
+        return self._file.read(_index_differs, key)
 
     def waiting_tasks(self) -> dict[QueueName, int]:
         """How many tasks wait on each queue for a worker."""
-        with as_store_error(self.path):
-            queues = reader.list_queues(self._connection)
-            return Counter({queue: len(reader.list_tasks(self._connection, queue, 0, _ALL_ROWS)) for queue in queues})
+        queues = self._file.read(reader.list_queues)
+        return Counter({queue: self._file.read(reader.count_tasks, queue) for queue in queues})
 
     def backup(self, target: Path) -> None:
         """Copy the store to a new file, whole and consistent, while the engine goes on."""
         if target.exists():
             raise StoreError(f"{target} exists already: name a new file for the backup.")
-        with as_store_error(target):
-            copy = sqlite3.connect(target)
-            try:
-                self._connection.backup(copy)
-            finally:
-                copy.close()
+
+        def copy_whole(connection: sqlite3.Connection) -> None:
+            with as_store_error(target):
+                copy = sqlite3.connect(target)
+                try:
+                    connection.backup(copy)
+                finally:
+                    copy.close()
+
+        self._file.read(copy_whole)
+
+
+def _find(connection: sqlite3.Connection, query: str, namespace: str, limit: int) -> list[Summary]:
+    custom: dict[str, int] = {}
+    for one in reader.list_namespaces(connection):
+        if one.name == namespace:
+            custom.update(one.search_attributes)
+    try:
+        filter = bind(parse(query), custom)
+    except QueryError as error:
+        raise StoreError(f"invalid query: {error}") from error
+    cursors = reader.find_executions(connection, namespace, filter, None, limit)
+    rows = [reader.load_numbered(connection, cast(int, cursor[-1])) for cursor in cursors]
+    return [summary_of(execution) for execution in rows if execution is not None]
+
+
+def _index_differs(connection: sqlite3.Connection, key: ExecutionKey) -> bool:
+    connection.execute("BEGIN")  # both reads see the same moment
+    try:
+        stored = reader.load(connection, Reference(key.namespace, key.workflow_id, key.run_id))
+        rows = reader.list_search_attributes(connection, key)
+    finally:
+        connection.execute("COMMIT")
+    return stored is not None and rows != set(uncommon_rows(stored))
 
 
 def summary_of(execution: Execution) -> Summary:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -24,6 +25,8 @@ from perdure.stores.api import StoreError
 _owned: dict[Path, int] = {}
 """Files owned in this process, and its pid: after a fork the child sees its parent's."""
 _owned_guard = Lock()
+_FLOCK = "hhqqi4x"
+"""`struct flock` of 64-bit Linux: kind, whence, start, length, pid."""
 
 
 class Owner(msgspec.Struct):
@@ -84,6 +87,25 @@ class Ownership:
                 del _owned[self._path]
                 os.close(self._file)
                 self._file = -1
+
+
+def owner_of(path: Path) -> str | None:
+    """Who owns the store at `path` now, in words; None: nobody. Neither takes the lock nor makes its file."""
+    path = path.resolve()
+    with _owned_guard:
+        if path in _owned:
+            # Not looked at: the kernel takes a process's record locks away when it closes any descriptor of the file.
+            return f"this process, pid {_owned[path]}"
+        try:
+            file = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None  # no engine was ever here, or another user's: then its file could not be read either
+        try:
+            whole_file = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, whole_file))[0]
+            return None if kind == fcntl.F_UNLCK else f"another process, {_read_owner(file)}"
+        finally:
+            os.close(file)
 
 
 def _describe_this_process() -> bytes:

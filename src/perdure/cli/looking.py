@@ -1,0 +1,73 @@
+"""Opens what a command works on: a store's file, or a server.
+
+looking    reads. A file is read beside the engine that owns it or when none does: nothing in it is written, nothing
+           is made, and what was missed while no engine was open stays missed until one is.
+opened     changes what the command names, and nothing else: timers, schedules and messages are left to the next
+           engine. A file belongs to one process, so an application that has it open must do it itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from perdure.cli.output import plain_errors
+from perdure.embedded import Engine, EngineSeams
+from perdure.engine.config import EngineConfig
+from perdure.errors import PerdureError
+from perdure.stores.api import StoreError
+from perdure.stores.reading import path_of
+from perdure.stores.sqlite import SqliteStore
+from perdure.stores.sqlite.ownership import owner_of
+from perdure.stores.sqlite.read_only import ReadOnlyStore, missing
+
+_NO_DUTIES = EngineConfig(has_duties=False)
+
+
+def is_server(store_url: str) -> bool:
+    """Whether a URL names a server and not a file."""
+    return store_url.startswith(("grpc://", "grpcs://"))
+
+
+@contextmanager
+def looking(store_url: str, namespace: str) -> Generator[Engine]:
+    """An engine that answers questions and changes nothing. What goes wrong becomes one sentence."""
+    seams = None
+    with plain_errors(PerdureError, ValueError):
+        if not is_server(store_url):
+            seams = EngineSeams(store=ReadOnlyStore(path_of(store_url)), engine_config=_NO_DUTIES)
+        with Engine(store_url, namespace=namespace, worker=False, seams=seams) as engine:
+            yield engine
+
+
+@contextmanager
+def opened(store_url: str, namespace: str) -> Generator[Engine]:
+    """An engine for one change. What goes wrong becomes one sentence."""
+    with plain_errors(PerdureError, ValueError):
+        if is_server(store_url):
+            with Engine(store_url, namespace=namespace, worker=False) as engine:
+                yield engine
+            return
+        path = path_of(store_url)
+        _check_free(path)
+        seams = EngineSeams(store=SqliteStore(path), engine_config=_NO_DUTIES)
+        with Engine(store_url, namespace=namespace, worker=False, seams=seams) as engine:
+            yield engine
+
+
+def _check_free(path: Path) -> None:
+    """Raises StoreError for a file that is not there, or that somebody works on."""
+    if not path.is_file():
+        raise missing(path)
+    owner = owner_of(path)
+    if owner is not None:
+        raise StoreError(
+            f"The store {path} is open in {owner}: ask that application's own engine to do it, or stop the process. "
+            "Commands that only look work beside it."
+        )
+
+
+def is_idle(store_url: str) -> bool:
+    """Whether it is a file that no engine has open: then nothing in it goes on."""
+    return not is_server(store_url) and owner_of(path_of(store_url)) is None
