@@ -11,6 +11,7 @@ from perdure import (
     ApplicationError,
     Engine,
     Retry,
+    WorkflowAlreadyStartedError,
     WorkflowFailedError,
     WorkflowNotFoundError,
     activity,
@@ -88,6 +89,15 @@ def test_a_paused_workflow_waits() -> None:
             handle.result(timeout="50ms")
         engine.unpause("ear")
         assert handle.result() == "hello"
+
+
+def test_the_id_of_a_paused_workflow_is_taken() -> None:
+    with Engine("memory://") as engine:
+        engine.start(listens, id="ear")
+        engine.pause("ear", "for a look")
+        assert engine.describe("ear").status.is_open
+        with pytest.raises(WorkflowAlreadyStartedError, match="is open already"):
+            engine.start(listens, id="ear", id_conflict_policy="FAIL")
 
 
 def test_a_workflow_is_reset() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
+from dataclasses import replace
 
 import pytest
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.core.search_attributes import IndexedType
 from perdure.engine import SystemClock, TimeOrderedIds
 from perdure.engine.service import Gatherer, Signal
 from perdure.stores.api import StoreError
@@ -91,6 +93,18 @@ async def test_an_unknown_namespace_is_not_found(world: World) -> None:
         with pytest.raises(Rejected) as refused:
             engine.namespaces.get("nowhere")
         assert refused.value.code is StatusCode.NOT_FOUND
+
+
+@virtual
+async def test_the_type_that_an_operator_registers_beats_one_that_is_being_learned(world: World) -> None:
+    async with world.engine(learns_search_attributes=True) as engine:
+        namespaces = engine.namespaces
+        assert namespaces.attribute_type("default", "Amount", int(IndexedType.KEYWORD)) == IndexedType.KEYWORD
+        await namespaces.change("default", lambda known: replace(known, search_attributes={"Amount": IndexedType.INT}))
+        await namespaces.stop()  # what was learned is stored behind it
+        await namespaces.refresh()
+        assert namespaces.get("default").search_attributes == {"Amount": IndexedType.INT}
+        assert namespaces.search_attributes("default")["Amount"] == IndexedType.INT
 
 
 @virtual

@@ -32,13 +32,13 @@ def listed(server: Server) -> list[Any]:
 def test_the_index_of_memo_keys_is_asked() -> None:
     server = Server()
     assert listed(server) == []
-    assert server.queries == ['ExecutionStatus = "Running" AND PerdureMemoKeys = "perdure.interventions"']
+    assert server.queries == ['CloseTime IS NULL AND PerdureMemoKeys = "perdure.interventions"']
 
 
 def test_a_server_without_one_lists_every_open_run() -> None:
     server = Server("INVALID_ARGUMENT: invalid query: invalid search attribute: PerdureMemoKeys")
     assert listed(server) == []
-    assert server.queries[1:] == ['ExecutionStatus = "Running"']
+    assert server.queries[1:] == ["CloseTime IS NULL"]
 
 
 def test_another_refusal_is_told() -> None:

@@ -201,6 +201,20 @@ def test_a_compensation_beyond_its_retries_waits_for_a_person_and_is_retried(ord
             engine.interventions.skip(entry, who="Bob", why="too late")
 
 
+def test_what_waits_in_a_paused_run_is_seen_and_decided() -> None:
+    with TestEngine() as engine:
+        engine.mock("saga.undo", raises=ApplicationError("down"))
+        engine.mock("perdure.alert", returns=None)
+        handle = engine.start(order_sync, False, ["a"], id="o")
+        engine.advance("1h")
+        engine.pause("o", "for a look")
+        entry = waiting(engine)
+        engine.interventions.skip(entry, who="Ada", why="it was refunded by hand")
+        engine.unpause("o")
+        assert isinstance(failed_with(engine, handle), ActivityError)
+        assert engine.interventions.list() == []
+
+
 def test_retried_and_failing_again_is_another_entry() -> None:
     with TestEngine() as engine:
         engine.mock("saga.undo", raises=ApplicationError("down"))

@@ -176,6 +176,22 @@ def test_a_check_of_all_finds_exactly_those_that_would_break(engine: TestEngine)
     assert whole.checked == {"shop.subscribe": 30, "shop.forget": 40}
 
 
+def test_a_paused_run_is_checked_too(engine: TestEngine) -> None:
+    engine.mock("shop.charge", returns="paid")
+    engine.mock("shop.ship", lambda order, express: "shipped")
+    engine.start(subscribe, ORDER, 2, id="s")
+
+    @workflow(name="shop.subscribe")
+    def ships_first(order: Order, months: int) -> list[str]:
+        workflow.sleep(days=3)
+        return []
+
+    engine.advance("1 day")
+    engine.pause("s", "for a look")
+    report = engine.check_replay([ships_first])
+    assert (report.checked, report.broken) == ({"shop.subscribe": 1}, {"shop.subscribe": 1})
+
+
 def test_progress_and_query(engine: TestEngine) -> None:
     for number in range(5):
         engine.start(shop.forget, ORDER, id=f"f{number}")

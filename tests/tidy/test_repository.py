@@ -41,6 +41,10 @@ def test_only_the_messages_of_temporalio_are_used() -> None:
     hold(rules.foreign_temporalio, python_files("src"))
 
 
+def test_open_executions_are_found_in_one_way() -> None:
+    hold(rules.open_by_hand, python_files("src"))
+
+
 def test_sdk_and_engine_meet_in_embedded_alone() -> None:
     allowed = ("src/perdure/embedded", "src/perdure/errors.py")  # the latter names errors of both, and does nothing
     others = [path for path in python_files("src") if not path.as_posix().startswith(allowed)]

@@ -16,7 +16,7 @@ from temporalio.api.history.v1 import (
     HistoryEvent,
 )
 
-from perdure.api import enums
+from perdure.api import backoff, enums
 from perdure.api.failures import bounded, shortened, timeout_failure
 from perdure.api.times import duration_ns, set_duration, set_timestamp, timestamp_ns
 from perdure.core import retry
@@ -146,7 +146,7 @@ def _scheduled_event(
     if command.HasField("retry_policy"):
         attributes.retry_policy.CopyFrom(retry.filled(command.retry_policy))
     else:
-        attributes.retry_policy.CopyFrom(retry.DEFAULT_POLICY_MESSAGE)
+        attributes.retry_policy.CopyFrom(backoff.DEFAULT_POLICY_MESSAGE)
     return event
 
 
@@ -321,7 +321,7 @@ def fail_attempt(
     control = attempt.control
     is_reset = control is not None and control.reset_requested
     tried = 0 if is_reset else attempt.attempt
-    verdict = retry.judge(options.retry, tried, failure, turn.now_ns, expires_at(options))
+    verdict = backoff.judge(options.retry, tried, failure, turn.now_ns, expires_at(options))
     if verdict.retry_state != enums.RETRY_IN_PROGRESS:
         return verdict.retry_state
     wait_ns = 0 if at_once or is_reset else verdict.backoff_ns
@@ -475,7 +475,7 @@ def _scheduled(execution: Execution, event: HistoryEvent) -> None:
         duration_ns(attributes.schedule_to_start_timeout),
         duration_ns(attributes.start_to_close_timeout),
         duration_ns(attributes.heartbeat_timeout),
-        retry.from_message(attributes.retry_policy) if attributes.HasField("retry_policy") else None,
+        backoff.from_message(attributes.retry_policy) if attributes.HasField("retry_policy") else None,
         priority=attributes.priority.SerializeToString() if attributes.HasField("priority") else b"",
     )
     execution.activity_ids[activity_id] = event_id

@@ -19,13 +19,15 @@ from temporalio.api.workflowservice.v1 import (
     UpdateActivityOptionsRequest,
 )
 
+from perdure.api import backoff
+from perdure.api.backoff import RetryPolicy
 from perdure.api.times import duration_ns
 from perdure.core import activity, retry
 from perdure.core.activity import TABLE, State, Trigger
 from perdure.core.commands import ControlActivities
 from perdure.core.commit import TaskKind
 from perdure.core.refusals import invalid, not_found, workflow_completed
-from perdure.core.state import Activity, Attempt, Control, RetryPolicy
+from perdure.core.state import Activity, Attempt, Control
 from perdure.core.turn import Turn
 
 Found = Sequence[tuple[Activity, Attempt]]
@@ -172,7 +174,7 @@ def _check_options(found: Found, request: UpdateActivityOptionsRequest) -> None:
         if not changed.schedule_to_close_ns and not changed.start_to_close_ns:
             raise invalid("A valid StartToClose or ScheduleToCloseTimeout is not set on the activity.")
         if changed.retry is not None:
-            why = retry.fault(retry.to_message(changed.retry))
+            why = retry.fault(backoff.to_message(changed.retry))
             if why:
                 raise invalid(why)
 
@@ -186,9 +188,9 @@ def _changed(now: Activity, options: ActivityOptions, paths: Sequence[str]) -> A
         elif path.startswith("task_queue"):
             changes["task_queue"] = options.task_queue.name or now.task_queue
         elif path == "retry_policy" or policy is None:
-            policy = retry.from_message(options.retry_policy)
+            policy = backoff.from_message(options.retry_policy)
         else:
-            policy = _changed_policy(policy, retry.from_message(options.retry_policy), path.partition(".")[2])
+            policy = _changed_policy(policy, backoff.from_message(options.retry_policy), path.partition(".")[2])
     return msgspec.structs.replace(now, retry=policy, **changes)
 
 
@@ -215,7 +217,7 @@ def _set_options(turn: Turn, pending: Activity, attempt: Attempt, options: Activ
         activity.queue(turn, pending, attempt)
     elif attempt.state == State.BACKING_OFF and before.retry is not None and after.retry is not None:
         tried = attempt.attempt - 1
-        moved_ns = retry.backoff_ns(after.retry, tried) - retry.backoff_ns(before.retry, tried)
+        moved_ns = backoff.backoff_ns(after.retry, tried) - backoff.backoff_ns(before.retry, tried)
         attempt.scheduled_at_ns = max(attempt.scheduled_at_ns + moved_ns, turn.now_ns)
     deadline_ns = activity.next_deadline(pending, attempt)
     if deadline_ns is not None:

@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
+from perdure.api.status import is_open
 from perdure.core import activity, deadlines, start
 from perdure.core.commit import Commit, TaskKind
 from perdure.core.state import Execution
@@ -85,7 +86,7 @@ def _check_closed(execution: Execution) -> None:
         facts.updates,
     )
     _require(not any(owed), "I5", owed)
-    _require(execution.status not in (enums.RUNNING, enums.PAUSED), "I5", "closed and running")
+    _require(not is_open(execution.status), "I5", "closed and running")
 
 
 def _check_activities(execution: Execution) -> None:

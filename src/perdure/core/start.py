@@ -10,7 +10,7 @@ from temporalio.api.errordetails.v1 import WorkflowExecutionAlreadyStartedFailur
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
-from perdure.api import enums
+from perdure.api import backoff, enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
 from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
@@ -357,6 +357,6 @@ def _started(execution: Execution, event: HistoryEvent) -> None:
     if attributes.HasField("priority"):
         execution.priority = attributes.priority.SerializeToString()
     if attributes.HasField("retry_policy"):
-        execution.retry = retry.from_message(attributes.retry_policy)
+        execution.retry = backoff.from_message(attributes.retry_policy)
     if execution.retry is not None or attributes.cron_schedule:
         execution.first_event = attributes.SerializeToString()

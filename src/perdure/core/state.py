@@ -11,22 +11,10 @@ from __future__ import annotations
 
 import msgspec
 
+from perdure.api.backoff import RetryPolicy
+from perdure.api.status import RUNNING
 from perdure.core.commit import ExecutionKey
 from perdure.core.message import Origin
-
-RUNNING_STATUS = 1
-"""WORKFLOW_EXECUTION_STATUS_RUNNING; every other status but PAUSED is a closed one."""
-
-
-class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
-    """`temporal.api.common.v1.RetryPolicy` with every default filled in; durations in nanoseconds."""
-
-    initial_interval_ns: int
-    backoff_coefficient: float
-    maximum_interval_ns: int
-    maximum_attempts: int
-    """0: no limit."""
-    non_retryable_error_types: tuple[str, ...] = ()
 
 
 class WorkflowTask(msgspec.Struct, array_like=True):
@@ -203,7 +191,7 @@ class Execution(msgspec.Struct, array_like=True):
     """Number of commits applied; what the compare-and-set compares."""
     workflow_type: str = ""
     task_queue: str = ""
-    status: int = RUNNING_STATUS
+    status: int = RUNNING
     """temporal.api.enums.v1.WorkflowExecutionStatus."""
     started_at_ns: int = 0
     closed_at_ns: int | None = None

@@ -13,7 +13,7 @@ from temporalio.api.command.v1 import (
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.api import enums
+from perdure.api import backoff, enums
 from perdure.api.failures import bounded
 from perdure.api.times import NS_PER_SECOND, duration_ns, set_duration, set_timestamp
 from perdure.core import close, cron, retry, start
@@ -56,7 +56,7 @@ def time_out(turn: Turn) -> None:
     failure = Failure(message="workflow timeout", source="Server")
     failure.timeout_failure_info.timeout_type = enums.START_TO_CLOSE
     if 0 < execution.execution_expires_at_ns <= turn.now_ns:
-        verdict = retry.Verdict(enums.RETRY_TIMEOUT)
+        verdict = backoff.Verdict(enums.RETRY_TIMEOUT)
     else:
         verdict = _judge(turn, failure)
     again = _again(turn, verdict)
@@ -65,16 +65,16 @@ def time_out(turn: Turn) -> None:
     _try_again(turn, again, before, failure)
 
 
-def _judge(turn: Turn, failure: Failure) -> retry.Verdict:
+def _judge(turn: Turn, failure: Failure) -> backoff.Verdict:
     execution = turn.execution
-    return retry.judge(execution.retry, execution.attempt, failure, turn.now_ns, execution.execution_expires_at_ns)
+    return backoff.judge(execution.retry, execution.attempt, failure, turn.now_ns, execution.execution_expires_at_ns)
 
 
 def _cron_backoff_ns(turn: Turn) -> int | None:
     return cron.next_backoff_ns(turn.execution, turn.context.find_zone, turn.now_ns)
 
 
-def _again(turn: Turn, verdict: retry.Verdict) -> tuple[str, int, bool]:
+def _again(turn: Turn, verdict: backoff.Verdict) -> tuple[str, int, bool]:
     """(run id, back-off, whether by cron) of the run that follows a failed one; the id is "" when none does."""
     if verdict.retry_state == enums.RETRY_IN_PROGRESS:
         return turn.context.new_id(), verdict.backoff_ns, False

@@ -20,6 +20,7 @@ from temporalio.api.errordetails.v1 import (
 from temporalio.api.workflowservice.v1 import StartBatchOperationRequest
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.api.status import OPEN
 from perdure.core import batch as law
 from perdure.core.batch import Batch, Place
 from perdure.core.search_attributes import IndexedType
@@ -39,8 +40,6 @@ _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.AB
 """Not INTERNAL: one execution that cannot be read must not keep all others waiting. It counts as failed."""
 _STATUS = Attribute("ExecutionStatus", IndexedType.KEYWORD)
 _START_TIME = Attribute("StartTime", IndexedType.DATETIME)
-_OPEN = (1, 8)
-"""WORKFLOW_EXECUTION_STATUS_RUNNING, _PAUSED."""
 
 Result = TypeVar("Result")
 Perform = Callable[[StartBatchOperationRequest, str, str, str], Awaitable[None]]
@@ -202,7 +201,7 @@ class Batches:
             raise Rejected(StatusCode.INVALID_ARGUMENT, "invalid visibility query: only conditions are allowed")
         where: Where = query.where
         if law.operation_of(request) not in law.ANY_STATUS:
-            where = AllOf((where, Condition(_STATUS, "IN", _OPEN)))
+            where = AllOf((where, Condition(_STATUS, "IN", OPEN)))
         return Query(where)
 
     async def _do(

@@ -96,7 +96,7 @@ class Namespaces:
 
     def search_attributes(self, name: str) -> Mapping[str, int]:
         """The custom ones of a namespace, with their types. Raises Rejected NOT_FOUND."""
-        return {**self.get(name).search_attributes, **self._learned.get(name, {})}
+        return {**self._learned.get(name, {}), **self.get(name).search_attributes}
 
     def attribute_type(self, name: str, attribute: str, declared: int) -> int:
         """See `Context.attribute_type`; an engine that learns registers here what it did not know."""
@@ -113,7 +113,10 @@ class Namespaces:
         return declared
 
     async def _save_learned(self, name: str) -> None:
-        """Should it fail, the attribute is known until the next start, and learned again when it is set again."""
+        """Store what was learned; a type that an operator has registered meanwhile stays.
+
+        Should it fail, the attribute is known until the next start, and learned again when it is set again.
+        """
         learned = dict(self._learned.get(name, {}))
         try:
             await self.change(

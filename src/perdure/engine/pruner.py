@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from temporalio.api.workflowservice.v1 import TerminateWorkflowExecutionRequest
 
 from perdure.api.errors import Rejected
+from perdure.api.status import OPEN_FILTER
 from perdure.core.commands import Terminate
 from perdure.core.commit import ExecutionKey
 from perdure.engine.clock import Clock
@@ -29,7 +30,7 @@ from perdure.stores.visibility import bind, parse
 
 _log = logging.getLogger(__name__)
 
-_OPEN = bind(parse("ExecutionStatus IN ('Running', 'Paused')"), {})
+_OPEN = bind(parse(OPEN_FILTER), {})
 _FOR_EVER_NS = (1 << 63) - 1
 
 

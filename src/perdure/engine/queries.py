@@ -21,6 +21,7 @@ from temporalio.api.query.v1 import QueryRejected, WorkflowQuery, WorkflowQueryR
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
+from perdure.api.status import is_open
 from perdure.core.commit import Commit, QueueName, StartedWorkflowTask, TaskKind
 from perdure.core.execution import Execution
 from perdure.core.refusals import workflow_not_found
@@ -188,9 +189,9 @@ class Queries:
 
 def _is_rejected(status: int, condition: enums.QueryRejectCondition) -> bool:
     if condition == enums.QUERY_REJECT_NOT_OPEN:
-        return status not in (enums.RUNNING, enums.PAUSED)
+        return not is_open(status)
     if condition == enums.QUERY_REJECT_NOT_COMPLETED_CLEANLY:
-        return status not in (enums.RUNNING, enums.PAUSED, enums.COMPLETED, enums.CONTINUED_AS_NEW)
+        return not is_open(status) and status not in (enums.COMPLETED, enums.CONTINUED_AS_NEW)
     return False
 
 

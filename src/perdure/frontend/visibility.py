@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.filter.v1 import StartTimeFilter, WorkflowExecutionFilter, WorkflowTypeFilter
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.status import CLOSED, OPEN
 from perdure.api.times import timestamp_ns
 from perdure.core.search_attributes import IndexedType
 from perdure.engine.engine import Engine
@@ -28,10 +28,6 @@ from perdure.stores.visibility.evaluation import Cursor
 PAGE_SIZE_MAX = 1_000
 QUERY_BYTES_MAX = 64 * 1024
 
-_OPEN = (
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED,
-)
 _STATUS = Attribute("ExecutionStatus", IndexedType.KEYWORD)
 _STATUS_NAMES = {number: name for name, number in STATUSES.items()}
 
@@ -76,7 +72,7 @@ class Visibility:
     ) -> service.ListOpenWorkflowExecutionsResponse:
         """ListOpenWorkflowExecutions. Raises Rejected INVALID_ARGUMENT."""
         check_namespace(self._engine, request.namespace)
-        terms = [Condition(_STATUS, "IN", _OPEN), *_started(request.start_time_filter), *_named(request)]
+        terms = [Condition(_STATUS, "IN", OPEN), *_started(request.start_time_filter), *_named(request)]
         infos, token = await self._page(
             request.namespace, Query(AllOf(tuple(terms))), request.maximum_page_size, request.next_page_token
         )
@@ -87,7 +83,7 @@ class Visibility:
     ) -> service.ListClosedWorkflowExecutionsResponse:
         """ListClosedWorkflowExecutions. Raises Rejected INVALID_ARGUMENT."""
         check_namespace(self._engine, request.namespace)
-        statuses: tuple[int, ...] = tuple(number for number in _STATUS_NAMES if number not in _OPEN)
+        statuses: tuple[int, ...] = CLOSED
         if request.HasField("status_filter"):
             if request.status_filter.status not in statuses:
                 raise invalid("StatusFilter must be specified and must be not Running.")

@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 import msgspec
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.status import OPEN_FILTER
 from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
-from perdure.sdk.client import Client, WorkflowStatus, WorkflowSummary
+from perdure.sdk.client import Client, WorkflowSummary
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.errors import EngineError, PerdureError, WorkflowNotFoundError
 
 T = TypeVar("T")
 Ask = Callable[[Coroutine[Any, Any, Any]], Any]
 
-_OPEN = 'ExecutionStatus = "Running"'
-_WAITING = f'{_OPEN} AND PerdureMemoKeys = "{MEMO_KEY}"'
+_WAITING = f'{OPEN_FILTER} AND PerdureMemoKeys = "{MEMO_KEY}"'
 _ALL = 10_000_000
 
 
@@ -51,7 +51,7 @@ class Interventions:
         except EngineError as error:
             if "invalid search attribute" not in str(error):
                 raise
-        return await self._client.list(_OPEN, limit=_ALL)
+        return await self._client.list(OPEN_FILTER, limit=_ALL)
 
     async def retry(self, entry: Intervention | str, *, who: str, why: str) -> None:
         """Run the step again, with its retries from the first. If it fails again that is another entry.
@@ -107,7 +107,7 @@ class Interventions:
             description = await self._client.get(workflow_id, run_id).describe()
         except WorkflowNotFoundError:
             return []  # it closed and was deleted while the list was read
-        if description.status is not WorkflowStatus.RUNNING or MEMO_KEY not in description.memo:
+        if not description.status.is_open or MEMO_KEY not in description.memo:
             return []
         return msgspec.convert(description.memo[MEMO_KEY], list[Intervention])
 

@@ -23,9 +23,6 @@ from perdure.stores.visibility.evaluation import uncommon_rows
 
 Row = TypeVar("Row", Task, TaskRef)
 
-CLOSED_STATUSES = range(2, 8)
-"""Every WorkflowExecutionStatus but RUNNING and PAUSED."""
-
 
 @dataclass(slots=True)
 class EncodedCommit:

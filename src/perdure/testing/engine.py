@@ -18,6 +18,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from perdure.api.digest import digest
+from perdure.api.status import OPEN_FILTER
 from perdure.embedded import AsyncEngine, Engine, EngineSeams
 from perdure.sdk.definitions import ActivityDefinition, AnyActivity, WorkflowDefinition
 from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
@@ -275,7 +276,7 @@ class TestEngine(Engine):
         return "\n".join(["Still running:", *lines]) if lines else "Nothing is running."
 
     async def _describe_open(self) -> list[str]:
-        found = await self._inner.list('ExecutionStatus = "Running"', limit=_SHOWN)
+        found = await self._inner.list(OPEN_FILTER, limit=_SHOWN)
         lines: list[str] = []
         for summary in found:
             last = digest(await self._inner.history(summary.id))[-1]

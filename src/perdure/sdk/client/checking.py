@@ -14,7 +14,6 @@ from perdure.sdk.checking import ReplayChecker, ReplayReport, Workflows
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.errors import WorkflowNotFoundError
 
-OPEN = 'ExecutionStatus = "Running"'
 _PAGE = 1000
 
 

@@ -23,11 +23,11 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.api.status import OPEN_FILTER
 from perdure.sdk.checking import ReplayReport, Workflows
 from perdure.sdk.client import messages
 from perdure.sdk.client.attributes import AttributeRegistry
 from perdure.sdk.client.calls import Reach, public_error
-from perdure.sdk.client.checking import OPEN as OPEN_EXECUTIONS
 from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.events import Emitting
@@ -368,7 +368,7 @@ class Client(Steering, Emitting, AttributeRegistry):
         self,
         workflows: Workflows = None,
         *,
-        query: str = OPEN_EXECUTIONS,
+        query: str = OPEN_FILTER,
         progress: Callable[[ReplayReport], None] | None = None,
     ) -> ReplayReport:
         """Replay open executions against code that is to be deployed: which of them would it break, and where?
@@ -449,7 +449,7 @@ class Client(Steering, Emitting, AttributeRegistry):
         given = conflict if is_open else reuse
         if given is not None:
             raise WorkflowAlreadyStartedError(
-                f"workflow {request.workflow_id!r} is {'running' if is_open else 'closed'} already "
+                f"workflow {request.workflow_id!r} is {'open' if is_open else 'closed'} already "
                 f"(run {run_id}), and {given} forbids another run",
                 workflow_id=request.workflow_id,
                 run_id=run_id,
@@ -474,7 +474,7 @@ class Client(Steering, Emitting, AttributeRegistry):
                 run_id=summary.run_id,
                 workflow_type=summary.workflow_type,
             )
-        return summary.status is WorkflowStatus.RUNNING
+        return summary.status.is_open
 
 
 _random = random.Random()

@@ -11,6 +11,7 @@ from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInf
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from perdure.api.failures import headline
+from perdure.api.status import is_open
 from perdure.sdk.convert import Converter
 from perdure.sdk.search_attributes import values_of
 
@@ -27,6 +28,11 @@ class WorkflowStatus(Enum):
     CONTINUED_AS_NEW = 6
     TIMED_OUT = 7
     PAUSED = 8
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run may still go on: it is running or paused."""
+        return is_open(self.value)
 
 
 class WorkflowSummary(msgspec.Struct, frozen=True):

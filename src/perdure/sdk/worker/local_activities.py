@@ -1,8 +1,8 @@
 """Runs local activities: beside the workflow task that asked for them, in the hands of this worker.
 
 `LocalRun` is what one run has under way; it stays with the cached run over a chain of workflow tasks and is let go
-with it. `LocalActivities` is the worker's: it runs the attempts, decides about retries as a server would
-(`core/retry.py` is the server's, and not for the SDK to see), and gives back what the marker is to say.
+with it. `LocalActivities` is the worker's: it runs the attempts, decides about retries by the same law as a server
+(`api/backoff.py`), and gives back what the marker is to say.
 
 An attempt whose time is up is not waited for: it is told to stop and left behind, as a server does it.
 """
@@ -19,6 +19,7 @@ from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse
 
+from perdure.api import backoff, enums
 from perdure.sdk.activity import CompleteAsync
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import AnyActivity, Registry
@@ -40,7 +41,6 @@ LOCAL_RETRY_THRESHOLD_NS = 60 * SECOND_NS
 """A longer back-off is waited for by a durable timer (as Temporal's SDKs have it)."""
 TASK_PART = 0.8
 """Of a workflow task's time-out: then it is completed as it is, and goes on in a new one."""
-_INITIAL_NS, _COEFFICIENT, _MAXIMUM_FACTOR = SECOND_NS, 2.0, 100
 
 
 class LocalCall:
@@ -280,34 +280,10 @@ class LocalActivities:
 
 
 def next_backoff_ns(options: ActivityOptions, failure: Failure, attempt: int, spent_ns: int) -> int | None:
-    """How long to wait before the next attempt; None: this failure was the last word. As a server decides it."""
-    retry = options.retry
-    info = failure.application_failure_info
-    if info.non_retryable or (retry is not None and info.type and info.type in retry.non_retryable_error_types):
-        return None
-    if failure.timeout_failure_info.timeout_type == TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE:
-        return None
-    if retry is not None and 0 < retry.maximum_attempts <= attempt:
-        return None
-    backoff_ns = (
-        duration_ns(info.next_retry_delay) if info.HasField("next_retry_delay") else _policy_ns(options, attempt)
-    )
-    overall_ns = options.schedule_to_close_ns
-    return None if overall_ns is not None and spent_ns + backoff_ns >= overall_ns else backoff_ns
-
-
-def _policy_ns(options: ActivityOptions, attempt: int) -> int:
-    if options.retry is None:
-        initial_ns, coefficient, maximum_ns = _INITIAL_NS, _COEFFICIENT, 0
-    else:
-        policy = options.retry.message
-        initial_ns, coefficient = duration_ns(policy.initial_interval), policy.backoff_coefficient
-        maximum_ns = duration_ns(policy.maximum_interval)
-    maximum_ns = maximum_ns or initial_ns * _MAXIMUM_FACTOR
-    try:
-        return round(min(initial_ns * coefficient ** (attempt - 1), maximum_ns))
-    except OverflowError:
-        return maximum_ns
+    """How long to wait before the next attempt; None: this failure was the last word. A server's own law decides."""
+    policy = backoff.DEFAULT_POLICY if options.retry is None else backoff.from_message(options.retry.message)
+    verdict = backoff.judge(policy, attempt, failure, spent_ns, options.schedule_to_close_ns or 0)
+    return verdict.backoff_ns if verdict.retry_state == enums.RETRY_IN_PROGRESS else None
 
 
 def _limit(options: ActivityOptions, spent_ns: int) -> int | None:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from perdure.api.status import ALL, CLOSED, OPEN
 from perdure.core.search_attributes import SYSTEM, IndexedType, Value
 from perdure.stores.visibility.evaluation import OPEN_FOR_EVER_NS, Cursor
 from perdure.stores.visibility.query import AllOf, Attribute, Condition, Order, Query, Where
@@ -45,8 +46,6 @@ _EXPRESSIONS: Mapping[str, str] = {
 
 _IDS = {"WorkflowId": "workflow_id", "RunId": "run_id"}
 _ROOTS = {"RootWorkflowId": "WorkflowId", "RootRunId": "RunId"}
-_OPEN_STATUSES = (1, 8)
-_STATUSES = range(1, 9)
 _NUMBERED = re.compile(r"\?(\d+)")
 _SELECTIVE = ("=", "IN", "STARTS_WITH", "<", "<=", ">", ">=", "BETWEEN")
 _DEMANDED = ("=", "IN", "STARTS_WITH")
@@ -255,9 +254,9 @@ def _sources(query: Query) -> list[_Source]:
     return [
         _Source(
             f"executions AS e INDEXED BY executions_visibility WHERE e.namespace = ?1 AND e.status = {status}"
-            + (" AND e.closed_at_ns IS NULL" if status in _OPEN_STATUSES else ""),
-            str(OPEN_FOR_EVER_NS) if status in _OPEN_STATUSES else "e.closed_at_ns",
-            status in _OPEN_STATUSES,
+            + (" AND e.closed_at_ns IS NULL" if status in OPEN else ""),
+            str(OPEN_FOR_EVER_NS) if status in OPEN else "e.closed_at_ns",
+            status in OPEN,
         )
         for status in _possible_statuses(query)
     ] or [_Source(f"{by_number.sql} AND 0", by_number.closed_at)]
@@ -270,7 +269,7 @@ def _gives_numbers(condition: Condition) -> bool:
 
 
 def _possible_statuses(query: Query) -> Sequence[int]:
-    statuses = set(_STATUSES)
+    statuses = set(ALL)
     for condition in query.required():
         if condition.attribute.name == "ExecutionStatus":
             if condition.operator == "=":
@@ -279,6 +278,8 @@ def _possible_statuses(query: Query) -> Sequence[int]:
                 statuses &= {int(value) for value in condition.values}
             elif condition.operator == "!=":
                 statuses -= {int(condition.values[0])}
+        elif condition.attribute.name == "CloseTime" and condition.operator in ("IS NULL", "IS NOT NULL"):
+            statuses &= set(OPEN if condition.operator == "IS NULL" else CLOSED)
     return sorted(statuses)
 
 

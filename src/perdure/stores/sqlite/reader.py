@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from perdure.api.status import CLOSED
 from perdure.core.commit import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
 from perdure.core.search_attributes import Row
 from perdure.stores.api import Batch, Namespace, PendingMessage, QueuedTask, Record, Reference, Summary
-from perdure.stores.encoding import CLOSED_STATUSES, decode_namespace
+from perdure.stores.encoding import decode_namespace
 from perdure.stores.sqlite import filters
 from perdure.stores.sqlite.queries import query
 from perdure.stores.visibility.evaluation import Cursor
@@ -172,7 +173,7 @@ def list_closed_before(
 ) -> list[ExecutionKey]:
     """See `Store.closed_before`."""
     found: list[ExecutionKey] = []
-    for status in CLOSED_STATUSES:
+    for status in CLOSED:
         parameters = (namespace, status, closed_before_ns, limit - len(found))
         rows = connection.execute(_LIST_CLOSED_BEFORE, parameters).fetchall()
         found.extend(ExecutionKey(*row) for row in rows)
