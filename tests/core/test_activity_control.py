@@ -190,9 +190,11 @@ def test_changed_options_hold_for_the_next_attempt_and_are_taken_back() -> None:
 
 def test_what_waits_for_its_next_attempt_ends_when_its_time_is_cut_short() -> None:
     world = failed_once(initial=60)
-    change(world, "schedule_to_close_timeout", schedule_to_close_timeout=given.seconds(10))
-    assert world.run.wake_at_ns == world.run.activities[5].scheduled_at_ns + 10 * SECOND
-    world.elapse(10)
+    change(world, "schedule_to_close_timeout", schedule_to_close_timeout=given.seconds(30))
+    world.elapse(29)
+    assert state(world) == State.BACKING_OFF
+    assert world.run.wake_at_ns == world.run.activities[5].scheduled_at_ns + 30 * SECOND
+    world.elapse(1)
     assert world.tail(2) == ["ActivityTaskTimedOut", "WorkflowTaskScheduled"]
 
 
