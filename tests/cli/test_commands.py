@@ -208,6 +208,16 @@ def test_check_finds_an_index_that_says_something_else(run: Run, store: str, tmp
     assert "index" in result.output
 
 
+def test_check_goes_on_behind_a_state_that_cannot_be_read(run: Run, store: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    run("store", "backup", str(copy), "--store", store)
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE executions SET snapshot = x'ff' WHERE workflow_id LIKE 'greeting%'")
+    result = run("store", "check", "--store", f"sqlite:///{copy}", "--json")
+    assert result.exit_code == 1
+    assert ["is damaged" in problem for problem in json.loads(result.output)["problems"]] == [True, True]
+
+
 def test_a_backup_is_the_whole_store(run: Run, store: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     assert f"{copy}: " in run("store", "backup", str(copy), "--store", store).output

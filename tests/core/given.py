@@ -353,6 +353,8 @@ class World:
         self.workers_alive = True
         self.limits = limits
         self.news: dict[str, UpdateNews | Rejected] = {}
+        self.parts: dict[int, bytes] = {}
+        """What a store keeps beside the snapshot of the newest run."""
         self._ids = 0
 
     # the shell's part
@@ -375,7 +377,7 @@ class World:
         if not commit.changed:
             assert commit.events == []
             if before is not None:
-                assert self.execution == decode(before), "a commit that changed nothing changed the state"
+                assert self.execution == self._decoded(before), "a commit that changed nothing changed the state"
         else:
             self._apply(commit, before)
         return commit
@@ -390,11 +392,13 @@ class World:
                 self.history = []
                 self.runs.append((execution, self.history))
                 self.rows = []
+                self.parts = {}
                 old = blank(link.key)
             else:
                 assert before is not None
-                old = decode(before)
+                old = self._decoded(before)
             assert link.expected_version == old.version
+            self._keep_parts(link)
             self._check_fold(old, link)
             check(execution)
             check_commit(link)
@@ -411,15 +415,25 @@ class World:
             assert execution.is_open or self.rows == []
             link = link.next_run
 
-    @staticmethod
-    def _check_fold(old: Execution, link: Commit) -> None:
+    def _keep_parts(self, link: Commit) -> None:
+        for event_id, data in link.parts.items():
+            self.parts.pop(event_id, None)
+            if data:
+                self.parts[event_id] = data
+        assert link.execution is not None
+        assert link.execution.facts.apart == self.parts.keys(), "a store would keep other parts than the state says"
+
+    def _decoded(self, snapshot: bytes) -> Execution:
+        return decode(snapshot, lambda: self.parts)
+
+    def _check_fold(self, old: Execution, link: Commit) -> None:
         execution = link.execution
         assert execution is not None
         for event in link.events:
             evolve(old, HistoryEvent.FromString(event.SerializeToString()))
         old.facts, old.version, old.wake_at_ns = execution.facts, execution.version, execution.wake_at_ns
         assert old == execution, "folding the commit's events over the old state gives another state"
-        assert decode(encode(execution)) == execution
+        assert self._decoded(encode(execution)) == execution
         assert execution.version == link.expected_version + 1
         assert execution.wake_at_ns == link.wake_at_ns
 

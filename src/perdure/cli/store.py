@@ -8,6 +8,7 @@ import click
 
 from perdure.cli.options import file_option, group, json_option, namespace_option
 from perdure.cli.output import console, plain_errors, print_json
+from perdure.stores.api import StoreError
 from perdure.stores.reading import StoreFile, differences, fold
 
 
@@ -27,7 +28,11 @@ def check(store_url: str, namespace: str, as_json: bool) -> None:
     with plain_errors(), StoreFile(store_url) as file:
         summaries = file.executions(namespace)
         for summary in summaries:
-            stored = file.load(summary.key.workflow_id, summary.key.run_id, namespace)
+            try:
+                stored = file.load(summary.key.workflow_id, summary.key.run_id, namespace)
+            except StoreError as error:
+                problems.append(f"{summary.key.workflow_id} (run {summary.key.run_id}): {error}")
+                continue
             events = file.history(summary.key)
             events_folded += len(events)
             if stored is not None and stored.next_event_id <= len(events):

@@ -24,6 +24,7 @@ from perdure.api.backoff import RetryPolicy
 from perdure.api.times import duration_ns
 from perdure.core import activity, retry
 from perdure.core.activity import TABLE, State, Trigger
+from perdure.core.apart import set_details
 from perdure.core.commands import ControlActivities
 from perdure.core.commit import TaskKind
 from perdure.core.refusals import invalid, not_found, workflow_completed
@@ -103,7 +104,7 @@ def _unpause(turn: Turn, pending: Activity, attempt: Attempt, request: UnpauseAc
     if control is None or not control.paused_at_ns:
         return
     if request.reset_heartbeat:
-        attempt.heartbeat_details = b""
+        set_details(turn, pending.scheduled_event_id, attempt, b"")
     if request.reset_attempts:
         _begin_again(attempt)
     _resume(turn, pending, attempt)
@@ -131,7 +132,7 @@ def _begin_again(attempt: Attempt) -> None:
 def _reset(turn: Turn, pending: Activity, attempt: Attempt, request: ResetActivityRequest) -> None:
     control = _control_of(attempt)
     if request.reset_heartbeat:
-        attempt.heartbeat_details = b""
+        set_details(turn, pending.scheduled_event_id, attempt, b"")
     if request.restore_original_options:
         _set_options(turn, pending, attempt, None)
     _begin_again(attempt)

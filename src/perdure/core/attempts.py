@@ -8,6 +8,7 @@ from perdure.api import enums
 from perdure.api.failures import bounded, too_large_failure
 from perdure.core import activity, workflow_task
 from perdure.core.activity import State, Trigger
+from perdure.core.apart import set_details
 from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbeat, ReportActivityCanceled
 from perdure.core.commit import HeartbeatRecorded, TaskKind
 from perdure.core.refusals import activity_not_found, invalid, not_found
@@ -85,7 +86,7 @@ def fail(turn: Turn, command: FailActivity) -> None:
     if size > turn.limits.blob_bytes:
         failure = too_large_failure("Failure", size, turn.limits.blob_bytes, failure)
     if request.HasField("last_heartbeat_details"):
-        attempt.heartbeat_details = request.last_heartbeat_details.SerializeToString()
+        set_details(turn, pending.scheduled_event_id, attempt, request.last_heartbeat_details.SerializeToString())
     retry_state = activity.fail_attempt(turn, pending, attempt, failure, request.identity)
     if retry_state != enums.RETRY_IN_PROGRESS:
         activity.close_failed(turn, pending, attempt, failure, retry_state, request.identity)
@@ -118,7 +119,7 @@ def record_heartbeat(turn: Turn, command: RecordHeartbeat) -> HeartbeatRecorded:
     attempt.state = activity.TABLE.next(attempt.state, Trigger.HEARTBEAT)
     attempt.heartbeat_at_ns = turn.now_ns
     if request.HasField("details"):
-        attempt.heartbeat_details = request.details.SerializeToString()
+        set_details(turn, pending.scheduled_event_id, attempt, request.details.SerializeToString())
     turn.touch()
     control = attempt.control
     if control is None:

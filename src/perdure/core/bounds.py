@@ -15,7 +15,7 @@ ENGINE_IDENTITY = "history-service"
 
 
 def enforce(turn: Turn) -> None:
-    """Terminate a run whose history is too long or too big; fail a task that too many events wait for."""
+    """Terminate a run whose history is too long or too big, or its state; fail a task that too many events wait for."""
     execution = turn.execution
     if not execution.is_open:
         return
@@ -24,6 +24,8 @@ def enforce(turn: Turn) -> None:
         close.terminate(turn, "Workflow history count exceeds limit.", None, ENGINE_IDENTITY)
     elif execution.history_bytes > limits.history_bytes:
         close.terminate(turn, "Workflow history size exceeds limit.", None, ENGINE_IDENTITY)
+    elif execution.facts.state_bytes > limits.state_bytes:
+        close.terminate(turn, "Workflow mutable state size exceeds limit.", None, ENGINE_IDENTITY)
     elif execution.facts.buffered and _buffer_is_full(turn):
         completion.end_failed(turn, enums.FAILED_FORCE_CLOSE_COMMAND, None, ENGINE_IDENTITY)
 

@@ -250,6 +250,8 @@ class Commit(msgspec.Struct, eq=False):
     """What other workflows are to be told, durable with the commit and delivered after it."""
     remove_messages: list[str] = []
     """Ids of messages, of this execution or another, that need not be delivered any more."""
+    parts: dict[int, bytes] = {}
+    """What is kept beside the snapshot (`core.apart`) and changes, by event; empty: it goes."""
     index_changed: bool = False
     """What the run can be found by, beside the fields of every run, is not what it was."""
     changed: bool = True

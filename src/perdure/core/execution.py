@@ -21,6 +21,7 @@ from perdure.core import (
     activity,
     activity_control,
     admission,
+    apart,
     attempts,
     bounds,
     child,
@@ -198,6 +199,7 @@ class Chain:
             return Commit(key, version, execution, replies=replies, changed=False)
         for turn in changed:
             bounds.enforce(turn)
+            apart.settle(turn)
             settle(turn)
         for turn, following in pairwise(changed):
             turn.commit.next_run = following.commit

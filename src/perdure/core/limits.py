@@ -42,7 +42,9 @@ class Limits:
     """A run with a bigger history is terminated."""
     buffered_events: int = 4_000
     """More events than this waiting behind one workflow task fail that task, so that they enter history."""
-    buffered_bytes: int = 16 << 20
+    buffered_bytes: int = 2 << 20
+    state_bytes: int = 8 << 20
+    """A run with a bigger state (Temporal: mutable state) is terminated: heartbeat details, memo, what is pending."""
     task_timeout_ns: int = 10 * NS_PER_SECOND
     """Workflow task start-to-close when the start request names none."""
     task_timeout_max_ns: int = 120 * NS_PER_SECOND

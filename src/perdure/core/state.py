@@ -9,6 +9,8 @@ New fields go to the END of a struct and have a default, so that older snapshots
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import msgspec
 
 from perdure.api.backoff import RetryPolicy
@@ -172,6 +174,11 @@ class Facts(msgspec.Struct, array_like=True):
     """When this run began as a reset of another: its history began earlier. 0: it did not."""
     is_closing: bool = False
     """The last workflow task would have closed the run, but something came: signals wait while the next one runs."""
+    apart: set[int] = set()
+    """Events whose bytes stores keep beside the snapshot (`core.apart`): heartbeat details of an activity by its
+    Scheduled event, `first_event` by event 1."""
+    state_bytes: int = 0
+    """How large the state was when it was last written: the snapshot, and what is kept apart."""
 
 
 class Paused(msgspec.Struct, array_like=True):
@@ -287,11 +294,60 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Execution)
 
 
+FIRST_EVENT_ID = 1
+
+
 def encode(execution: Execution) -> bytes:
-    """The snapshot that stores keep (msgpack)."""
-    return _encoder.encode(execution)
+    """The snapshot that stores keep (msgpack), without what they keep beside it. Sets `facts.state_bytes`."""
+    facts = execution.facts
+    parts = _take_out(execution) if facts.apart else {}
+    try:
+        snapshot = _encoder.encode(execution)
+    finally:
+        if parts:
+            _put_in(execution, parts)
+    facts.state_bytes = len(snapshot) + _counted(parts) if parts else len(snapshot)
+    return snapshot
 
 
-def decode(snapshot: bytes) -> Execution:
-    """Raises msgspec.DecodeError (of which ValidationError is one) when the bytes are not a snapshot."""
-    return _decoder.decode(snapshot)
+def decode(snapshot: bytes, read_parts: Callable[[], Mapping[int, bytes]] | None = None) -> Execution:
+    """The state of a snapshot; `read_parts` is asked for what is kept beside it, if anything is. None: it is left out.
+
+    Raises msgspec.DecodeError (of which ValidationError is one) when the bytes are no snapshot, or a part is missing.
+    """
+    execution = _decoder.decode(snapshot)
+    facts = execution.facts
+    facts.state_bytes = len(snapshot)
+    if read_parts is not None and facts.apart:
+        parts = read_parts()
+        missing = facts.apart - parts.keys()
+        if missing:
+            raise msgspec.DecodeError(f"the state lacks what belongs to its events {sorted(missing)}")
+        _put_in(execution, {event_id: parts[event_id] for event_id in facts.apart})
+        facts.state_bytes += _counted(parts)
+    return execution
+
+
+def _counted(parts: Mapping[int, bytes]) -> int:
+    """What a run was started with is no growth of its state, and Temporal has it in history alone."""
+    return sum(len(data) for event_id, data in parts.items() if event_id != FIRST_EVENT_ID)
+
+
+def _take_out(execution: Execution) -> dict[int, bytes]:
+    """What is kept apart, by event; it is not in the state any more."""
+    parts: dict[int, bytes] = {}
+    for event_id in execution.facts.apart:
+        if event_id == FIRST_EVENT_ID:
+            parts[event_id], execution.first_event = execution.first_event, b""
+        else:
+            attempt = execution.facts.attempts[event_id]
+            parts[event_id], attempt.heartbeat_details = attempt.heartbeat_details, b""
+    return parts
+
+
+def _put_in(execution: Execution, parts: Mapping[int, bytes]) -> None:
+    for event_id, data in parts.items():
+        if event_id == FIRST_EVENT_ID:
+            execution.first_event = data
+        else:
+            execution.facts.attempts[event_id].heartbeat_details = data

@@ -28,9 +28,12 @@ class Alarms:
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def look(self, commit: Commit) -> None:
-        """After a commit. Costs a comparison, nearly always."""
+        """After a commit. Costs two comparisons, nearly always."""
         execution = commit.execution
-        if execution is not None and execution.next_event_id % EVERY_EVENTS < len(commit.events):
+        if execution is None:
+            return
+        is_due = execution.next_event_id % EVERY_EVENTS < len(commit.events)
+        if is_due or 2 * execution.facts.state_bytes > self._limits.state_bytes:
             for what, value, limit in _measures(execution, self._limits):
                 if 2 * value > limit:
                     self._warn(execution, what, value, limit)
@@ -56,6 +59,7 @@ def _measures(execution: Execution, limits: Limits) -> Iterator[tuple[str, int, 
     """What there is, how much of it, and the limit."""
     yield "events in its history", execution.next_event_id - 1, limits.history_events
     yield "bytes of history", execution.history_bytes, limits.history_bytes
+    yield "bytes of state", execution.facts.state_bytes, limits.state_bytes
     yield "pending activities", len(execution.activities), limits.pending_activities
     yield "pending timers", len(execution.timers), limits.pending_timers
     yield "pending children", len(execution.children), limits.pending_children

@@ -43,6 +43,7 @@ class RestingCache:
         assert execution is not None, "only what holds a state is worth keeping"
         mailbox.cached_bytes = (
             _BASE_BYTES
+            + execution.facts.state_bytes
             + _ACTIVITY_BYTES * len(execution.activities)
             + _EVENT_BYTES * len(mailbox.tail)
             + _CONTENT_FACTOR * (execution.history_bytes - mailbox.tail_base_bytes)

@@ -53,6 +53,9 @@ class EncodedCommit:
     index_rows: Sequence[IndexRow] | None
     """What the run can be found by beside the fields above, if this commit changes it. None: it does not."""
 
+    parts: Sequence[tuple[int, bytes]] = ()
+    """What is kept beside the snapshot and changes, by event; empty bytes: it goes."""
+
     @property
     def is_open(self) -> bool:
         return self.closed_at_ns is None
@@ -101,6 +104,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         tuple(commit.remove_messages) if commit.remove_messages else (),
         execution.history_bytes,
         _index_rows(commit, execution),
+        tuple(commit.parts.items()) if commit.parts else (),
     )
 
 

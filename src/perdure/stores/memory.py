@@ -52,6 +52,11 @@ class _Run:
     number: int
     """Ascending, in order of creation."""
     batches: list[Batch] = field(default_factory=list[Batch])
+    parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    """What is kept beside the snapshot, by event."""
+
+    def state(self) -> Execution:
+        return decode(self.latest.snapshot, lambda: self.parts)
 
 
 class MemoryStore:
@@ -140,6 +145,10 @@ class MemoryStore:
         run.latest = link
         if link.batch:
             run.batches.append(Batch(link.first_event_id, link.batch))
+        for event_id, part in link.parts:
+            run.parts.pop(event_id, None)
+            if part:
+                run.parts[event_id] = part
         self._wakes.pop(key, None)
         if link.wake_at_ns is not None:
             self._wakes[key] = link.wake_at_ns
@@ -165,7 +174,7 @@ class MemoryStore:
     def _load(self, reference: Reference) -> Execution | None:
         run_id = reference.run_id or self._current.get((reference.namespace, reference.workflow_id), "")
         run = self._runs.get(ExecutionKey(reference.namespace, reference.workflow_id, run_id))
-        return decode(run.latest.snapshot) if run else None
+        return run.state() if run else None
 
     async def history(self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20) -> Sequence[Batch]:
         """See `Store.history`."""

@@ -25,6 +25,7 @@ from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import Query
 
 _LOAD_RUN = query("load_run")
+_LIST_PARTS = query("list_parts")
 _LOAD_CURRENT_RUN = query("load_current_run")
 _FIND_HISTORY = query("find_history")
 _READ_HISTORY = query("read_history")
@@ -51,13 +52,18 @@ _summary_rows = msgspec.json.Decoder(list[_SummaryRow])
 
 
 def load(connection: sqlite3.Connection, reference: Reference) -> Execution | None:
-    """The stored state. Raises msgspec.MsgspecError when the snapshot is damaged."""
+    """The stored state. Raises msgspec.MsgspecError when it is damaged."""
     workflow = (reference.namespace, reference.workflow_id)
     if reference.run_id is None:
         row = connection.execute(_LOAD_CURRENT_RUN, workflow).fetchone()
     else:
         row = connection.execute(_LOAD_RUN, (*workflow, reference.run_id)).fetchone()
-    return decode(row[0]) if row else None
+    return decode(row[1], lambda: list_parts(connection, row[0])) if row else None
+
+
+def list_parts(connection: sqlite3.Connection, number: int) -> dict[int, bytes]:
+    """What is kept beside the snapshot of an execution, by event."""
+    return dict(connection.execute(_LIST_PARTS, (number,)).fetchall())
 
 
 def read_history(
@@ -157,7 +163,10 @@ def list_search_attributes(connection: sqlite3.Connection, key: ExecutionKey) ->
 
 
 def load_numbered(connection: sqlite3.Connection, number: int) -> Execution | None:
-    """The stored state. Raises msgspec.MsgspecError when the snapshot is damaged."""
+    """The stored state for a line of a list: without what is kept beside the snapshot.
+
+    Raises msgspec.MsgspecError when the snapshot is damaged.
+    """
     row = connection.execute(_LOAD_NUMBERED, (number,)).fetchone()
     return decode(row[0]) if row else None
 

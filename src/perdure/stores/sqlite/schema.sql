@@ -26,6 +26,16 @@ CREATE TABLE executions (
     history_bytes  INTEGER               -- how large the history was when the run closed
 ) STRICT;
 
+-- What of a state is large and seldom changes, beside the snapshot, which is written with every commit.
+CREATE TABLE state_parts (
+    execution_id INTEGER NOT NULL,
+    event_id     INTEGER NOT NULL,   -- 1: what the run began with; an activity's Scheduled event: heartbeat details
+    data         BLOB    NOT NULL
+) STRICT;
+
+-- Names a part.
+CREATE UNIQUE INDEX state_parts_key ON state_parts (execution_id, event_id);
+
 -- Names a run; gives lists their order.
 CREATE UNIQUE INDEX executions_key ON executions (namespace, workflow_id, run_id);
 -- The next deadline, and what is due.

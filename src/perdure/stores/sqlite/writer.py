@@ -33,6 +33,9 @@ _SETTLE_EXECUTION = query("settle_execution")
 _CLEAR_SEARCH_ATTRIBUTES = query("clear_search_attributes")
 _ADD_SEARCH_ATTRIBUTE = query("add_search_attribute")
 _APPEND_HISTORY = query("append_history")
+_PUT_PART = query("put_part")
+_REMOVE_PART = query("remove_part")
+_REMOVE_PARTS = query("remove_parts")
 _CLAIM_WORKFLOW_ID = query("claim_workflow_id")
 _SUCCEED_RUN = query("succeed_run")
 _REMOVE_TASK = query("remove_task")
@@ -79,6 +82,8 @@ class _Plan:
     advanced: list[Row] = field(default_factory=_rows)
     turned: list[Row] = field(default_factory=_rows)
     settled: list[Row] = field(default_factory=_rows)
+    put_parts: list[Row] = field(default_factory=_rows)
+    dropped_parts: list[Row] = field(default_factory=_rows)
     unindexed: list[Row] = field(default_factory=_rows)
     indexed: list[Row] = field(default_factory=_rows)
     started: list[Row] = field(default_factory=_rows)
@@ -177,6 +182,9 @@ class Writer:
                 number = self._plan_start(plan, link) if link.expected_version == 0 else self._plan_advance(plan, link)
                 if link.batch:
                     plan.batches.append((number, link.first_event_id, link.batch))
+                if link.parts:
+                    plan.dropped_parts.extend((number, event_id) for event_id, part in link.parts if not part)
+                    plan.put_parts.extend((number, event_id, part) for event_id, part in link.parts if part)
                 if link.index_rows is not None:
                     if link.expected_version:
                         plan.unindexed.append((number,))
@@ -261,7 +269,7 @@ class Writer:
         number, workflow = row[0], (key.namespace, key.workflow_id)
         self._connection.execute(_RELEASE_WORKFLOW_ID, (*workflow, number) * 3)
         self._connection.execute(_FORGET_WORKFLOW_ID, (*workflow, number))
-        for statement in (_CLEAR_SEARCH_ATTRIBUTES, _REMOVE_TASKS, _REMOVE_HISTORY, _REMOVE_EXECUTION):
+        for statement in (_CLEAR_SEARCH_ATTRIBUTES, _REMOVE_PARTS, _REMOVE_TASKS, _REMOVE_HISTORY, _REMOVE_EXECUTION):
             self._connection.execute(statement, (number,))
         return True
 
@@ -304,6 +312,8 @@ class Writer:
             (_INSERT_EXECUTION, plan.started, True),
             (_CLAIM_WORKFLOW_ID, plan.claimed, True),
             (_SUCCEED_RUN, plan.succeeded, True),
+            (_REMOVE_PART, plan.dropped_parts, False),
+            (_PUT_PART, plan.put_parts, False),
             (_CLEAR_SEARCH_ATTRIBUTES, plan.unindexed, False),
             (_ADD_SEARCH_ATTRIBUTE, plan.indexed, False),
             (_APPEND_HISTORY, plan.batches, True),
