@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure.core.commit import Commit
-from perdure.stores.api import Outcome, StoreError
+from perdure.stores.api import Outcome, StoreError, Unstorable
 from perdure.stores.memory import MemoryStore
 
 
@@ -18,6 +18,8 @@ class WrappedStore:
         conflicts: so many of the next commits are refused as lost races, nothing of them written.
         fails: asked with the method's name before each call; True raises StoreError.
         breaks: likewise, but raises an error that no store should raise.
+        refuses: asked of each commit; True: that one is Unstorable.
+        chokes: asked of each commit; True: the whole batch raises an error that no store should raise.
         gate: while set to a cleared event, commits wait for it.
         batches: the size of every commit batch.
     """
@@ -27,6 +29,8 @@ class WrappedStore:
         self.conflicts = 0
         self.fails: Callable[[str], bool] = lambda method: False
         self.breaks: Callable[[str], bool] = lambda method: False
+        self.refuses: Callable[[Commit], bool] = lambda commit: False
+        self.chokes: Callable[[Commit], bool] = lambda commit: False
         self.gate: asyncio.Event | None = None
         self.batches: list[int] = []
         self.calls: list[str] = []
@@ -42,16 +46,18 @@ class WrappedStore:
         if self._openers == 0:
             await self.inner.close()
 
-    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome | Unstorable]:
         await self._check("commit")
         if self.gate is not None:
             await self.gate.wait()
         self.batches.append(len(commits))
-        lost = [self._loses() for _ in commits]
-        applied = iter(
-            await self.inner.commit([commit for commit, loses in zip(commits, lost, strict=True) if not loses])
-        )
-        return [Outcome.CONFLICT if loses else next(applied) for loses in lost]
+        if any(self.chokes(commit) for commit in commits):
+            raise ZeroDivisionError("a bug of the store")
+        refused = [Unstorable("no column is wide enough", True) if self.refuses(commit) else None for commit in commits]
+        fates = [refusal or (Outcome.CONFLICT if self._loses() else None) for refusal in refused]
+        written = [commit for commit, fate in zip(commits, fates, strict=True) if fate is None]
+        applied = iter(await self.inner.commit(written))
+        return [next(applied) if fate is None else fate for fate in fates]
 
     def _loses(self) -> bool:
         self.conflicts -= 1

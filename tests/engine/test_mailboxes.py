@@ -10,10 +10,11 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core import execution as law
-from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
-from perdure.core.commit import Started
+from perdure.core.commands import RequestCancel, Signal, StartWorkflow, Terminate
+from perdure.core.commit import Commit, Started
 from perdure.core.execution import Execution
 from perdure.engine import mailboxes
+from perdure.engine.engine import Engine
 from perdure.frontend import WorkflowService
 from tests.engine.world import (
     ORDER,
@@ -361,3 +362,74 @@ async def test_an_answer_for_another_attempt_is_refused(world: World) -> None:
         with pytest.raises(Rejected) as refused:
             await connection.respond_workflow_task_completed(completion(task.task_token))
         assert refused.value.code is StatusCode.NOT_FOUND
+
+
+# --- what cannot be stored ----------------------------------------------------------------------------
+
+
+def is_bad(commit: Commit) -> bool:
+    return commit.key.workflow_id.startswith("bad")
+
+
+def crowd(engine: Engine) -> list[Any]:
+    """Thirty starts at once, every sixth of them a bad one."""
+    ids = [f"bad-{number}" if number % 6 == 3 else f"order-{number}" for number in range(30)]
+    return [engine.submit("default", workflow_id, None, start(workflow_id)) for workflow_id in ids]
+
+
+@virtual
+async def test_a_commit_that_cannot_be_stored_fails_alone_and_its_neighbours_notice_nothing(world: World) -> None:
+    async with world.engine() as engine:
+        world.store.refuses = is_bad
+        results = await asyncio.gather(*crowd(engine), return_exceptions=True)
+        assert [rejection(result) for result in results[3::6]] == [StatusCode.INVALID_ARGUMENT] * 5
+        assert "no column is wide enough" in str(results[3])
+        assert sum(isinstance(result, Started) and result.created for result in results) == 25
+        assert world.store.batches == [30], "one transaction for all of them"
+        assert engine.metrics().waiting_calls == 0
+        world.store.refuses = lambda commit: False
+        assert (await engine.submit("default", "bad-3", None, start("bad-3"))).created
+
+
+@virtual
+async def test_a_batch_that_breaks_the_store_is_taken_apart(world: World) -> None:
+    async with world.engine() as engine:
+        world.store.chokes = is_bad
+        results = await asyncio.gather(*crowd(engine), return_exceptions=True)
+        assert [rejection(result) for result in results[3::6]] == [StatusCode.INTERNAL] * 5
+        assert sum(isinstance(result, Started) and result.created for result in results) == 25
+        assert len(world.store.batches) < 40
+        assert engine.metrics().waiting_calls == 0
+
+
+@virtual
+async def test_of_the_calls_in_one_commit_the_bad_one_alone_is_refused(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.submit("default", "order-1", None, start())
+        world.store.refuses = lambda commit: any(
+            event.workflow_execution_signaled_event_attributes.signal_name == "bad" for event in commit.events
+        )
+        calls = [engine.submit("default", "order-1", None, signal(name)) for name in ("a", "b", "bad", "c", "bad", "d")]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(result, Rejected) for result in results] == [False, False, True, False, True, False]
+        events = await history(WorkflowService(engine))
+        signals = [event.workflow_execution_signaled_event_attributes.signal_name for event in events]
+        assert [name for name in signals if name] == ["a", "b", "c", "d"]
+        assert (await engine.read("default", "order-1", None, status)) == 1
+
+
+def signal(name: str) -> Signal:
+    return Signal(service.SignalWorkflowExecutionRequest(namespace="default", signal_name=name))
+
+
+@virtual
+async def test_a_poller_set_aside_for_a_commit_that_cannot_be_stored_waits_on(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        poll = asyncio.ensure_future(connection.poll_workflow_task_queue(workflow_poll()))
+        await asyncio.sleep(1)
+        world.store.refuses = is_bad
+        with pytest.raises(Rejected):
+            await engine.submit("default", "bad", None, start("bad"))
+        await engine.submit("default", "order-1", None, start())
+        assert (await poll).workflow_execution.workflow_id == "order-1"

@@ -24,6 +24,7 @@ from tests.engine.world import (
     sleep,
     start_request,
     virtual,
+    virtual_logged,
     workflow_poll,
 )
 
@@ -121,6 +122,50 @@ async def test_one_that_cannot_be_woken_does_not_hold_up_the_others(world: World
         engine.waker._submit = submit
         await asyncio.sleep(2)
         assert "TIMER_FIRED" in names(await history(connection, "order-0"))
+
+
+@virtual_logged
+async def test_one_that_can_never_be_woken_is_tried_more_and_more_slowly_and_delays_nobody(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.engine(wake_page=1) as engine:
+        connection = WorkflowService(engine)
+        await fall_asleep(connection, "good-0", HOUR)
+        for number in range(3):
+            await fall_asleep(connection, f"bad-{number}", 60)
+        await fall_asleep(connection, "good-1", 2 * HOUR)
+        world.store.refuses = lambda commit: commit.key.workflow_id.startswith("bad")
+        begin, before = world.loop.now_ns, engine.metrics().wakes
+        for good in ("good-0", "good-1"):
+            while "TIMER_FIRED" not in names(await history(connection, good)):
+                await engine.waker.passes.reached(engine.waker.passes.count + 1)
+        assert (world.loop.now_ns - begin) // 10**9 == 2 * HOUR, "to the second"
+        tries = engine.metrics().wakes - before
+        assert 3 * 15 <= tries <= 3 * 25, "more and more slowly, for two hours"
+        assert engine.waker.is_stuck
+        lines = [record for record in caplog.records if record.name.endswith("wakeups")]
+        assert len(lines) <= tries
+        assert "'bad-0' is due but cannot be woken, trying again in 1 s: no column is wide enough" in caplog.text
+        assert "Traceback" not in caplog.text
+        world.store.refuses = lambda commit: False
+        await asyncio.sleep(601)
+        assert "TIMER_FIRED" in names(await history(connection, "bad-2"))
+        assert not engine.waker.is_stuck
+
+
+@virtual_logged
+async def test_many_that_cannot_be_woken_are_counted_and_not_each_named(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.engine() as engine:
+        for number in range(50):
+            await fall_asleep(WorkflowService(engine), f"bad-{number}", 60)
+        await asyncio.sleep(30)
+        world.store.refuses = lambda commit: True
+        await asyncio.sleep(30.5)
+        lines = [record.getMessage() for record in caplog.records if record.name.endswith("wakeups")]
+        assert len(lines) == 11
+        assert lines[-1] == "40 other workflows are due but cannot be woken either"
 
 
 @virtual

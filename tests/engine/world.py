@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import pytest
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType, HistoryEventFilterType
 from temporalio.api.history.v1 import HistoryEvent
@@ -51,6 +52,20 @@ def virtual(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], 
 
     def run() -> None:
         run_virtual(lambda loop: test(World(loop)))
+
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
+    run.__module__ = test.__module__
+    return run
+
+
+def virtual_logged(
+    test: Callable[[World, pytest.LogCaptureFixture], Coroutine[Any, Any, None]],
+) -> Callable[[pytest.LogCaptureFixture], None]:
+    """As `virtual`, for a test that also reads the log."""
+
+    def run(caplog: pytest.LogCaptureFixture) -> None:
+        run_virtual(lambda loop: test(World(loop), caplog))
 
     run.__name__ = test.__name__
     run.__doc__ = test.__doc__

@@ -20,7 +20,7 @@ from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import MarkerRecordedEventAttributes
 
 from perdure.core.commit import Commit, ExecutionKey
-from perdure.stores.api import Outcome, Reference, Store
+from perdure.stores.api import Outcome, Reference, Store, Unstorable
 from tests.simulation.laws import check_fold
 
 ENDLESS = 600
@@ -101,7 +101,7 @@ class CrashingStore:
         if await self._inner.in_flight(None, 1):
             self.owed_since = asyncio.get_running_loop().time()
 
-    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome | Unstorable]:
         """See `Store.commit`; may never return."""
         await self._alive()
         self.boundaries += 1
@@ -115,7 +115,7 @@ class CrashingStore:
         await asyncio.sleep(self._latency.uniform(0.0, 0.001))
         return outcomes
 
-    async def _apply(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+    async def _apply(self, commits: Sequence[Commit]) -> Sequence[Outcome | Unstorable]:
         references = [_reference(commit.key) for commit in commits]
         for commit, before in zip(commits, await self._inner.load(references), strict=True):
             check_fold(before, commit)

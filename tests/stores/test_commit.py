@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 
-from perdure.core.commit import Commit
-from perdure.stores.api import Outcome, Store
+from perdure.core.commit import Commit, QueueName, TaskKind
+from perdure.stores.api import Outcome, Store, Unstorable
+from perdure.stores.sqlite import SqliteStore
 from tests.stores.given import (
     ACTIVITIES,
     APPLIED,
@@ -236,14 +238,14 @@ async def test_of_concurrent_commits_on_one_version_one_wins(store: Store) -> No
     await store.commit([run.commit(events=1)])
     rivals = [run.commit(events=1)]
     rivals += [run.behind(1).commit(events=1) for _ in range(4)]
-    outcomes: list[Sequence[Outcome]] = await asyncio.gather(*(store.commit([rival]) for rival in rivals))
-    assert sorted(outcome.value for [outcome] in outcomes) == ["applied", *["conflict"] * 4]
+    outcomes: list[Sequence[Outcome | Unstorable]] = await asyncio.gather(*(store.commit([rival]) for rival in rivals))
+    assert sorted(str(outcome) for [outcome] in outcomes) == sorted(map(str, [APPLIED, *[CONFLICT] * 4]))
     assert (await stored(store, run))[0] == 2
 
 
 async def test_commits_of_one_run_in_the_order_of_their_calls(store: Store) -> None:
     run = Run()
-    calls: list[asyncio.Future[Sequence[Outcome]]] = []
+    calls: list[asyncio.Future[Sequence[Outcome | Unstorable]]] = []
     for _ in range(20):
         calls.append(asyncio.ensure_future(store.commit([run.commit(events=1)])))
         await asyncio.sleep(0)
@@ -266,19 +268,90 @@ async def test_a_caller_that_is_cancelled_leaves_the_store_serving(store: Store)
     assert await store.next_wake_at_ns() == 100
 
 
-async def test_a_commit_that_changed_nothing_is_refused_with_its_batch(store: Store) -> None:
+async def test_a_commit_that_changed_nothing_is_refused_alone(store: Store) -> None:
     run, other = Run("order-1"), Run("order-2")
     idle = other.commit(events=0)
     idle.changed = False
-    with pytest.raises(ValueError, match="order-2"):
-        await store.commit([run.commit(), idle])
-    assert await stored(store, run) == (0, [])
+    applied, refused = await store.commit([run.commit(), idle])
+    assert applied is APPLIED
+    assert is_refused(refused, "order-2", is_value=False)
+    assert (await stored(store, run))[0] == 1
 
 
 async def test_a_commit_with_a_task_of_another_execution_is_refused(store: Store) -> None:
     run = Run()
-    with pytest.raises(ValueError, match="order-2"):
-        await store.commit([run.commit(add=[Run("order-2").task(queue=ACTIVITIES)])])
-    with pytest.raises(ValueError, match="order-2"):
-        await store.commit([run.commit(remove=[Run("order-2").task_ref()])])
+    [refused] = await store.commit([run.commit(add=[Run("order-2").task(queue=ACTIVITIES)])])
+    assert is_refused(refused, "order-2", is_value=False)
+    [refused] = await store.commit([run.behind().commit(remove=[Run("order-2").task_ref()])])
+    assert is_refused(refused, "order-2", is_value=False)
     assert await queued(store, QUEUE) == []
+
+
+def is_refused(outcome: object, text: str, is_value: bool) -> bool:
+    return isinstance(outcome, Unstorable) and text in str(outcome) and outcome.is_value is is_value
+
+
+def _too_late(run: Run) -> Commit:
+    return run.commit(wake_at_ns=2**63)
+
+
+def _too_large_a_number(run: Run) -> Commit:
+    run.execution.started_at_ns = 2**64
+    return run.commit()
+
+
+def _no_text(run: Run) -> Commit:
+    run.execution.workflow_type = "caf\udce9"
+    return run.commit()
+
+
+def _no_text_in_a_task(run: Run) -> Commit:
+    return run.commit(add=[run.task(queue=QueueName("default", "caf\udce9", TaskKind.WORKFLOW))])
+
+
+def _no_number(run: Run) -> Commit:
+    run.execution.version = cast(int, "one")
+    return Commit(run.key, 0, run.execution, encoded=[])
+
+
+def _behind_a_good_one(run: Run) -> Commit:
+    following = Run(run.key.workflow_id, "run-2")
+    return run.commit(close_as=COMPLETED, then=following.commit(wake_at_ns=2**63, after="run-1"))
+
+
+async def check_refused_alone(store: Store, bad: Callable[[Run], Commit], is_value: bool) -> None:
+    run, fresh = Run("kept"), [Run(f"order-{number}") for number in range(4)]
+    await store.commit([run.commit(events=1)])
+    batch = [fresh[0].commit(), bad(Run("bad")), run.commit(events=1), bad(Run("bad-too"))]
+    outcomes = await store.commit([*batch, *(one.commit() for one in fresh[1:])])
+    assert [place for place, outcome in enumerate(outcomes) if outcome is not APPLIED] == [1, 3]
+    assert is_refused(outcomes[1], "'bad'", is_value)
+    assert is_refused(outcomes[3], "'bad-too'", is_value)
+    assert await stored(store, run) == (2, [1, 2])
+    assert await store.count_executions("default") == {1: 5}
+    assert await store.commit([run.commit(events=1), Run("bad").commit(events=1)]) == [APPLIED, APPLIED]
+    assert await store.next_wake_at_ns() is None
+    assert await queued(store) == []
+
+
+@pytest.mark.parametrize("bad", [_too_late, _too_large_a_number, _no_text, _behind_a_good_one])
+async def test_what_cannot_be_encoded_is_refused_alone_and_its_neighbours_are_written(
+    store: Store, bad: Callable[[Run], Commit]
+) -> None:
+    await check_refused_alone(store, bad, is_value=True)
+
+
+async def test_what_cannot_be_written_is_refused_alone_and_its_neighbours_are_written(sqlite: SqliteStore) -> None:
+    for bad, is_value in ((_no_text_in_a_task, True), (_no_number, False)):
+        await sqlite.open()
+        try:
+            await check_refused_alone(sqlite, bad, is_value)
+            assert await sqlite.check() == []
+        finally:
+            await sqlite.close()
+            sqlite.path.unlink()
+
+
+async def test_nothing_but_what_cannot_be_stored_is_no_transaction(store: Store) -> None:
+    [refused] = await store.commit([_too_late(Run())])
+    assert is_refused(refused, "order-1", is_value=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.stores.api import Record, RecordChange, Store
+from perdure.stores.api import Record, RecordChange, Store, Unstorable
 from tests.stores.given import APPLIED, CONFLICT, Run, stored
 
 
@@ -40,6 +40,19 @@ async def test_the_changes_of_a_call_are_made_in_order_and_a_conflict_touches_no
     assert await store.put_records(changes) == [APPLIED, APPLIED, CONFLICT, APPLIED, APPLIED]
     assert [(one.name, one.version, one.data) for one in await store.records("schedule")] == [("a", 2, b"2")]
     assert await store.put_records([]) == []
+
+
+async def test_one_that_cannot_be_stored_is_refused_alone(store: Store) -> None:
+    changes = [put("a", 0, b"1"), put("late", 0, b"", 2**63), put("caf\udce9", 0, b""), put("b", 0, b"1", 2**63 - 1)]
+    outcomes = await store.put_records(changes)
+    assert [outcome is APPLIED for outcome in outcomes] == [True, False, False, True]
+    for outcome in outcomes[1:3]:
+        assert isinstance(outcome, Unstorable)
+        assert outcome.is_value
+    assert "'late'" in str(outcomes[1])
+    assert await names(store) == ["shop/a", "shop/b"]
+    assert await store.put_records([put("a", 1, b"2", -(2**63))]) != [APPLIED]
+    assert await store.put_records([put("a", 1, b"2")]) == [APPLIED]
 
 
 async def test_they_are_listed_by_namespace_and_name_page_by_page(store: Store) -> None:

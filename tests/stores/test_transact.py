@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from perdure.core.commit import Commit
-from perdure.stores.api import Outcome, StoreError
+from perdure.stores.api import Outcome, StoreError, Unstorable
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
 from perdure.stores.sqlite.transaction import Transaction
@@ -268,3 +268,17 @@ def read_from_outside(path: Path) -> list[tuple[int]]:
         return connection.execute("SELECT n FROM t").fetchall()
     finally:
         connection.close()
+
+
+async def test_a_commit_that_cannot_be_stored_takes_its_own_rows_along_and_no_others(store: Any) -> None:
+    first, bad, last = Run("order-1"), Run("bad"), Run("order-2")
+    steps = [
+        Step(insert(1), first.commit()),
+        Step(insert(2), bad.commit(wake_at_ns=2**63)),
+        Step(insert(3), last.commit()),
+    ]
+    outcomes = await store.transact(steps)
+    assert [outcomes[0], outcomes[2]] == [APPLIED, APPLIED]
+    assert isinstance(outcomes[1], Unstorable)
+    assert await rows(store) == [1, 3]
+    assert await store.count_executions("default") == {1: 2}

@@ -26,11 +26,12 @@ from perdure.core.batch import Batch, Place
 from perdure.core.search_attributes import IndexedType
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
+from perdure.engine.faults import as_rejected
 from perdure.engine.metrics import Metrics
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.record_waker import RecordWaker
 from perdure.engine.service import Signal
-from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError
+from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError, Unstorable
 from perdure.stores.visibility import AllOf, Attribute, Condition, Order, Query, QueryError, Where, bind, parse
 
 _log = logging.getLogger(__name__)
@@ -139,6 +140,8 @@ class Batches:
 
     async def _put(self, change: RecordChange) -> bool:
         [outcome] = await self._stored(self._store.put_records([change]))
+        if isinstance(outcome, Unstorable):
+            raise as_rejected(outcome)
         if outcome is Outcome.APPLIED and change.wake_at_ns is not None:
             self._waker.lower(change.wake_at_ns)
         return outcome is Outcome.APPLIED

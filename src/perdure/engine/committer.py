@@ -2,19 +2,22 @@
 
 One task writes. What becomes ready meanwhile gathers and is the next transaction, so that the
 price of an fsync is shared by as many executions as there are, and paid at once by a single one.
+
+What cannot be stored fails alone. The store says so of a commit that it cannot encode or write; should
+it break on a batch as a whole, the batch is taken apart by halves until what breaks it stands alone.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import Commit
+from perdure.api.errors import Rejected
+from perdure.engine.faults import Faults, as_rejected
 from perdure.engine.mailbox import Mailbox
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Gatherer
-from perdure.stores.api import Outcome, Store, StoreError
+from perdure.stores.api import Outcome, Store, StoreError, Unstorable
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +26,8 @@ class Committer(Gatherer[Mailbox]):
     """Makes the commits of the mailboxes given to `add` durable.
 
     `done(mailbox, outcome)` is called for each once its transaction is durable, `failed(mailbox,
-    error)` for each of a transaction of which nothing was written.
+    error)` for each of a transaction of which nothing was written because the store could not write,
+    `refused(mailbox, error)` for one that cannot be stored whenever it is tried.
     """
 
     def __init__(
@@ -33,33 +37,47 @@ class Committer(Gatherer[Mailbox]):
         metrics: Metrics,
         done: Callable[[Mailbox, Outcome], None],
         failed: Callable[[Mailbox, Rejected], None],
+        refused: Callable[[Mailbox, Rejected], None],
     ) -> None:
         super().__init__(batch_max)
         self._store = store
         self._metrics = metrics
         self._done = done
         self._failed = failed
+        self._refused = refused
+        self._faults = Faults(_log)
 
     async def _work(self, batch: list[Mailbox]) -> None:
         commits = [mailbox.commit for mailbox in batch if mailbox.commit is not None]
         assert len(commits) == len(batch), "a mailbox was given over without a commit"
         try:
-            outcomes = await self._write(commits)
-        except Rejected as error:
+            outcomes = await self._store.commit(commits)
+        except StoreError as error:
             self._metrics.store_errors += 1
             for mailbox in batch:
-                self._failed(mailbox, error)
+                self._failed(mailbox, as_rejected(error))
+            return
+        except Exception as error:
+            await self._take_apart(batch, error)
             return
         self._metrics.batches += 1
         for mailbox, outcome in zip(batch, outcomes, strict=True):
-            self._done(mailbox, outcome)
+            if isinstance(outcome, Unstorable):
+                self._refuse(mailbox, outcome)
+            else:
+                self._done(mailbox, outcome)
 
-    async def _write(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
-        """Raises Rejected: UNAVAILABLE when the store said why, INTERNAL when it broke."""
-        try:
-            return await self._store.commit(commits)
-        except StoreError as error:
-            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
-        except Exception as error:
-            _log.exception("the store broke while it wrote %d commits", len(commits))
-            raise Rejected(StatusCode.INTERNAL, f"The store failed unexpectedly: {error!r}") from error
+    async def _take_apart(self, batch: list[Mailbox], error: Exception) -> None:
+        """The store broke: one of the batch may be to blame, and compare-and-set makes trying again safe."""
+        if len(batch) == 1:
+            self._refuse(batch[0], error)
+            return
+        middle = len(batch) // 2
+        await self._work(batch[:middle])
+        await self._work(batch[middle:])
+
+    def _refuse(self, mailbox: Mailbox, error: Exception) -> None:
+        self._metrics.store_errors += 1
+        if not (isinstance(error, Unstorable) and error.is_value):  # a client's value is the client's affair
+            self._faults.tell(error, "a commit of workflow %r cannot be stored", mailbox.workflow_id)
+        self._refused(mailbox, as_rejected(error, "The store"))

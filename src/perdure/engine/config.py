@@ -58,6 +58,8 @@ class EngineConfig:
     """A sticky queue that nobody polled for so long is taken for dead (Temporal's server: 10 s)."""
     store_retry_ns: int = _SECOND_NS
     """Pause before the engine itself tries again what the store refused."""
+    retry_max_ns: int = 600 * _SECOND_NS
+    """The longest such pause, of one thing that fails again and again by itself; the first is doubled up to here."""
 
     workers_max: int = 20_000
     """Workers whose last heartbeat is kept."""

@@ -45,7 +45,7 @@ from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
 from perdure.engine.workers import Workers
-from perdure.stores.api import Found, Outcome, Record, RecordChange, Store, StoreError
+from perdure.stores.api import Found, Store, StoreError
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 
@@ -282,35 +282,6 @@ class Engine:
         count = await self._stored(self.store.count_tasks(queue))
         oldest = await self._stored(self.store.tasks(queue, 0, 1)) if count else ()
         return count, oldest[0].task if oldest else None
-
-    # --- records --------------------------------------------------------------------------------
-
-    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
-        """See `Store.put_records`. Raises Rejected UNAVAILABLE."""
-        return await self._stored(self.store.put_records(changes))
-
-    async def record(self, kind: str, namespace: str, name: str) -> Record | None:
-        """See `Store.record`. Raises Rejected UNAVAILABLE."""
-        return await self._stored(self.store.record(kind, namespace, name))
-
-    async def records(
-        self,
-        kind: str,
-        namespace: str | None = None,
-        after_name: str = "",
-        limit: int = 1000,
-        after_namespace: str = "",
-    ) -> Sequence[Record]:
-        """See `Store.records`. Raises Rejected UNAVAILABLE."""
-        return await self._stored(self.store.records(kind, namespace, after_name, limit, after_namespace))
-
-    async def due_records(self, now_ns: int, limit: int) -> Sequence[Record]:
-        """See `Store.due_records`. Raises Rejected UNAVAILABLE."""
-        return await self._stored(self.store.due_records(now_ns, limit))
-
-    async def next_record_wake_at_ns(self) -> int | None:
-        """See `Store.next_record_wake_at_ns`. Raises Rejected UNAVAILABLE."""
-        return await self._stored(self.store.next_record_wake_at_ns())
 
     async def _stored(self, reading: Awaitable[Result]) -> Result:
         try:

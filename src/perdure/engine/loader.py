@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.execution import Execution
+from perdure.engine.faults import Faults
 from perdure.engine.mailbox import Mailbox
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Gatherer
@@ -39,6 +40,7 @@ class Loader(Gatherer[Wanted]):
         self._metrics = metrics
         self._loaded = loaded
         self._failed = failed
+        self._faults = Faults(_log)
 
     async def _work(self, batch: list[Wanted]) -> None:
         references = [Reference(mailbox.namespace, mailbox.workflow_id, run_id) for mailbox, run_id in batch]
@@ -62,6 +64,6 @@ class Loader(Gatherer[Wanted]):
                 await self._work([wanted])
             return
         mailbox = batch[0][0]
-        _log.error("workflow %r cannot be read", mailbox.workflow_id, exc_info=error)
+        self._faults.tell(error, "workflow %r cannot be read", mailbox.workflow_id)
         message = f"The stored state of workflow {mailbox.workflow_id!r} cannot be read: {error!r}"
         self._failed(mailbox, Rejected(StatusCode.DATA_LOSS, message))

@@ -29,6 +29,7 @@ from perdure.engine.cache import RestingCache
 from perdure.engine.clock import Clock
 from perdure.engine.committer import Committer
 from perdure.engine.config import EngineConfig
+from perdure.engine.faults import Faults, as_rejected
 from perdure.engine.loader import Loader
 from perdure.engine.mailbox import Call, InTransaction, Mailbox, Read
 from perdure.engine.matching import Matching
@@ -75,10 +76,13 @@ class Mailboxes:
         self._is_open = False
         self._owed = 0
         self._cache = RestingCache(config.cache_bytes_max, config.closed_max, metrics, self._drop)
-        self._committer = Committer(store, config.commit_batch_max, metrics, self._committed, self._broke)
+        self._committer = Committer(
+            store, config.commit_batch_max, metrics, self._committed, self._broke, self._refused
+        )
         self._transactor = Transactor(
             store, metrics, self._decide_in_transaction, self._transacted, self._not_transacted
         )
+        self._faults = Faults(_log)
         self._loader = Loader(store, config.load_batch_max, metrics, self._loaded, self._broke)
         self.quiet = Signal()
         """Emitted whenever nothing is owed to anybody any more."""
@@ -186,10 +190,10 @@ class Mailboxes:
             try:
                 self._step(mailbox)
             except Exception as error:  # a bug of the shell must not take the others along
-                _log.exception("workflow %r could not be served", mailbox.workflow_id)
+                self._faults.tell(error, "workflow %r could not be served", mailbox.workflow_id)
                 mailbox.calls.extend(mailbox.pending)
                 mailbox.pending.clear()
-                self._broke(mailbox, Rejected(StatusCode.INTERNAL, f"The engine failed: {error!r}"))
+                self._broke(mailbox, as_rejected(error))
         if ready and not self._turn_is_due:
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
@@ -242,7 +246,7 @@ class Mailboxes:
         except Exception as error:
             rejected = error if isinstance(error, Rejected) else None
             if rejected is None:
-                _log.exception("a read failed")
+                self._faults.tell(error, "a read failed")
                 rejected = Rejected(StatusCode.INTERNAL, f"Reading the execution failed: {error!r}")
             self._fail([call], rejected)
 
@@ -356,7 +360,7 @@ class Mailboxes:
             mailbox.solo = len(calls)
             return
         name = type(calls[0].command).__name__
-        _log.error("deciding %s on workflow %r raised", name, mailbox.workflow_id, exc_info=error)
+        self._faults.tell(error, "deciding %s on workflow %r raised", name, mailbox.workflow_id)
         self._fail(calls, Rejected(StatusCode.INTERNAL, f"Deciding {name} failed, nothing was changed: {error!r}"))
 
     def _doubt(self, mailbox: Mailbox, calls: list[Call]) -> None:
@@ -389,8 +393,8 @@ class Mailboxes:
             else:
                 mailbox.forget()
             self._publish(commit)
-        except Exception:  # what was not delivered is found by its time-out; the callers' answer is durable
-            _log.exception("a commit of workflow %r could not be published", mailbox.workflow_id)
+        except Exception as error:  # what was not delivered is found by its time-out; the answer is durable
+            self._faults.tell(error, "a commit of workflow %r could not be published", mailbox.workflow_id)
             mailbox.forget()
         calls, mailbox.calls = mailbox.calls, []
         self._answer(calls, commit.replies)
@@ -409,6 +413,19 @@ class Mailboxes:
             self._fail(calls, Rejected(StatusCode.UNAVAILABLE, message))
         else:
             mailbox.pending.extendleft(reversed(calls))
+        self._go_on(mailbox)
+
+    def _refused(self, mailbox: Mailbox, error: Rejected) -> None:
+        """The commit cannot be stored. One of its calls is to blame: the others are decided again without it."""
+        calls, commit = mailbox.calls, mailbox.commit
+        if len(calls) == 1:
+            self._broke(mailbox, error)
+            return
+        mailbox.calls, mailbox.commit = [], None
+        self._matching.release(_reserved_pollers(commit, calls))
+        mailbox.forget()
+        mailbox.pending.extendleft(reversed(calls))
+        mailbox.solo = len(calls)
         self._go_on(mailbox)
 
     def _broke(self, mailbox: Mailbox, error: Rejected) -> None:

@@ -28,6 +28,7 @@ from perdure.core.schedule.machine import Machine
 from perdure.core.schedule.state import Running, Start
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
+from perdure.engine.faults import as_rejected
 from perdure.engine.histories import Histories
 from perdure.engine.matching import Submit
 from perdure.engine.metrics import Metrics
@@ -35,7 +36,7 @@ from perdure.engine.namespaces import Namespaces
 from perdure.engine.record_waker import RecordWaker
 from perdure.engine.service import Signal
 from perdure.engine.zones import find_zone
-from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError
+from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError, Unstorable
 
 _log = logging.getLogger(__name__)
 
@@ -223,6 +224,8 @@ class Schedules:
         if stored is None or data != stored.data or wake_at_ns != stored.wake_at_ns:
             change = RecordChange(KIND, key.namespace, key.schedule_id, version, data, wake_at_ns)
             [outcome] = await self._stored(self._store.put_records([change]))
+            if isinstance(outcome, Unstorable):
+                raise as_rejected(outcome)
             if outcome is not Outcome.APPLIED:
                 return False
         if wake_at_ns is not None:

@@ -134,7 +134,12 @@ class TimeSkipper:
     async def _jump(self) -> None:
         """To the next thing that will happen, if anything will."""
         store = self._engine.store
-        deadlines = [await store.next_wake_at_ns(), await store.next_record_wake_at_ns(), *self._sleepers.values()]
+        past_ns = self._clock.now_ns() if self._engine.waker.is_stuck else -1  # what is due and stuck holds up nobody
+        deadlines = [
+            await store.next_wake_at_ns(past_ns),
+            await store.next_record_wake_at_ns(),
+            *self._sleepers.values(),
+        ]
         next_ns = min((deadline for deadline in deadlines if deadline is not None), default=None)
         if next_ns is None or self._locks:
             return

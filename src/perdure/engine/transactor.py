@@ -14,10 +14,11 @@ from typing import Any, cast
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import Commit
+from perdure.engine.faults import Faults, as_rejected
 from perdure.engine.mailbox import InTransaction, Mailbox
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Gatherer
-from perdure.stores.api import Outcome, Store, StoreError, TransactionalStore
+from perdure.stores.api import Outcome, Store, StoreError, TransactionalStore, Unstorable
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Transactor(Gatherer[Mailbox]):
         self._decide = decide
         self._done = done
         self._failed = failed
+        self._faults = Faults(_log)
 
     async def _work(self, batch: list[Mailbox]) -> None:
         store = cast(TransactionalStore, self._store)  # the engine looked before it queued
@@ -58,17 +60,18 @@ class Transactor(Gatherer[Mailbox]):
             return
         self._metrics.batches += 1
         for mailbox, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, StoreError):
+            if isinstance(outcome, Unstorable):
+                self._failed(mailbox, as_rejected(outcome))
+            elif isinstance(outcome, StoreError):
                 self._failed(mailbox, Rejected(StatusCode.FAILED_PRECONDITION, str(outcome)))
             else:
                 self._done(mailbox, outcome)
 
     def _explain(self, error: Exception) -> Rejected:
         self._metrics.store_errors += 1
-        if isinstance(error, StoreError):
-            return Rejected(StatusCode.UNAVAILABLE, str(error))
-        _log.error("the store broke while it ran transactional activities", exc_info=error)
-        return Rejected(StatusCode.INTERNAL, f"The store failed unexpectedly: {error!r}")
+        if not isinstance(error, StoreError):
+            self._faults.tell(error, "the store broke while it ran transactional activities")
+        return as_rejected(error, "The store")
 
 
 class _Deferred:

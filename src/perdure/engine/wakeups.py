@@ -4,6 +4,9 @@ All deadlines are in the store; the waker knows one number, the earliest. It sle
 what is due in pages, and submits a Wake for each, one page at a time, so that a hundred thousand
 sleepers due at once need the memory of one page. A deadline may be stored too early, never too late:
 a Wake that finds nothing due is a no-op that corrects it.
+
+An execution that cannot be woken (its state cannot be read, or not be stored) is tried again more and more slowly, and
+holds up nobody else.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from perdure.core.commands import Wake
 from perdure.core.commit import ExecutionKey
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
+from perdure.engine.faults import Setbacks, is_passing
 from perdure.engine.matching import Submit
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Signal
@@ -26,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 NEVER_NS = 1 << 62
 """Later than any time of the wire."""
+_TOLD_MAX = 10
+"""Executions of one pass that are named in the log."""
 
 
 class Waker:
@@ -46,6 +52,11 @@ class Waker:
         self._pass: asyncio.Task[None] | None = None
         self._is_open = False
         self._is_in_trouble = False
+        self._stuck: Setbacks[ExecutionKey] = Setbacks(
+            config.store_retry_ns / 1e9, config.retry_max_ns / 1e9, lambda: self._loop.time()
+        )
+        self._again_at: float | None = None
+        """Loop time of the next look for the sake of what could not be woken. No matter of the wall clock."""
         self.next_ns = NEVER_NS
         self.passes = Signal()
 
@@ -80,6 +91,11 @@ class Waker:
         """Whether it is waking somebody right now."""
         return self._pass is not None
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether there are executions that are due and could not be woken."""
+        return self._again_at is not None
+
     def clock_moved(self) -> None:
         """The clock was set forward: what was far may be due."""
         if self._pass is None:
@@ -95,13 +111,21 @@ class Waker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._is_open and self.next_ns < NEVER_NS:
-            wait_ns = min(max(0, self.next_ns - self._now_ns()), self._config.wake_recheck_ns)
-            self._timer = self._loop.call_later(wait_ns / 1e9, self._fire)
+        if not self._is_open:
+            return
+        wait_s: float | None = None
+        if self.next_ns < NEVER_NS:
+            wait_s = min(max(0, self.next_ns - self._now_ns()), self._config.wake_recheck_ns) / 1e9
+        if self._again_at is not None:
+            again_s = max(0.0, self._again_at - self._loop.time())
+            wait_s = again_s if wait_s is None else min(wait_s, again_s)
+        if wait_s is not None:
+            self._timer = self._loop.call_later(wait_s, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
-        if self._now_ns() < self.next_ns:
+        is_due = self._now_ns() >= self.next_ns or (self._again_at is not None and self._loop.time() >= self._again_at)
+        if not is_due:
             self._arm()
         elif self._pass is None:
             self._pass = self._loop.create_task(self._look(), name="Waker")
@@ -109,14 +133,16 @@ class Waker:
     async def _look(self) -> None:
         """One pass: everything that is due now, page by page."""
         self.next_ns = NEVER_NS  # from here on, commits lower it again
+        self._again_at = None
+        next_ns = NEVER_NS
         try:
             next_ns = await self._wake_all_due()
         except StoreError as error:
             self._metrics.store_errors += 1
-            next_ns = self._try_later(f"due executions cannot be read: {error}")
+            self._try_later(f"due executions cannot be read: {error}")
         except Exception as error:
             _log.exception("waking due executions failed")
-            next_ns = self._try_later(f"waking due executions failed: {error!r}")
+            self._try_later(f"waking due executions failed: {error!r}")
         finally:
             self._pass = None
         self.next_ns = min(self.next_ns, next_ns)
@@ -124,42 +150,73 @@ class Waker:
         self.passes.emit()
 
     async def _wake_all_due(self) -> int:
-        """Returns when to look next. Executions that are still due after their Wake are left for then."""
+        """Returns when something else is due. Executions that are still due after their Wake are left for later."""
         stuck: set[ExecutionKey] = set()
         woken: set[ExecutionKey] = set()
-        page_size = self._config.wake_page
+        busy = 0
         while len(stuck) < self._config.wake_stuck_max:
-            limit = page_size + len(stuck)
-            due = await self._store.due(self._now_ns(), limit)
-            stuck.update(key for key in due if key in woken)
+            limit = self._config.wake_page + len(stuck)
+            now_ns = self._now_ns()
+            due = await self._store.due(now_ns, limit)
+            for key in due:
+                if key in woken and key not in stuck:
+                    self._stuck.add(key)
+                if key in woken or self._stuck.rests(key):
+                    stuck.add(key)
             page = [key for key in due if key not in stuck]
-            stuck.update(await self._wake(page))
+            failed = await self._wake(page) if page else {}
+            busy += self._note(failed)
+            stuck.update(failed)
             woken = set(page)
-            if not page:
+            if not page and len(due) < limit:
                 break
-        if stuck:
-            return self._try_later(f"{len(stuck)} executions are due but could not be woken")
-        self._is_in_trouble = False
-        return await self._store.next_wake_at_ns() or NEVER_NS
+        else:
+            now_ns = self._now_ns()
+        self._stuck.keep(stuck)
+        if busy:
+            self._try_later(f"{busy} executions are due but could not be woken")
+        else:
+            self._is_in_trouble = False
+            rest_s = self._stuck.rest_s()
+            self._again_at = None if rest_s is None else self._loop.time() + rest_s
+        return await self._store.next_wake_at_ns(now_ns) or NEVER_NS
 
-    def _try_later(self, why: str) -> int:
-        """When to look again; says why once, not every second of an outage."""
+    def _note(self, failed: dict[ExecutionKey, BaseException]) -> int:
+        """Say why these could not be woken and when they are tried again; returns how many it may be a moment later."""
+        busy = told = 0
+        for key, error in failed.items():
+            if is_passing(error):
+                busy += 1
+                continue
+            setback, told = self._stuck.add(key, error), told + 1
+            if told <= _TOLD_MAX:
+                text = "workflow %r is due but cannot be woken, trying again in %d s: %s"
+                _log.warning(text, key.workflow_id, setback.pause_s, error)
+        if told > _TOLD_MAX:
+            _log.warning("%d other workflows are due but cannot be woken either", told - _TOLD_MAX)
+        return busy
+
+    def _try_later(self, why: str) -> None:
+        """Look again soon; says why once, not every second of an outage."""
         if not self._is_in_trouble:
             self._is_in_trouble = True
             _log.warning("%s; trying again", why)
-        return self._now_ns() + self._config.store_retry_ns
+        self._again_at = self._loop.time() + self._config.store_retry_ns / 1e9
 
-    async def _wake(self, page: list[ExecutionKey]) -> list[ExecutionKey]:
-        """Wake these and wait until that is durable; returns those that failed."""
+    async def _wake(self, page: list[ExecutionKey]) -> dict[ExecutionKey, BaseException]:
+        """Wake these and wait until that is durable; returns those that failed, and why."""
         self._metrics.wakes += len(page)
-        failed: list[ExecutionKey] = []
+        failed: dict[ExecutionKey, BaseException] = {}
         replies: list[tuple[ExecutionKey, asyncio.Future[Any]]] = []
         for key in page:
             try:
                 replies.append((key, self._submit(key.namespace, key.workflow_id, key.run_id, Wake())))
-            except Rejected:
-                failed.append(key)
+            except Rejected as error:
+                failed[key] = error
         if replies:
             await asyncio.wait([reply for _, reply in replies])
-        failed.extend(key for key, reply in replies if reply.exception() is not None)
+        for key, reply in replies:
+            error = reply.exception()
+            if error is not None:
+                failed[key] = error
         return failed

@@ -22,6 +22,21 @@ class StoreError(Exception):
     """The store cannot serve: the message says why and what to do."""
 
 
+class Unstorable(StoreError):
+    """What became of one commit or one change of a record that cannot be stored, now or later: its message says why.
+
+    Nothing of it was written, and what was written beside it is not touched.
+
+    Attributes:
+        is_value: it holds a value that no store can (a number beyond 64 bits, text that UTF-8 cannot say, a blob that
+            is too big), which is its sender's affair; False: it contradicts itself or what is stored, which is a bug.
+    """
+
+    def __init__(self, message: str, is_value: bool) -> None:
+        super().__init__(message)
+        self.is_value = is_value
+
+
 class Outcome(Enum):
     """What became of one commit."""
 
@@ -150,10 +165,11 @@ class Store(Protocol):
         """
         ...
 
-    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome | Unstorable]:
         """Apply each commit entirely or not at all; durable (fsync) when this returns.
 
-        One transaction for the whole batch. A conflict of one commit does not touch the others.
+        One transaction for the whole batch. A conflict of one commit does not touch the others, and neither
+        does one that cannot be encoded or written: that one is `Unstorable`.
         A commit and its `next_run` chain stand or fall together: each link is compared with what
         the links before it would leave. At most one commit per workflow id is in a batch.
         Of a commit, `remove_tasks` are taken out before `add_tasks` go in, so that a row can be
@@ -163,9 +179,8 @@ class Store(Protocol):
 
         Everything is encoded before the first `await`: the caller may change its executions as
         soon as it has the coroutine running. If it raises StoreError, nothing of the batch was
-        applied; the store serves on, unless the message says that it must be reopened. Raises
-        ValueError, with nothing applied, for a commit that changed nothing (`changed` False) and for
-        one that names a task of another execution.
+        applied; the store serves on, unless the message says that it must be reopened. A commit that
+        changed nothing (`changed` False), and one that names a task of another execution, is Unstorable.
         """
         ...
 
@@ -187,8 +202,8 @@ class Store(Protocol):
         """Executions whose wake_at_ns <= now_ns, earliest first, at most `limit`."""
         ...
 
-    async def next_wake_at_ns(self) -> int | None:
-        """The earliest stored deadline."""
+    async def next_wake_at_ns(self, after_ns: int = -1) -> int | None:
+        """The earliest stored deadline later than `after_ns`."""
         ...
 
     async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
@@ -253,11 +268,12 @@ class Store(Protocol):
         """
         ...
 
-    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
+    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome | Unstorable]:
         """Make each change or refuse it as a CONFLICT, one after another; durable when this returns.
 
-        One transaction for all of them; a conflict does not touch the others. A record that is applied
-        has the version after the expected one. A deleted one is gone: made again, it begins at 1.
+        One transaction for all of them; a conflict, or a change that cannot be written, does not touch the others.
+        A record that is applied has the version after the expected one. A deleted one is gone: made again, it begins
+        at 1.
         """
         ...
 
@@ -284,12 +300,12 @@ class Store(Protocol):
         """Records of any kind whose wake_at_ns <= now_ns, earliest first, at most `limit`."""
         ...
 
-    async def next_record_wake_at_ns(self) -> int | None:
-        """The earliest wake_at_ns of any record."""
+    async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:
+        """The earliest wake_at_ns of any record later than `after_ns`."""
         ...
 
     async def put_namespace(self, namespace: Namespace) -> None:
-        """Insert or replace by name."""
+        """Insert or replace by name. Raises Unstorable."""
         ...
 
     async def remove_namespace(self, name: str) -> None:
@@ -323,7 +339,8 @@ class TransactionalStore(Protocol):
         """Run and decide each in turn, in one transaction; durable when this returns.
 
         Of each: APPLIED (its rows and its commit are kept), CONFLICT (neither is, do it again), None (it said that
-        nothing is to be kept), or a StoreError (its function ended the transaction; nothing of it is kept).
+        nothing is to be kept), or a StoreError (its function ended the transaction, or the commit is Unstorable:
+        nothing of it is kept).
         One that fails does not touch the others. At most one of a workflow id. Raises StoreError when nothing
         of the batch was kept.
         """

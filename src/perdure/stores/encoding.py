@@ -1,13 +1,13 @@
 """A commit as bytes: what every backend stores, made in one place.
 
 Encoding happens on the event loop, before anything is awaited or queued: after that a store holds
-nothing that the engine may still change, and a commit that cannot be encoded fails before the
+nothing that the engine may still change, and a commit that cannot be encoded is set apart before the
 first effect. All memory of a commit waiting for its transaction is what is here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,10 +18,17 @@ from perdure.core.commit import Commit, ExecutionKey, Task, TaskRef
 from perdure.core.execution import Execution, encode
 from perdure.core.message import encode_message
 from perdure.core.search_attributes import Row as IndexRow
-from perdure.stores.api import Namespace, Summary
+from perdure.stores.api import Namespace, Outcome, RecordChange, Summary, Unstorable
 from perdure.stores.visibility.evaluation import uncommon_rows
 
 Row = TypeVar("Row", Task, TaskRef)
+Written = Outcome | Unstorable
+"""What became of one of many that were to be written together."""
+
+INTEGER_MAX = (1 << 63) - 1
+"""The largest number that a column holds."""
+_VALUE_ERRORS = (OverflowError, UnicodeError, RecursionError)
+"""What an encoder raises for a value that cannot be stored: a number, a text, a nesting."""
 
 
 @dataclass(slots=True)
@@ -72,15 +79,21 @@ class EncodedCommit:
         )
 
 
+Chain = Sequence[EncodedCommit]
+"""A commit and the runs that start in the same transaction."""
+
+
 def encode_commit(commit: Commit) -> EncodedCommit:
     """One run's part, without its `next_run`.
 
     Raises ValueError when there is nothing to store, or a task is another execution's: such a
-    commit never belongs in a store.
+    commit never belongs in a store. Raises OverflowError, UnicodeError for values that no store can hold.
     """
     execution = commit.execution
     if execution is None or not commit.changed:
         raise ValueError(f"a commit that changes nothing was handed to the store: {commit.key}")
+    if commit.wake_at_ns is not None:
+        _check_integer("wake_at_ns", commit.wake_at_ns)
     events = commit.events
     return EncodedCommit(
         commit.key,
@@ -122,8 +135,17 @@ def _own(key: ExecutionKey, rows: Sequence[Row]) -> Sequence[Row]:
     return tuple(rows)
 
 
-def encode_chain(commit: Commit) -> Sequence[EncodedCommit]:
-    """The commit and the runs that start in the same transaction, in the order they are applied."""
+def _check_integer(name: str, value: int) -> None:
+    """Raises OverflowError for a number that no column holds."""
+    if not -INTEGER_MAX <= value <= INTEGER_MAX:
+        raise OverflowError(f"{name} is {value}, beyond 64 bits")
+
+
+def encode_chain(commit: Commit) -> Chain:
+    """The commit and the runs that start in the same transaction, in the order they are applied.
+
+    Raises as `encode_commit`.
+    """
     links = [encode_commit(commit)]
     following = commit.next_run
     while following is not None:
@@ -132,10 +154,66 @@ def encode_chain(commit: Commit) -> Sequence[EncodedCommit]:
     return links
 
 
+def encode_or_refuse(commit: Commit) -> Chain | Unstorable:
+    """The chain of a commit, or why it cannot be encoded."""
+    try:
+        return encode_chain(commit)
+    except Exception as error:
+        return unstorable(error, f"a commit of workflow {commit.key.workflow_id!r}")
+
+
+def encode_chains(commits: Sequence[Commit]) -> tuple[list[Chain], Mapping[int, Unstorable]]:
+    """Those of a batch that can be encoded, and of the others, by their places in it, why they cannot."""
+    try:
+        return [encode_chain(commit) for commit in commits], {}
+    except Exception:  # one of them; each is asked below
+        chains: list[Chain] = []
+        apart: dict[int, Unstorable] = {}
+    for place, commit in enumerate(commits):
+        encoded = encode_or_refuse(commit)
+        if isinstance(encoded, Unstorable):
+            apart[place] = encoded
+        else:
+            chains.append(encoded)
+    return chains, apart
+
+
+def put_back(outcomes: Sequence[Written], apart: Mapping[int, Unstorable]) -> list[Written]:
+    """The outcomes of a whole batch: of those that were written, and in their places those that were set apart."""
+    whole = list(outcomes)
+    for place in sorted(apart):
+        whole.insert(place, apart[place])
+    return whole
+
+
+def check_change(change: RecordChange) -> None:
+    """Raises OverflowError, UnicodeError for a change of a record that no store can hold."""
+    if change.wake_at_ns is not None:
+        _check_integer("wake_at_ns", change.wake_at_ns)
+    for name in (change.kind, change.namespace, change.name):
+        name.encode()
+
+
+def unstorable(error: Exception, what: str) -> Unstorable:
+    """The one of a batch that is to blame for an error; `what` names it in the message."""
+    is_value = isinstance(error, _VALUE_ERRORS)
+    why = f"it holds a value that no store can: {error}" if is_value else f"{type(error).__name__}: {error}"
+    refused = Unstorable(f"{what[:1].upper()}{what[1:]} cannot be stored: {why}", is_value)
+    refused.__cause__ = error
+    return refused
+
+
 def encode_namespace(namespace: Namespace) -> tuple[Any, ...]:
-    """Name, id, retention, description, and the rest as bytes."""
+    """Name, id, retention, description, and the rest as bytes. Raises Unstorable."""
     details = (namespace.state, namespace.owner_email, dict(namespace.data), dict(namespace.search_attributes))
-    return (namespace.name, namespace.id, namespace.retention_ns, namespace.description, _encode_details(details))
+    row = (namespace.name, namespace.id, namespace.retention_ns, namespace.description)
+    try:
+        _check_integer("its retention", namespace.retention_ns)
+        for text in (namespace.name, namespace.id, namespace.description):
+            text.encode()
+        return (*row, _encode_details(details))
+    except _VALUE_ERRORS as error:
+        raise unstorable(error, f"namespace {namespace.name!r}") from error
 
 
 def decode_namespace(name: str, id: str, retention_ns: int, description: str, details: bytes) -> Namespace:

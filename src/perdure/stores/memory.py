@@ -33,8 +33,18 @@ from perdure.stores.api import (
     Reference,
     StoreError,
     Summary,
+    Unstorable,
 )
-from perdure.stores.encoding import EncodedCommit, encode_chain
+from perdure.stores.encoding import (
+    EncodedCommit,
+    Written,
+    check_change,
+    encode_chains,
+    encode_namespace,
+    encode_or_refuse,
+    put_back,
+    unstorable,
+)
 from perdure.stores.sqlite.transaction import run_guarded
 from perdure.stores.visibility.evaluation import Cursor, Document, cursor_of, document_of, holds, order_key
 from perdure.stores.visibility.query import ALL, Query
@@ -86,11 +96,12 @@ class MemoryStore:
         """Idempotent; the contents stay."""
         self._is_open = False
 
-    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Written]:
         """See `Store.commit`."""
         self._check_open()
-        chains = [encode_chain(commit) for commit in commits]
-        return [self._apply(chain) for chain in chains]
+        chains, apart = encode_chains(commits)
+        outcomes = [self._apply(chain) for chain in chains]
+        return put_back(outcomes, apart) if apart else outcomes
 
     async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
         """See `TransactionalStore.transact`. The users' tables are kept beside the executions."""
@@ -102,13 +113,15 @@ class MemoryStore:
             self._tables = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             weakref.finalize(self, self._tables.close)
         self._tables.execute("BEGIN")
-        outcome: Outcome | None = None
+        outcome: Written | None = None
         try:
             kept = run_guarded(self._tables, one.run)
             if not self._tables.in_transaction:
                 return StoreError("The transactional activity rolled its transaction back.") if kept else None
             commit = one.decide() if kept else None
-            outcome = None if commit is None else self._apply(encode_chain(commit))
+            if commit is not None:
+                encoded = encode_or_refuse(commit)
+                outcome = encoded if isinstance(encoded, Unstorable) else self._apply(encoded)
             return outcome
         finally:
             if self._tables.in_transaction:
@@ -192,10 +205,10 @@ class MemoryStore:
         due = ((wake_at_ns, key) for key, wake_at_ns in self._wakes.items() if wake_at_ns <= now_ns)
         return [key for _, key in nsmallest(limit, due)]
 
-    async def next_wake_at_ns(self) -> int | None:
+    async def next_wake_at_ns(self, after_ns: int = -1) -> int | None:
         """See `Store.next_wake_at_ns`."""
         self._check_open()
-        return min(self._wakes.values(), default=None)
+        return min((wake_at_ns for wake_at_ns in self._wakes.values() if wake_at_ns > after_ns), default=None)
 
     async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
         """See `Store.tasks`."""
@@ -310,12 +323,16 @@ class MemoryStore:
                 del self._current[workflow]
         return True
 
-    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
+    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Written]:
         """See `Store.put_records`."""
         self._check_open()
         return [self._put_record(change) for change in changes]
 
-    def _put_record(self, change: RecordChange) -> Outcome:
+    def _put_record(self, change: RecordChange) -> Written:
+        try:
+            check_change(change)
+        except Exception as error:
+            return unstorable(error, f"{change.kind} {change.name!r}")
         name = (change.kind, change.namespace, change.name)
         stored = self._records.get(name)
         if (stored.version if stored else 0) != change.expected_version:
@@ -359,14 +376,16 @@ class MemoryStore:
         )
         return [self._records[name] for _, name in nsmallest(limit, due)]
 
-    async def next_record_wake_at_ns(self) -> int | None:
+    async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:
         """See `Store.next_record_wake_at_ns`."""
         self._check_open()
-        return min((r.wake_at_ns for r in self._records.values() if r.wake_at_ns is not None), default=None)
+        wakes = (record.wake_at_ns for record in self._records.values())
+        return min((at_ns for at_ns in wakes if at_ns is not None and at_ns > after_ns), default=None)
 
     async def put_namespace(self, namespace: Namespace) -> None:
         """See `Store.put_namespace`."""
         self._check_open()
+        encode_namespace(namespace)
         self._namespaces[namespace.name] = namespace
 
     async def remove_namespace(self, name: str) -> None:

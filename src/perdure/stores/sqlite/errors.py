@@ -11,7 +11,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perdure.stores.api import StoreError
+from perdure.stores.api import StoreError, Unstorable
+from perdure.stores.encoding import unstorable
 
 _KIND = 0xFF
 _BUSY_KINDS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -75,6 +76,26 @@ def store_error(error: sqlite3.Error, path: Path) -> StoreError:
     sentence = _SENTENCES.get(code & _KIND, "The store {path} failed: {error}.")
     detail = f"{error}, {error.sqlite_errorname}" if code else str(error)
     return StoreError(sentence.format(path=path, error=detail))
+
+
+def is_of_the_store(error: Exception) -> bool:
+    """Whether the file, the disk or the machine is to blame, and not one of the commits that were written.
+
+    A commit is to blame for a value that cannot be bound (OverflowError, UnicodeError, sqlite3.InterfaceError, ...),
+    is too big (DataError), or contradicts a constraint (IntegrityError).
+    """
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)):
+        return False
+    return isinstance(error, (sqlite3.Error, MemoryError, OSError))
+
+
+def set_apart(error: Exception, what: str) -> Unstorable:
+    """One of a batch as refused for an error of its own. Raises the error when the store as a whole is to blame."""
+    if is_of_the_store(error):
+        raise error
+    refused = unstorable(error, what)
+    refused.is_value = refused.is_value or isinstance(error, sqlite3.DataError)
+    return refused
 
 
 @contextmanager

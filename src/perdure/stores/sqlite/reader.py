@@ -90,9 +90,9 @@ def list_due(connection: sqlite3.Connection, now_ns: int, limit: int) -> list[Ex
     return [ExecutionKey(*row) for row in connection.execute(_LIST_DUE, (now_ns, limit)).fetchall()]
 
 
-def find_next_wake(connection: sqlite3.Connection) -> int | None:
+def find_next_wake(connection: sqlite3.Connection, after_ns: int) -> int | None:
     """See `Store.next_wake_at_ns`."""
-    return connection.execute(_FIND_NEXT_WAKE).fetchone()[0]
+    return connection.execute(_FIND_NEXT_WAKE, (after_ns,)).fetchone()[0]
 
 
 def list_tasks(connection: sqlite3.Connection, queue: QueueName, after_position: int, limit: int) -> list[QueuedTask]:
@@ -214,6 +214,6 @@ def list_due_records(connection: sqlite3.Connection, now_ns: int, limit: int) ->
     return [Record(*row) for row in connection.execute(_LIST_DUE_RECORDS, (now_ns, limit)).fetchall()]
 
 
-def find_next_record_wake(connection: sqlite3.Connection) -> int | None:
+def find_next_record_wake(connection: sqlite3.Connection, after_ns: int) -> int | None:
     """See `Store.next_record_wake_at_ns`."""
-    return connection.execute(_FIND_NEXT_RECORD_WAKE).fetchone()[0]
+    return connection.execute(_FIND_NEXT_RECORD_WAKE, (after_ns,)).fetchone()[0]

@@ -35,8 +35,9 @@ from perdure.stores.api import (
     Reference,
     StoreError,
     Summary,
+    Unstorable,
 )
-from perdure.stores.encoding import encode_chain, encode_namespace
+from perdure.stores.encoding import Written, encode_chains, encode_namespace, encode_or_refuse, put_back
 from perdure.stores.sqlite import backup, reader, schema
 from perdure.stores.sqlite.connection import check_path, connect_reader, connect_writer, make_durable
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
@@ -86,11 +87,14 @@ class SqliteStore:
             async with file.turn:
                 await asyncio.get_running_loop().run_in_executor(None, file.release)
 
-    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Written]:
         """See `Store.commit`."""
         file = self._opened()
-        chains = [encode_chain(commit) for commit in commits]
-        return await file.transact(lambda: file.writer.write(chains), len(chains)) if chains else []
+        chains, apart = encode_chains(commits)
+        outcomes: Sequence[Written] = []
+        if chains:
+            outcomes = await file.transact(lambda: file.writer.write(chains), len(chains))
+        return put_back(outcomes, apart) if apart else outcomes
 
     async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
         """See `TransactionalStore.transact`. The functions run in the thread that waits for the disk."""
@@ -109,9 +113,9 @@ class SqliteStore:
         """See `Store.due`."""
         return self._read(reader.list_due, now_ns, limit)
 
-    async def next_wake_at_ns(self) -> int | None:
+    async def next_wake_at_ns(self, after_ns: int = -1) -> int | None:
         """See `Store.next_wake_at_ns`."""
-        return self._read(reader.find_next_wake)
+        return self._read(reader.find_next_wake, after_ns)
 
     async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
         """See `Store.tasks`."""
@@ -176,7 +180,7 @@ class SqliteStore:
         file = self._opened()
         return await file.transact(lambda: file.writer.delete(keys), len(keys)) if keys else 0
 
-    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Outcome]:
+    async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Written]:
         """See `Store.put_records`."""
         file = self._opened()
         return await file.transact(lambda: file.writer.write_records(changes), len(changes)) if changes else []
@@ -200,9 +204,9 @@ class SqliteStore:
         """See `Store.due_records`."""
         return self._read(reader.list_due_records, now_ns, limit)
 
-    async def next_record_wake_at_ns(self) -> int | None:
+    async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:
         """See `Store.next_record_wake_at_ns`."""
-        return self._read(reader.find_next_record_wake)
+        return self._read(reader.find_next_record_wake, after_ns)
 
     async def put_namespace(self, namespace: Namespace) -> None:
         """See `Store.put_namespace`."""
@@ -366,10 +370,13 @@ class _OpenFile:
             _log.warning("a transactional activity kept all commits of the store waiting for %.1f s", taken_s)
         return kept
 
-    def _settle_deferred(self, one: Deferred, kept: bool) -> Outcome | None:
+    def _settle_deferred(self, one: Deferred, kept: bool) -> Written | None:
         """Write the commit that belongs to the rows, or drop both."""
         commit = one.decide() if kept else None
-        outcome = None if commit is None else self.writer.write_alone(encode_chain(commit))
+        outcome: Written | None = None
+        if commit is not None:
+            encoded = encode_or_refuse(commit)
+            outcome = encoded if isinstance(encoded, Unstorable) else self.writer.write_alone(encoded)
         if outcome is not Outcome.APPLIED:
             self.connection.execute(f"ROLLBACK TO {SAVEPOINT}")
         self.connection.execute(f"RELEASE {SAVEPOINT}")

@@ -4,8 +4,8 @@ The ordinary batch has no conflict, so it is written first and compared while it
 statement that must hit exactly its row says so in its WHERE or in a unique key, each kind of
 statement runs once over the whole batch, and the rows hit are counted. When the count is short the
 transaction is rolled back and done again the careful way: commit by commit, each compared with the
-tables first and written only when it passes. Either way a conflict leaves no row behind, and an
-ordinary commit costs one UPDATE and one INSERT.
+tables first and written only when it passes, behind a savepoint. Either way a conflict leaves no row
+behind, neither does a commit that cannot be written, and an ordinary commit costs one UPDATE and one INSERT.
 
 Everything here but `finish` runs on the event loop and never waits. `finish`, which waits for the
 disk, runs in a thread.
@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 from perdure.core.commit import ExecutionKey
 from perdure.stores.api import Outcome, RecordChange
-from perdure.stores.encoding import EncodedCommit
+from perdure.stores.encoding import Chain, EncodedCommit, Written, check_change
+from perdure.stores.sqlite.errors import is_of_the_store, set_apart
 from perdure.stores.sqlite.queries import query
 
 Row = tuple[Any, ...]
-Chain = Sequence[EncodedCommit]
 
 _INSERT_EXECUTION = query("insert_execution")
 _ADVANCE_EXECUTION = query("advance_execution")
@@ -57,6 +57,8 @@ _INSERT_RECORD = query("insert_record")
 _UPDATE_RECORD = query("update_record")
 _DELETE_RECORD = query("delete_record")
 
+_SAVEPOINT = "perdure_commit"
+"""Stands between the rows of one commit and those of the others."""
 _REMEMBERED_MAX = 16_384
 """Open executions whose row number is remembered (about 400 bytes each); the others are looked up."""
 
@@ -115,25 +117,35 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
         self._planned = {}
 
-    def write(self, chains: Sequence[Chain]) -> list[Outcome]:
-        """Write what has no conflict, within the transaction that was begun."""
+    def write(self, chains: Sequence[Chain]) -> Sequence[Written]:
+        """Write what has no conflict and no fault, within the transaction that was begun."""
         try:
             self._execute(self._plan(chains))
             return [Outcome.APPLIED] * len(chains)
-        except (_Missed, sqlite3.IntegrityError):
+        except Exception as error:
+            if is_of_the_store(error):
+                raise
             self.abandon()
         self.begin()
-        return [self._write_carefully(chain) for chain in chains]
+        return [self.write_alone(chain) for chain in chains]
 
-    def write_alone(self, chain: Chain) -> Outcome:
-        """Write one chain beside what stands in the transaction already; a conflict leaves that as it is."""
-        return self._write_carefully(chain)
-
-    def _write_carefully(self, chain: Chain) -> Outcome:
+    def write_alone(self, chain: Chain) -> Written:
+        """Write one chain beside what stands in the transaction already; what is refused leaves that as it is."""
         if not self._is_expected(chain):
             return Outcome.CONFLICT
-        self._execute(self._plan([chain]))
-        return Outcome.APPLIED
+        self._connection.execute(f"SAVEPOINT {_SAVEPOINT}")
+        try:
+            self._execute(self._plan([chain]))
+            return Outcome.APPLIED
+        except Exception as error:
+            refused = set_apart(error, f"a commit of workflow {chain[0].key.workflow_id!r}")
+            self._connection.execute(f"ROLLBACK TO {_SAVEPOINT}")
+            for link in chain:
+                self._planned.pop(link.key, None)
+            return refused
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute(f"RELEASE {_SAVEPOINT}")
 
     def _is_expected(self, chain: Chain) -> bool:
         """Whether every link finds the version, and the current run, that it was decided on."""
@@ -278,9 +290,16 @@ class Writer:
         for statement in (_REMOVE_RECORDS, _REMOVE_NAMESPACE):
             self._connection.execute(statement, (name,))
 
-    def write_records(self, changes: Sequence[RecordChange]) -> list[Outcome]:
-        """Within the transaction that was begun."""
-        return [self._write_record(change) for change in changes]
+    def write_records(self, changes: Sequence[RecordChange]) -> list[Written]:
+        """Within the transaction that was begun. A change is one statement, which is done or leaves nothing behind."""
+        outcomes: list[Written] = []
+        for change in changes:
+            try:
+                check_change(change)
+                outcomes.append(self._write_record(change))
+            except Exception as error:
+                outcomes.append(set_apart(error, f"{change.kind} {change.name!r}"))
+        return outcomes
 
     def _write_record(self, change: RecordChange) -> Outcome:
         name = (change.kind, change.namespace, change.name)
@@ -299,12 +318,12 @@ class Writer:
     def _look_up(self, key: ExecutionKey) -> _Remembered:
         row = self._connection.execute(_FIND_EXECUTION, (key.namespace, key.workflow_id, key.run_id)).fetchone()
         if row is None:
-            raise _Missed
+            raise _Missed("the run that it goes on is not there")
         number, _, wake_at_ns, is_open, status, in_flight = row
         return _Remembered(number, wake_at_ns, bool(is_open), status, bool(in_flight))
 
     def _execute(self, plan: _Plan) -> None:
-        """Raises _Missed or sqlite3.IntegrityError when a commit of the plan is a conflict."""
+        """Raises _Missed or sqlite3.IntegrityError when a commit is a conflict, others when it is no row."""
         for statement, rows, must_hit in (
             (_ADVANCE_EXECUTION, plan.advanced, True),
             (_TURN_EXECUTION, plan.turned, True),
@@ -323,4 +342,4 @@ class Writer:
             (_ADD_MESSAGE, plan.added_messages, False),
         ):
             if rows and self._connection.executemany(statement, rows).rowcount != len(rows) and must_hit:
-                raise _Missed
+                raise _Missed("a row that it goes on from is not there")

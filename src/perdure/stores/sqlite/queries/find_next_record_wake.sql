@@ -1,2 +1,2 @@
--- When the next record is to be looked at.
-SELECT min(wake_at_ns) FROM records WHERE wake_at_ns IS NOT NULL
+-- When the next record is to be looked at, past a time.
+SELECT min(wake_at_ns) FROM records WHERE wake_at_ns > ?

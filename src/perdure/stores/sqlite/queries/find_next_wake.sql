@@ -1,2 +1,2 @@
--- The earliest deadline.
-SELECT min(wake_at_ns) FROM executions WHERE wake_at_ns IS NOT NULL
+-- The earliest deadline past a time.
+SELECT min(wake_at_ns) FROM executions WHERE wake_at_ns > ?
