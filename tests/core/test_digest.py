@@ -19,7 +19,15 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionTerminatedEventAttributes,
 )
 
-from perdure.api.digest import digest, duration_text, event_name, failure_text, payloads_text, status_name
+from perdure.api.digest import (
+    digest,
+    duration_text,
+    duration_words,
+    event_name,
+    failure_text,
+    payloads_text,
+    status_name,
+)
 
 
 def json_payloads(*texts: str) -> Payloads:
@@ -139,3 +147,11 @@ def test_payloads_that_are_no_json_are_told_by_kind_and_size() -> None:
 )
 def test_durations_are_told_in_two_units(ns: int, text: str) -> None:
     assert duration_text(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("ns", "words"),
+    [(300_000_000, "300 ms"), (40 * 10**9, "40 s"), (5400 * 10**9, "1 h 30 min"), (86400 * 10**9, "1 d")],
+)
+def test_durations_in_a_sentence_have_their_units_apart(ns: int, words: str) -> None:
+    assert duration_words(ns) == words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 
 from perdure import (
     Engine,
+    Retry,
     Transaction,
     WorkflowFailedError,
     WorkflowNotFoundError,
@@ -87,6 +89,24 @@ def test_an_activity_that_fails_for_ever_is_an_error_that_names_it() -> None:
             engine.run(hopes, id="w")
         engine.mock("testing.hopeless", returns=None)
         engine.get("w").result()
+
+
+def test_an_attempt_whose_time_is_up_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    @activity(name="testing.slow", start_to_close="10s", retry=Retry(maximum_attempts=2))
+    async def slow() -> None:
+        await asyncio.sleep(3600)
+
+    @workflow(name="testing.waits")
+    def waits() -> None:
+        call(slow)
+
+    with TestEngine(workflows=[waits], activities=[slow]) as engine, pytest.raises(WorkflowFailedError):
+        engine.run(waits, id="w")
+    said = [record.getMessage() for record in caplog.records if record.name == "perdure.worker"]
+    assert [line.removeprefix("activity testing.slow of workflow 'w' failed ") for line in said] == [
+        "(attempt 1, next try in 1 s): TimedOutError: not done within 10 s",
+        "(attempt 2, the last): TimedOutError: not done within 10 s",
+    ]
 
 
 def test_patience_is_the_callers() -> None:

@@ -132,14 +132,21 @@ def _payload_text(payload: Payload) -> str:
 
 def duration_text(ns: int) -> str:
     """The largest two units: `30d`, `1h30m`, `2.5s`, `300ms`."""
-    if ns < NS_PER_SECOND:
-        return f"{ns / 1_000_000:.3g}ms"
+    return "".join(f"{number}{unit}" for number, unit in _largest_units(ns))
+
+
+def duration_words(ns: int) -> str:
+    """The same in a sentence: `30 d`, `1 h 30 min`, `2.5 s`, `300 ms`."""
+    return " ".join(f"{number} {'min' if unit == 'm' else unit}" for number, unit in _largest_units(ns))
+
+
+def _largest_units(ns: int) -> list[tuple[str, str]]:
     if ns < 60 * NS_PER_SECOND:
-        return f"{ns / NS_PER_SECOND:.3g}s"
+        return [(f"{ns / 1_000_000:.3g}", "ms") if ns < NS_PER_SECOND else (f"{ns / NS_PER_SECOND:.3g}", "s")]
     seconds = ns // NS_PER_SECOND
-    parts: list[str] = []
+    parts: list[tuple[str, str]] = []
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, seconds = divmod(seconds, length)
         if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts[:2])
+            parts.append((str(count), unit))
+    return parts[:2]

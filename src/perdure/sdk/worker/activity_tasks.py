@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
-from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueResponse,
     RespondActivityTaskCanceledRequest,
@@ -32,11 +31,15 @@ from perdure.sdk.worker import jitter
 from perdure.sdk.worker.attempt import Attempt, Heartbeats, Stop
 from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import deliver
+from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
 from perdure.sdk.worker.processes import ProcessHands
 from perdure.sdk.worker.transactional import run_in_transaction
 
 logger = logging.getLogger("perdure.worker")
+
+SHUT_DOWN = "WorkerShutdown"
+"""The failure's type of an attempt that nothing is wrong with: its worker had to go."""
 
 Outcome = list[Payload] | BaseException
 """An attempt's encoded result, or what it raised."""
@@ -90,7 +93,9 @@ class ActivityTasks:
         returns: Returns,
         hands: Hands,
         processes: ProcessHands,
+        failures: FailureLog | None = None,
     ) -> None:
+        self.failures = failures or FailureLog()
         self._connection = connection
         self._name = name
         self._registry = registry
@@ -110,14 +115,13 @@ class ActivityTasks:
             definition = self._registry.activity(task.activity_type.name)
         except errors.UnknownTypeError as error:
             # Retryable: another worker of this queue may know it, or this one after its next deployment.
-            logger.warning("%s", error)
-            await self._fail(task, failure_of(error, self._converter), None)
+            await self._fail(task, error, None)
             return
         attempt = Attempt(
             task, definition, self._converter, self._name.task_queue, self._returns, self._make_heartbeats
         )
         limit_ns = _limit_ns(task)
-        timer = limit_ns and self._loop.call_later(limit_ns / SECOND_NS, attempt.request_stop, Stop.TIMED_OUT)
+        timer = limit_ns and self._loop.call_later(limit_ns / SECOND_NS, self._time_is_up, attempt, limit_ns)
         self._running.add(attempt)
         try:
             outcome = await self.run(attempt)
@@ -128,6 +132,11 @@ class ActivityTasks:
                 timer.cancel()
         if outcome is not None:
             await self._answer(attempt, outcome, unsent)
+
+    def _time_is_up(self, attempt: Attempt, limit_ns: int) -> None:
+        if attempt.stop is None:
+            self.failures.timed_out(attempt.task, limit_ns)
+        attempt.request_stop(Stop.TIMED_OUT)
 
     async def run(self, attempt: Attempt, *, local: bool = False) -> Outcome | None:
         """Where the activity belongs. None: it is answered already. Local ones have threads of their own."""
@@ -183,13 +192,11 @@ class ActivityTasks:
         elif attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
             logger.info("attempt %d of %s is left unanswered: %s", task.attempt, _named(task), attempt.stop.value)
         elif not isinstance(outcome, (errors.CancelledError, asyncio.CancelledError)):
-            await self._fail(task, failure_of(outcome, self._converter), unsent)
+            await self._fail(task, outcome, unsent)
         elif attempt.stop is Stop.CANCELLED:
             await self._confirm_cancelled(task, outcome)
         else:
-            await self._fail(
-                task, failure_of(unasked(attempt.definition.name, attempt.stop, outcome), self._converter), unsent
-            )
+            await self._fail(task, unasked(attempt.definition.name, attempt.stop, outcome), unsent)
 
     async def _complete(self, attempt: Attempt, result: Sequence[Payload]) -> None:
         task = attempt.task
@@ -207,11 +214,17 @@ class ActivityTasks:
             refused = errors.ApplicationError(
                 f"the server refused the result: {rejected.message}", type=rejected.code.name, non_retryable=True
             )
-            await self._fail(task, failure_of(refused, self._converter), None)
+            await self._fail(task, refused, None)
 
-    async def _fail(self, task: PollActivityTaskQueueResponse, failure: Failure, unsent: list[Payload] | None) -> None:
-        logger.info("attempt %d of %s failed: %s", task.attempt, _named(task), failure.message)
+    async def _fail(
+        self, task: PollActivityTaskQueueResponse, error: BaseException, unsent: list[Payload] | None
+    ) -> None:
+        failure = failure_of(error, self._converter)
         jitter.spread(task, failure)
+        if isinstance(error, errors.ApplicationError) and error.type == SHUT_DOWN:
+            logger.info("attempt %d of %s ends with its worker", task.attempt, _named(task))
+        else:
+            self.failures.activity(task, failure, error)
         request = RespondActivityTaskFailedRequest(
             task_token=task.task_token,
             failure=failure,
@@ -247,7 +260,7 @@ def _limit_ns(task: PollActivityTaskQueueResponse) -> int:
 def unasked(name: str, stop: Stop | None, error: BaseException) -> errors.ApplicationError:
     """A cancellation that the workflow did not ask for is a failure to be retried."""
     if stop is Stop.SHUTDOWN:
-        stopped = errors.ApplicationError(f"activity {name} was stopped: the worker shuts down", type="WorkerShutdown")
+        stopped = errors.ApplicationError(f"activity {name} was stopped: the worker shuts down", type=SHUT_DOWN)
     else:
         stopped = errors.ApplicationError(
             f"activity {name} raised {type(error).__name__} without having been cancelled", type="CancelledError"

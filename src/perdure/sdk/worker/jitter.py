@@ -29,12 +29,13 @@ def spread(task: PollActivityTaskQueueResponse, failure: Failure) -> None:
     if info.non_retryable or info.HasField("next_retry_delay"):
         return
     jitter = float(task.header.fields[JITTER_HEADER].data)
-    whole = _backoff_ns(task)
+    whole = backoff_ns(task)
     drawn = random.Random(f"{task.workflow_execution.run_id}:{task.activity_id}:{task.attempt}").random()
     info.next_retry_delay.CopyFrom(duration_message(max(1, round(whole * (1 - jitter * drawn)))))
 
 
-def _backoff_ns(task: PollActivityTaskQueueResponse) -> int:
+def backoff_ns(task: PollActivityTaskQueueResponse) -> int:
+    """The whole back-off behind this attempt, as its policy says."""
     policy = task.retry_policy
     try:
         whole = duration_ns(policy.initial_interval) * (policy.backoff_coefficient or 2.0) ** (task.attempt - 1)

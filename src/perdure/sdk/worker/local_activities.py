@@ -10,7 +10,6 @@ An attempt whose time is up is not waited for: it is told to stop and left behin
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -34,8 +33,6 @@ from perdure.sdk.worker.handover import Returns
 
 if TYPE_CHECKING:
     from perdure.sdk.worker.activity_tasks import ActivityTasks
-
-logger = logging.getLogger("perdure.worker")
 
 LOCAL_RETRY_THRESHOLD_NS = 60 * SECOND_NS
 """A longer back-off is waited for by a durable timer (as Temporal's SDKs have it)."""
@@ -192,10 +189,10 @@ class LocalActivities:
             ended = self._ended(call, outcome, number)
             if ended is None or ended.failure is None or ended.failure.HasField("canceled_failure_info"):
                 return ended
-            logger.info("attempt %d of local activity %s failed: %s", number, definition.name, ended.failure.message)
             jitter.spread(polled, ended.failure)
             spent_ns = request.spent_ns + round((self._loop.time() - begun_s) * SECOND_NS)
             backoff_ns = next_backoff_ns(options, ended.failure, number, spent_ns)
+            self._tasks.failures.local_activity(polled, ended.failure, backoff_ns)
             if backoff_ns is None:
                 return ended
             if backoff_ns > _threshold(options):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,6 +31,7 @@ from perdure.sdk.worker.activity_tasks import ActivityTasks
 from perdure.sdk.worker.attempt import Stop
 from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import logger
+from perdure.sdk.worker.failing import Failed, FailureLog
 from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
 from perdure.sdk.worker.local_activities import LocalActivities
 from perdure.sdk.worker.machines import Machine, RunCache
@@ -55,6 +57,8 @@ class WorkerSeams:
     """Run workflow code and `def` activities on the loop itself, at once."""
     instance_key: str | None = None
     """Instead of a random one: names this worker's sticky queue."""
+    on_failure: Callable[[Failed], object] | None = None
+    """Told of every attempt of an activity or workflow task that failed."""
 
 
 class Worker:
@@ -91,6 +95,7 @@ class Worker:
         self._converter = converter or Converter()
         self._config = config or WorkerConfig()
         self._inline = seams.inline
+        self._failures = FailureLog(seams.on_failure)
         self.name = WorkerName(namespace, task_queue, f"{identity}-{key}", identity, key)
         self._runners: list[AnyRunners] = []
         self._cache: RunCache | None = None
@@ -124,7 +129,7 @@ class Worker:
         self._processes = ProcessHands(returns, self._converter, self._config.processes, self.name.task_queue)
         self._activities = ActivityTasks(
             self._connection, self.name, self._registry, self._converter, self._config, returns, self._hands,
-            self._processes,
+            self._processes, self._failures,
         )  # fmt: skip
         self._local = LocalActivities(
             self._activities, self._registry, self._converter, returns, self.name.namespace, self.name.task_queue,
@@ -133,7 +138,7 @@ class Worker:
         activity_runners = self._activity_runners(self._activities)
         workflows = WorkflowTasks(
             self._connection, self.name, self._registry, self._converter, self._config, self._executor, self._cache,
-            self._make_machine, activity_runners.accept, self._local,
+            self._make_machine, activity_runners.accept, self._local, self._failures,
         )  # fmt: skip
         self._runners = [*self._workflow_runners(workflows), activity_runners]
         for runners in self._runners:

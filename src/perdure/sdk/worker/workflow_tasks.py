@@ -39,6 +39,7 @@ from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
 from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import deliver
+from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.local_activities import LocalActivities
 from perdure.sdk.worker.machines import CachedRun, Machine, RunCache
 from perdure.sdk.worker.workflow_thread import ThreadLost, Work, WorkflowExecutor
@@ -68,7 +69,9 @@ class WorkflowTasks:
         make_machine: MachineMaker,
         on_eager: Callable[[PollActivityTaskQueueResponse], None],
         local: LocalActivities,
+        failures: FailureLog | None = None,
     ) -> None:
+        self._failures = failures or FailureLog()
         self._connection = connection
         self._name = name
         self._registry = registry
@@ -119,11 +122,11 @@ class WorkflowTasks:
             if outcome.local is not None:
                 run, outcome = await self._run_local(task, run, outcome, received_s)
         except Exception as error:  # of workflow code or of its declaration: this task's fault alone
-            await self._fail(task, failure_of(error, self._converter), _cause_of(error))
+            await self._fail(task, failure_of(error, self._converter), _cause_of(error), error)
             return None
         if outcome.failure is not None:
             self._executor.dispose(run)
-            await self._fail(task, outcome.failure, outcome.cause)
+            await self._fail(task, outcome.failure, outcome.cause, outcome.error)
             return None
         try:
             return await self._complete(task, run, outcome)
@@ -331,9 +334,13 @@ class WorkflowTasks:
             del events[-1]  # that task is somebody else's to answer
 
     async def _fail(
-        self, task: PollWorkflowTaskQueueResponse, failure: Failure, cause: WorkflowTaskFailedCause.ValueType
+        self,
+        task: PollWorkflowTaskQueueResponse,
+        failure: Failure,
+        cause: WorkflowTaskFailedCause.ValueType,
+        error: BaseException | None,
     ) -> None:
-        logger.warning("workflow task of %s failed (attempt %d): %s", _named(task), task.attempt, failure.message)
+        self._failures.workflow_task(task, failure, error)
         if task.attempt > 1 and not self._fails_repeatedly:
             return
         request = RespondWorkflowTaskFailedRequest(
