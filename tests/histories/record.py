@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent
 ORDER = Order("1001", 4200)
 ACTIVITIES: list[Any] = [
     workflows.charge, workflows.reserve, workflows.release, workflows.decline, workflows.slow, workflows.patient,
-    workflows.validate,
+    workflows.validate, workflows.stubborn,
 ]  # fmt: skip
 
 
@@ -56,6 +56,12 @@ def flaky(engine: TestEngine, name: str) -> None:
 def cancel(engine: TestEngine, name: str) -> None:
     engine.advance("3 days")
     engine.cancel(name, "changed my mind")
+    to_its_end(engine, name)
+
+
+def cancel_soon(engine: TestEngine, name: str) -> None:
+    engine.advance("1 min")
+    engine.cancel(name)
     to_its_end(engine, name)
 
 
@@ -96,6 +102,15 @@ def stop(engine: TestEngine, name: str) -> None:
     to_its_end(engine, name)
 
 
+def stop_one_by_one(engine: TestEngine, name: str) -> None:
+    engine.advance("1 min")
+    engine.cancel(name, "enough")
+    for signal in ("stop", "leave"):
+        engine.advance("1 min")
+        engine.signal(name, signal)
+    to_its_end(engine, name)
+
+
 def decided(engine: TestEngine, name: str) -> None:
     engine.advance("1h")
     [entry] = engine.interventions.list()
@@ -115,6 +130,9 @@ HOW: dict[str, Callable[[TestEngine, str], None]] = {
     "stored.actor": updates,
     "stored.actor_async": updates_at_once,
     "stored.scopes": stop,
+    "stored.unheard": stop_one_by_one,
+    "stored.unheard_async": stop_one_by_one,
+    "stored.group": cancel_soon,
     "stored.intervention": decided,
 }
 """How a workflow is taken to where its history is stored; the others run to their end."""

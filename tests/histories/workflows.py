@@ -388,3 +388,85 @@ def scopes(order: Order) -> list[str]:
     workflow.upsert_memo({"seen": None})
     found.append(str(sorted(workflow.memo())))
     return found
+
+
+@activity(name="stored.stubborn", start_to_close="2h", heartbeat="1m", cancellation="wait")
+async def stubborn(order: Order) -> str:
+    try:
+        while True:
+            await asyncio.sleep(10)
+            activity.heartbeat(order.id)
+    except asyncio.CancelledError:
+        return "done all the same"
+
+
+@workflow(name="stored.unheard")
+def unheard(order: Order) -> list[str]:
+    """Cancellations that the first release did not always tell the code of: it goes through on both paths."""
+    found = [call(stubborn, order)]
+    try:
+        workflow.sleep(1)
+    except CancelledError:
+        found.append("run")
+    with workflow.scope() as scope:
+        workflow.on_signal("stop", scope.cancel)
+        found.append(call(stubborn, order))
+        call(release, order, "lamp")
+        found.append("scope unheard")
+    with workflow.scope() as outer:
+        with workflow.scope() as inner:
+            inner.cancel()
+            outer.cancel()
+            workflow.sleep(2)
+        workflow.sleep(3)
+        found.append("outer scope unheard")
+    with workflow.scope() as scope:
+        workflow.on_signal("leave", scope.cancel)
+        call_child(kid, order, id=f"{order.id}-kid")
+        found.append("never")
+    with workflow.scope() as scope:
+        scope.cancel()
+        local_call(release.options(start_to_close="5s", cancellation="wait"), order, "desk")
+        workflow.sleep(4)
+        found.append("scope of a local activity unheard")
+    return found
+
+
+@workflow(name="stored.unheard_async")
+async def unheard_async(order: Order) -> list[str]:
+    """The same as a coroutine."""
+    found = [await start(stubborn, order)]
+    try:
+        await workflow.sleep(1)
+    except asyncio.CancelledError:
+        found.append("run")
+    with workflow.scope() as scope:
+        workflow.on_signal("stop", scope.cancel)
+        found.append(await start(stubborn, order))
+        await start(release, order, "lamp")
+        found.append("scope unheard")
+    try:
+        with workflow.scope() as scope:
+            workflow.on_signal("leave", scope.cancel)
+            await start_child(kid, order, id=f"{order.id}-kid")
+            found.append("never")
+    except ChildWorkflowError:
+        found.append("scope raised")
+    with workflow.scope() as scope:
+        scope.cancel()
+        await start_local(release.options(start_to_close="5s", cancellation="wait"), order, "desk")
+        await workflow.sleep(4)
+        found.append("scope of a local activity unheard")
+    return found
+
+
+@workflow(name="stored.group", fail_on=(BaseExceptionGroup,))
+async def group(order: Order) -> None:
+    """Cancelled while children run in a task group."""
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(2):
+            tasks.create_task(as_a_task(order, number))
+
+
+async def as_a_task(order: Order, number: int) -> str:
+    return await start_child(kid, order, id=f"{order.id}-kid-{number}")
