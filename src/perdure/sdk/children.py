@@ -19,6 +19,7 @@ from perdure.sdk.choices import word_of
 from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
 from perdure.sdk.errors import DefinitionError, EngineError, PayloadError
 from perdure.sdk.handlers import name_of
+from perdure.sdk.handles import Handle, handle_of
 from perdure.sdk.options import (
     Cancellation,
     Duration,
@@ -36,7 +37,6 @@ from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
-from perdure.sdk.workflow_loop import Handle, handle_of
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")

@@ -16,11 +16,11 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from perdure.sdk.definitions import ActivityDefinition, AnyActivity
 from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.handles import Handle, handle_of
 from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.local_activity import LocalActivity, start_local_activity
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current
-from perdure.sdk.workflow_loop import Handle, handle_of
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -25,6 +25,7 @@ from perdure.sdk.errors import CancelledError
 from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.entry import SCOPE, Operation
 from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.flags import Flag, uses
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import WorkflowClosed, current
 from perdure.sdk.workflow_loop import WorkflowLoop
@@ -72,7 +73,7 @@ class CancelScope:
         """Those of inner scopes too; whether these are themselves cancelled is another question."""
         for task in self._tasks:
             if not task.done():
-                task.cancel()
+                self._host.cancel_task(task)
         for operation in self._operations:
             operation.cancel()
         for scope in self._inner:
@@ -108,12 +109,15 @@ class _SyncHost:
         self._branch = fiber.current
 
     def enter(self) -> None:
-        self.shields = self._branch.shields
+        branch = self._branch
+        self.shields = branch.shields
+        self.level = branch.level = branch.level + 1
 
     def interrupt(self) -> None:
-        pending = self._branch.interrupt
-        if pending is None or pending.shields > self.shields:
-            self._branch.interrupt = self
+        self._fiber.interrupt(self._branch, self)
+
+    def cancel_task(self, task: asyncio.Task[Any]) -> None:
+        """There are none in a `def` workflow."""
 
     def error(self) -> CancelledError:
         """What the branch is told."""
@@ -121,9 +125,15 @@ class _SyncHost:
 
     def leave(self, error: BaseException | None) -> bool:
         """Whether an error that leaves the block may be the scope's own."""
-        if self._branch.interrupt is self:
-            self._branch.interrupt = None
-        return error is not None and is_cancellation(error) and error is not self._fiber.run_cancelled
+        branch = self._branch
+        branch.level -= 1
+        if self in branch.interrupts:
+            branch.interrupts.remove(self)
+        if error is None or not is_cancellation(error) or error is self._fiber.run_cancelled:
+            return False
+        return (
+            error is not branch.told or branch.told_by is self or not uses(self._fiber.machine, Flag.CANCELLATION_KEPT)
+        )
 
 
 class _AsyncHost:
@@ -157,12 +167,29 @@ class _AsyncHost:
             self._loop.behind_shield(self._task, self._tell)
             return
         self._asked = True
-        self._task.cancel()
+        self._loop.deliver(self._task, self)
+
+    is_run = False
+
+    def stops_at(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a shield in the block holds the scope's cancellation back from a task."""
+        shields = self._loop.shields_of(task)
+        if task is self._task:
+            return shields > self._shields
+        return shields > 0 and uses(self._loop.machine, Flag.CANCELLATION_KEPT)
+
+    def is_over_for(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task need not be told any more: the block's own, once it has left it."""
+        return task is self._task and not self._open
 
     def leave(self, error: BaseException | None) -> bool:
         self._open = False
         left = self._task.uncancel() if self._asked else self._task.cancelling()
         return isinstance(error, asyncio.CancelledError) and left <= self._before
+
+    def cancel_task(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task that was created in the block."""
+        self._loop.deliver(task, self)
 
 
 class Scopes:

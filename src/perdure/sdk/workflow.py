@@ -43,6 +43,7 @@ from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineErro
 from perdure.sdk.events import Events
 from perdure.sdk.guard import install
 from perdure.sdk.handlers import Handlers
+from perdure.sdk.handles import Handle, handle_of
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration
 from perdure.sdk.properties import Properties
 from perdure.sdk.replay.activity import Activity
@@ -55,7 +56,7 @@ from perdure.sdk.replay.running import current, running
 from perdure.sdk.scopes import CancelScope, Scopes
 from perdure.sdk.shielding import Shielding
 from perdure.sdk.versions import Versions
-from perdure.sdk.workflow_loop import Handle, WorkflowLoop, handle_of
+from perdure.sdk.workflow_loop import WorkflowLoop
 from perdure.sdk.workflow_messages import Messages
 
 __all__ = [

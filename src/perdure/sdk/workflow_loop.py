@@ -2,15 +2,12 @@
 
 asyncio's own tasks, futures, gather, wait, timeout, Event and Queue run on it unchanged, for they
 only ever ask a loop to call something soon, or later. Soon is a queue, first in, first out. Later
-is a durable timer of the workflow: `asyncio.sleep(86400)` survives restarts. Everything else that a
-loop can do is I/O and raises DeterminismViolation.
+is a durable timer of the workflow: `asyncio.sleep(86400)` survives restarts. What else a loop may be asked is
+in `loop_surface.py`.
 
 This module is beside `replay/` and not in it because it must subclass asyncio's classes, and
 `replay/` is kept free of asyncio so that it stays plain to see that the machine does no I/O. The
 machine gets it handed in, as `WorkflowDefinition.fiber`.
-
-`Handle` is an asyncio.Future for the same reason: gather and wait take it as it is, with no task
-around it. A `def` workflow uses it too, on a loop that carries nothing.
 """
 
 from __future__ import annotations
@@ -25,130 +22,21 @@ from contextvars import Context
 from functools import update_wrapper
 from inspect import isawaitable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from perdure.sdk.abandoned import abandon
-from perdure.sdk.errors import CancelledError, DeterminismViolation, EngineError
+from perdure.sdk.errors import CancelledError
+from perdure.sdk.loop_surface import LoopSurface
+from perdure.sdk.loop_tasks import Cancelling, LoopFuture, LoopTask
 from perdure.sdk.options import SECOND_NS
-from perdure.sdk.replay.entry import SCOPE, Operation, Site, current_site, is_user_frame, site_text
-from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended, GreenletFiber
-from perdure.sdk.replay.running import WorkflowClosed, current, running
+from perdure.sdk.replay.entry import SCOPE, Operation, Site, is_user_frame
+from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended
+from perdure.sdk.replay.running import WorkflowClosed, running
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
 
-T = TypeVar("T")
-
 _MICROSECOND_NS = 1_000
-
-
-class Handle(asyncio.Future[T]):
-    """Something under way: an activity, a timer.
-
-    In an `async def` workflow: `await` it, or give it to asyncio.gather, asyncio.wait, asyncio.timeout.
-    In a `def` workflow: `result()` waits; `workflow.wait_all` and `workflow.wait_any` wait for many.
-    """
-
-    __slots__ = ("carrier", "number", "operation")
-
-    operation: Operation
-    carrier: Any
-    number: int
-
-    def __hash__(self) -> int:
-        return self.number
-
-    def result(self) -> T:
-        """The value; in a `def` workflow waits for it.
-
-        Raises:
-            ActivityError: the activity failed for good; its cause says why.
-            CancelledError: this was cancelled, or the workflow was, while waiting.
-            asyncio.InvalidStateError: in an `async def` workflow, when it is not done: await it instead.
-        """
-        carrier = self.carrier
-        if type(carrier) is GreenletFiber:
-            return carrier.join(self.operation)
-        return super().result()
-
-    def cancel(self, msg: Any = None) -> bool:
-        """Ask it to stop. False when it was done already.
-
-        What it then does is up to the activity's `cancellation`: "try" (the default) and "abandon": this handle
-        is cancelled now. "wait": it is done when the activity has ended.
-        """
-        operation = self.operation
-        if operation.done or self.done():
-            return False
-        if type(self.carrier) is GreenletFiber:
-            operation.cancel()
-            return True
-        operation.listener = None
-        if operation.cancel():
-            return super().cancel(msg)
-        operation.listener = self._settle
-        return True
-
-    def _settle(self, operation: Operation) -> None:
-        if self.done():
-            return
-        if operation.error is None:
-            self.set_result(operation.value)
-        elif isinstance(operation.error, CancelledError):
-            super().cancel(operation.error.message)
-        else:
-            self.set_exception(operation.error)
-
-
-def handle_of(machine: WorkflowMachine, operation: Operation, kind: type[Handle[Any]] = Handle) -> Handle[Any]:
-    """The handle of an operation that has just been started."""
-    fiber: Any = machine.fiber
-    if type(fiber) is GreenletFiber:
-        handle: Handle[Any] = kind(loop=_NO_LOOP)
-        operation.listener = handle._settle  # pyright: ignore[reportPrivateUsage] - one file, two halves of one thing
-    else:
-        handle = kind(loop=fiber)
-        operation.listener = handle._settle  # pyright: ignore[reportPrivateUsage]
-    handle.operation = operation
-    handle.carrier = fiber
-    handle.number = machine.next_number()
-    return handle
-
-
-async def wait_any(*handles: Handle[Any]) -> None:
-    """Wait until one of them is done."""
-    await asyncio.wait(handles, return_when=asyncio.FIRST_COMPLETED)
-
-
-class _Future(asyncio.Future[T]):
-    """A future whose place in a set is the same in replay."""
-
-    __slots__ = ("number",)
-
-    number: int
-
-    def __hash__(self) -> int:
-        return self.number
-
-
-class _Task(asyncio.Task[T]):
-    """A task whose place in a set is the same in replay: asyncio.wait and TaskGroup keep theirs in sets."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, coro: Any, *, number: int, **options: Any) -> None:
-        self.number = number
-        super().__init__(coro, **options)
-
-    def __hash__(self) -> int:
-        return self.number
-
-    def cancel(self, msg: Any = None) -> bool:
-        """Also called by what awaits this task, when that is cancelled."""
-        loop: Any = self.get_loop()
-        if loop.holds_back(self):
-            return True
-        return super().cancel(msg)
 
 
 class _Timer(asyncio.TimerHandle):
@@ -159,86 +47,24 @@ class _Timer(asyncio.TimerHandle):
     operation: Operation
 
 
-class _Loop(asyncio.AbstractEventLoop):
-    """What asyncio may ask of a loop that does no I/O."""
+class Canceller(Protocol):
+    """Who cancels tasks, and respects shields: the run's cancellation, or a scope's."""
 
-    def get_debug(self) -> bool:
-        return False
+    @property
+    def is_run(self) -> bool:
+        """Whether it is the run's."""
+        ...
 
-    def is_running(self) -> bool:
-        return True
+    def stops_at(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a shield holds it back from the task."""
+        ...
 
-    def is_closed(self) -> bool:
-        return False
-
-    def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """asyncio reports here what nobody will see: a future's error that was never asked for.
-
-        It does so whenever the garbage collector comes by, which is not deterministic, and the error is in
-        history in any case. So nothing is done.
-        """
+    def is_over_for(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the task need not be told any more."""
+        ...
 
 
-_IO = {
-    "add_reader": "an activity",
-    "add_signal_handler": "a signal of the workflow",
-    "add_writer": "an activity",
-    "call_soon_threadsafe": "an activity, whose result wakes the workflow",
-    "connect_accepted_socket": "an activity",
-    "connect_read_pipe": "an activity",
-    "connect_write_pipe": "an activity",
-    "create_connection": "an activity",
-    "create_datagram_endpoint": "an activity",
-    "create_server": "an activity",
-    "create_unix_connection": "an activity",
-    "create_unix_server": "an activity",
-    "getaddrinfo": "an activity",
-    "getnameinfo": "an activity",
-    "run_forever": "await",
-    "run_in_executor": "an activity: a plain `def` one runs in a thread",
-    "run_until_complete": "await",
-    "sendfile": "an activity",
-    "sock_accept": "an activity",
-    "sock_connect": "an activity",
-    "sock_recv": "an activity",
-    "sock_recv_into": "an activity",
-    "sock_recvfrom": "an activity",
-    "sock_sendall": "an activity",
-    "sock_sendto": "an activity",
-    "start_tls": "an activity",
-    "subprocess_exec": "an activity",
-    "subprocess_shell": "an activity",
-}
-
-
-def _refuser(name: str, instead: str) -> Callable[..., NoReturn]:
-    def refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
-        error = DeterminismViolation(
-            f"workflow code asks asyncio for I/O ({name}, as to_thread, open_connection and their like do), at "
-            f"{site_text(current_site())}: replay could not repeat it; use {instead}"
-        )
-        current("asyncio").violation = error
-        raise error
-
-    refuse.__name__ = name
-    return refuse
-
-
-for _name, _instead in _IO.items():
-    setattr(_Loop, _name, _refuser(_name, _instead))
-
-
-class _NoLoop(_Loop):
-    """The loop of handles in `def` workflows."""
-
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
-        raise EngineError("callbacks of a handle are for `async def` workflows; in a `def` workflow use result()")
-
-
-_NO_LOOP = _NoLoop()
-
-
-class WorkflowLoop(_Loop):
+class WorkflowLoop(LoopSurface):
     """An `async def` workflow: a loop, and the `Fiber` that the machine runs."""
 
     def __init__(self, machine: WorkflowMachine) -> None:
@@ -258,7 +84,10 @@ class WorkflowLoop(_Loop):
         self._holding: dict[asyncio.Task[Any], None] = {}
         self._shields: dict[asyncio.Task[Any], int] = {}
         self._held_back: dict[asyncio.Task[Any], list[Callable[[], object]]] = {}
-        self._canceling_now = False
+        self.cancelling: Cancelling | None = None
+        """The `cancel()` of a task that is under way."""
+        self.canceller: Canceller | None = None
+        """On whose behalf."""
 
     # --- the fiber -------------------------------------------------------------------------------
 
@@ -277,7 +106,7 @@ class WorkflowLoop(_Loop):
             if self._canceling and not self._main.done():
                 # Behind what else happened, so that the code gets the results that came before.
                 self._canceling = False
-                self._cancel_main(self._main)
+                self.deliver(self._main, self)
                 self._drain()
         finally:
             self._running = False
@@ -388,13 +217,6 @@ class WorkflowLoop(_Loop):
         for tell in self._held_back.pop(mark, ()):
             self.call_soon(tell)
 
-    def holds_back(self, task: asyncio.Task[Any]) -> bool:
-        """Whether a cancellation of the run must not reach the task now; it is made up for behind the shield."""
-        if not self._canceling_now or task not in self._shields:
-            return False
-        self.behind_shield(task, lambda: self._cancel_main(task))
-        return True
-
     def shields_of(self, task: asyncio.Task[Any]) -> int:
         """How many shields the task is in."""
         return self._shields.get(task, 0)
@@ -403,13 +225,41 @@ class WorkflowLoop(_Loop):
         """Call this when the task leaves a shield."""
         self._held_back.setdefault(task, []).append(tell)
 
-    def _cancel_main(self, task: asyncio.Task[Any]) -> None:
-        """Deliver a cancellation of the run; shields hold it back."""
-        self._canceling_now = True
+    # --- cancellations: of the run, whose canceller this is, and of scopes ------------------------
+
+    is_run = True
+
+    def stops_at(self, task: asyncio.Task[Any]) -> bool:
+        return task in self._shields
+
+    def is_over_for(self, task: asyncio.Task[Any]) -> bool:
+        return False
+
+    def deliver(self, task: asyncio.Task[Any], by: Canceller | None, message: Any = None) -> None:
+        """Cancel a task; shields hold it back, from the task and from what that awaits."""
+        outer, self.canceller = self.canceller, by
         try:
-            task.cancel()
+            task.cancel(message)
         finally:
-            self._canceling_now = False
+            self.canceller = outer
+
+    def holds_back(self, task: LoopTask[Any]) -> bool:
+        """Whether the cancellation under way must not reach the task now; it is made up for behind the shield."""
+        by = self.canceller
+        if by is None or not by.stops_at(task):
+            return False
+        self.behind_shield(task, lambda: None if by.is_over_for(task) else self.deliver(task, by))
+        return True
+
+    def cancel_again(self, task: LoopTask[Any], cancelling: Cancelling) -> None:
+        """Tell a task at its next wait, as what it waited for has not told it."""
+        by = cancelling.canceller
+        if by is not None and by.stops_at(task):
+            self.behind_shield(task, lambda: task.owes and self.cancel_again(task, cancelling))
+            return
+        if by is None or not by.is_over_for(task):
+            task.uncancel()  # it is the same request
+            self.deliver(task, by, cancelling.message)
 
     def close(self) -> None:
         tasks, self._tasks = list(self._tasks), {}
@@ -479,7 +329,7 @@ class WorkflowLoop(_Loop):
             handle.operation.cancel()
 
     def create_future(self) -> asyncio.Future[Any]:
-        future: _Future[Any] = _Future(loop=self)
+        future: LoopFuture[Any] = LoopFuture(loop=self)
         future.number = self.machine.next_number()
         return future
 
@@ -489,7 +339,7 @@ class WorkflowLoop(_Loop):
         number = self.machine.next_number()
         if name is None:
             name = f"Task-{number & 0xFFFFF}"
-        task: asyncio.Task[Any] = _Task(coro, number=number, loop=self, name=name, context=context, **options)
+        task: asyncio.Task[Any] = LoopTask(coro, number=number, loop=self, name=name, context=context, **options)
         scope = SCOPE.get()
         if scope is not None and context is None:
             scope.adopt_task(task)
@@ -499,6 +349,21 @@ class WorkflowLoop(_Loop):
             self._tasks = {known: None for known in tasks if not known.done()}
             self._tasks_limit = 2 * len(self._tasks) + 16
         return task
+
+    def once_running(self, settle: Callable[[], object]) -> None:
+        """Settle a future when the code runs, and wake whoever waits for it as if it had been settled now.
+
+        What depends on a change of the SDK (`replay/flags.py`) is not known before.
+        """
+
+        def in_its_place() -> None:
+            ready = self._ready
+            others = len(ready)
+            settle()
+            for _ in range(len(ready) - others):
+                ready.appendleft(ready.pop())
+
+        self.call_soon(in_its_place)
 
     def condition(self, holds: Callable[[], bool]) -> asyncio.Future[bool]:
         """A future that is done once `holds()` is true; looked at whenever everything waits."""

@@ -28,12 +28,12 @@ from typing import Any, ParamSpec, TypeVar, overload
 from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.handlers import RUN_MARK, Handler, Kind, Unfinished, UpdateMethod, marked
+from perdure.sdk.handles import handle_of, wait_any
 from perdure.sdk.options import Duration, parse_duration
 from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.inbox import SignalWait
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current
-from perdure.sdk.workflow_loop import handle_of, wait_any
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -67,10 +67,12 @@ class History:
         started.workflow_task_started_event_attributes.scheduled_event_id = scheduled
         return self
 
-    def done(self) -> Self:
+    def done(self, flags: Sequence[int] = ()) -> Self:
         """The task is completed; the events of its commands follow."""
-        event = self._add(E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
-        event.workflow_task_completed_event_attributes.started_event_id = self.last - 1
+        attributes = self._add(E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED).workflow_task_completed_event_attributes
+        attributes.started_event_id = self.last - 1
+        if flags:
+            attributes.sdk_metadata.lang_used_flags.extend(flags)
         return self
 
     def task_failed(self) -> Self:
@@ -227,9 +229,9 @@ class History:
         self._add(E.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED)
         return self
 
-    def apply(self, commands: Sequence[Command]) -> Self:
+    def apply(self, commands: Sequence[Command], flags: Sequence[int] = ()) -> Self:
         """The task is completed with these commands: their events, as the server writes them."""
-        self.done()
+        self.done(flags)
         for command in commands:
             self._apply_one(command)
         return self

@@ -154,7 +154,7 @@ class Letters(History):
     def answer(self, outcome: TaskOutcome) -> Self:
         """The task is completed with this."""
         self._told = {message.id: message for message in outcome.messages}
-        self.apply(outcome.commands)
+        self.apply(outcome.commands, outcome.flags)
         return self
 
     def _apply_one(self, command: Command) -> None:

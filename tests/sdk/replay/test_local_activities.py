@@ -108,7 +108,7 @@ class Run:
     def answered(self) -> Sequence[Command]:
         """The task's commands, now in history."""
         commands = self.outcome.commands
-        self.history.apply(commands)
+        self.history.apply(commands, self.outcome.flags)
         return commands
 
 
@@ -397,3 +397,45 @@ def test_every_transition_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_why_it_was_not_tried_again(error: ApplicationError, attempt: int, state: RetryState) -> None:
     options = a.options(retry=Retry(maximum_attempts=3, non_retryable_error_types=["Fatal"])).activity_options
     assert local_activity.why_not_again(failure_of(error, CONVERTER), attempt, options) is state
+
+
+@workflow
+def left_alone() -> str:
+    heard: list[str] = []
+    with workflow.scope() as scope:
+        handle = start_local(a.options(cancellation="wait"))
+        local_call(b)
+        scope.cancel()
+        heard.append(handle.result())
+        try:
+            workflow.sleep(60)
+        except CancelledError:
+            heard.append("cancelled")
+    return ",".join(heard)
+
+
+@workflow
+async def left_alone_async() -> str:
+    heard: list[str] = []
+    with workflow.scope() as scope:
+        handle = start_local(a.options(cancellation="wait"))
+        await start_local(b)
+        scope.cancel()
+        heard.append(await handle)
+        try:
+            await workflow.sleep(60)
+        except asyncio.CancelledError:
+            heard.append("cancelled")
+    return ",".join(heard)
+
+
+@pytest.mark.parametrize("code", [left_alone, left_alone_async])
+def test_one_that_ends_well_although_it_was_cancelled_uses_no_cancellation_up(code: AnyWorkflow) -> None:
+    run = Run(code)
+    run.task()
+    work = run.report(done(2, "second"))
+    assert work is not None and work.stop == [1]
+    assert run.report(done(1, "value")) is None
+    assert texts(run.answered())[-1] == 'complete "value,cancelled"'
+    assert list(run.outcome.flags) == [1]
+    assert replayed(run).finished

@@ -91,3 +91,18 @@ def test_a_task_has_the_same_name_each_time() -> None:
 
     (only,) = replayed_often(names, History(names).task())
     assert only == ['complete ["Task-1","Task-2","mine"]']
+
+
+def test_tasks_of_different_runs_have_different_hashes() -> None:
+    """asyncio keeps the tasks of all loops of a process in one set, and like hashes make it search."""
+    found: list[set[int]] = []
+
+    @workflow
+    async def begins() -> None:
+        tasks = [asyncio.create_task(asyncio.sleep(1)) for _ in range(100)]
+        found.append({hash(task) for task in tasks})
+
+    for run_id in ("run-1", "run-2", "another run"):
+        History(begins, run_id=run_id).task().cold()
+    assert [len(numbers) for numbers in found] == [100] * 3
+    assert len(set.union(*found)) == 300

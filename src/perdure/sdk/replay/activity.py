@@ -211,6 +211,10 @@ class Activity(Operation):
         error.__cause__ = cause
         self.reject(error)
 
+    @property
+    def is_canceling(self) -> bool:
+        return self.state is _CANCELING or self.state is _CANCEL_REQUESTED
+
     def cancel(self) -> bool:
         """Ask it to stop. True when the code may go on at once."""
         if self.done or self.state is _CANCELING or self.state is _CANCEL_REQUESTED:

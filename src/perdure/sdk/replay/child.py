@@ -27,6 +27,7 @@ from perdure.sdk.errors import (
 )
 from perdure.sdk.options import Cancellation
 from perdure.sdk.replay.entry import Operation
+from perdure.sdk.replay.flags import Flag, uses
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
@@ -98,7 +99,7 @@ class Child(Operation):
         returns: what the result is decoded to.
     """
 
-    __slots__ = ("cancellation", "id", "initiated_event_id", "machine", "name", "returns", "run_id", "state")
+    __slots__ = ("_asked", "cancellation", "id", "initiated_event_id", "machine", "name", "returns", "run_id", "state")
 
     event_types = (_E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED,)
 
@@ -114,6 +115,7 @@ class Child(Operation):
         self.run_id: str | None = None
         self.initiated_event_id = 0
         self.state = _S.CREATED
+        self._asked = False
 
     def build(self) -> None:
         """The command was made with its arguments."""
@@ -206,14 +208,21 @@ class Child(Operation):
         error.__cause__ = cause
         self.reject(error)
 
+    @property
+    def is_canceling(self) -> bool:
+        return self._asked
+
     def cancel(self) -> bool:
-        """Ask it to stop. True when the code may go on at once."""
+        """Ask it to stop, once. True when the code may go on at once."""
         if self.done:
             return False
         if self.state is _S.CREATED:
             self._move(_T.WITHDRAWN)
             self.machine.withdraw(self)
         elif self.cancellation != "abandon":
+            if self._asked and uses(self.machine, Flag.CANCELLATION_KEPT):
+                return False
+            self._asked = True
             self.machine.emit(CancelExternal(self.machine, self.id, "", is_child=True))
             if self.cancellation == "wait":
                 return False

@@ -11,7 +11,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError, EngineError
+from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError
 from perdure.sdk.options import duration_message
 from perdure.sdk.replay import carrying
 from perdure.sdk.replay.entry import Entry
@@ -133,7 +133,9 @@ def describe_event(event: HistoryEvent) -> str | None:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether an error says that what the code waited for was cancelled."""
+    """Whether an error says that what the code waited for was cancelled; a group does if all that is in it does."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_cancellation(member) for member in cast("BaseExceptionGroup[BaseException]", error).exceptions)
     return isinstance(error, CancelledError) or (
         isinstance(error, (ActivityError, ChildWorkflowError)) and isinstance(error.__cause__, CancelledError)
     )
@@ -152,10 +154,3 @@ def fails_run(error: BaseException, kinds: tuple[type[BaseException], ...]) -> b
     if error.__cause__ is None:
         error.__cause__ = members[0]
     return all(fails_run(member, kinds) for member in members)
-
-
-def as_exception(error: BaseException) -> Exception:
-    """SystemExit and its like, raised by workflow code, fail the task as any bug does."""
-    wrapped = EngineError(f"workflow code raised {type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped

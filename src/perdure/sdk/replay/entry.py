@@ -95,9 +95,14 @@ SCOPE: ContextVar[Any] = ContextVar("perdure_scope", default=None)
 
 
 class Operation(Entry):
-    """An entry that ends: `done`, then `value` or `error`. `listener` is told once."""
+    """An entry that ends: `done`, then `value` or `error`. `listener` is told once.
 
-    __slots__ = ("done", "error", "listener", "value")
+    Attributes:
+        given_up: the code itself has cancelled it by its handle: that it ends so says nothing of the code's own
+            cancellation.
+    """
+
+    __slots__ = ("done", "error", "given_up", "listener", "value")
 
     def __init__(self) -> None:
         self.command = None
@@ -105,6 +110,7 @@ class Operation(Entry):
         self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
+        self.given_up = False
         self.listener: Callable[[Operation], None] | None = None
         scope = SCOPE.get()
         if scope is not None:
@@ -127,6 +133,11 @@ class Operation(Entry):
     def cancel(self) -> bool:
         """Ask it to end. True when it has ended by that; False when it ends later, or had ended."""
         raise NotImplementedError
+
+    @property
+    def is_canceling(self) -> bool:
+        """Whether it was asked to end and is waited for until it has."""
+        return False
 
     def result(self) -> Any:
         """Of a done operation. Raises its error."""

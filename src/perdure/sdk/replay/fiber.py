@@ -18,7 +18,9 @@ from greenlet import getcurrent, greenlet
 
 from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, EngineError
+from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.entry import Operation, Site, is_user_frame, site_of
+from perdure.sdk.replay.flags import Flag, uses
 from perdure.sdk.replay.running import WorkflowClosed
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ Ended = Callable[[Any, BaseException | None], None]
 class Interrupt(Protocol):
     """A cancelled scope that a branch is in."""
 
+    level: int
+    """How many scopes the branch was in when it entered this one, this one included."""
     shields: int
     """How many shields there were around it: more than these hold it back."""
 
@@ -102,9 +106,21 @@ class Interrupt(Protocol):
 
 
 class Branch:
-    """One line of execution of a `def` workflow: its function, or a handler."""
+    """One line of execution of a `def` workflow: its function, or a handler.
 
-    __slots__ = ("canceling", "done", "ended", "greenlet", "holds", "interrupt", "ready", "shields", "waiting", "work")
+    Attributes:
+        canceling, interrupts: what it is still to be told: a cancellation of the run; cancelled scopes it is in, the
+            outermost first.
+        asked: what it goes on to wait for although that was cancelled: how it ends may say what is to be told.
+        renewed: another cancellation has come since.
+        told, told_by: the newest cancellation that was raised in it, and the scope that is meant, None for the run.
+        level: how many scopes it is in.
+    """
+
+    __slots__ = (
+        "asked", "canceling", "done", "ended", "greenlet", "holds", "interrupts", "level", "ready", "renewed",
+        "shields", "told", "told_by", "waiting", "work",
+    )  # fmt: skip
 
     def __init__(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
         self.work = work
@@ -115,21 +131,31 @@ class Branch:
         self.ready: Callable[[], bool] | None = None
         self.canceling = False
         self.shields = 0
-        self.interrupt: Interrupt | None = None
+        self.interrupts: list[Interrupt] = []
+        self.asked: Operation | None = None
+        self.renewed = False
+        self.told: BaseException | None = None
+        self.told_by: Interrupt | None = None
+        self.level = 0
         self.done = False
 
     def runnable(self) -> bool:
         """Whether it need not wait any more."""
-        if (self.canceling or self.interrupt is not None) and self.is_told():
+        if (self.canceling or self.interrupts) and self.is_told():
             return True
         if self.waiting is not None:
             return self.waiting.done
         return _holds(self.ready)
 
     def is_told(self) -> bool:
-        """Whether a cancellation is not held back by a shield."""
-        interrupt = self.interrupt
-        return (self.canceling and not self.shields) or (interrupt is not None and self.shields <= interrupt.shields)
+        """Whether a cancellation is to be raised: no shield holds it back, and what it awaits was not asked to end."""
+        if self.asked is not None and not self.renewed:
+            return False
+        return (self.canceling and not self.shields) or bool(self.interrupts and self.open_interrupts())
+
+    def open_interrupts(self) -> list[Interrupt]:
+        """Those that no shield holds back."""
+        return [interrupt for interrupt in self.interrupts if self.shields <= interrupt.shields]
 
     def advance(self) -> None:
         """Run it until it waits or ends."""
@@ -243,24 +269,39 @@ class GreenletFiber:
         """Wait for an operation. Returns its value or raises its error; CancelledError when the run is cancelled."""
         branch = self.current
         while not operation.done:
-            if (branch.canceling or branch.interrupt is not None) and branch.is_told():
-                error = self._told(branch)
+            if (branch.canceling or branch.interrupts) and branch.is_told():
                 if operation.cancel():
-                    raise error
+                    raise self._told(branch)
+                branch.asked, branch.renewed = operation, False  # it ends later; the cancellation is kept until then
                 continue
             self.machine.check_open()
             branch.waiting = operation
             branch.park()
         branch.waiting = None
-        if branch.interrupt is not None and isinstance(operation.error, CancelledError):
-            branch.interrupt = None  # what it waits for was cancelled with the scope: it is told by that
+        if branch.canceling or branch.interrupts:
+            self._keep_or_settle(branch, operation)
         return operation.result()
+
+    def _keep_or_settle(self, branch: Branch, operation: Operation) -> None:
+        """What a branch has waited for has ended while there is a cancellation to be told: does its end tell it?
+
+        A call that was cancelled and ended well, or failed on its own account, says nothing of the cancellation: that
+        is raised at the next wait.
+        """
+        was_asked, branch.asked, branch.renewed = branch.asked is operation, None, False
+        error = operation.error
+        if error is not None and is_cancellation(error) and not operation.given_up:
+            if was_asked or (isinstance(error, CancelledError) and branch.open_interrupts()):
+                branch.told, branch.told_by = error, self._settle(branch, run=was_asked)
+        elif was_asked and not uses(self.machine, Flag.CANCELLATION_KEPT):
+            branch.canceling = branch.canceling and branch.shields > 0
+            branch.interrupts = [interrupt for interrupt in branch.interrupts if branch.shields > interrupt.shields]
 
     def wait(self, ready: Callable[[], bool], cancels: Iterable[Operation] = ()) -> None:
         """Wait until `ready()`. When the run is cancelled: cancels those operations, raises CancelledError."""
         branch = self.current
         while not ready():
-            if (branch.canceling or branch.interrupt is not None) and branch.is_told():
+            if (branch.canceling or branch.interrupts) and branch.is_told():
                 error = self._told(branch)
                 for operation in cancels:
                     operation.cancel()
@@ -272,17 +313,44 @@ class GreenletFiber:
 
     def _told(self, branch: Branch) -> CancelledError:
         """What to raise; it is raised once."""
-        if branch.interrupt is not None and not (branch.canceling and not branch.shields):
-            error, branch.interrupt = branch.interrupt.error(), None
-            return error
-        branch.canceling = False
-        reason = self.machine.cancel_reason
-        text = f"the workflow was cancelled: {reason}" if reason else "the workflow was cancelled"
-        self.run_cancelled = CancelledError(text)
-        return self.run_cancelled
+        scope = self._settle(branch)
+        if scope is not None:
+            error = scope.error()
+        else:
+            reason = self.machine.cancel_reason
+            text = f"the workflow was cancelled: {reason}" if reason else "the workflow was cancelled"
+            error = self.run_cancelled = CancelledError(text)
+        branch.told, branch.told_by = error, scope
+        return error
+
+    def _settle(self, branch: Branch, *, run: bool = True) -> Interrupt | None:
+        """Whose cancellation is told: the outermost scope's, or the run's (None); it speaks for those within.
+
+        Args:
+            run: the run's is among those that may be meant.
+        """
+        told = branch.open_interrupts()
+        if run and branch.canceling and not branch.shields:
+            scope, branch.canceling = None, False
+        else:
+            scope = told.pop(0)
+            branch.interrupts.remove(scope)
+        if told and uses(self.machine, Flag.CANCELLATION_KEPT):
+            branch.interrupts = [interrupt for interrupt in branch.interrupts if interrupt not in told]
+        return scope
 
     def cancel(self) -> None:
-        self.main.canceling = True
+        self.main.canceling = self.main.renewed = True
+
+    def interrupt(self, branch: Branch, scope: Interrupt) -> None:
+        """Raise a scope's cancellation where the branch waits, at the next `run`."""
+        pending = branch.interrupts
+        if pending and not uses(self.machine, Flag.CANCELLATION_KEPT):
+            if pending[0].shields > scope.shields:  # as it was: of two, one is forgotten
+                branch.interrupts = [scope]
+            return
+        branch.renewed = True
+        branch.interrupts = sorted([*pending, scope], key=lambda interrupt: interrupt.level)
 
     def shield(self) -> Branch:
         self.current.shields += 1

@@ -244,6 +244,10 @@ class LocalActivity(Operation):
         self.seq = self.machine.activity_count
         locals_of(self.machine).add(self)
 
+    @property
+    def is_canceling(self) -> bool:
+        return self.state is _S.CANCELING
+
     def cancel(self) -> bool:
         if self.done or self.state is _S.CANCELING:
             return False

@@ -34,10 +34,12 @@ from perdure.sdk.errors import (
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay import carrying, mismatch
 from perdure.sdk.replay.activity import Activity
-from perdure.sdk.replay.completion import Completion, ContinueAsNew, Ending, as_exception, fails_run, is_cancellation
+from perdure.sdk.replay.completion import Completion
+from perdure.sdk.replay.conclusion import conclude
 from perdure.sdk.replay.entry import COMMANDS_MAX, Entry, Site, current_site, greed
 from perdure.sdk.replay.events import COMMAND_EVENTS, EVENT_HANDLERS
 from perdure.sdk.replay.fiber import Fiber, GreenletFiber
+from perdure.sdk.replay.flags import Flags, take_new
 from perdure.sdk.replay.inbox import Inbox, look_ahead
 from perdure.sdk.replay.info import WorkflowInfo, info_of
 from perdure.sdk.replay.local_activity import Locals
@@ -84,6 +86,7 @@ class WorkflowMachine:
         "definition",
         "extras",
         "fiber",
+        "flags",
         "guard",
         "history_length",
         "history_size_bytes",
@@ -148,6 +151,7 @@ class WorkflowMachine:
         self.barred: str | None = None
         self.extras: dict[str, Any] | None = None
         self.locals: Locals | None = None
+        self.flags: Flags | None = None
         self._input: Sequence[Any] = ()
         self._events: Sequence[HistoryEvent] = ()
         self._index = 0
@@ -208,6 +212,8 @@ class WorkflowMachine:
             outcome.messages, self.messages = self.messages, []
             if live and outcome.finished:
                 outcome.unfinished = list(self.inbox.running.values())
+        if self.flags is not None and live:
+            outcome.flags = take_new(self.flags)
         return self._with_answers(task, outcome)
 
     def close(self) -> None:
@@ -400,34 +406,8 @@ class WorkflowMachine:
             self.conclude()
 
     def conclude(self) -> None:
-        """The code ended: its last command, or a failure of the task when it raised what no one foresaw."""
-        error = self.fiber.error
-        if error is None:
-            entry = Completion(Ending.COMPLETE, None)
-            if not self.replaying:
-                what = f"the result of workflow {self.definition.name}"
-                payloads = self.converter.to_payloads((self.fiber.value,), what)
-                attributes = entry.new_command().complete_workflow_execution_command_attributes
-                attributes.result.payloads.extend(payloads)
-        elif isinstance(error, ContinueAsNew):
-            entry = Completion(Ending.CONTINUE_AS_NEW, None)
-            if not self.replaying:
-                entry.continue_as_new(error, self)
-        elif self.cancel_requested and is_cancellation(error):
-            entry = Completion(Ending.CANCEL, error)
-            if not self.replaying:
-                entry.new_command().cancel_workflow_execution_command_attributes.SetInParent()
-        elif fails_run(error, (FailureError, TimeoutError, *self.definition.fail_on)):
-            entry = Completion(Ending.FAIL, error)
-            if not self.replaying:
-                failure = failure_of(error, self.converter)
-                entry.new_command().fail_workflow_execution_command_attributes.failure.CopyFrom(failure)
-        elif self.replaying:
-            event = self._event_at(2 + len(self.produced))
-            raise mismatch.disagreement(event, mismatch.raised_text(error), error)
-        else:
-            raise error if isinstance(error, Exception) else as_exception(error)
-        self.produced.append(entry)
+        """The code has ended: add the run's last command. Raises what fails the workflow task instead."""
+        conclude(self)
 
     def _match(self, event: HistoryEvent) -> None:
         """A command event: it must be what the code asked for next."""
@@ -459,7 +439,7 @@ class WorkflowMachine:
         start += 1 + self.matched + self.passed
         return self._events[start] if start < len(self._events) else None
 
-    def _event_at(self, distance: int) -> HistoryEvent | None:
+    def event_at(self, distance: int) -> HistoryEvent | None:
         """The event so many behind the WorkflowTaskStarted that is being replayed."""
         index = self._index + distance
         return self._events[index] if index < len(self._events) else None
@@ -530,7 +510,7 @@ class WorkflowMachine:
 
     def not_recorded(self, entry: Entry) -> NonDeterminismError:
         """In replay: the code asks for something that history should have here, and has not. Fails the task."""
-        error = mismatch.disagreement(self._event_at(2 + len(self.produced)), self._entry_text(entry))
+        error = mismatch.disagreement(self.event_at(2 + len(self.produced)), self._entry_text(entry))
         self.violation = error
         return error
 
@@ -541,6 +521,13 @@ class WorkflowMachine:
             if event.event_type == _TASK_STARTED:
                 return
             yield event
+
+    def flags_ahead(self) -> Sequence[int]:
+        """In replay: the changes (`flags.py`) that the completion of the workflow task at hand names."""
+        completed = self.event_at(1)
+        return (
+            () if completed is None else completed.workflow_task_completed_event_attributes.sdk_metadata.lang_used_flags
+        )
 
     def look(self, condition: Callable[[], object]) -> bool:
         """Whether a user's condition holds. It is asked as often as anything happens, so it must only look."""

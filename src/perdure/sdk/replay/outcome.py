@@ -40,6 +40,7 @@ class TaskOutcome:
         query_results: by query id; that of a task which is nothing but a query has the id "".
         unfinished: handlers that had not ended when the run did.
         local: what is to be run before there is an outcome; all else is then empty.
+        flags: changes of the SDK's own behaviour (`flags.py`) that made a difference for the first time.
         goes_on: local activities are still running: the task is to be completed with a new one behind it.
     """
 
@@ -53,3 +54,4 @@ class TaskOutcome:
     unfinished: Sequence[str] = ()
     local: LocalWork | None = None
     goes_on: bool = False
+    flags: Sequence[int] = ()

@@ -237,6 +237,8 @@ class WorkflowTasks:
         if outcome.query_results:
             for query_id, result in outcome.query_results.items():
                 request.query_results[query_id].CopyFrom(result)
+        if outcome.flags:
+            request.sdk_metadata.lang_used_flags.extend(outcome.flags)
         if outcome.unfinished:
             logger.warning("%s ended before these handlers did: %s", _named(task), ", ".join(outcome.unfinished))
         if not outcome.finished:

@@ -1,0 +1,60 @@
+"""What the end of the code comes to: the run's last command, or a failure of the workflow task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.sdk.convert import failure_of
+from perdure.sdk.errors import EngineError, FailureError
+from perdure.sdk.replay import mismatch
+from perdure.sdk.replay.completion import Completion, ContinueAsNew, Ending, fails_run, is_cancellation
+from perdure.sdk.replay.flags import Flag, uses
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
+
+
+def conclude(machine: WorkflowMachine) -> None:
+    """The code ended: its last command, or a failure of the task when it raised what no one foresaw."""
+    error = machine.fiber.error
+    replaying = machine.replaying
+    if error is None:
+        entry = Completion(Ending.COMPLETE, None)
+        if not replaying:
+            what = f"the result of workflow {machine.definition.name}"
+            payloads = machine.converter.to_payloads((machine.fiber.value,), what)
+            attributes = entry.new_command().complete_workflow_execution_command_attributes
+            attributes.result.payloads.extend(payloads)
+    elif isinstance(error, ContinueAsNew):
+        entry = Completion(Ending.CONTINUE_AS_NEW, None)
+        if not replaying:
+            entry.continue_as_new(error, machine)
+    elif _cancels_run(machine, error):
+        entry = Completion(Ending.CANCEL, error)
+        if not replaying:
+            entry.new_command().cancel_workflow_execution_command_attributes.SetInParent()
+    elif fails_run(error, (FailureError, TimeoutError, *machine.definition.fail_on)):
+        entry = Completion(Ending.FAIL, error)
+        if not replaying:
+            failure = failure_of(error, machine.converter)
+            entry.new_command().fail_workflow_execution_command_attributes.failure.CopyFrom(failure)
+    elif replaying:
+        event = machine.event_at(2 + len(machine.produced))
+        raise mismatch.disagreement(event, mismatch.raised_text(error), error)
+    else:
+        raise error if isinstance(error, Exception) else _as_exception(error)
+    machine.produced.append(entry)
+
+
+def _cancels_run(machine: WorkflowMachine, error: BaseException) -> bool:
+    """Whether a run that was asked to stop has, by this error."""
+    if not machine.cancel_requested or not is_cancellation(error):
+        return False
+    return not isinstance(error, BaseExceptionGroup) or uses(machine, Flag.CANCELLATION_KEPT)
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """SystemExit and its like, raised by workflow code, fail the task as any bug does."""
+    wrapped = EngineError(f"workflow code raised {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped
