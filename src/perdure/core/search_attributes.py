@@ -118,10 +118,10 @@ def check(fields: Mapping[str, Payload], namespace: str, type_of: Callable[[str,
         indexed_as = PREDEFINED.get(name) or type_of(namespace, name, _declared(payload))
         if not indexed_as:
             raise BadSearchAttribute(f"Namespace {namespace} has no mapping defined for search attribute {name}")
-        _check_value(name, payload, indexed_as)
         size = len(payload.data)
-        if size > VALUE_BYTES_MAX:
+        if size > VALUE_BYTES_MAX:  # before it is decoded, which takes its time
             raise BadSearchAttribute(f"search attribute {name} value size {size} exceeds size limit {VALUE_BYTES_MAX}")
+        _check_value(name, payload, indexed_as)
         total += size + len(name)
         payload.metadata["type"] = TYPE_NAMES[indexed_as].encode()
     if total > TOTAL_BYTES_MAX:

@@ -33,15 +33,23 @@ PROPERTIES: dict[str, Callable[[WorkerHeartbeat], str]] = {
     "Status": _status,
 }
 
+QUERY_LENGTH_MAX = 64 * 1024
+CONDITIONS_MAX = 32
 _COMPARISON = re.compile(r"""\s*`?(\w+)`?\s*(=|!=)\s*(?:'([^']*)'|"([^"]*)")\s*""")
 _AND = re.compile(r"and\b", re.IGNORECASE)
 
 
 def parse(query: str) -> Sequence[Condition]:
     """Raises Rejected INVALID_ARGUMENT that says where the filter is not understood."""
+    if len(query) > QUERY_LENGTH_MAX:
+        raise invalid(f"malformed query: it is longer than {QUERY_LENGTH_MAX} characters")
     conditions: list[Condition] = []
     at = 0
-    while query.strip():
+    if not query.strip():
+        return conditions
+    while True:
+        if len(conditions) == CONDITIONS_MAX:
+            raise invalid(f"malformed query: more than {CONDITIONS_MAX} comparisons")
         found = _COMPARISON.match(query, at)
         if found is None:
             raise invalid(f"malformed query: syntax error at position {at}: expected <property> = '<text>'")
@@ -53,12 +61,11 @@ def parse(query: str) -> Sequence[Condition]:
         conditions.append((read, operator == "=", value.lower() if name == "Status" else value))
         at = found.end()
         if at == len(query):
-            break
+            return conditions
         joint = _AND.match(query, at)
         if joint is None:
             raise invalid(f"malformed query: syntax error at position {at}: expected AND")
         at = joint.end()
-    return conditions
 
 
 def matches(conditions: Sequence[Condition], heartbeat: WorkerHeartbeat) -> bool:

@@ -12,7 +12,18 @@ from temporalio.api.enums.v1 import WorkflowExecutionStatus
 
 from perdure.api.times import NS_PER_SECOND
 from perdure.core.search_attributes import PREDEFINED, SYSTEM, TYPE_NAMES, IndexedType, Value, parse_time, words
-from perdure.stores.visibility.parser import Both, Comparison, Either, Literal, Name, Node, Not, Operand, Syntax
+from perdure.stores.visibility.parser import (
+    CONDITIONS_MAX,
+    Both,
+    Comparison,
+    Either,
+    Literal,
+    Name,
+    Node,
+    Not,
+    Operand,
+    Syntax,
+)
 from perdure.stores.visibility.query import AllOf, AnyOf, Attribute, Condition, Order, Query, QueryError, Where
 
 STATUSES: Mapping[str, int] = {
@@ -25,6 +36,8 @@ STATUSES: Mapping[str, int] = {
 _STATUS, _DURATION = "ExecutionStatus", "ExecutionDuration"
 _MANY = (IndexedType.TEXT, IndexedType.KEYWORD_LIST)
 _IN_ORDER = (IndexedType.KEYWORD, IndexedType.INT, IndexedType.DOUBLE, IndexedType.DATETIME)
+_ORDER_MAX = 16
+"""What a page begins behind is compared field by field, each behind all before it."""
 _GROUPS = (_STATUS, "TemporalNamespaceDivision")
 
 
@@ -38,6 +51,8 @@ def bind(syntax: Syntax, custom: Mapping[str, int]) -> Query:
     if groups and groups[0].name not in _GROUPS:
         name = groups[0].name
         raise QueryError(f"operation is not supported: 'GROUP BY' clause is not supported for search attribute {name}")
+    if len(syntax.order_by) > _ORDER_MAX:
+        raise QueryError(f"operation is not supported: 'ORDER BY' clause with more than {_ORDER_MAX} fields")
     order = tuple(Order(binder.ordered(operand), descending) for operand, descending in syntax.order_by)
     return Query(where, order, groups[0] if groups else None)
 
@@ -95,7 +110,10 @@ def _text_condition(attribute: Attribute, operator: str, text: str) -> Condition
         raise QueryError(
             f"invalid expression: no tokens found filtering on Text type search attribute {attribute.name}"
         )
-    return Condition(attribute, "IN" if operator == "=" else "NOT IN", tuple(words(text)))
+    wanted = tuple(words(text))
+    if len(wanted) > CONDITIONS_MAX:
+        raise QueryError(f"operation is not supported: more than {CONDITIONS_MAX} words in one condition")
+    return Condition(attribute, "IN" if operator == "=" else "NOT IN", wanted)
 
 
 def _check_operator(attribute: Attribute, node: Comparison, values: tuple[Value, ...]) -> None:
@@ -181,6 +199,7 @@ def _status(value: Value) -> Value:
 _CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d)", re.ASCII)
 _PARTS = re.compile(r"([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h|d))+|0)", re.ASCII)
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
+_DURATION_LENGTH_MAX = 100
 _UNITS_NS = {
     "ns": 1,
     "us": 1_000,
@@ -211,12 +230,14 @@ def _duration(attribute: Attribute, value: Value) -> Value:
 def _parse_duration(text: str) -> int | None:
     if text.isascii() and text.lstrip("+-").isdigit() and len(text) < 20:
         return int(text)
+    if len(text) > _DURATION_LENGTH_MAX:  # before the patterns, one of which takes time by the square of a length
+        return None
     clock = _CLOCK.fullmatch(text)
     if clock is not None and len(text) < 20:
         hours, minutes, seconds = (int(part) for part in clock.groups())
         return ((hours * 60 + minutes) * 60 + seconds) * NS_PER_SECOND
     whole = _PARTS.fullmatch(text)
-    if whole is None or len(text) > 100:
+    if whole is None:
         return None
     nanoseconds = sum(_exact(number, _UNITS_NS[unit]) for number, unit in _PART.findall(whole[2]))
     return -nanoseconds if whole[1] == "-" else nanoseconds

@@ -53,7 +53,7 @@ _PREFIX, _SHORT_PREFIX = len("select * from table1 where "), len("select * from 
 _BEGINS_WITH_CLAUSE = re.compile(r"\s*(group|order)\s+by\b", re.IGNORECASE)
 
 _TOKEN = re.compile(
-    r"""(?P<space>(?:\s+|--[^\n]*|/\*.*?\*/)+)
+    r"""(?P<space>(?:\s+|--[^\n]*)+)
     |(?P<name>[A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*)*)
     |`(?P<quoted>[^`]+)`
     |(?P<number>0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
@@ -65,11 +65,14 @@ _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 
 
 def scan(text: str) -> list[Token]:
-    """The tokens of a filter, the last one an END. Raises QueryError."""
+    """The tokens of a filter, the last one an END, in time that grows as the text does. Raises QueryError."""
     base = _SHORT_PREFIX if _BEGINS_WITH_CLAUSE.match(text) else _PREFIX
     tokens: list[Token] = []
     place = 0
     while place < len(text):
+        if text.startswith("/*", place):
+            place = _behind_comment(text, place, base)
+            continue
         match = _TOKEN.match(text, place)
         if match is None:
             raise Token(Kind.NAME, text[place], base + place + 1).unexpected()
@@ -84,6 +87,14 @@ def scan(text: str) -> list[Token]:
             tokens.append(_token(match, base))
     tokens.append(Token(Kind.END, "", base + len(text)))
     return tokens
+
+
+def _behind_comment(text: str, begin: int, base: int) -> int:
+    """The place behind a comment. Raises QueryError when it has no end: looked for once, not at each `/*` in it."""
+    end = text.find("*/", begin + 2)
+    if end < 0:
+        raise Token(Kind.NAME, text[begin:].rstrip(), base + len(text.rstrip())).unexpected()
+    return end + 2
 
 
 def _token(match: re.Match[str], base: int) -> Token:
