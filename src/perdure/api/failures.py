@@ -135,6 +135,8 @@ _KINDS = {
     "canceled_failure_info": "CancelledError",
     "terminated_failure_info": "TerminatedError",
     "server_failure_info": "ServerError",
+    "activity_failure_info": "ActivityError",
+    "child_workflow_execution_failure_info": "ChildWorkflowError",
 }
 
 

@@ -17,7 +17,9 @@ from typing import Any
 
 from temporalio.api.failure.v1 import Failure
 
+from perdure.sdk.error_fields import Details, flag, member, message_text, number, text
 from perdure.sdk.options import Duration, optional_duration
+from perdure.sdk.texts import class_name
 
 
 class PerdureError(Exception):
@@ -35,14 +37,17 @@ class FailureError(PerdureError):
         stack_trace: the traceback text of where it was raised, perhaps another process; "" when unknown.
         failure: the recorded message it was read from, None for one raised here.
 
-    The cause chain is Python's own: `error.__cause__`, also `error.cause`.
+    The cause chain is Python's own: `error.__cause__`, also `error.cause`. All kinds of it raise TypeError where they
+    are made of something that history cannot hold, such as a number for a message.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.stack_trace = ""
-        self.failure: Failure | None = None
+    message: str = ""
+    stack_trace: str = ""
+    failure: Failure | None = None
+
+    def __init__(self, message: str | BaseException) -> None:
+        self.message = message_text(message, f"the message of {class_name(self)}")
+        super().__init__(self.message)
 
     @property
     def cause(self) -> BaseException | None:
@@ -53,7 +58,9 @@ class FailureError(PerdureError):
     def root(self) -> BaseException:
         """The last of the cause chain."""
         error: BaseException = self
-        while error.__cause__ is not None:
+        seen: set[int] = set()
+        while error.__cause__ is not None and id(error) not in seen:
+            seen.add(id(error))
             error = error.__cause__
         return error
 
@@ -62,16 +69,26 @@ class ApplicationError(FailureError):
     """A failure of the user's own code; raise it to say how it is to be retried.
 
     Args:
-        message: for people.
+        message: for people; an exception stands for its text.
         type: for programs and for `Retry.non_retryable_error_types`; default "ApplicationError".
         non_retryable: never try again, whatever the retry policy says.
         next_retry_delay: instead of the policy's next back-off.
-        details: values that are kept with the failure; each must be serialisable.
+        details: a list of values that are kept with the failure; each must be serialisable.
+
+    Raises:
+        TypeError, ValueError: at once, naming the argument.
+
+    Reading `details` of a recorded failure raises PayloadError where they do not decode.
     """
+
+    type: str = "ApplicationError"
+    non_retryable: bool = False
+    next_retry_delay_ns: int | None = None
+    details = Details()
 
     def __init__(
         self,
-        message: str,
+        message: str | BaseException,
         *,
         type: str | None = None,
         non_retryable: bool = False,
@@ -79,10 +96,10 @@ class ApplicationError(FailureError):
         details: Sequence[Any] = (),
     ) -> None:
         super().__init__(message)
-        self.type = type or "ApplicationError"
-        self.non_retryable = non_retryable
+        self.type = "ApplicationError" if type is None else text(type, "type") or "ApplicationError"
+        self.non_retryable = flag(non_retryable, "non_retryable")
         self.next_retry_delay_ns = optional_duration(next_retry_delay, "next_retry_delay")
-        self.details: tuple[Any, ...] = tuple(details)
+        self.details = details
 
     def __str__(self) -> str:
         return self.message if self.type == "ApplicationError" else f"{self.type}: {self.message}"
@@ -101,40 +118,49 @@ class TimeoutType(Enum):
 class TimedOutError(FailureError):
     """A time-out passed. `last_heartbeat_details`: what the activity had last reported."""
 
+    timeout_type: TimeoutType = TimeoutType.UNKNOWN
+    last_heartbeat_details = Details()
+
     def __init__(
         self,
-        message: str,
+        message: str | BaseException,
         *,
         timeout_type: TimeoutType = TimeoutType.UNKNOWN,
         last_heartbeat_details: Sequence[Any] = (),
     ) -> None:
         super().__init__(message)
-        self.timeout_type = timeout_type
-        self.last_heartbeat_details: tuple[Any, ...] = tuple(last_heartbeat_details)
+        self.timeout_type = member(timeout_type, TimeoutType, "timeout_type")
+        self.last_heartbeat_details = last_heartbeat_details
 
 
 class CancelledError(FailureError):
     """The workflow, or the activity, was asked to stop and did."""
 
-    def __init__(self, message: str = "Cancelled", *, details: Sequence[Any] = ()) -> None:
+    details = Details()
+
+    def __init__(self, message: str | BaseException = "Cancelled", *, details: Sequence[Any] = ()) -> None:
         super().__init__(message)
-        self.details: tuple[Any, ...] = tuple(details)
+        self.details = details
 
 
 class TerminatedError(FailureError):
     """The workflow was ended from outside, without a chance to clean up."""
 
-    def __init__(self, message: str = "Terminated", *, details: Sequence[Any] = ()) -> None:
+    details = Details()
+
+    def __init__(self, message: str | BaseException = "Terminated", *, details: Sequence[Any] = ()) -> None:
         super().__init__(message)
-        self.details: tuple[Any, ...] = tuple(details)
+        self.details = details
 
 
 class ServerError(FailureError):
     """The server itself failed the work."""
 
-    def __init__(self, message: str, *, non_retryable: bool = False) -> None:
+    non_retryable: bool = False
+
+    def __init__(self, message: str | BaseException, *, non_retryable: bool = False) -> None:
         super().__init__(message)
-        self.non_retryable = non_retryable
+        self.non_retryable = flag(non_retryable, "non_retryable")
 
 
 class RetryState(Enum):
@@ -156,9 +182,16 @@ class ActivityError(FailureError):
     `str()` tells both, so that a log line is enough.
     """
 
+    activity_type: str = ""
+    activity_id: str = ""
+    scheduled_event_id: int = 0
+    started_event_id: int = 0
+    identity: str = ""
+    retry_state: RetryState = RetryState.UNKNOWN
+
     def __init__(
         self,
-        message: str,
+        message: str | BaseException,
         *,
         activity_type: str,
         activity_id: str = "",
@@ -168,12 +201,12 @@ class ActivityError(FailureError):
         retry_state: RetryState = RetryState.UNKNOWN,
     ) -> None:
         super().__init__(message)
-        self.activity_type = activity_type
-        self.activity_id = activity_id
-        self.scheduled_event_id = scheduled_event_id
-        self.started_event_id = started_event_id
-        self.identity = identity
-        self.retry_state = retry_state
+        self.activity_type = text(activity_type, "activity_type")
+        self.activity_id = text(activity_id, "activity_id")
+        self.scheduled_event_id = number(scheduled_event_id, "scheduled_event_id")
+        self.started_event_id = number(started_event_id, "started_event_id")
+        self.identity = text(identity, "identity")
+        self.retry_state = member(retry_state, RetryState, "retry_state")
 
     def __str__(self) -> str:
         why = f": {self.__cause__}" if self.__cause__ is not None else ""
@@ -183,9 +216,17 @@ class ActivityError(FailureError):
 class ChildWorkflowError(FailureError):
     """A child workflow closed without a result, or could not be started; why is its cause."""
 
+    workflow_type: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    namespace: str = ""
+    initiated_event_id: int = 0
+    started_event_id: int = 0
+    retry_state: RetryState = RetryState.UNKNOWN
+
     def __init__(
         self,
-        message: str,
+        message: str | BaseException,
         *,
         workflow_type: str,
         workflow_id: str = "",
@@ -196,13 +237,13 @@ class ChildWorkflowError(FailureError):
         retry_state: RetryState = RetryState.UNKNOWN,
     ) -> None:
         super().__init__(message)
-        self.workflow_type = workflow_type
-        self.workflow_id = workflow_id
-        self.run_id = run_id
-        self.namespace = namespace
-        self.initiated_event_id = initiated_event_id
-        self.started_event_id = started_event_id
-        self.retry_state = retry_state
+        self.workflow_type = text(workflow_type, "workflow_type")
+        self.workflow_id = text(workflow_id, "workflow_id")
+        self.run_id = text(run_id, "run_id")
+        self.namespace = text(namespace, "namespace")
+        self.initiated_event_id = number(initiated_event_id, "initiated_event_id")
+        self.started_event_id = number(started_event_id, "started_event_id")
+        self.retry_state = member(retry_state, RetryState, "retry_state")
 
     def __str__(self) -> str:
         why = f": {self.__cause__}" if self.__cause__ is not None else ""
@@ -288,6 +329,10 @@ class EngineClosedError(EngineError):
 
 class PayloadError(PerdureError):
     """A value that cannot be turned into bytes, or back: the message names the type and the path to it."""
+
+
+class PayloadCodecError(PayloadError):
+    """A codec failed on a value; the cause says how. The value may be fine, so that trying again may help."""
 
 
 class PayloadTooLargeError(PayloadError):

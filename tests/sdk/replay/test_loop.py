@@ -180,7 +180,8 @@ def test_a_failure_in_a_task_group_fails_the_run() -> None:
     history.apply(first.commands).failed("1", ApplicationError("declined")).task()
     assert texts(history.cold().commands) == [
         "cancel timer 1",
-        "fail unhandled errors in a TaskGroup (1 sub-exception) <- activity task failed <- declined",
+        "fail unhandled errors in a TaskGroup (1 sub-exception): [ActivityError: activity x failed: declined] "
+        "<- activity task failed <- declined",
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.sdk.convert import Converter, error_of
+from perdure.sdk.convert import Converter, details_of, error_of
 from perdure.sdk.errors import (
     CancelledError,
     FailureError,
@@ -66,10 +66,10 @@ def _cause_of(event: HistoryEvent, converter: Converter) -> FailureError:
         return error_of(event.workflow_execution_failed_event_attributes.failure, converter)
     if event.event_type == _CANCELED:
         details = event.workflow_execution_canceled_event_attributes.details.payloads
-        return CancelledError("the workflow was cancelled", details=converter.from_payloads(details))
+        return CancelledError("the workflow was cancelled", details=details_of(details, converter))
     if event.event_type == _TERMINATED:
         attributes = event.workflow_execution_terminated_event_attributes
-        details = converter.from_payloads(attributes.details.payloads)
+        details = details_of(attributes.details.payloads, converter)
         return TerminatedError(attributes.reason or "no reason was given", details=details)
     if event.event_type == _TIMED_OUT:
         return TimedOutError("the workflow's time was up", timeout_type=TimeoutType.START_TO_CLOSE)

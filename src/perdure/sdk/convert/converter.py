@@ -10,7 +10,7 @@ say "blob too large".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from google.protobuf import descriptor_pool, json_format, message_factory
@@ -19,7 +19,8 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from perdure.sdk.convert.codec import PayloadCodec
 from perdure.sdk.convert.json_types import decoder_for, encode_json, find_unserialisable, type_name
-from perdure.sdk.errors import PayloadError, PayloadTooLargeError
+from perdure.sdk.errors import PayloadCodecError, PayloadError, PayloadTooLargeError
+from perdure.sdk.texts import class_name, repr_of, text_of
 
 DEFAULT_LIMIT_BYTES = 2 << 20
 """What the arguments of one call, or one result, may take: Temporal's blob limit."""
@@ -39,7 +40,7 @@ class Converter:
 
     def __init__(self, codec: PayloadCodec | None = None, *, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._codec = codec
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
 
     def to_payloads(self, values: Iterable[Any], what: str = "value") -> list[Payload]:
         """Encode values, in order.
@@ -50,17 +51,18 @@ class Converter:
 
         Raises:
             PayloadError: a value has no encoding; names its type and the path to it.
+            PayloadCodecError: the codec failed.
             PayloadTooLargeError: together they exceed the limit.
         """
         payloads = [_encode(value, what) for value in values]
         if self._codec is not None:
-            payloads = list(self._codec.encode(payloads))
+            payloads = _coded(self._codec.encode, payloads, what)
         size = 0
         for payload in payloads:
             size += len(payload.data)
-        if size > self._limit_bytes:
+        if size > self.limit_bytes:
             raise PayloadTooLargeError(
-                f"{what}: {size:,} bytes are more than the {self._limit_bytes:,} that history may hold for one call; "
+                f"{what}: {size:,} bytes are more than the {self.limit_bytes:,} that history may hold for one call; "
                 "store it elsewhere (a file, a table, an object store) and pass its name"
             )
         return payloads
@@ -78,15 +80,29 @@ class Converter:
 
         Raises:
             PayloadError: an unknown encoding, or bytes that do not fit the annotation; names the place.
+            PayloadCodecError: the codec failed.
         """
         if self._codec is not None:
-            payloads = self._codec.decode(payloads)
+            payloads = _coded(self._codec.decode, payloads, what)
         known = len(kinds)
         return [_decode(p, kinds[i] if i < known else Any, what, i) for i, p in enumerate(payloads)]
 
     def from_payload(self, payload: Payload, kind: Any = Any, what: str = "value") -> Any:
         """Decode one payload. Raises as `from_payloads`."""
         return self.from_payloads((payload,), (kind,), what)[0]
+
+
+def _coded(
+    work: Callable[[Sequence[Payload]], Sequence[Payload]], payloads: Sequence[Payload], what: str
+) -> list[Payload]:
+    """What a codec made of payloads."""
+    try:
+        coded = list(work(payloads))
+        if len(coded) == len(payloads) and all(isinstance(payload, Payload) for payload in coded):  # pyright: ignore
+            return coded
+    except Exception as error:  # a codec may ask a key service: anything can be raised
+        raise PayloadCodecError(f"{what}: the codec failed: {class_name(error)}: {text_of(error)}") from error
+    raise PayloadCodecError(f"{what}: the codec made {repr_of(coded, 100)} of {len(payloads)} payloads")
 
 
 def _encode(value: Any, what: str) -> Payload:
@@ -101,7 +117,7 @@ def _encode(value: Any, what: str) -> Payload:
     except Exception as error:  # the value's own code runs here (model hooks), so anything can be raised
         path, part = find_unserialisable(value)
         raise PayloadError(
-            f"{what} cannot be serialised: {path} is of type {type_name(type(part))} ({error}); "
+            f"{what} cannot be serialised: {path} is of type {type_name(type(part))} ({text_of(error)}); "
             "use JSON values, dataclasses, msgspec Structs or pydantic models"
         ) from error
 
@@ -127,7 +143,7 @@ def _decode(payload: Payload, kind: Any, what: str, index: int) -> Any:
     except PayloadError as error:
         raise PayloadError(f"{what} [{index}]: {error}") from error
     except Exception as error:  # msgspec, pydantic, protobuf and user validators have no common base
-        raise PayloadError(f"{what} [{index}] does not decode to {type_name(kind)}: {error}") from error
+        raise PayloadError(f"{what} [{index}] does not decode to {type_name(kind)}: {text_of(error)}") from error
     raise PayloadError(
         f"{what} [{index}] has the encoding {encoding.decode(errors='replace')!r}, which is not known here; "
         "it may have been written through a codec that this process lacks"
