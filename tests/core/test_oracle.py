@@ -164,6 +164,7 @@ ALL: dict[str, Callable[[Any], None]] = {**SCENARIOS, **OUTSIDE_SCENARIOS}
 IDENTITY_LOST = {
     "event_comes_during_the_updates_task",
     "updates_task_times_out",
+    "updates_task_times_out_again_and_again",
     "terminated_during_the_updates_task",
 }
 """When something else than its own end puts a speculative task into history, the real server writes that one's identity

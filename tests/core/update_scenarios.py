@@ -127,6 +127,24 @@ def updates_task_keeps_failing(stage: Stage) -> None:
     stage.terminate()
 
 
+def updates_task_fails_and_times_out(stage: Stage) -> None:
+    quiet(stage, workflow_task_timeout=1.0)
+    stage.update("u1")
+    stage.fail_task(stage.workflow_task())
+    stage.workflow_task()
+    stage.elapse(1)
+    done(stage, stage.workflow_task())
+
+
+def updates_task_times_out_again_and_again(stage: Stage) -> None:
+    quiet(stage, workflow_task_timeout=1.0)
+    stage.update("u1")
+    for _ in range(2):
+        stage.workflow_task()
+        stage.elapse(1)
+    done(stage, stage.workflow_task())
+
+
 def sticky_worker_goes_before_the_update(stage: Stage) -> None:
     stage.start()
     stage.complete_task(stage.workflow_task(), sticky=True)

@@ -24,9 +24,6 @@ from perdure.core.refusals import AnotherChain, invalid, not_found, workflow_com
 from perdure.core.state import Execution, PendingUpdate
 from perdure.core.turn import Turn
 
-_FAILING_ATTEMPT = 3
-"""A workflow task that is tried so often is taken for broken."""
-
 
 def admit(turn: Turn, command: AdmitUpdate) -> UpdateStanding:
     """Take an update in, or say where the one of this id stands.
@@ -56,7 +53,7 @@ def admit_request(turn: Turn, request: Request) -> UpdateStanding:
     if pause.is_paused(execution):
         raise Rejected(StatusCode.FAILED_PRECONDITION, "Workflow is paused. Cannot update the workflow.")
     task = execution.current_task
-    if task is not None and task.attempt >= _FAILING_ATTEMPT:
+    if task is not None and task.attempt >= update.FAILING_ATTEMPT:
         raise update.not_ready("Workflow Task in failed state")
     _check_room(turn, request)
     update.TABLE.next(update.State.NONE, update.Trigger.ADMIT)
@@ -65,6 +62,19 @@ def admit_request(turn: Turn, request: Request) -> UpdateStanding:
     if not start.waits_for_first_task(execution):
         workflow_task.speculate(turn)
     return standing(execution, update_id)
+
+
+def is_the_same_again(execution: Execution, request: Request) -> bool:
+    """Whether an update with start was carried out already, so that it starts nothing, whatever the policies say.
+
+    An open run knows it in any state. A closed one answers for what it completed: an update that it accepted and left
+    unanswered may be asked for anew.
+    """
+    update_id = request.meta.update_id
+    if execution.is_open:
+        return update.state_of(execution, update_id) != update.State.NONE
+    known = execution.updates.get(update_id)
+    return known is not None and known.completed_event_id != 0
 
 
 def standing(execution: Execution, update_id: str) -> UpdateStanding:

@@ -36,7 +36,6 @@ from perdure.core import (
     reset,
     signal,
     start,
-    update,
 )
 from perdure.core import workflow_task as workflow_tasks
 from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind
@@ -136,16 +135,15 @@ class Chain:
     def _update_with_start(self, command: commands.UpdateWithStart) -> Any:
         """Raises Rejected with a `MultiOperationExecutionFailure` that says what was refused."""
         request = command.update.request
-        newest = self.turns[-1] if self.turns else None
-        if newest is not None and newest.execution.is_open:
-            known = update.state_of(newest.execution, request.meta.update_id) != update.State.NONE
-            if known:  # the same request again
-                return start.existing_run(newest.execution), admission.admit_request(newest, request)
         try:
             admission.check(self.limits, request)
         except Rejected as refused:
             raise admission.multi_operation_failure([None, refused]) from refused
+        newest = self.turns[-1] if self.turns else None
         try:
+            if newest is not None and admission.is_the_same_again(newest.execution, request):
+                self._validate_start(command.start)
+                return start.existing_run(newest.execution), admission.admit_request(newest, request)
             turn = self._turn_to_start(command.start)
             started = start.existing_run(self.turns[-1].execution) if turn is None else start.start(turn, command.start)
         except Rejected as refused:
@@ -170,10 +168,7 @@ class Chain:
     def _turn_to_start(self, request: StartWorkflowExecutionRequest) -> Turn | None:
         """The turn of a run that is to start now, None when the newest run is to be used. Raises Rejected."""
         existing = self.turns[-1].execution if self.turns else None
-        start.validate(request, self.limits, self.context.find_zone)
-        type_of = self.context.attribute_type
-        if type_of is not None and request.HasField("search_attributes"):
-            start.check_search_attributes(request, type_of)
+        self._validate_start(request)
         action = start.choose(existing, request)
         if existing is not None:
             if action == start.Action.REFUSE:
@@ -188,6 +183,13 @@ class Chain:
             turn.commit.expected_current_run_id = existing.key.run_id
         self.turns.append(turn)
         return turn
+
+    def _validate_start(self, request: StartWorkflowExecutionRequest) -> None:
+        """Raises Rejected INVALID_ARGUMENT."""
+        start.validate(request, self.limits, self.context.find_zone)
+        type_of = self.context.attribute_type
+        if type_of is not None and request.HasField("search_attributes"):
+            start.check_search_attributes(request, type_of)
 
     def commit(self, replies: list[Any]) -> Commit:
         """Settle every run and link their commits: a run that starts behind a changed one is its `next_run`."""

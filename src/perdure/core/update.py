@@ -274,6 +274,10 @@ def abort(turn: Turn, continues: bool) -> None:
             turn.commit.updates.append(UpdateNews(update_id, enums.UPDATE_COMPLETED, closed_outcome()))
 
 
+FAILING_ATTEMPT = 3
+"""A workflow task that is tried so often is taken for broken: updates do not wait for it."""
+
+
 def abort_failing(turn: Turn) -> None:
     """The workflow task keeps failing: nobody can say when these would be answered."""
     _abort_pending(turn, not_ready("Workflow Task in failed state"))

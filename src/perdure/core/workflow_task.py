@@ -250,6 +250,10 @@ def fail(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failure | No
     assert task is not None
     TABLE.next(state_of(execution), Trigger.FAIL)
     _end_attempt(turn, task)
+    # Only a failure that a worker reports is the code's: a time-out may be a slow machine, so updates wait for the next
+    # attempt, as they do on Temporal's server.
+    if execution.facts.updates and execution.facts.task_attempt >= update.FAILING_ATTEMPT:
+        update.abort_failing(turn)
     if task.attempt == 1:
         event = HistoryEvent(event_type=enums.WORKFLOW_TASK_FAILED)
         attributes = event.workflow_task_failed_event_attributes
@@ -311,12 +315,6 @@ def _end_attempt(turn: Turn, task: WorkflowTask, counts: int = 1) -> None:
     facts.is_closing = False
     _forget_sticky(turn.execution)
     turn.touch()
-    if counts and facts.updates and facts.task_attempt >= _FAILING_ATTEMPT:
-        update.abort_failing(turn)
-
-
-_FAILING_ATTEMPT = 3
-"""A workflow task that is tried so often is taken for broken: updates do not wait for it."""
 
 
 def _back_off(turn: Turn, attempt: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -271,3 +272,94 @@ def _asked(stage: Stage, operation: WithStartWorkflowOperation[Any, Any]) -> Any
     return stage.client.execute_update_with_start_workflow(
         Counter.add, 1, id="refused", start_workflow_operation=operation
     )
+
+
+async def with_a_start_of_a_closed_workflow_that_knows_it(stage: Stage) -> Any:
+    """The run has closed, the update completed in it: whoever sends both again is told of both, or is he not?"""
+    answers: dict[str, Any] = {}
+    reuses = [
+        WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+        WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    ]
+    conflicts = [
+        WorkflowIDConflictPolicy.FAIL,
+        WorkflowIDConflictPolicy.USE_EXISTING,
+        WorkflowIDConflictPolicy.TERMINATE_EXISTING,
+    ]
+    async with stage.worker([Counter]):
+        for reuse in reuses:
+            for conflict in conflicts:
+                name = f"{reuse.name}-{conflict.name}".lower()
+                handle = await stage.start(Counter.run, id=name)
+                await stage.events(handle, "WORKFLOW_TASK_COMPLETED")
+                await handle.execute_update(Counter.add, 1, id="u")
+                await _end(stage, handle)
+                operation = WithStartWorkflowOperation(
+                    Counter.run,
+                    id=handle.id,
+                    task_queue=stage.task_queue,
+                    id_reuse_policy=reuse,
+                    id_conflict_policy=conflict,
+                )
+                asked = stage.client.execute_update_with_start_workflow(
+                    Counter.add, 7, id="u", start_workflow_operation=operation
+                )
+                answers[name] = [await stage.answer(asked), await stage.answer(_run_of(operation, handle))]
+                await stage.answer(stage.client.get_workflow_handle(handle.id).terminate())
+    return answers
+
+
+async def _run_of(operation: WithStartWorkflowOperation[Any, Any], first: Any) -> str:
+    """Whether the run that the operation speaks of is the first one."""
+    handle = await operation.workflow_handle()
+    return "the closed run" if handle.first_execution_run_id == first.first_execution_run_id else "a new run"
+
+
+@workflow.defn
+class Stumbles:
+    """Its first workflow task fails so many times."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    @workflow.run
+    async def run(self, name: str) -> int:
+        left = FAILURES.get(name, 0)
+        if left:
+            FAILURES[name] = left - 1
+            raise RuntimeError("not yet")
+        await workflow.wait_condition(lambda: self.total > 0)
+        return self.total
+
+    @workflow.update
+    def add(self, number: int) -> int:
+        self.total += number
+        return self.total
+
+
+FAILURES: dict[str, int] = {}
+
+
+async def _stumbled(stage: Stage, attempt: int, failures: int) -> Any:
+    """An update that comes while the workflow task is at this attempt, of a workflow that fails so many of them."""
+    name = stage.id(f"at-{attempt}-of-{failures}")
+    FAILURES[name] = failures
+    handle = await stage.start(Stumbles.run, name, id=f"at-{attempt}-of-{failures}", task_timeout=timedelta(seconds=2))
+    await stage.until(lambda: stage.describe(name), lambda seen: seen.pending_workflow_task.attempt >= attempt)
+    answer = await stage.answer(handle.execute_update(Stumbles.add, 2, id="u"))
+    FAILURES[name] = 0
+    if isinstance(answer, str):
+        await handle.terminate()
+    return answer
+
+
+async def while_its_task_fails_at_first(stage: Stage) -> Any:
+    """The SDK reports the first failure alone and lets later attempts time out: an update waits for as long as that."""
+    async with stage.worker([Stumbles]):
+        return await _stumbled(stage, 2, 2)
+
+
+async def while_its_task_fails_on_and_on(stage: Stage) -> Any:
+    async with stage.worker([Stumbles]):
+        return [await _stumbled(stage, attempt, 100) for attempt in (3, 4)]
