@@ -6,6 +6,7 @@ change that belongs into the CHANGELOG: UPDATE_SNAPSHOTS=1 make tidy writes the 
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 import os
@@ -72,7 +73,7 @@ def told(name: str, thing: Any) -> str:
         thing = thing.__func__
     if inspect.isclass(thing):
         return f"{name}: class({', '.join(base.__name__ for base in thing.__bases__)}) {made_from(thing)}".rstrip()
-    keyword = "async def" if inspect.iscoroutinefunction(thing) else "def"
+    keyword = "async def" if asyncio.iscoroutinefunction(thing) else "def"
     return f"{name}: {keyword} {inspect.signature(thing)}" if callable(thing) else f"{name}: {thing}"
 
 

@@ -21,6 +21,7 @@ from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
 from perdure.sdk.errors import EngineClosedError, EngineError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 from perdure.sdk.worker import Worker
 from perdure.sdk.worker.worker import WorkerSeams
@@ -28,6 +29,7 @@ from perdure.stores.api import StoreError
 from perdure.stores.open import open_store
 
 
+@lists_options
 class AsyncEngine(Client):
     """The engine on the caller's event loop. See `Engine` for the arguments; every method is a coroutine.
 

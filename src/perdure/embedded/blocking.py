@@ -18,6 +18,7 @@ from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.definitions import ActivityDefinition, WorkflowDefinition
 from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.loop_thread import LoopThread
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 
 P = ParamSpec("P")
@@ -27,7 +28,7 @@ R = TypeVar("R")
 def _bridged(
     method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[Engine, P], R]:
-    @wraps(method)
+    @wraps(method, updated=())
     def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
 
@@ -37,7 +38,7 @@ def _bridged(
 def _bridged_start(
     method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, WorkflowHandle[R]]],
 ) -> Callable[Concatenate[Engine, P], SyncWorkflowHandle[R]]:
-    @wraps(method)
+    @wraps(method, updated=())
     def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> SyncWorkflowHandle[R]:
         handle = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
         return SyncWorkflowHandle(self._call, handle)  # pyright: ignore[reportPrivateUsage] - its bridge
@@ -48,7 +49,7 @@ def _bridged_start(
 def _bridged_update(
     method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, Any]],
 ) -> Callable[Concatenate[Engine, P], Any]:
-    @wraps(method)
+    @wraps(method, updated=())
     def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> Any:
         answer = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
         if not isinstance(answer, UpdateHandle):
@@ -58,6 +59,7 @@ def _bridged_update(
     return bridge
 
 
+@lists_options
 class Engine:
     """A durable execution engine in this process.
 

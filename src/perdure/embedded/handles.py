@@ -10,6 +10,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.sdk.client import UpdateHandle, WorkflowDescription, WorkflowHandle
 from perdure.sdk.client.messages import WaitFor
 from perdure.sdk.client.resets import Reapply, Step
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 
 R = TypeVar("R")
@@ -18,6 +19,7 @@ Call = Callable[[Coroutine[Any, Any, Any]], Any]
 """How an engine runs a coroutine of its own, and waits."""
 
 
+@lists_options
 class SyncWorkflowHandle(Generic[R]):
     """A `WorkflowHandle` whose methods block. `id` and `run_id` as there."""
 
@@ -99,6 +101,7 @@ class SyncWorkflowHandle(Generic[R]):
         self._call(self._handle.terminate(reason))
 
 
+@lists_options
 class SyncUpdateHandle(Generic[R]):
     """An `UpdateHandle` whose method blocks. `id`, `workflow_id` and `run_id` as there."""
 

@@ -30,6 +30,7 @@ from typing import Any, Protocol, TypeVar, cast
 import msgspec
 
 from perdure.sdk.errors import PerdureError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, positive_duration
 
 R = TypeVar("R")
@@ -64,6 +65,7 @@ class TransactionNeededError(PerdureError):
     """The connection commits each statement by itself: effect and answer would not be durable together."""
 
 
+@lists_options
 class IdempotencyKeys:
     """The keys of one operation of a service.
 

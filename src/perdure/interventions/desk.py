@@ -18,6 +18,7 @@ from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention
 from perdure.sdk.client import Client, WorkflowSummary
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.errors import EngineError, PerdureError, WorkflowNotFoundError
+from perdure.sdk.option_names import lists_options
 
 T = TypeVar("T")
 Ask = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -30,6 +31,7 @@ class InterventionNotFoundError(PerdureError):
     """No entry of that id waits: it was decided before, or its run has ended."""
 
 
+@lists_options
 class Interventions:
     """What waits for a person's decision. `who` decides and `why` are required, and kept in the history."""
 
@@ -112,6 +114,7 @@ class Interventions:
         return msgspec.convert(description.memo[MEMO_KEY], list[Intervention])
 
 
+@lists_options
 class SyncInterventions:
     """`Interventions` for plain code: the same methods, blocking."""
 

@@ -28,6 +28,7 @@ import msgspec
 from perdure.interventions import MEMO_KEY, Decision, Intervention, alert, signal_of
 from perdure.sdk.definitions import ActivityDefinition
 from perdure.sdk.errors import ApplicationError, CancelledError, FailureError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Retry
 from perdure.sdk.workflow import Handle, start, wait, workflow
 
@@ -48,6 +49,7 @@ class Compensation(NamedTuple):
     kwargs: dict[str, Any]
 
 
+@lists_options
 class Saga:
     """Runs compensations when the block is left by an error that ends the run, then raises that error again.
 

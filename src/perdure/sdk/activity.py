@@ -21,6 +21,7 @@ import msgspec
 
 from perdure.sdk.definitions import ActivityDefinition, AsyncActivity, SyncActivity, default_registry
 from perdure.sdk.errors import CancelledError, EngineError
+from perdure.sdk.option_names import lists_options, options_of
 from perdure.sdk.options import SECOND_NS, Cancellation, Duration, Retry, activity_options, optional_duration
 from perdure.sdk.transaction import TransactionalActivity, TransactionalDecorator
 
@@ -162,6 +163,7 @@ class ActivityDecorator(Protocol):
     def __call__(self, fn: Callable[P, R], /) -> SyncActivity[P, R]: ...
 
 
+@lists_options
 class ActivityNamespace:
     """`activity`: the decorator, and the questions that a running activity may ask."""
 
@@ -204,15 +206,23 @@ class ActivityNamespace:
         dynamic: bool = False,
     ) -> ActivityDecorator: ...
 
+    @options_of("@activity")
     def __call__(
         self,
         fn: Callable[..., Any] | None = None,
         *,
         name: str | None = None,
+        start_to_close: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        schedule_to_start: Duration | None = None,
+        heartbeat: Duration | None = None,
+        retry: Retry | None = None,
+        task_queue: str | None = None,
+        cancellation: Cancellation | None = None,
+        local_retry_threshold: Duration | None = None,
         run_in: str = "auto",
         transactional: bool = False,
         dynamic: bool = False,
-        **options: Any,
     ) -> Any:
         """Make a function an activity.
 
@@ -235,7 +245,16 @@ class ActivityNamespace:
         Raises:
             DefinitionError, ValueError, TypeError: the declaration cannot be; names the argument.
         """
-        declared = activity_options(**options)
+        declared = activity_options(
+            start_to_close=start_to_close,
+            schedule_to_close=schedule_to_close,
+            schedule_to_start=schedule_to_start,
+            heartbeat=heartbeat,
+            retry=retry,
+            task_queue=task_queue,
+            cancellation=cancellation,
+            local_retry_threshold=local_retry_threshold,
+        )
 
         def decorate(function: Callable[..., Any]) -> ActivityDefinition[Any, Any]:
             definition: ActivityDefinition[Any, Any]

@@ -20,6 +20,7 @@ from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefi
 from perdure.sdk.errors import DefinitionError, EngineError, PayloadError
 from perdure.sdk.handlers import name_of
 from perdure.sdk.handles import Handle, handle_of
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import (
     Cancellation,
     Duration,
@@ -69,6 +70,7 @@ def _sent(machine: WorkflowMachine, operation: Operation) -> Awaitable[None]:
     return handle_of(machine, operation)
 
 
+@lists_options
 class ExternalHandle:
     """Another workflow, as workflow code may steer it: `.id`, `.run_id`.
 
@@ -94,6 +96,7 @@ class ExternalHandle:
         return _sent(self._machine, operation)
 
 
+@lists_options
 class ChildHandle(Handle[R]):
     """A child workflow under way: a `Handle` that knows whose it is."""
 
@@ -143,6 +146,7 @@ def _encode(machine: WorkflowMachine, put: Callable[[Any], None], args: tuple[An
         raise
 
 
+@lists_options
 def start_child(
     workflow: StartableWorkflow[*Ts, R],
     /,
@@ -229,6 +233,7 @@ def _describe(
         raise
 
 
+@lists_options
 def call_child(
     workflow: StartableWorkflow[*Ts, R],
     /,
@@ -276,6 +281,7 @@ def _close_policy(value: Any) -> ClosePolicy:
     return word_of(get_args(ClosePolicy), value, "parent_close_policy", wire="PARENT_CLOSE_POLICY_")
 
 
+@lists_options
 class Children:
     """The part of `workflow` that is about other workflows and the next run."""
 

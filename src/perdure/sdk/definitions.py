@@ -19,6 +19,7 @@ from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, TypeVarTupl
 
 from perdure.sdk.choices import word_of
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
+from perdure.sdk.option_names import lists_options, meant_by, unknown_option
 from perdure.sdk.options import ActivityOptions, Cancellation, Duration, Retry, activity_options
 
 P = ParamSpec("P")
@@ -93,7 +94,7 @@ class Definition(Generic[P, R_co]):
         if not kwargs:
             self._check_count(args)
             return args
-        bound = self.signature.bind(*args, **kwargs)
+        bound = self._bound(args, kwargs)
         bound.apply_defaults()
         if bound.kwargs:
             raise TypeError(f"{self.name}() has keyword-only parameters; a recorded call has positional ones only")
@@ -118,8 +119,22 @@ class Definition(Generic[P, R_co]):
             self._accepts = _accepted_counts(self.signature)
         low, high = self._accepts
         if not low <= len(args) <= high:
-            self.signature.bind(*args)
+            self._bound(args, {})
             raise TypeError(f"{self.name}() does not take {len(args)} arguments")
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        """Raises TypeError, which says whose arguments they are, and what it takes."""
+        try:
+            return self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            names = list(self.signature.parameters)
+            unknown = [name for name in kwargs if name not in names]
+            if unknown and not any(p.kind is p.VAR_KEYWORD for p in self.signature.parameters.values()):
+                raise self._unknown_argument(unknown[0], names) from None
+            raise TypeError(f"{self.name}(): {error}; it takes: {', '.join(names) or 'nothing'}") from None
+
+    def _unknown_argument(self, given: str, names: list[str]) -> TypeError:
+        return unknown_option(f"{self.name}()", given, names, "parameter")
 
     def _resolved(self) -> tuple[list[Any], Any]:
         if self._types is None:
@@ -158,6 +173,7 @@ def types_of(fn: Callable[..., Any], signature: inspect.Signature) -> tuple[list
     return positional, hints.get("return", Any)
 
 
+@lists_options
 class ActivityDefinition(Definition[P, R_co]):
     """An activity: `R` is what `call` gives back. Immutable; `.options(...)` gives a changed copy."""
 
@@ -209,6 +225,16 @@ class ActivityDefinition(Definition[P, R_co]):
             local_retry_threshold=local_retry_threshold,
         )
         return changed
+
+    def _unknown_argument(self, given: str, names: list[str]) -> TypeError:
+        options = inspect.signature(self.options).parameters
+        option = given if given in options else meant_by(given, options)
+        if option is None or meant_by(given, names) is not None:
+            return super()._unknown_argument(given, names)
+        return TypeError(
+            f"{self.name}() has no parameter {given!r}; to call it with other options than it is declared with, write "
+            f"{self.__name__}.options({option}=...) in its place"
+        )
 
     def __reduce__(self) -> str:
         return self.__qualname__

@@ -18,6 +18,7 @@ from typing import Any
 from temporalio.api.failure.v1 import Failure
 
 from perdure.sdk.error_fields import Details, flag, member, message_text, number, text
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, optional_duration
 from perdure.sdk.texts import class_name
 
@@ -65,6 +66,7 @@ class FailureError(PerdureError):
         return error
 
 
+@lists_options
 class ApplicationError(FailureError):
     """A failure of the user's own code; raise it to say how it is to be retried.
 

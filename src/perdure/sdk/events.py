@@ -31,6 +31,7 @@ from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdRe
 from perdure.sdk.children import send_signal
 from perdure.sdk.definitions import AnyWorkflow, WorkflowDefinition
 from perdure.sdk.errors import ApplicationError, CancelledError, DefinitionError, EngineError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 from perdure.sdk.replay.child import Child
 from perdure.sdk.replay.completion import ContinueAsNew
@@ -103,6 +104,7 @@ def news_of(token: str) -> str:
     return f"__perdure_event:{token}"
 
 
+@lists_options
 def on_event(name: str, *, key: str | None = None) -> Callable[[D], D]:
     """Start the workflow for each event of that name: the event's value is its argument, if it takes one.
 
@@ -138,6 +140,7 @@ def takes_value(definition: AnyWorkflow) -> bool:
     raise DefinitionError(f"{definition.name} is started by an event, and can be given its value alone: one argument")
 
 
+@lists_options
 class Subscription:
     """What `workflow.subscribe` gives: a block in which events are collected, in the order of their coming.
 
@@ -265,6 +268,7 @@ class Subscription:
             inbox.kept.insert(0, (self._signal, self._machine.converter.to_payloads((headers, *values))))
 
 
+@lists_options
 class Events:
     """The part of `workflow` that is about events."""
 

@@ -19,6 +19,7 @@ from google.protobuf.duration_pb2 import Duration as DurationMessage
 from temporalio.api.common.v1 import RetryPolicy
 
 from perdure.sdk.choices import word_of
+from perdure.sdk.option_names import lists_options
 
 Duration = str | float | int | timedelta
 """Seconds as a number, a timedelta, or text: "500ms", "30s", "1h30m", "2 days"."""
@@ -127,6 +128,7 @@ def duration_ns(message: DurationMessage) -> int:
     return message.seconds * SECOND_NS + message.nanos
 
 
+@lists_options
 @dataclass(frozen=True)
 class Retry:
     """When a failed activity is tried again: after initial_interval * backoff_coefficient ** (attempt - 1).

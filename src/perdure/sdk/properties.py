@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.replay.memo import upsert_memo
 from perdure.sdk.replay.running import current
 from perdure.sdk.replay.search import upsert_search_attributes
 from perdure.sdk.search_attributes import SearchAttributes
 
 
+@lists_options
 class Properties:
     """A part of `workflow`."""
 

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from perdure.sdk.errors import CancelledError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.entry import SCOPE, Operation
 from perdure.sdk.replay.fiber import GreenletFiber
@@ -31,6 +32,7 @@ from perdure.sdk.replay.running import WorkflowClosed, current
 from perdure.sdk.workflow_loop import WorkflowLoop
 
 
+@lists_options
 class CancelScope:
     """A block whose activities, timers and waits can be cancelled together. Made by `workflow.scope()`."""
 
@@ -192,6 +194,7 @@ class _AsyncHost:
         self._loop.deliver(task, self)
 
 
+@lists_options
 class Scopes:
     """A part of `workflow`."""
 

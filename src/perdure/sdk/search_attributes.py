@@ -23,6 +23,7 @@ import msgspec
 from temporalio.api.common.v1 import Payload
 
 from perdure.sdk.errors import PayloadError
+from perdure.sdk.option_names import lists_options
 
 SearchAttributeType = Literal["Keyword", "Int", "Double", "Bool", "Datetime", "Text", "KeywordList"]
 
@@ -31,6 +32,7 @@ _JSON = {"encoding": b"json/plain"}
 _NULL = {"encoding": b"binary/null"}
 
 
+@lists_options
 @dataclass(frozen=True, slots=True)
 class SearchAttribute:
     """A name and its type."""

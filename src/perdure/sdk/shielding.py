@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from perdure.sdk.errors import FailureError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.replay.completion import fails_run
 from perdure.sdk.replay.entry import SCOPE
 from perdure.sdk.replay.fiber import Fiber
@@ -36,6 +37,7 @@ class Shield:
         self._fiber.unshield(self._mark)
 
 
+@lists_options
 class Shielding:
     """A part of `workflow`."""
 

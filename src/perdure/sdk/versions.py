@@ -6,10 +6,12 @@ What they write and how replay reads it is in `replay/patch.py`; docs/versioning
 from __future__ import annotations
 
 from perdure.sdk.errors import EngineError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.replay.patch import DEFAULT_VERSION, changes_of, check_change_id
 from perdure.sdk.replay.running import current
 
 
+@lists_options
 class Versions:
     """A part of `workflow`."""
 

@@ -44,6 +44,7 @@ from perdure.sdk.events import Events
 from perdure.sdk.guard import install
 from perdure.sdk.handlers import Handlers
 from perdure.sdk.handles import Handle, handle_of
+from perdure.sdk.option_names import lists_options, options_of
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration
 from perdure.sdk.properties import Properties
 from perdure.sdk.replay.activity import Activity
@@ -181,6 +182,7 @@ def start(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwar
     return handle_of(machine, _schedule(machine, "start()", activity, args, kwargs))
 
 
+@lists_options
 def wait(condition: Callable[[], object], timeout: Duration | None = None) -> bool:
     """In a `def` workflow: wait until `condition()` is true; False when `timeout` passed first.
 
@@ -268,6 +270,7 @@ async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
     await handle_of(machine, machine.start_timer(duration_ns))
 
 
+@lists_options
 class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions, Properties):
     """`workflow`: the decorator, and what workflow code may ask for."""
 
@@ -295,6 +298,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         dynamic: bool = False,
     ) -> WorkflowDecorator: ...
 
+    @options_of("@workflow")
     def __call__(
         self,
         fn: Callable[..., Any] | None = None,

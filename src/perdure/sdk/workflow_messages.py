@@ -29,6 +29,7 @@ from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.handlers import RUN_MARK, Handler, Kind, Unfinished, UpdateMethod, marked
 from perdure.sdk.handles import handle_of, wait_any
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, parse_duration
 from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.inbox import SignalWait
@@ -40,6 +41,7 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@lists_options
 class Messages:
     """Handlers of signals, queries and updates."""
 

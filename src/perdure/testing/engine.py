@@ -22,6 +22,7 @@ from perdure.api.status import OPEN_FILTER
 from perdure.embedded import AsyncEngine, Engine, EngineSeams
 from perdure.sdk.definitions import ActivityDefinition, AnyActivity, WorkflowDefinition
 from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration
 from perdure.sdk.replay.running import running
 from perdure.sdk.worker import WorkerConfig
@@ -40,6 +41,7 @@ DEFAULT_STEPS = 50_000
 _SHOWN = 5
 
 
+@lists_options
 class AsyncTestEngine(AsyncEngine):
     """`TestEngine` for `async def` tests, on a loop of virtual time: see `virtual_time`."""
 
@@ -123,6 +125,7 @@ async def settle() -> None:
             return
 
 
+@lists_options
 class TestEngine(Engine):
     """An `Engine` for tests: see the module's text. Use it in a `with` block.
 

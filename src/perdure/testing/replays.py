@@ -9,11 +9,13 @@ from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.sdk.checking import ReplayChecker, Workflows, parse_history
 from perdure.sdk.convert import Converter
+from perdure.sdk.option_names import lists_options
 
 AnyHistory = History | Iterable[HistoryEvent] | Path | str | bytes
 """Events, the path of a file (as a Path), or the content of one: Temporal's JSON or a serialised History."""
 
 
+@lists_options
 def assert_replays(history: AnyHistory, workflows: Workflows = None, *, converter: Converter | None = None) -> None:
     """Replay a history against the code.
 

@@ -13,12 +13,14 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.definitions import ActivityDefinition, AnyActivity
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, Retry, duration_message, positive_duration
 
 Which = str | AnyActivity
 """The id of one call, or the activity whose pending calls are meant."""
 
 
+@lists_options
 class ActivityControls:
     """Part of `Client`. Each raises WorkflowNotFoundError when the run is closed, or has no such pending activity."""
 

@@ -9,6 +9,7 @@ from temporalio.api.operatorservice import v1 as operator
 
 from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.search_attributes import SearchAttribute, SearchAttributeType
 
 _TYPES: dict[str, IndexedValueType.ValueType] = {
@@ -23,6 +24,7 @@ _TYPES: dict[str, IndexedValueType.ValueType] = {
 _NAMES = {number: name for name, number in _TYPES.items()}
 
 
+@lists_options
 class AttributeRegistry:
     """Part of `Client`."""
 

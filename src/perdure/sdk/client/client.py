@@ -39,6 +39,7 @@ from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
 from perdure.sdk.errors import DefinitionError, EngineError, WorkflowAlreadyStartedError
 from perdure.sdk.handlers import name_of
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
@@ -50,6 +51,7 @@ Ts = TypeVarTuple("Ts")
 LIST_PAGE = 1000
 
 
+@lists_options
 class Client(Steering, Emitting, AttributeRegistry):
     """Talks to a server about workflows. Safe to use from many tasks of one event loop.
 

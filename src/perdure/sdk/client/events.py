@@ -16,8 +16,10 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.events import HUB_TYPE, Header, Listener, hub_of, takes_value
+from perdure.sdk.option_names import lists_options
 
 
+@lists_options
 class Emitting:
     """Part of `Client`."""
 

@@ -21,6 +21,7 @@ from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.convert import error_of
 from perdure.sdk.errors import QueryFailedError, UpdateFailedError
 from perdure.sdk.handlers import name_of, return_type_of
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
 
 R = TypeVar("R")
@@ -76,6 +77,7 @@ async def query(reach: Reach, execution: WorkflowExecution, message: Any, args: 
     return values[0] if values else None
 
 
+@lists_options
 class UpdateHandle(Generic[R]):
     """An update that a workflow has accepted.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -21,6 +22,7 @@ from temporalio.api.workflowservice.v1 import DescribeScheduleResponse
 from perdure.sdk.choices import member_of
 from perdure.sdk.client.descriptions import WorkflowStatus
 from perdure.sdk.convert import Converter
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, duration_message, optional_duration, positive_duration
 from perdure.sdk.search_attributes import values_of
 
@@ -42,7 +44,9 @@ class Overlap(Enum):
     """Start beside it."""
 
 
-class Calendar(msgspec.Struct, frozen=True):
+@lists_options
+@dataclass(frozen=True)
+class Calendar:
     """Dates and times as people write them: `*`, `5`, `MON-FRI`, `1,15`, `*/10`, `8-18/2`; all fields must match."""
 
     hour: str = "0"
@@ -56,7 +60,7 @@ class Calendar(msgspec.Struct, frozen=True):
 
     def message(self) -> CalendarSpec:
         """On the wire."""
-        return CalendarSpec(**msgspec.structs.asdict(self))
+        return CalendarSpec(**asdict(self))
 
 
 class ScheduledRun(msgspec.Struct, frozen=True):

@@ -33,6 +33,7 @@ from perdure.sdk.client.schedule_times import (
 )
 from perdure.sdk.definitions import StartableWorkflow
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
 
@@ -45,6 +46,7 @@ StartRequest = Callable[..., service.StartWorkflowExecutionRequest]
 _PAGE = 500
 
 
+@lists_options
 class Schedules:
     """See the module's text. Every method may raise EngineError."""
 
@@ -231,13 +233,14 @@ def _blocking(
 ) -> Callable[Concatenate[SyncSchedules, P], T]:
     """The same method for plain code."""
 
-    @wraps(method)
+    @wraps(method, updated=())
     def call(self: SyncSchedules, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.call(method(self.inner, *args, **kwargs))
 
     return call
 
 
+@lists_options
 class SyncSchedules:
     """`Schedules` for plain code: the same methods, blocking."""
 

@@ -15,8 +15,10 @@ from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.resets import Reapply, Step
 from perdure.sdk.convert import failure_of
+from perdure.sdk.option_names import lists_options
 
 
+@lists_options
 class Steering(ActivityControls):
     """Part of `Client`."""
 

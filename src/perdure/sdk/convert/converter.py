@@ -20,6 +20,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from perdure.sdk.convert.codec import PayloadCodec
 from perdure.sdk.convert.json_types import decoder_for, encode_json, find_unserialisable, type_name
 from perdure.sdk.errors import PayloadCodecError, PayloadError, PayloadTooLargeError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.texts import class_name, repr_of, text_of
 
 DEFAULT_LIMIT_BYTES = 2 << 20
@@ -30,6 +31,7 @@ _BINARY = {"encoding": b"binary/plain"}
 _JSON = {"encoding": b"json/plain"}
 
 
+@lists_options
 class Converter:
     """Encodes and decodes; stateless, may be shared between threads.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS
 
 MACHINE_BYTES = 24 << 10
 """What a cached run is taken to weigh beside its history: its greenlet or coroutine, and bookkeeping."""
 
 
+@lists_options
 @dataclass(slots=True, frozen=True)
 class WorkerConfig:
     """Bounds and time-outs of one worker. Times in nanoseconds.

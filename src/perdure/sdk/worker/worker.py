@@ -25,6 +25,7 @@ from perdure.sdk.connection import Connection, NearConnection
 from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.worker.activity_tasks import ActivityTasks
@@ -61,6 +62,7 @@ class WorkerSeams:
     """Told of every attempt of an activity or workflow task that failed."""
 
 
+@lists_options
 class Worker:
     """Pulls tasks of one task queue, runs them, answers. All methods are called on one event loop.
 
