@@ -47,7 +47,8 @@ def test_a_pause_doubles_up_to_the_longest_and_begins_anew() -> None:
 def test_faults_in_a_row_are_counted_until_it_fails_by_what_passes() -> None:
     setbacks = Setbacks[str](1.0, 5.0, lambda: 0.0)
     assert [setbacks.add("a", ZeroDivisionError()).faults for _ in range(3)] == [1, 2, 3]
-    assert setbacks.add("a", StoreError("full")).faults == 0
+    told = setbacks.add("a", StoreError("full"))
+    assert (told.faults, told.failures, told.pause_s) == (0, 4, 1.0)
 
 
 def fail(how: int) -> Exception:

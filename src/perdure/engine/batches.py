@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
 from temporalio.api.errordetails.v1 import (
     NotFoundFailure,
@@ -26,23 +25,20 @@ from perdure.core.batch import Batch, Place
 from perdure.core.search_attributes import IndexedType
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
-from perdure.engine.faults import as_rejected
-from perdure.engine.metrics import Metrics
+from perdure.engine.faults import Faults, is_passing, reason_of
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.record_waker import RecordWaker
+from perdure.engine.records import Records
 from perdure.engine.service import Signal
-from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError, Unstorable
+from perdure.stores.api import Record, RecordChange, Store
 from perdure.stores.visibility import AllOf, Attribute, Condition, Order, Query, QueryError, Where, bind, parse
 
 _log = logging.getLogger(__name__)
 
 KIND = "batch"
-_PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED)
-"""Not INTERNAL: one execution that cannot be read must not keep all others waiting. It counts as failed."""
 _STATUS = Attribute("ExecutionStatus", IndexedType.KEYWORD)
 _START_TIME = Attribute("StartTime", IndexedType.DATETIME)
 
-Result = TypeVar("Result")
 Perform = Callable[[StartBatchOperationRequest, str, str, str], Awaitable[None]]
 """Does what the request says to (workflow id, run id), under a request id. Raises Rejected."""
 
@@ -55,7 +51,7 @@ class Batches:
         store: Store,
         clock: Clock,
         config: EngineConfig,
-        metrics: Metrics,
+        records: Records,
         namespaces: Namespaces,
         new_id: Callable[[], str],
         waker: RecordWaker,
@@ -63,14 +59,14 @@ class Batches:
         self._store = store
         self._now_ns = clock.now_ns
         self._config = config
-        self._metrics = metrics
+        self._records = records
+        self._faults = Faults(_log)
         self._namespaces = namespaces
         self._new_id = new_id
-        self._waker = waker
         self.perform: Perform | None = None
         """What an operation is; without it batches wait."""
         self.pages = Signal()
-        waker.register(KIND, self._wake)
+        waker.register(KIND, self._wake, self._park)
 
     # --- what is asked --------------------------------------------------------------------------
 
@@ -82,7 +78,7 @@ class Batches:
         """
         total = len(request.executions) or len(request.target_executions)
         if request.visibility_query:
-            counts = await self._stored(self._store.count_executions(request.namespace, self._query(request)))
+            counts = await self._records.stored(self._store.count_executions(request.namespace, self._query(request)))
             total = sum(counts.values())
         running = [batch for _, batch in await self.page(request.namespace, "", _ALL) if batch.is_running]
         if len(running) >= self._config.batches_max:
@@ -94,7 +90,7 @@ class Batches:
         now_ns = self._now_ns()
         batch = Batch(self._new_id(), request.SerializeToString(), now_ns, total)
         change = RecordChange(KIND, request.namespace, request.job_id, 0, law.encode(batch), now_ns)
-        if not await self._put(change):
+        if not await self._records.put(change):
             raise Rejected(
                 StatusCode.ALREADY_EXISTS,
                 f"batch operation {request.job_id!r} exists already",
@@ -103,18 +99,18 @@ class Batches:
 
     async def get(self, namespace: str, job_id: str) -> Batch:
         """Raises Rejected NOT_FOUND, UNAVAILABLE."""
-        return law.decode((await self._record(namespace, job_id)).data)
+        return _shown(await self._record(namespace, job_id))
 
     async def page(self, namespace: str, after_id: str, limit: int) -> Sequence[tuple[str, Batch]]:
         """Batches in order of their ids, past `after_id`. Raises Rejected UNAVAILABLE."""
-        records = await self._stored(self._store.records(KIND, namespace, after_id, limit))
-        return [(record.name, law.decode(record.data)) for record in records]
+        records = await self._records.stored(self._store.records(KIND, namespace, after_id, limit))
+        return [(record.name, _shown(record)) for record in records]
 
     async def stop(self, namespace: str, job_id: str, reason: str) -> None:
         """Do no further page. Raises Rejected NOT_FOUND when it does not run, UNAVAILABLE."""
         for _ in range(self._config.conflict_tries_max):
             record = await self._record(namespace, job_id)
-            batch = law.decode(record.data)
+            batch = _shown(record)
             if not batch.is_running:
                 raise Rejected(StatusCode.NOT_FOUND, f"batch operation {job_id!r} has ended", NotFoundFailure())
             law.close(batch, law.FAILED, self._now_ns(), reason)
@@ -125,7 +121,7 @@ class Batches:
     # --- records --------------------------------------------------------------------------------
 
     async def _record(self, namespace: str, job_id: str) -> Record:
-        record = await self._stored(self._store.record(KIND, namespace, job_id))
+        record = await self._records.get(KIND, namespace, job_id)
         if record is None:
             raise Rejected(StatusCode.NOT_FOUND, f"batch operation {job_id!r} not found", NotFoundFailure())
         return record
@@ -136,22 +132,7 @@ class Batches:
             kept_ns = self._namespaces.get(record.namespace).retention_ns
             wake_at_ns = batch.closed_at_ns + kept_ns
         change = RecordChange(KIND, record.namespace, record.name, record.version, law.encode(batch), wake_at_ns)
-        return await self._put(change)
-
-    async def _put(self, change: RecordChange) -> bool:
-        [outcome] = await self._stored(self._store.put_records([change]))
-        if isinstance(outcome, Unstorable):
-            raise as_rejected(outcome)
-        if outcome is Outcome.APPLIED and change.wake_at_ns is not None:
-            self._waker.lower(change.wake_at_ns)
-        return outcome is Outcome.APPLIED
-
-    async def _stored(self, reading: Awaitable[Result]) -> Result:
-        try:
-            return await reading
-        except StoreError as error:
-            self._metrics.store_errors += 1
-            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+        return await self._records.put(change)
 
     # --- carrying out ---------------------------------------------------------------------------
 
@@ -159,7 +140,7 @@ class Batches:
         """Do the next page; a batch that is over and was kept long enough is forgotten."""
         batch = law.decode(record.data)
         if not batch.is_running:
-            await self._put(RecordChange(KIND, record.namespace, record.name, record.version, None))
+            await self._records.put(RecordChange(KIND, record.namespace, record.name, record.version, None))
             return
         if self.perform is None:
             raise Rejected(StatusCode.UNAVAILABLE, "Nobody has said yet how operations are done.")
@@ -168,7 +149,7 @@ class Batches:
         try:
             targets, place = await self._targets(request, batch.place, law.page_size(rate))
         except Rejected as refusal:
-            if refusal.code in _PASSING:
+            if is_passing(refusal):
                 raise
             law.close(batch, law.FAILED, self._now_ns(), refusal.message)  # an attribute of its query is gone
             await self._replace(record, batch, None)
@@ -177,6 +158,22 @@ class Batches:
         wake_at_ns = law.proceed(batch, failures, place, rate, self._now_ns())
         await self._replace(record, batch, wake_at_ns)  # if it was stopped meanwhile, that holds
         self.pages.emit()
+
+    async def _park(self, record: Record, reason: str) -> None:
+        """End a batch that cannot be carried out, with the reason. Raises Rejected UNAVAILABLE."""
+        stored = await self._records.get(KIND, record.namespace, record.name)
+        if stored is None:
+            return
+        data, wake_at_ns = stored.data, None
+        try:
+            batch = law.decode(data)
+            law.close(batch, law.FAILED, self._now_ns(), f"cannot be carried out: {reason}")
+            data = law.encode(batch)
+            wake_at_ns = batch.closed_at_ns + self._namespaces.get(record.namespace).retention_ns
+        except Exception:  # it cannot be read, and says so whenever somebody looks: its bytes are left as they are
+            data = stored.data
+        if await self._records.put(RecordChange(KIND, record.namespace, record.name, stored.version, data, wake_at_ns)):
+            self._records.parked(record, reason)
 
     async def _targets(
         self, request: StartBatchOperationRequest, place: Place, limit: int
@@ -189,7 +186,7 @@ class Batches:
             return listed[place.index : end], Place(index=end) if end < len(listed) else None
         cursor = None if place.cursor is None else tuple(place.cursor)
         query = Query(self._query(request).where, (Order(_START_TIME, descending=True),))
-        found = await self._stored(self._store.find_executions(request.namespace, query, cursor, limit))
+        found = await self._records.stored(self._store.find_executions(request.namespace, query, cursor, limit))
         keys = [(one.execution.key.workflow_id, one.execution.key.run_id) for one in found]
         return keys, Place(list(found[-1].cursor)) if len(found) == limit else None
 
@@ -215,12 +212,15 @@ class Batches:
         async def one(workflow_id: str, run_id: str) -> bool:
             try:
                 await perform(request, workflow_id, run_id, law.request_id(batch, run_id or workflow_id))
-            except Rejected as refusal:
-                if refusal.code in _PASSING:
+            except Exception as error:  # one that cannot be read must not keep all others waiting: it has failed
+                if is_passing(error):
                     raise
-                if refusal.code is StatusCode.NOT_FOUND:  # it is gone, or over: there is nothing left to do
-                    return False
-                _log.warning("batch operation %r: %r failed: %s", request.job_id, workflow_id, refusal)
+                if isinstance(error, Rejected) and error.code is StatusCode.NOT_FOUND:
+                    return False  # it is gone, or over: there is nothing left to do
+                if isinstance(error, Rejected):
+                    _log.warning("batch operation %r: %r failed: %s", request.job_id, workflow_id, error)
+                else:
+                    self._faults.tell(error, "batch operation %r: %r failed", request.job_id, workflow_id)
                 return True
             return False
 
@@ -231,6 +231,14 @@ class Batches:
                 raise outcome
             failures.append(outcome)
         return failures
+
+
+def _shown(record: Record) -> Batch:
+    """As it is, or what stands for one that cannot be read: it has failed."""
+    try:
+        return law.decode(record.data)
+    except Exception as error:
+        return Batch("", b"", 0, 0, law.FAILED, stop_reason=f"cannot be read: {reason_of(error)}")
 
 
 _ALL = 1_000_000

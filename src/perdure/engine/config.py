@@ -85,6 +85,10 @@ class EngineConfig:
     """The waker's longest sleep: bounds what a jump of the wall clock can cost."""
     record_page: int = 200
     """Due records handled at a time."""
+    record_retry_max_ns: int = 60 * _SECOND_NS
+    """The longest pause before a record that fails is tried again."""
+    record_faults_max: int = 5
+    """A record that fails so often in a row (half a minute) by what does not pass by itself is parked."""
     batches_max: int = 10
     """Batch operations that may run in a namespace at a time."""
     batch_rate: float = 1_000.0

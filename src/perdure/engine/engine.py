@@ -39,6 +39,7 @@ from perdure.engine.pruner import Pruner
 from perdure.engine.queries import Queries
 from perdure.engine.query_task import QueryTask
 from perdure.engine.record_waker import RecordWaker
+from perdure.engine.records import Records
 from perdure.engine.recovery import recover
 from perdure.engine.schedules import Schedules
 from perdure.engine.updates import Updates
@@ -88,11 +89,12 @@ class Engine:
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
         self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
         self.record_waker = RecordWaker(store, self.clock, self.config, self._metrics)
+        self.records = Records(store, self._metrics, self.record_waker.lower)
         self.schedules = Schedules(
             store,
             self.clock,
             self.config,
-            self._metrics,
+            self.records,
             self.namespaces,
             self.histories,
             self.record_waker,
@@ -100,7 +102,7 @@ class Engine:
             self.read,
         )
         self.batches = Batches(
-            store, self.clock, self.config, self._metrics, self.namespaces, self.new_id, self.record_waker
+            store, self.clock, self.config, self.records, self.namespaces, self.new_id, self.record_waker
         )
         kinds = self.record_waker.kinds
         self.pruner = Pruner(
@@ -129,6 +131,7 @@ class Engine:
         else:
             await self.namespaces.refresh()
         await self.mailboxes.start()
+        await self.records.start()
         if self.config.workers_died:
             await recover(self.store, self.submit, self.config.recovery_page)
         await self.watchers.start()
@@ -166,6 +169,7 @@ class Engine:
         await self.schedules.stop()
         await self.waker.stop()
         await self.outbox.stop()
+        await self.records.stop()
         await stop_mailboxes()
         await self.namespaces.stop()
         await self.store.close()

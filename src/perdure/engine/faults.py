@@ -16,6 +16,7 @@ from perdure.stores.api import StoreError, Unstorable
 
 _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED)
 _TRACEBACK_EVERY_S = 60.0
+_REASON_CHARACTERS = 1_000
 _PLACES_MAX = 1_000
 """Faults that are told apart; more at a time are told without a traceback each."""
 
@@ -46,6 +47,13 @@ def as_rejected(error: Exception, who: str = "The engine") -> Rejected:
     return Rejected(StatusCode.INTERNAL, f"{who} failed unexpectedly: {error!r}")
 
 
+def reason_of(error: BaseException) -> str:
+    """An error as it is kept beside what it parked: text that can be stored, and not much of it."""
+    told = isinstance(error, (StoreError, Rejected))
+    text = str(error) if told else f"{type(error).__name__}: {error}"
+    return text.encode("utf-8", "replace").decode()[:_REASON_CHARACTERS]
+
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -56,11 +64,13 @@ class Setback:
         faults: how often in a row it failed by what does not pass by itself.
         pause_s: how long it rests after the newest failure, in seconds.
         again_at: when it may be tried again, by the clock of its `Setbacks`.
+        failures: how often in a row it failed at all.
     """
 
-    __slots__ = ("again_at", "faults", "pause_s")
+    __slots__ = ("again_at", "failures", "faults", "pause_s")
 
     def __init__(self) -> None:
+        self.failures = 0
         self.faults = 0
         self.pause_s = 0.0
         self.again_at = 0.0
@@ -69,7 +79,8 @@ class Setback:
 class Setbacks(Generic[Key]):
     """The things that failed, each with a pause that doubles from `first_s` to `longest_s` before its next try.
 
-    `clock` gives seconds and never jumps: a back-off is not a matter of the wall clock.
+    What failed by something that passes is tried again after `first_s` each time: it is not to blame. `clock` gives
+    seconds and never jumps: a back-off is not a matter of the wall clock.
     """
 
     def __init__(self, first_s: float, longest_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -84,9 +95,12 @@ class Setbacks(Generic[Key]):
     def add(self, key: Key, error: BaseException | None = None) -> Setback:
         """It failed once more; without an error, by what does not pass."""
         setback = self._by_key.setdefault(key, Setback())
-        setback.pause_s = min(max(self._first_s, 2 * setback.pause_s), self._longest_s)
+        passes = error is not None and is_passing(error)
+        doubled = min(max(self._first_s, 2 * setback.pause_s), self._longest_s)
+        setback.pause_s = self._first_s if passes else doubled
         setback.again_at = self._clock() + setback.pause_s
-        setback.faults = 0 if error is not None and is_passing(error) else setback.faults + 1
+        setback.failures += 1
+        setback.faults = 0 if passes else setback.faults + 1
         return setback
 
     def rests(self, key: Key) -> bool:

@@ -16,6 +16,8 @@ class Metrics:
     """Applied ones."""
     batches: int = 0
     """Store transactions."""
+    record_batches: int = 0
+    """Store transactions of records: schedules, batch operations."""
     conflicts: int = 0
     store_errors: int = 0
     loads: int = 0
@@ -38,6 +40,8 @@ class Metrics:
     """Deliveries between workflows that are to be tried again."""
     parked_messages: int = 0
     """Messages between workflows that this engine does not try to deliver any more: each is a bug."""
+    parked_records: int = 0
+    """Schedules and batch operations that could not be carried out, and are left alone until somebody changes them."""
     wakes: int = 0
     pruned: int = 0
     """Executions deleted because their namespace keeps them no longer."""

@@ -1,8 +1,11 @@
 """Wakes the owners of records whose time has come: schedules, batch operations, and whatever else waits as a record.
 
 As with executions, the deadlines are in the store and the waker knows only the earliest. What is due is read in pages
-and handed to the owner of its kind, which is to do what is due and store the record with a later deadline. A record
-that is still due afterwards, unchanged, is left alone until the next pass.
+and handed to the owner of its kind, which is to do what is due and store the record with a later deadline.
+
+A record that its owner fails on is tried again more and more slowly, alone. One that goes on failing by what does not
+pass by itself (it cannot be read, or what it asks for cannot be done or stored) is *parked*: its owner writes into it
+why, where it can be seen, and nobody looks at it again until somebody changes it.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from perdure.api.errors import Rejected
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
+from perdure.engine.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Signal
 from perdure.engine.wakeups import NEVER_NS
@@ -22,7 +27,16 @@ from perdure.stores.api import Record, Store, StoreError
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[Record], Awaitable[None]]
-"""Does what is due. May raise StoreError and Rejected: then it is called again later."""
+"""Does what is due. May raise whatever it likes: then it is called again later."""
+Park = Callable[[Record, str], Awaitable[None]]
+"""Stores the record with the reason why it is not looked at any more, and without a deadline."""
+Name = tuple[str, str, str]
+"""Kind, namespace and name."""
+
+
+class _Owner(NamedTuple):
+    wake: Handler
+    park: Park
 
 
 class RecordWaker:
@@ -33,21 +47,27 @@ class RecordWaker:
         self._now_ns = clock.now_ns
         self._config = config
         self._metrics = metrics
-        self._handlers: dict[str, Handler] = {}
+        self._owners: dict[str, _Owner] = {}
+        self._setbacks: Setbacks[Name] = Setbacks(
+            config.store_retry_ns / 1e9, config.record_retry_max_ns / 1e9, lambda: asyncio.get_running_loop().time()
+        )
+        self._faults = Faults(_log)
+        self._again_at: float | None = None
+        """Loop time of the next look for the sake of what failed. No matter of the wall clock."""
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._is_in_trouble = False
         self.next_ns = NEVER_NS
         self.passes = Signal()
 
-    def register(self, kind: str, handler: Handler) -> None:
+    def register(self, kind: str, wake: Handler, park: Park) -> None:
         """Records of this kind are this owner's."""
-        self._handlers[kind] = handler
+        self._owners[kind] = _Owner(wake, park)
 
     @property
     def kinds(self) -> list[str]:
         """Those that have an owner."""
-        return list(self._handlers)
+        return list(self._owners)
 
     async def start(self) -> None:
         """Look at once: time has passed while nobody looked."""
@@ -78,22 +98,28 @@ class RecordWaker:
             self._bell.set_result(None)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self.next_ns = NEVER_NS  # from here on, whoever stores a record lowers it again
+            self._again_at = None
             next_ns = await self._look()
             self.next_ns = min(self.next_ns, next_ns)
             self.passes.emit()
-            while (wait_ns := self.next_ns - self._now_ns()) > 0:
-                await self._wait(wait_ns)
+            while self.next_ns > self._now_ns() and (self._again_at is None or self._again_at > loop.time()):
+                await self._wait(loop)
 
-    async def _wait(self, wait_ns: int) -> None:
+    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         """Until then, or until there is an earlier deadline; on a shared store others lower deadlines too."""
-        loop, config = asyncio.get_running_loop(), self._config
-        longest_ns = config.shared_refresh_ns if config.store_is_shared else config.wake_recheck_ns
+        config = self._config
+        waits_s: list[float] = []
+        if self.next_ns < NEVER_NS:
+            waits_s.append(min(self.next_ns - self._now_ns(), config.wake_recheck_ns) / 1e9)
+        if self._again_at is not None:
+            waits_s.append(self._again_at - loop.time())
+        if config.store_is_shared:
+            waits_s.append(config.shared_refresh_ns / 1e9)
         self._bell = bell = loop.create_future()
-        timer = None
-        if self.next_ns < NEVER_NS or config.store_is_shared:
-            timer = loop.call_later(min(wait_ns, longest_ns) / 1e9, _ring, bell)
+        timer = loop.call_later(min(waits_s), _ring, bell) if waits_s else None
         try:
             await bell
         finally:
@@ -104,50 +130,74 @@ class RecordWaker:
             self.next_ns = min(self.next_ns, self._now_ns())
 
     async def _look(self) -> int:
-        """Everything that is due now; returns when to look next."""
+        """Everything that is due now; returns when something else is."""
         try:
-            left = await self._wake_all_due()
-            if not left:
-                self._is_in_trouble = False
-                return await self._store.next_record_wake_at_ns() or NEVER_NS
-            trouble = f"{left} records are due but their owners did not see to them"
+            next_ns = await self._wake_all_due()
+            self._is_in_trouble = False
+            return next_ns
         except StoreError as error:
             self._metrics.store_errors += 1
             trouble = f"due records cannot be read: {error}"
         except Exception as error:  # as below
-            _log.exception("waking the owners of due records failed")
+            self._faults.tell(error, "waking the owners of due records failed")
             trouble = f"waking the owners of due records failed: {error!r}"
         if not self._is_in_trouble:
             self._is_in_trouble = True
             _log.warning("%s; trying again", trouble)
-        return self._now_ns() + self._config.store_retry_ns
+        self._again_at = asyncio.get_running_loop().time() + self._config.store_retry_ns / 1e9
+        return NEVER_NS
 
     async def _wake_all_due(self) -> int:
-        """Returns how many are due still."""
-        seen: set[tuple[str, str, str, int]] = set()
+        """Returns when something else is due. What failed, and is due still, has a time of its own."""
+        seen: set[tuple[Name, int]] = set()
         while True:
-            left = len(seen)
-            due = await self._store.due_records(self._now_ns(), self._config.record_page + left)
-            page = [record for record in due if _key(record) not in seen]
-            if not page:
-                return len(due)
-            seen.update(_key(record) for record in page)
-            await asyncio.gather(*[self._wake(record) for record in page])
+            now_ns = self._now_ns()
+            limit = self._config.record_page + len(seen)
+            due = await self._store.due_records(now_ns, limit)
+            page = [record for record in due if (_name(record), record.version) not in seen]
+            seen.update((_name(record), record.version) for record in page)
+            if not page and len(due) < limit:
+                break
+            await asyncio.gather(*[self._wake(record) for record in page if not self._setbacks.rests(_name(record))])
+        self._setbacks.keep({_name(record) for record in due})
+        for record in due:
+            if not self._setbacks.rests(_name(record)):
+                self._setbacks.add(_name(record))  # its owner has changed nothing: not in a tight loop
+        rest_s = self._setbacks.rest_s()
+        self._again_at = None if rest_s is None else asyncio.get_running_loop().time() + rest_s
+        return await self._store.next_record_wake_at_ns(now_ns) or NEVER_NS
 
     async def _wake(self, record: Record) -> None:
-        handler = self._handlers.get(record.kind)
-        if handler is None:
+        owner = self._owners.get(record.kind)
+        if owner is None:
             return
         try:
-            await handler(record)
-        except (StoreError, Rejected) as error:
-            _log.warning("%s %r is left for later: %s", record.kind, record.name, error)
-        except Exception:  # the waker serves everybody: it must outlive a bug in one owner
-            _log.exception("%s %r failed", record.kind, record.name)
+            await owner.wake(record)
+        except Exception as error:  # the waker serves everybody: it must outlive a fault in one owner
+            await self._set_back(owner, record, error)
+
+    async def _set_back(self, owner: _Owner, record: Record, error: Exception) -> None:
+        """Try again later, or not any more."""
+        setback = self._setbacks.add(_name(record), error)
+        text = "%s %r is left for later (%d s)"
+        if not isinstance(error, (StoreError, Rejected)):
+            self._faults.tell(error, text, record.kind, record.name, setback.pause_s)
+        elif setback.failures == 1 or not is_passing(error):  # not every second of an outage
+            _log.warning(text + ": %s", record.kind, record.name, setback.pause_s, error)
+        if setback.faults >= self._config.record_faults_max:
+            await self._park(owner, record, error)
+
+    async def _park(self, owner: _Owner, record: Record, error: Exception) -> None:
+        try:
+            await owner.park(record, reason_of(error))
+        except Exception as second:
+            self._faults.tell(second, "%s %r cannot be parked", record.kind, record.name)
+            return
+        self._setbacks.forget(_name(record))
 
 
-def _key(record: Record) -> tuple[str, str, str, int]:
-    return record.kind, record.namespace, record.name, record.version
+def _name(record: Record) -> Name:
+    return record.kind, record.namespace, record.name
 
 
 def _ring(bell: asyncio.Future[None]) -> None:

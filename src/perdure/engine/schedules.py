@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
@@ -28,21 +28,21 @@ from perdure.core.schedule.machine import Machine
 from perdure.core.schedule.state import Running, Start
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
-from perdure.engine.faults import as_rejected
+from perdure.engine.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.histories import Histories
 from perdure.engine.matching import Submit
-from perdure.engine.metrics import Metrics
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.record_waker import RecordWaker
+from perdure.engine.records import Records
 from perdure.engine.service import Signal
 from perdure.engine.zones import find_zone
-from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError, Unstorable
+from perdure.stores.api import Record, RecordChange, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
 KIND = "schedule"
-_PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.INTERNAL)
-"""It may work a moment later."""
+_FAULTS = (StatusCode.INTERNAL, StatusCode.DATA_LOSS, StatusCode.UNKNOWN)
+"""The engine's own, not the schedule's: tried some more times before the schedule is parked."""
 
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
@@ -72,7 +72,7 @@ class Schedules:
         store: Store,
         clock: Clock,
         config: EngineConfig,
-        metrics: Metrics,
+        records: Records,
         namespaces: Namespaces,
         histories: Histories,
         waker: RecordWaker,
@@ -83,8 +83,8 @@ class Schedules:
         self._now_ns = clock.now_ns
         self._page = config.record_page
         self._tries_max = config.conflict_tries_max
-        self._retry_s = config.store_retry_ns / 1e9
-        self._metrics = metrics
+        self._faults_max = config.record_faults_max
+        self._records = records
         self._namespaces = namespaces
         self._histories = histories
         self._waker = waker
@@ -95,9 +95,14 @@ class Schedules:
         self._carrying: dict[Key, bool] = {}
         """Schedules that a task acts for now, and whether there may be more for it to do."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._setbacks: Setbacks[Key | str] = Setbacks(
+            config.store_retry_ns / 1e9, config.record_retry_max_ns / 1e9, lambda: asyncio.get_running_loop().time()
+        )
+        """Of schedules, and of runs whose end is looked for (by run id)."""
+        self._faults = Faults(_log)
         self._is_open = False
         self.settled = Signal()
-        waker.register(KIND, self._wake)
+        waker.register(KIND, self._wake, self._park_record)
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -108,7 +113,11 @@ class Schedules:
         while True:
             page = await self._store.records(KIND, None, after.schedule_id, self._page, after.namespace)
             for record in page:
-                self._resume(record)
+                try:
+                    self._resume(record)
+                except Exception as error:  # one that cannot be read keeps no engine from starting
+                    self._faults.tell(error, "schedule %r cannot be taken up", record.name)
+                    await self._park(Key(record.namespace, record.name), reason_of(error))
             if len(page) < self._page:
                 return
             after = Key(page[-1].namespace, page[-1].name)
@@ -139,7 +148,7 @@ class Schedules:
     def _resume(self, record: Record) -> None:
         """After a restart. Most schedules only wait, and cost no more than a look."""
         stored = state.decode(record.data)
-        if not self._namespaces.is_usable(record.namespace) or not (stored.running or stored.starting):
+        if not self._namespaces.is_usable(record.namespace) or stored.parked or not (stored.running or stored.starting):
             return
         key = Key(record.namespace, record.name)
         self._follow_up(key, self._machine(record))
@@ -154,22 +163,43 @@ class Schedules:
         return Machine(state.decode(data), find_zone, f"{namespace_id}-{key.schedule_id}".encode())
 
     def _machine(self, record: Record) -> Machine:
-        return self.machine(Key(record.namespace, record.name), record.data)
+        """Raises Rejected NOT_FOUND, DATA_LOSS."""
+        try:
+            return self.machine(Key(record.namespace, record.name), record.data)
+        except Rejected:
+            raise
+        except Exception as error:
+            raise Rejected(
+                StatusCode.DATA_LOSS, f"Schedule {record.name!r} cannot be read, delete it: {reason_of(error)}"
+            ) from error
+
+    def _shown(self, record: Record) -> Machine:
+        """As it is, or what stands for one that cannot be read. Raises Rejected NOT_FOUND."""
+        try:
+            return self._machine(record)
+        except Rejected as refusal:
+            if refusal.code is not StatusCode.DATA_LOSS:
+                raise
+            return Machine(state.unreadable(refusal.message), find_zone, b"")
 
     async def get(self, key: Key) -> Machine:
-        """The schedule as it is stored. Raises Rejected NOT_FOUND, UNAVAILABLE."""
+        """The schedule as it is stored. Raises Rejected NOT_FOUND, UNAVAILABLE, DATA_LOSS."""
         return self._machine(await self._record(key))
 
+    async def shown(self, key: Key) -> Machine:
+        """The schedule for somebody to look at, also if it cannot be read. Raises Rejected NOT_FOUND, UNAVAILABLE."""
+        return self._shown(await self._record(key))
+
     async def _record(self, key: Key) -> Record:
-        record = await self._stored(self._store.record(KIND, *key))
+        record = await self._records.get(KIND, *key)
         if record is None:
             raise Rejected(StatusCode.NOT_FOUND, f"schedule {key.schedule_id!r} not found", NotFoundFailure())
         return record
 
     async def page(self, namespace: str, after_id: str, limit: int) -> Sequence[tuple[str, Machine]]:
         """Schedules of a namespace in order of their ids, past `after_id`. Raises Rejected UNAVAILABLE."""
-        records = await self._stored(self._store.records(KIND, namespace, after_id, limit))
-        return [(record.name, self._machine(record)) for record in records]
+        records = await self._records.stored(self._store.records(KIND, namespace, after_id, limit))
+        return [(record.name, self._shown(record)) for record in records]
 
     async def create(self, key: Key, machine: Machine) -> Machine:
         """Store a new schedule, and do what it asks for; returns the one there is if this was asked before.
@@ -197,54 +227,51 @@ class Schedules:
     ) -> Result:
         """Have `act(machine, now_ns, ...)` change a schedule, store it, and do what it asks for from then on.
 
-        Raises Rejected NOT_FOUND, UNAVAILABLE, and whatever `act` raises; then nothing was changed.
+        Raises Rejected NOT_FOUND, UNAVAILABLE, INVALID_ARGUMENT for what cannot be stored, and whatever `act` raises;
+        then nothing was changed.
         """
+        return await self._change(key, None, act, *arguments, **named)
+
+    async def _change(
+        self,
+        key: Key,
+        record: Record | None,
+        act: Callable[Concatenate[Machine, int, Arguments], Result],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Result:
+        """As `change`; `record` is the schedule's, if it was read just now."""
         for _ in range(self._tries_max):
-            record = await self._record(key)
-            machine = self._machine(record)
+            stored = record or await self._record(key)
+            record = None
+            machine = self._machine(stored)
             result = act(machine, self._now_ns(), *arguments, **named)
-            if await self._put(key, record.version, machine, record):
+            if await self._put(key, stored.version, machine, stored):
                 self._follow_up(key, machine)
                 return result
-        raise Rejected(StatusCode.UNAVAILABLE, f"Schedule {key.schedule_id!r} is being changed too often: try again.")
+        raise _busy(key)
 
     async def delete(self, key: Key) -> None:
         """Forget a schedule; what it started goes on. Raises Rejected NOT_FOUND, UNAVAILABLE."""
         for _ in range(self._tries_max):
             record = await self._record(key)
-            gone = RecordChange(KIND, key.namespace, key.schedule_id, record.version, None)
-            [outcome] = await self._stored(self._store.put_records([gone]))
-            if outcome is Outcome.APPLIED:
+            if await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, record.version, None)):
                 return
-        raise Rejected(StatusCode.UNAVAILABLE, f"Schedule {key.schedule_id!r} is being changed too often: try again.")
+        raise _busy(key)
 
     async def _put(self, key: Key, version: int, machine: Machine, stored: Record | None = None) -> bool:
         """False when somebody else was quicker."""
         data, wake_at_ns = state.encode(machine.state), machine.wake_at_ns(self._now_ns())
-        if stored is None or data != stored.data or wake_at_ns != stored.wake_at_ns:
-            change = RecordChange(KIND, key.namespace, key.schedule_id, version, data, wake_at_ns)
-            [outcome] = await self._stored(self._store.put_records([change]))
-            if isinstance(outcome, Unstorable):
-                raise as_rejected(outcome)
-            if outcome is not Outcome.APPLIED:
-                return False
-        if wake_at_ns is not None:
-            self._waker.lower(wake_at_ns)
-        return True
-
-    async def _stored(self, reading: Awaitable[Result]) -> Result:
-        try:
-            return await reading
-        except StoreError as error:
-            self._metrics.store_errors += 1
-            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+        if stored is not None and data == stored.data and wake_at_ns == stored.wake_at_ns:
+            return True
+        return await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, version, data, wake_at_ns))
 
     # --- time -----------------------------------------------------------------------------------
 
     async def _wake(self, record: Record) -> None:
         """The record's time has come."""
         try:
-            await self.change(Key(record.namespace, record.name), _advance)
+            await self._change(Key(record.namespace, record.name), record, _advance)
         except Rejected as refusal:
             if refusal.code is not StatusCode.NOT_FOUND:
                 raise
@@ -256,22 +283,62 @@ class Schedules:
         *arguments: Arguments.args,
         **named: Arguments.kwargs,
     ) -> None:
-        """As `change`, for ourselves: until the store takes it, or the schedule is gone."""
+        """As `change`, for ourselves: until the store takes it, or the schedule is gone, or parked."""
         while True:
             try:
                 await self.change(key, act, *arguments, **named)
                 return
-            except Rejected as refusal:
-                if refusal.code is StatusCode.NOT_FOUND:
+            except Exception as error:
+                if not await self._may_try_again(key, error):
                     return
-                _log.warning("schedule %r cannot be stored, trying again: %s", key.schedule_id, refusal)
-            await asyncio.sleep(self._retry_s)
+
+    # --- faults ---------------------------------------------------------------------------------
+
+    async def _may_try_again(self, key: Key, error: Exception) -> bool:
+        """After a pause that grows. False: it is gone, or was parked, for it fails by what does not pass by itself."""
+        if isinstance(error, Rejected) and error.code is StatusCode.NOT_FOUND:
+            return False
+        setback = self._setbacks.add(key, error)
+        if not isinstance(error, (Rejected, StoreError)):
+            self._faults.tell(error, "schedule %r could not go on", key.schedule_id)
+        elif setback.failures == 1 or not is_passing(error):  # not every second of an outage
+            _log.warning("schedule %r waits %d s: %s", key.schedule_id, setback.pause_s, error)
+        if setback.faults >= self._faults_max:
+            self._setbacks.forget(key)
+            try:
+                await self._park(key, reason_of(error))
+                return False
+            except Rejected as refusal:
+                _log.warning("schedule %r cannot be parked: %s", key.schedule_id, refusal)
+        await asyncio.sleep(setback.pause_s)
+        return True
+
+    async def _park(self, key: Key, reason: str) -> None:
+        """Leave a schedule alone, and write into it why. Raises Rejected UNAVAILABLE."""
+        for _ in range(self._tries_max):
+            record = await self._records.get(KIND, *key)
+            if record is None:
+                return
+            try:
+                stored = state.decode(record.data)
+                state.park(stored, reason)
+                data = state.encode(stored)
+            except Exception:  # it cannot be read, and says so whenever somebody looks: its bytes are left as they are
+                data = record.data
+            if await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, record.version, data)):
+                self._records.parked(record, reason)
+                return
+        raise _busy(key)
+
+    async def _park_record(self, record: Record, reason: str) -> None:
+        """What the record waker calls when it gives up."""
+        await self._park(Key(record.namespace, record.name), reason)
 
     # --- carrying out ---------------------------------------------------------------------------
 
     def _follow_up(self, key: Key, machine: Machine) -> None:
         """Durable: do what it asks for. One task at a time does so for a schedule."""
-        if not machine.state.starting and not machine.to_stop()[0]:
+        if machine.state.parked or not (machine.state.starting or machine.to_stop()[0]):
             return
         if key in self._carrying:
             self._carrying[key] = True
@@ -285,41 +352,50 @@ class Schedules:
         try:
             while self._carrying[key]:
                 self._carrying[key] = False
-                machine = await self.get(key)
-                if not await self._act(key, machine, stopped):
+                try:
+                    error = await self._act(key, await self.get(key), stopped)
+                except Exception as raised:
+                    error = raised
+                if error is None:
+                    self._setbacks.forget(key)
+                elif await self._may_try_again(key, error):
                     self._carrying[key] = True
-                    await asyncio.sleep(self._retry_s)
-        except Rejected as refusal:
-            if refusal.code is not StatusCode.NOT_FOUND:  # its deadline, ten seconds away, begins again
-                _log.warning("schedule %r waits: %s", key.schedule_id, refusal)
         finally:
             del self._carrying[key]
             self.settled.emit()
 
-    async def _act(self, key: Key, machine: Machine, stopped: set[tuple[str, bool]]) -> bool:
-        """Do what the state asks for now; False: not all of it could be done."""
+    async def _act(self, key: Key, machine: Machine, stopped: set[tuple[str, bool]]) -> Exception | None:
+        """Do what the state asks for now. Returns why not all of it could be done, if so."""
         outcomes = await asyncio.gather(*[self._start(key, machine, start) for start in machine.state.starting])
-        made = [outcome for outcome in outcomes if outcome is not None]
+        made = [outcome for outcome in outcomes if isinstance(outcome, _Made)]
         if made:
             await self._persist(key, _settle_starts, made)
             for outcome in made:
                 if outcome.run_id:
                     self._watch(key, outcome.workflow_id, outcome.run_id)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         runs, force = machine.to_stop()
         for run in runs:
-            if (run.run_id, force) not in stopped and await self._stop_run(key, run, force):
-                stopped.add((run.run_id, force))
-        return len(made) == len(outcomes) and all((run.run_id, force) in stopped for run in runs)
+            if (run.run_id, force) not in stopped:
+                error = await self._stop_run(key, run, force)
+                if error is None:
+                    stopped.add((run.run_id, force))
+                else:
+                    errors.append(error)
+        return min(errors, key=is_passing, default=None)  # a fault, if there is one: it does not pass by itself
 
-    async def _start(self, key: Key, machine: Machine, start: Start) -> _Made | None:
-        """None: not now."""
-        request = requests.start_request(*key, machine.state, machine.schedule, start)
+    async def _start(self, key: Key, machine: Machine, start: Start) -> _Made | Exception:
+        """What became of it, or why it cannot be done now."""
+        try:
+            request = requests.start_request(*key, machine.state, machine.schedule, start)
+        except Exception as error:
+            return error
         workflow_id = request.workflow_id
         try:
             started: Started = await self._submit(key.namespace, workflow_id, None, StartWorkflow(request))
         except Rejected as refusal:
-            if refusal.code in _PASSING:
-                return None
+            if is_passing(refusal) or refusal.code in _FAULTS:
+                return refusal
             run_id = await self._own_run(key, workflow_id, request.request_id, refusal)
             if not run_id:
                 _log.warning("schedule %r: %r was not started: %s", key.schedule_id, workflow_id, refusal)
@@ -338,17 +414,19 @@ class Schedules:
 
         return first_run_id if await self._read(key.namespace, workflow_id, first_run_id, look) else ""
 
-    async def _stop_run(self, key: Key, run: Running, force: bool) -> bool:
-        """Terminate or cancel the run; False: not now."""
-        if force:
-            command = Terminate(requests.terminate_request(*key, run))
-        else:
-            command = RequestCancel(requests.cancel_request(*key, run))
+    async def _stop_run(self, key: Key, run: Running, force: bool) -> Exception | None:
+        """Terminate or cancel the run. Returns why it cannot be done now, if so."""
         try:
+            if force:
+                command = Terminate(requests.terminate_request(*key, run))
+            else:
+                command = RequestCancel(requests.cancel_request(*key, run))
             await self._submit(key.namespace, run.workflow_id, None, command)
-        except Rejected as refusal:
-            return refusal.code not in _PASSING  # NOT_FOUND: it has ended, and that will be noticed
-        return True
+        except Rejected as refusal:  # NOT_FOUND: it has ended, and that will be noticed
+            return refusal if is_passing(refusal) or refusal.code in _FAULTS else None
+        except Exception as error:
+            return error
+        return None
 
     # --- the end of runs ------------------------------------------------------------------------
 
@@ -369,26 +447,42 @@ class Schedules:
         """If the run has closed, tell the schedule, or follow the chain."""
         while True:
             try:
-                end = await self._read(key.namespace, workflow_id, run_id, _look_at)
-                if isinstance(end, _End):
-                    event = await self._histories.event(end.key, end.last_event_id)
+                outcome = await self._ending(key, workflow_id, run_id)
+                break
+            except Exception as error:
+                setback = self._setbacks.add(run_id, error)
+                if setback.faults >= self._faults_max:
+                    self._faults.tell(error, "how %r of schedule %r ended is not known", workflow_id, key.schedule_id)
+                    outcome = _UNKNOWN
                     break
-                if end:
-                    return
-                self.watched.pop(run_id, None)
-                await self._persist(key, _ended, run_id, 0, b"", b"", "")
-                return
-            except Rejected as refusal:
-                _log.warning("the end of %r cannot be read, trying again: %s", workflow_id, refusal)
-            await asyncio.sleep(self._retry_s)
-        if self.watched.pop(run_id, None) is None:
+                _log.warning("the end of %r cannot be read, trying again: %s", workflow_id, error)
+            await asyncio.sleep(setback.pause_s)
+        self._setbacks.forget(run_id)
+        if outcome is None or self.watched.pop(run_id, None) is None:
             return
-        next_run_id = requests.next_run_id(event)
-        if next_run_id:
-            await self._persist(key, _continued, run_id, next_run_id)
-            self._watch(key, workflow_id, next_run_id)
+        if isinstance(outcome, str):
+            await self._persist(key, _continued, run_id, outcome)
+            self._watch(key, workflow_id, outcome)
         else:
-            await self._persist(key, _ended, run_id, end.status, *requests.outcome(event))
+            await self._persist(key, _ended, run_id, *outcome)
+
+    async def _ending(self, key: Key, workflow_id: str, run_id: str) -> _Outcome | str | None:
+        """How the run ended, or the next run of its chain; None: it has not. Raises Rejected."""
+        end = await self._read(key.namespace, workflow_id, run_id, _look_at)
+        if not isinstance(end, _End):
+            return None if end else _UNKNOWN
+        event = await self._histories.event(end.key, end.last_event_id)
+        return requests.next_run_id(event) or (end.status, *requests.outcome(event))
+
+
+_Outcome = tuple[int, bytes, bytes, str]
+"""Status, result, failure and its message."""
+_UNKNOWN: _Outcome = (0, b"", b"", "")
+"""The run is gone, or how it ended cannot be read."""
+
+
+def _busy(key: Key) -> Rejected:
+    return Rejected(StatusCode.UNAVAILABLE, f"Schedule {key.schedule_id!r} is being changed too often: try again.")
 
 
 class _Made(NamedTuple):

@@ -294,7 +294,7 @@ _ON_ACTIVITIES = frozenset(
 def _described(job_id: str, batch: Batch) -> service.DescribeBatchOperationResponse:
     request = service.StartBatchOperationRequest.FromString(batch.request)
     response = service.DescribeBatchOperationResponse(
-        operation_type=law.TYPES[law.operation_of(request)],  # pyright: ignore[reportArgumentType] - its number
+        operation_type=law.TYPES.get(law.operation_of(request), 0),  # pyright: ignore[reportArgumentType] - its number
         job_id=job_id,
         state=batch.state,  # pyright: ignore[reportArgumentType] - its number
         start_time=timestamp(batch.started_at_ns),
@@ -319,7 +319,7 @@ def _info(job_id: str, batch: Batch) -> BatchOperationInfo:
         job_id=job_id,
         state=batch.state,  # pyright: ignore[reportArgumentType] - its number
         start_time=timestamp(batch.started_at_ns),
-        operation_type=law.TYPES[law.operation_of(request)],  # pyright: ignore[reportArgumentType] - its number
+        operation_type=law.TYPES.get(law.operation_of(request), 0),  # pyright: ignore[reportArgumentType] - its number
     )
     if batch.closed_at_ns:
         info.close_time.CopyFrom(timestamp(batch.closed_at_ns))

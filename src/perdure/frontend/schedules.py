@@ -75,7 +75,7 @@ class Schedules:
 
     async def describe(self, request: service.DescribeScheduleRequest) -> service.DescribeScheduleResponse:
         """DescribeSchedule. Raises Rejected NOT_FOUND."""
-        machine = await self._engine.schedules.get(self._key(request))
+        machine = await self._engine.schedules.shown(self._key(request))
         state = machine.state
         return service.DescribeScheduleResponse(
             schedule=machine.schedule,
@@ -277,6 +277,7 @@ def _info(machine: Machine, now_ns: int) -> ScheduleInfo:
         recent_actions=[_result(action) for action in state.recent],
         future_action_times=[timestamp(at_ns) for at_ns in machine.future_times(now_ns, _FUTURE)],
         create_time=timestamp(state.created_at_ns),
+        invalid_schedule_error=state.parked,
     )
     for run in state.running:
         info.running_workflows.add(workflow_id=run.workflow_id, run_id=run.run_id)

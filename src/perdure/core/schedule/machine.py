@@ -81,6 +81,8 @@ class Machine:
     def wake_at_ns(self, now_ns: int) -> int | None:
         """When there is something to do again; None: not before something else happens."""
         state = self.state
+        if state.parked:
+            return None
         if state.starting:
             return now_ns + _CARRY_OUT_NS
         if state.backfills and len(state.buffer) < _BACKFILL_ROOM:
@@ -93,7 +95,7 @@ class Machine:
     def to_stop(self) -> tuple[list[Running], bool]:
         """Runs that must end before the first of the buffer may start, and whether by force."""
         state = self.state
-        if not state.buffer or state.starting:
+        if not state.buffer or state.starting or state.parked:
             return [], False
         policy = self._policy(state.buffer[0])
         if policy not in (CANCEL_OTHER, TERMINATE_OTHER):
@@ -106,6 +108,8 @@ class Machine:
         if state.limited_actions:
             limit = min(limit, state.remaining_actions)
         found: list[int] = []
+        if self.state.parked:
+            return found
         at_ns = max(now_ns, self.state.processed_ns)
         while len(found) < limit:
             following = self.times.next(at_ns)
@@ -119,6 +123,8 @@ class Machine:
 
     def advance(self, now_ns: int) -> None:
         """Deal with the times that have come, or with the next few hundred of them, and start what may start."""
+        if self.state.parked:
+            return
         self._take_due(now_ns)
         self._take_backfills(now_ns)
         self._drain()
@@ -169,6 +175,8 @@ class Machine:
     def _drain(self) -> None:
         """Take from the buffer what may start, and drop what may never."""
         state = self.state
+        if state.parked:
+            return
         waiting, state.buffer = state.buffer, []
         busy = any(not run.overlapping for run in state.running) or any(not one.overlapping for one in state.starting)
         chosen: Start | None = None
@@ -287,6 +295,7 @@ class Machine:
 
     def update(self, schedule: Schedule, now_ns: int) -> None:
         """Replace the schedule, which is `prepared`, from now on."""
+        self.state.parked = ""
         self.advance(now_ns)
         pending = self.times.next(self.state.processed_ns)
         self.schedule = schedule
@@ -306,7 +315,8 @@ class Machine:
         return max(self.state.processed_ns, now_ns)
 
     def patch(self, patch: SchedulePatch, now_ns: int) -> None:
-        """Pause, unpause, trigger and backfill."""
+        """Pause, unpause, trigger and backfill. One that was parked is tried again."""
+        self.state.parked = ""
         self.advance(now_ns)
         if patch.HasField("trigger_immediately"):
             self._trigger(patch.trigger_immediately, now_ns)

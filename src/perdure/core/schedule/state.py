@@ -10,6 +10,7 @@ The structs are arrays on disk: new fields go to the END and have a default.
 from __future__ import annotations
 
 import msgspec
+from temporalio.api.schedule.v1 import Schedule
 
 BUFFER_MAX = 1000
 """Starts that may wait for their turn."""
@@ -105,6 +106,8 @@ class State(msgspec.Struct, array_like=True):
     """Serialised `Failure`, when the last run to end failed."""
     requests: list[str] = []
     """Of the newest changes."""
+    parked: str = ""
+    """Why it cannot be carried out; it then does nothing until somebody changes it."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -119,3 +122,20 @@ def encode(state: State) -> bytes:
 def decode(data: bytes) -> State:
     """Raises msgspec.DecodeError when the bytes are not such a state."""
     return _decoder.decode(data)
+
+
+def park(state: State, reason: str) -> None:
+    """Leave a schedule alone that cannot be carried out: it is paused, and says why."""
+    schedule = Schedule.FromString(state.schedule)
+    schedule.state.paused = True
+    schedule.state.notes = f"cannot be carried out: {reason}"
+    state.schedule = schedule.SerializeToString()
+    state.parked = reason
+    state.conflict_token += 1
+
+
+def unreadable(reason: str) -> State:
+    """What stands in lists for a schedule whose record cannot be read."""
+    state = State("", b"", 0, 0)
+    park(state, reason)
+    return state
