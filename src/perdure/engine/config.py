@@ -56,6 +56,8 @@ class EngineConfig:
     """Started tasks whose poller went away, kept for the next poller; beyond, their time-out finds them."""
     polled_ns: int = 10 * _SECOND_NS
     """A sticky queue that nobody polled for so long is taken for dead (Temporal's server: 10 s)."""
+    unpolled_ns: int = 5 * _SECOND_NS
+    """A task that waits for so long on a queue which nobody polls is told of in the log; 0: never."""
     store_retry_ns: int = _SECOND_NS
     """Pause before the engine itself tries again what the store refused."""
     retry_max_ns: int = 600 * _SECOND_NS

@@ -6,7 +6,7 @@
       record waker: deadlines of things that are no executions      schedules: what is to be started when
       batches: one thing done to many
       outbox: what workflows send one another                      queries: questions, never stored
-      workers: their heartbeats
+      workers: their heartbeats                                   unpolled: queues without any
       histories: events for tasks and readers                      namespaces
 
 Everything runs on the event loop that `start` is called on; nothing here blocks it, and nothing
@@ -42,6 +42,7 @@ from perdure.engine.record_waker import RecordWaker
 from perdure.engine.records import Records
 from perdure.engine.recovery import recover
 from perdure.engine.schedules import Schedules
+from perdure.engine.unpolled import Unpolled
 from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
@@ -81,6 +82,7 @@ class Engine:
             self.namespaces.attribute_type,
         )
         self.updates = Updates(self.config)
+        self.unpolled = Unpolled(store, self.config, self.matching, self.read)
         self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.mailboxes, self.matching, self.new_id, self.config)
@@ -140,6 +142,7 @@ class Engine:
 
     async def _take_up_duties(self) -> None:
         """What is done although nobody asks for it."""
+        await self.unpolled.start()
         await self.outbox.start()
         await self.waker.start()
         await self.schedules.start()
@@ -164,6 +167,7 @@ class Engine:
     async def _shut(self, stop_mailboxes: Callable[[], Awaitable[None]]) -> None:
         self._is_started = False
         await self.send_away()
+        await self.unpolled.stop()
         await self.pruner.stop()
         await self.record_waker.stop()
         await self.schedules.stop()

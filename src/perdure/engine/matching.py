@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, StartTask
-from perdure.core.commit import Commit, Dispatch, ExecutionKey, Poller, QueueName, StartedTask, Task
+from perdure.core.commit import Commit, Dispatch, ExecutionKey, Poller, QueueName, StartedTask, Task, TaskKind
 from perdure.engine.backlog import Backlog
 from perdure.engine.config import EngineConfig
 from perdure.engine.held import is_held
@@ -156,6 +156,10 @@ class Matching:
         self._longest_s = config.long_poll_ns / 1e9
         self._ended: OrderedDict[str, None] = OrderedDict()
         """Workers that have shut down, the latest last: a poll of theirs that was on its way finds nothing."""
+        self._near: dict[QueueName, dict[str, str]] = {}
+        """Workers in this process by the queue that they serve: instance key and identity. They never cease to ask."""
+        self.on_unpolled: Callable[[Task], None] = _ignore
+        """Told of a row that nobody waits for."""
         self.reserved: list[Waiting] = []
         self.polls = Signal()
         """Emitted for every poll that begins to wait."""
@@ -222,6 +226,8 @@ class Matching:
     def seat(self, name: QueueName, identity: str, worker: str, landing: Landing) -> Waiting:
         """A poll that asks again by itself: for `sit`, before its first task and after each."""
         queue = self._queues.get(name) or self._open(name)
+        if worker not in self._ended:
+            self._near.setdefault(name, {})[worker] = identity
         return Waiting(queue, identity, worker, landing, 0.0, 0.0)
 
     def sit(self, seat: Waiting) -> bool:
@@ -250,6 +256,9 @@ class Matching:
         self._ended[worker] = None
         if len(self._ended) > _ENDED_WORKERS_MAX:
             self._ended.popitem(last=False)
+        for name, workers in list(self._near.items()):
+            if workers.pop(worker, None) is not None and not workers:
+                del self._near[name]
         for poller in list(self.waiting_polls()):
             if poller.worker == worker:
                 _end(poller.future)
@@ -263,13 +272,19 @@ class Matching:
 
     def pollers(self, name: QueueName) -> dict[str, int]:
         """Who polled a queue in the last five minutes, or polls it now: identity, and nanoseconds since."""
-        queue = self._queues.get(name)
-        if queue is None:
-            return {}
         now = self._loop.time()
-        seen = {identity: at for identity, at in queue.pollers.items() if now - at <= _POLLER_KNOWN_S}
-        seen.update((poller.identity, now) for poller in queue.waiting if not poller.future.done())
+        seen = dict.fromkeys(self._near.get(name, {}).values(), now)
+        queue = self._queues.get(name)
+        if queue is not None:
+            known = ((identity, at) for identity, at in queue.pollers.items() if now - at <= _POLLER_KNOWN_S)
+            seen = {**dict(known), **seen}
+            seen.update((poller.identity, now) for poller in queue.waiting if not poller.future.done())
         return {identity: round((now - at) * 1e9) for identity, at in seen.items()}
+
+    def polled(self, namespace: str, kind: TaskKind) -> list[str]:
+        """Names of the queues of a namespace that somebody polls, or did in the last five minutes, in order."""
+        names = {*self._near, *self._queues}
+        return sorted(one.name for one in names if (one.namespace, one.kind) == (namespace, kind) and self.pollers(one))
 
     def scaling(self, poller: Waiting) -> int:
         """How many more polls than now this poll's worker had better keep open: 1, 0 or -1."""
@@ -409,10 +424,14 @@ class Matching:
         """Durable: these rows are in the store. A queue that nobody polls reads them when somebody does."""
         for task in tasks:
             queue = self._queues.get(task.queue)
-            if queue is not None:
-                queue.backlog.added(task)
-                if queue.seats or queue.waiting:
-                    self._match(queue)
+            if queue is None:
+                self.on_unpolled(task)
+                continue
+            queue.backlog.added(task)
+            if queue.seats or queue.waiting:
+                self._match(queue)
+            elif task.queue not in self._near:
+                self.on_unpolled(task)
 
     def _match(self, queue: TaskQueue) -> None:
         """Give what is there to whoever waits."""
@@ -545,6 +564,10 @@ class Matching:
 
     def _ask(self, key: ExecutionKey, command: Command | Read) -> asyncio.Future[Any]:
         return self._submit(key.namespace, key.workflow_id, key.run_id, command)
+
+
+def _ignore(task: Task) -> None:
+    """Nobody wants to know."""
 
 
 def _end(future: Landing) -> None:
