@@ -116,6 +116,10 @@ class TimeoutType(Enum):
     SCHEDULE_TO_CLOSE = 3
     HEARTBEAT = 4
 
+    @classmethod
+    def _missing_(cls, value: object) -> TimeoutType | None:
+        return cls.UNKNOWN if isinstance(value, int) else None  # a number of a later Temporal
+
 
 class TimedOutError(FailureError):
     """A time-out passed. `last_heartbeat_details`: what the activity had last reported."""
@@ -176,6 +180,10 @@ class RetryState(Enum):
     RETRY_POLICY_NOT_SET = 5
     INTERNAL_SERVER_ERROR = 6
     CANCEL_REQUESTED = 7
+
+    @classmethod
+    def _missing_(cls, value: object) -> RetryState | None:
+        return cls.UNKNOWN if isinstance(value, int) else None  # a number of a later Temporal
 
 
 class ActivityError(FailureError):

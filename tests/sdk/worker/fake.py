@@ -30,7 +30,7 @@ class FakeServer:
         """Every answer that was accepted, in order."""
         self.requests: list[Message] = []
         """Every request, polls left out."""
-        self.troubles: deque[Rejected] = deque()
+        self.troubles: deque[Exception] = deque()
         """Raised, one by one, instead of accepting answers."""
         self.heartbeats: list[service.RecordActivityTaskHeartbeatRequest] = []
         self.on_heartbeat: Callable[[], service.RecordActivityTaskHeartbeatResponse] = (
@@ -89,6 +89,10 @@ class FakeServer:
     async def respond_activity_task_canceled(self, request: Any) -> Any:
         self._accept(request)
         return service.RespondActivityTaskCanceledResponse()
+
+    async def respond_query_task_completed(self, request: Any) -> Any:
+        self._accept(request)
+        return service.RespondQueryTaskCompletedResponse()
 
     async def record_activity_task_heartbeat(self, request: Any) -> Any:
         copy = service.RecordActivityTaskHeartbeatRequest()

@@ -57,11 +57,6 @@ def fails_for_good(error: BaseException) -> bool:
     return all(_fails_for_good(member) for member in groups.leaves(error))
 
 
-def says_cancelled(error: BaseException) -> bool:
-    """Whether it is perdure's CancelledError, or a group of nothing else."""
-    return all(issubclass(type(member), errors.CancelledError) for member in groups.leaves(error))
-
-
 def _fails_for_good(error: BaseException) -> bool:
     kind = type(error)
     if issubclass(kind, (errors.ApplicationError, errors.ServerError)):

@@ -8,8 +8,7 @@ details raises: nobody goes on with values that are not those that were written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
@@ -19,8 +18,6 @@ from perdure.sdk.convert.converter import Converter
 from perdure.sdk.error_fields import Unread
 from perdure.sdk.options import duration_ns
 from perdure.sdk.texts import text_of
-
-E = TypeVar("E", bound=Enum)
 
 
 def error_of(failure: Failure, converter: Converter) -> errors.FailureError:
@@ -81,7 +78,7 @@ def _error(failure: Failure, message: str, converter: Converter) -> errors.Failu
                 scheduled_event_id=info.scheduled_event_id,
                 started_event_id=info.started_event_id,
                 identity=info.identity,
-                retry_state=_member(errors.RetryState, info.retry_state),
+                retry_state=errors.RetryState(info.retry_state),
             )
         case "child_workflow_execution_failure_info":
             child = failure.child_workflow_execution_failure_info
@@ -93,11 +90,11 @@ def _error(failure: Failure, message: str, converter: Converter) -> errors.Failu
                 namespace=child.namespace,
                 initiated_event_id=child.initiated_event_id,
                 started_event_id=child.started_event_id,
-                retry_state=_member(errors.RetryState, child.retry_state),
+                retry_state=errors.RetryState(child.retry_state),
             )
         case "timeout_failure_info":
             timeout = failure.timeout_failure_info
-            error = errors.TimedOutError(message, timeout_type=_member(errors.TimeoutType, timeout.timeout_type))
+            error = errors.TimedOutError(message, timeout_type=errors.TimeoutType(timeout.timeout_type))
             error.last_heartbeat_details = details_of(timeout.last_heartbeat_details.payloads, converter)
             return error
         case "canceled_failure_info":
@@ -119,11 +116,3 @@ def _application_error(failure: Failure, message: str, converter: Converter) -> 
         error.next_retry_delay_ns = duration_ns(info.next_retry_delay)
     error.details = details_of(info.details.payloads, converter)
     return error
-
-
-def _member(kind: type[E], number: int) -> E:
-    """The enum's member; the one of number 0, UNKNOWN, for numbers of a later Temporal."""
-    try:
-        return kind(number)
-    except ValueError:
-        return kind(0)

@@ -20,6 +20,7 @@ from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.sdk.convert import details_of
 from perdure.sdk.definitions import AnyActivity
 from perdure.sdk.errors import ActivityError, CancelledError, FailureError, RetryState
 from perdure.sdk.options import JITTER_HEADER, duration_message
@@ -160,12 +161,11 @@ class Activity(Operation):
         definition = self.definition
         payloads = attributes.result.payloads
         try:
-            kinds = (definition.return_type,)
-            values = self.machine.converter.from_payloads(payloads, kinds, f"the result of activity {definition.name}")
+            value = self.machine.read(payloads, definition.return_type, f"the result of activity {definition.name}")
         except Exception as error:
             self.reject(error)
         else:
-            self.resolve(values[0] if values else None)
+            self.resolve(value)
 
     def failed(self, event: HistoryEvent) -> None:
         """ActivityTaskFailed."""
@@ -186,7 +186,7 @@ class Activity(Operation):
         if self.done:
             return
         attributes = event.activity_task_canceled_event_attributes
-        details = self.machine.converter.from_payloads(attributes.details.payloads)
+        details = details_of(attributes.details.payloads, self.machine.converter)
         cause = CancelledError(f"activity {self.definition.name} was cancelled", details=details)
         if asked:
             self.reject(cause)

@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.enums.v1 import StartChildWorkflowExecutionFailedCause as FailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.sdk.convert import details_of
 from perdure.sdk.errors import (
     ApplicationError,
     CancelledError,
@@ -153,7 +154,6 @@ class Child(Operation):
         self._move(_T.CHILD_CLOSED)
         if self.done:
             return
-        converter = self.machine.converter
         match event.event_type:
             case _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED:
                 self._complete(event)
@@ -164,7 +164,7 @@ class Child(Operation):
                 )
             case _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED:
                 canceled = event.child_workflow_execution_canceled_event_attributes
-                details = converter.from_payloads(canceled.details.payloads)
+                details = details_of(canceled.details.payloads, self.machine.converter)
                 text = f"child workflow {self.name} was cancelled"
                 self._fail(CancelledError(text, details=details), canceled.started_event_id)
             case _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT:
@@ -180,11 +180,11 @@ class Child(Operation):
         payloads = event.child_workflow_execution_completed_event_attributes.result.payloads
         what = f"the result of child workflow {self.name}"
         try:
-            values = self.machine.converter.from_payloads(payloads, (self.returns,), what)
+            value = self.machine.read(payloads, self.returns, what)
         except Exception as error:
             self.reject(error)
         else:
-            self.resolve(values[0] if values else None)
+            self.resolve(value)
 
     def _fail(
         self,

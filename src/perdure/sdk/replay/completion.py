@@ -15,6 +15,7 @@ from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError
 from perdure.sdk.options import duration_message
 from perdure.sdk.replay import carrying
 from perdure.sdk.replay.entry import Entry
+from perdure.sdk.texts import repr_of
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
@@ -123,7 +124,7 @@ class Completion(Entry):
         return ENDINGS[event.event_type] is self.ending
 
     def describe(self) -> str:
-        return self.ending.value if self.error is None else f"{self.ending.value} ({self.error!r})"
+        return self.ending.value if self.error is None else f"{self.ending.value} ({repr_of(self.error)})"
 
 
 def describe_event(event: HistoryEvent) -> str | None:
@@ -142,15 +143,10 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 def fails_run(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    """Whether an error ends the run; a group (of an asyncio.TaskGroup) does if all that is in it does.
-
-    A group is recorded with its first member as its cause.
-    """
+    """Whether an error ends the run, or the update, that it leaves; a group does if all that is in it does."""
     if isinstance(error, kinds):
         return True
     if not isinstance(error, BaseExceptionGroup):
         return False
     members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-    if error.__cause__ is None:
-        error.__cause__ = members[0]
     return all(fails_run(member, kinds) for member in members)

@@ -9,6 +9,7 @@ from perdure.sdk.errors import EngineError, FailureError
 from perdure.sdk.replay import mismatch
 from perdure.sdk.replay.completion import Completion, ContinueAsNew, Ending, fails_run, is_cancellation
 from perdure.sdk.replay.flags import Flag, uses
+from perdure.sdk.texts import class_name, text_of
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
@@ -42,7 +43,7 @@ def conclude(machine: WorkflowMachine) -> None:
         event = machine.event_at(2 + len(machine.produced))
         raise mismatch.disagreement(event, mismatch.raised_text(error), error)
     else:
-        raise error if isinstance(error, Exception) else _as_exception(error)
+        raise error if isinstance(error, Exception) else as_exception(error)
     machine.produced.append(entry)
 
 
@@ -53,8 +54,8 @@ def _cancels_run(machine: WorkflowMachine, error: BaseException) -> bool:
     return not isinstance(error, BaseExceptionGroup) or uses(machine, Flag.CANCELLATION_KEPT)
 
 
-def _as_exception(error: BaseException) -> Exception:
-    """SystemExit and its like, raised by workflow code, fail the task as any bug does."""
-    wrapped = EngineError(f"workflow code raised {type(error).__name__}: {error}")
+def as_exception(error: BaseException) -> Exception:
+    """SystemExit and its like, raised by workflow code, fail the task as any bug does, with the line that raised it."""
+    wrapped = EngineError(f"workflow code raised {class_name(error)}: {text_of(error)}")
     wrapped.__cause__ = error
-    return wrapped
+    return wrapped.with_traceback(error.__traceback__)

@@ -28,7 +28,7 @@ _CARRIERS = frozenset(("asyncio", "contextlib", "concurrent", "functools"))
 
 def is_user_frame(frame: FrameType) -> bool:
     """Whether a frame is workflow code, and neither this SDK nor what carries coroutines."""
-    name: str = frame.f_globals.get("__name__", "")
+    name = str(frame.f_globals.get("__name__", ""))  # of code that was made by exec, anything
     return not name.startswith(_OURS) and name.partition(".")[0] not in _CARRIERS
 
 

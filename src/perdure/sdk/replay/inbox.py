@@ -26,9 +26,11 @@ from temporalio.api.update.v1 import Outcome, Request
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import ApplicationError, CancelledError, EngineError, FailureError, PayloadError
 from perdure.sdk.replay import carrying
+from perdure.sdk.replay.completion import fails_run
 from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.fiber import Ended
 from perdure.sdk.replay.update import AcceptUpdate, CompleteUpdate, Update
+from perdure.sdk.texts import class_name, text_of
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
@@ -261,7 +263,7 @@ class Inbox:
         except (PayloadError, TypeError) as error:
             if machine.replaying:
                 raise
-            self._reject(update, ApplicationError(f"update {name}: {error}", type=type(error).__name__))
+            self._reject(update, ApplicationError(f"update {name}: {text_of(error)}", type=class_name(error)))
             return True
         if not machine.replaying and not self._is_valid(update, handler, args):
             return True
@@ -277,7 +279,7 @@ class Inbox:
         machine.barred = "the validator of an update"
         try:
             validator(*args)
-        except Exception as error:  # whatever it raises is the reason of the rejection
+        except BaseException as error:  # whatever it raises is the reason of the rejection, SystemExit too
             self._reject(update, error)
             return False
         finally:
@@ -289,7 +291,7 @@ class Inbox:
 
     def _update_ended(self, update: Update, value: Any, error: BaseException | None) -> None:
         machine = self.machine
-        if error is not None and not isinstance(error, (FailureError, TimeoutError, *machine.definition.fail_on)):
+        if error is not None and not fails_run(error, (FailureError, TimeoutError, *machine.definition.fail_on)):
             machine.fiber.fail(error)  # a bug: fails the task alone, as one in the workflow's function does
             return
         outcome = None

@@ -30,6 +30,7 @@ from temporalio.api.enums.v1 import CommandType, EventType, TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttributes
 
+from perdure.sdk.convert import details_of
 from perdure.sdk.definitions import AnyActivity
 from perdure.sdk.errors import ActivityError, CancelledError, PayloadError, RetryState
 from perdure.sdk.options import SECOND_NS, ActivityOptions
@@ -206,18 +207,19 @@ class LocalActivity(Operation):
         payloads = () if outcome.result is None else outcome.result.payloads
         what = f"the result of activity {definition.name}"
         try:
-            values = self.machine.converter.from_payloads(payloads, (definition.return_type,), what)
+            value = self.machine.read(payloads, definition.return_type, what)
         except Exception as error:
             self.reject(error)
         else:
-            self.resolve(values[0] if values else None)
+            self.resolve(value)
 
     def _failed(self, outcome: LocalOutcome) -> None:
         failure = outcome.failure
         assert failure is not None
         cause = self.machine.read_failure(failure)
         if isinstance(cause, CancelledError):
-            self.reject(CancelledError(f"activity {self.definition.name} was cancelled", details=cause.details))
+            details = details_of(failure.canceled_failure_info.details.payloads, self.machine.converter)
+            self.reject(CancelledError(f"activity {self.definition.name} was cancelled", details=details))
             return
         error = ActivityError(
             "local activity failed",

@@ -15,7 +15,7 @@ from typing import Any, Final
 from zlib import crc32
 
 from temporalio.api.command.v1 import Command
-from temporalio.api.common.v1 import Memo
+from temporalio.api.common.v1 import Memo, Payload
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
@@ -28,6 +28,7 @@ from perdure.sdk.errors import (
     EngineError,
     FailureError,
     NonDeterminismError,
+    PayloadCodecError,
     PayloadError,
     PerdureError,
 )
@@ -561,6 +562,16 @@ class WorkflowMachine:
     def read_failure(self, failure: Failure) -> FailureError:
         """The exception of a recorded failure."""
         return error_of(failure, self.converter)
+
+    def read(self, payloads: Sequence[Payload], kind: Any, what: str) -> Any:
+        """A recorded value, None where there is none. Raises PayloadError."""
+        try:
+            values = self.converter.from_payloads(payloads, (kind,), what)
+        except PayloadCodecError as error:
+            # Code that caught this would go another way than it goes in replay, when the codec is up: try again later.
+            self.violation = error
+            raise
+        return values[0] if values else None
 
 
 def _restore(ident: int, outer: WorkflowMachine | None) -> None:

@@ -108,7 +108,7 @@ def side_effect(machine: WorkflowMachine, make: Callable[[], Any], kind: Any) ->
         assert entry.command is not None
         payloads = entry.command.record_marker_command_attributes.details[_DATA]
     machine.produced.append(entry)
-    return machine.converter.from_payloads(payloads.payloads, (kind,), "the value of a side effect")[0]
+    return machine.read(payloads.payloads, kind, "the value of a side effect")
 
 
 def _recorded(machine: WorkflowMachine, entry: SideEffect) -> Payloads:

@@ -11,6 +11,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.sdk.errors import NonDeterminismError
 from perdure.sdk.replay import activity, child, completion, local_activity, marker, patch, search, timer, update
 from perdure.sdk.replay.entry import Entry, Site, is_user_frame, site_text
+from perdure.sdk.texts import class_name, text_of
 
 _DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
     activity.describe_event,
@@ -75,7 +76,7 @@ def waiting_text(sites: Sequence[Site]) -> str:
 def raised_text(error: BaseException) -> str:
     """What to say when the code raised."""
     at = site_text(raised_at(error))
-    return f"raised {type(error).__name__}: {error}" + (f", at {at}" if at else "")
+    return f"raised {class_name(error)}: {text_of(error)}" + (f", at {at}" if at else "")
 
 
 def raised_at(error: BaseException) -> Site | None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.enums.v1 import QueryResultType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.query.v1 import WorkflowQuery, WorkflowQueryResult
 
+from perdure.api.failures import headline
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import ApplicationError, EngineError
 from perdure.sdk.replay.entry import site_text
@@ -36,11 +38,15 @@ def answer(machine: WorkflowMachine, query: WorkflowQuery) -> WorkflowQueryResul
         if machine.fiber.disturbed():
             raise EngineError(f"the query {name} set off something in the workflow; a query must only look")
         return WorkflowQueryResult(result_type=_ANSWERED, answer=payloads)
-    except Exception as error:  # whatever the handler raises is the answer
-        failure = failure_of(error, machine.converter)
-        return WorkflowQueryResult(result_type=_FAILED, error_message=failure.message, failure=failure)
+    except BaseException as error:  # whatever the handler raises is the answer, SystemExit too
+        return failed(failure_of(error, machine.converter))
     finally:
         machine.barred = None
+
+
+def failed(failure: Failure) -> WorkflowQueryResult:
+    """The answer to a query that could not be answered otherwise."""
+    return WorkflowQueryResult(result_type=_FAILED, error_message=failure.message or headline(failure), failure=failure)
 
 
 def _ask(machine: WorkflowMachine, name: str, query: WorkflowQuery) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueResponse,
     RespondActivityTaskCanceledRequest,
@@ -22,11 +23,12 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api.errors import Rejected
 from perdure.sdk import errors
-from perdure.sdk.activity import CompleteAsync, current_attempt
+from perdure.sdk.activity import current_attempt
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import Registry
 from perdure.sdk.options import SECOND_NS, duration_ns
+from perdure.sdk.texts import class_name
 from perdure.sdk.worker import jitter
 from perdure.sdk.worker.attempt import Attempt, Heartbeats, Stop
 from perdure.sdk.worker.config import WorkerConfig, WorkerName
@@ -34,15 +36,13 @@ from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
 from perdure.sdk.worker.processes import ProcessHands
+from perdure.sdk.worker.raised import Outcome, Raised, cancellation_details, raised, refused
 from perdure.sdk.worker.transactional import run_in_transaction
 
 logger = logging.getLogger("perdure.worker")
 
 SHUT_DOWN = "WorkerShutdown"
 """The failure's type of an attempt that nothing is wrong with: its worker had to go."""
-
-Outcome = list[Payload] | BaseException
-"""An attempt's encoded result, or what it raised."""
 
 
 def run_sync(attempt: Attempt) -> Outcome:
@@ -51,7 +51,7 @@ def run_sync(attempt: Attempt) -> Outcome:
         current_attempt.set(attempt)
         return _encoded(attempt, attempt.definition.fn(*_arguments(attempt)))
     except BaseException as error:  # whatever user code raises is its outcome
-        return error
+        return raised(error, attempt.converter)
 
 
 def run_with(attempt: Attempt, transaction: Any) -> Outcome:
@@ -59,7 +59,7 @@ def run_with(attempt: Attempt, transaction: Any) -> Outcome:
     try:
         return _encoded(attempt, attempt.definition.fn(transaction, *_arguments(attempt)))
     except BaseException as error:  # whatever user code raises is its outcome
-        return error
+        return raised(error, attempt.converter)
 
 
 async def run_async(attempt: Attempt) -> Outcome:
@@ -68,7 +68,7 @@ async def run_async(attempt: Attempt) -> Outcome:
         current_attempt.set(attempt)
         return _encoded(attempt, await attempt.definition.fn(*_arguments(attempt)))
     except BaseException as error:  # whatever user code raises is its outcome, cancellation too
-        return error
+        return raised(error, attempt.converter)
 
 
 def _arguments(attempt: Attempt) -> list[Any]:
@@ -112,10 +112,21 @@ class ActivityTasks:
     async def handle(self, task: PollActivityTaskQueueResponse) -> None:
         """Run one attempt and answer it."""
         try:
+            await self._run_and_answer(task)
+        except (
+            Exception
+        ) as problem:  # a fault of ours, or of the way to the server: it is told as the attempt's failure
+            answer = failure_of(problem, self._converter)
+            answer.message = f"the attempt ended, and to answer that failed: {answer.message}"
+            await self._send_failure(task, answer, None)
+            logger.exception("what came of %s could not be answered; the server was told this instead", _named(task))
+
+    async def _run_and_answer(self, task: PollActivityTaskQueueResponse) -> None:
+        try:
             definition = self._registry.activity(task.activity_type.name)
         except errors.UnknownTypeError as error:
             # Retryable: another worker of this queue may know it, or this one after its next deployment.
-            await self._fail(task, error, None)
+            await self._fail(task, raised(error, self._converter), None)
             return
         attempt = Attempt(
             task, definition, self._converter, self._name.task_queue, self._returns, self._make_heartbeats
@@ -180,23 +191,23 @@ class ActivityTasks:
             # Either the attempt was stopped before its first step, or this runner itself is being abandoned.
             if attempt.stop is None:
                 raise
-            return error
+            return raised(error, self._converter)
 
     async def _answer(self, attempt: Attempt, outcome: Outcome, unsent: list[Payload] | None) -> None:
         task = attempt.task
         if isinstance(outcome, list):
             # Even when its time was up by our clock: whether a result still counts is the server's to say.
             await self._complete(attempt, outcome)
-        elif isinstance(outcome, CompleteAsync):
+        elif outcome.goes_on_elsewhere:
             logger.debug("attempt %d of %s will be completed from outside", task.attempt, _named(task))
         elif attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
             logger.info("attempt %d of %s is left unanswered: %s", task.attempt, _named(task), attempt.stop.value)
-        elif not isinstance(outcome, (errors.CancelledError, asyncio.CancelledError)):
+        elif not outcome.is_cancellation:
             await self._fail(task, outcome, unsent)
         elif attempt.stop is Stop.CANCELLED:
-            await self._confirm_cancelled(task, outcome)
+            await self._confirm_cancelled(task, outcome.failure)
         else:
-            await self._fail(task, unasked(attempt.definition.name, attempt.stop, outcome), unsent)
+            await self._fail(task, unasked(attempt, outcome), unsent)
 
     async def _complete(self, attempt: Attempt, result: Sequence[Payload]) -> None:
         task = attempt.task
@@ -211,20 +222,26 @@ class ActivityTasks:
             )
         except Rejected as rejected:
             # The server will never take this result (too large for it, say): trying again cannot help.
-            refused = errors.ApplicationError(
+            error = errors.ApplicationError(
                 f"the server refused the result: {rejected.message}", type=rejected.code.name, non_retryable=True
             )
-            await self._fail(task, refused, None)
+            await self._fail(task, raised(error, self._converter), None)
 
-    async def _fail(
-        self, task: PollActivityTaskQueueResponse, error: BaseException, unsent: list[Payload] | None
-    ) -> None:
-        failure = failure_of(error, self._converter)
+    async def _fail(self, task: PollActivityTaskQueueResponse, outcome: Raised, unsent: list[Payload] | None) -> None:
+        failure = outcome.failure
         jitter.spread(task, failure)
-        if isinstance(error, errors.ApplicationError) and error.type == SHUT_DOWN:
+        if failure.application_failure_info.type == SHUT_DOWN:
             logger.info("attempt %d of %s ends with its worker", task.attempt, _named(task))
         else:
-            self.failures.activity(task, failure, error)
+            self.failures.activity(task, failure, outcome.error)
+        try:
+            await self._send_failure(task, failure, unsent)
+        except Rejected as rejected:  # a delay that no server takes, heartbeat details that are too large
+            await self._send_failure(task, refused(failure, rejected), None)
+
+    async def _send_failure(
+        self, task: PollActivityTaskQueueResponse, failure: Failure, unsent: list[Payload] | None
+    ) -> None:
         request = RespondActivityTaskFailedRequest(
             task_token=task.task_token,
             failure=failure,
@@ -235,15 +252,22 @@ class ActivityTasks:
             request.last_heartbeat_details.payloads.extend(unsent)
         await deliver(self._connection.respond_activity_task_failed, request, lambda: f"the failure of {_named(task)}")
 
-    async def _confirm_cancelled(self, task: PollActivityTaskQueueResponse, error: BaseException) -> None:
+    async def _confirm_cancelled(self, task: PollActivityTaskQueueResponse, failure: Failure) -> None:
         request = RespondActivityTaskCanceledRequest(
             task_token=task.task_token, identity=self._name.identity, namespace=self._name.namespace
         )
-        if isinstance(error, errors.CancelledError) and error.details:
-            request.details.payloads.extend(self._converter.to_payloads(error.details, "cancellation details"))
-        await deliver(
-            self._connection.respond_activity_task_canceled, request, lambda: f"the cancellation of {_named(task)}"
-        )
+        request.details.payloads.extend(cancellation_details(failure))
+        what = f"the cancellation of {_named(task)}"
+        if not request.details.payloads:
+            logger.debug("%s: %s", what, failure.message)  # says so if there were details that cannot be written
+        try:
+            await deliver(self._connection.respond_activity_task_canceled, request, lambda: what)
+        except Rejected as rejected:
+            if not request.details.payloads:
+                raise
+            logger.warning("%s is sent without its details: %s", what, rejected.message)
+            request.ClearField("details")
+            await deliver(self._connection.respond_activity_task_canceled, request, lambda: what)
 
 
 def _limit_ns(task: PollActivityTaskQueueResponse) -> int:
@@ -257,16 +281,16 @@ def _limit_ns(task: PollActivityTaskQueueResponse) -> int:
     return limit
 
 
-def unasked(name: str, stop: Stop | None, error: BaseException) -> errors.ApplicationError:
+def unasked(attempt: Attempt, outcome: Raised) -> Raised:
     """A cancellation that the workflow did not ask for is a failure to be retried."""
-    if stop is Stop.SHUTDOWN:
+    name = attempt.definition.name
+    if attempt.stop is Stop.SHUTDOWN:
         stopped = errors.ApplicationError(f"activity {name} was stopped: the worker shuts down", type=SHUT_DOWN)
     else:
-        stopped = errors.ApplicationError(
-            f"activity {name} raised {type(error).__name__} without having been cancelled", type="CancelledError"
-        )
-    stopped.__cause__ = None
-    return stopped
+        kind = "CancelledError" if outcome.error is None else class_name(outcome.error)
+        text = f"activity {name} raised {kind} without having been cancelled"
+        stopped = errors.ApplicationError(text, type="CancelledError")
+    return raised(stopped, attempt.converter)
 
 
 def _named(task: PollActivityTaskQueueResponse) -> str:

@@ -199,6 +199,9 @@ class Heartbeats:
             else:
                 self._latest = self._latest or sent  # goes out again with the next pause
                 logger.warning("heartbeat of %s not delivered: %s", self._attempt.definition.name, rejected.message)
+        except Exception:  # a fault of ours: the next one goes out all the same
+            self._latest = self._latest or sent
+            logger.exception("heartbeat of %s not delivered", self._attempt.definition.name)
         finally:
             self._sending = None
         if not self._ended:

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from perdure.sdk.texts import class_name
+
 T = TypeVar("T")
+
+logger = logging.getLogger("perdure.worker")
 
 
 class Returns:
@@ -45,7 +50,10 @@ class Returns:
         calls = self._calls
         while calls:
             call, value = calls.popleft()
-            call(value)
+            try:
+                call(value)
+            except Exception:  # a fault of ours: the others' calls are made all the same
+                logger.exception("what a thread handed over was not taken")
 
 
 def settle(future: asyncio.Future[Any]) -> Callable[[Any], None]:
@@ -153,8 +161,12 @@ class ThreadHands:
             except IndexError:
                 self._rest(waker)
                 continue
-            put(_settle, (future, fresh().run(job)))
-            del job, future
+            try:
+                result = fresh().run(job)
+            except BaseException as error:  # a fault of ours; the thread, and whoever waits, must not suffer it
+                result = _Fault(error)
+            put(_settle, (future, result))
+            del job, future, result
 
     def _rest(self, waker: threading.Lock) -> None:
         """Wait to be woken, unless a job came between looking and lying down."""
@@ -173,5 +185,17 @@ RELIEF_S = 0.001
 
 def _settle(done: tuple[asyncio.Future[Any], Any]) -> None:
     future, result = done
-    if not future.done():
+    if future.done():
+        return
+    if isinstance(result, _Fault):
+        future.set_exception(RuntimeError(f"a job raised {class_name(result.error)}"))
+        logger.error("a job raised", exc_info=result.error)
+    else:
         future.set_result(result)
+
+
+class _Fault:
+    """What a job raised that must not raise."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error

@@ -28,10 +28,21 @@ def spread(task: PollActivityTaskQueueResponse, failure: Failure) -> None:
         return
     if info.non_retryable or info.HasField("next_retry_delay"):
         return
-    jitter = float(task.header.fields[JITTER_HEADER].data)
+    jitter = _part(task.header.fields[JITTER_HEADER].data)
+    if jitter is None:
+        return
     whole = backoff_ns(task)
     drawn = random.Random(f"{task.workflow_execution.run_id}:{task.activity_id}:{task.attempt}").random()
     info.next_retry_delay.CopyFrom(duration_message(max(1, round(whole * (1 - jitter * drawn)))))
+
+
+def _part(data: bytes) -> float | None:
+    """The header's number; None for what is none: the header came from outside."""
+    try:
+        jitter = float(data)
+    except ValueError:
+        return None
+    return jitter if 0 <= jitter <= 1 else None
 
 
 def backoff_ns(task: PollActivityTaskQueueResponse) -> int:

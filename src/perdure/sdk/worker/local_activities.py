@@ -10,6 +10,7 @@ An attempt whose time is up is not waited for: it is told to stop and left behin
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,20 +20,21 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse
 
 from perdure.api import backoff, enums
-from perdure.sdk.activity import CompleteAsync
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import AnyActivity, Registry
-from perdure.sdk.errors import ApplicationError, CancelledError, UnknownTypeError
+from perdure.sdk.errors import ApplicationError, UnknownTypeError
 from perdure.sdk.options import SECOND_NS, ActivityOptions, duration_ns
 from perdure.sdk.replay.activity import template_of
 from perdure.sdk.replay.local_work import LocalOutcome, LocalRequest, LocalWork, Report
 from perdure.sdk.worker import jitter
-from perdure.sdk.worker.activity_tasks import Outcome, unasked
 from perdure.sdk.worker.attempt import Attempt, Stop
 from perdure.sdk.worker.handover import Returns
+from perdure.sdk.worker.raised import Outcome
 
 if TYPE_CHECKING:
     from perdure.sdk.worker.activity_tasks import ActivityTasks
+
+logger = logging.getLogger("perdure.worker")
 
 LOCAL_RETRY_THRESHOLD_NS = 60 * SECOND_NS
 """A longer back-off is waited for by a durable timer (as Temporal's SDKs have it)."""
@@ -115,7 +117,11 @@ class LocalRun:
         call.task = self._loop.create_task(self._run(call))
 
     async def _run(self, call: LocalCall) -> None:
-        outcome = await self._activities.run(call, self._task, lambda: self.now_ns)
+        try:
+            outcome = await self._activities.run(call, self._task, lambda: self.now_ns)
+        except Exception as problem:  # a fault of ours: the code that waits for it shall not wait for ever
+            logger.exception("running local activity %s failed", call.request.definition.name)
+            outcome = self._activities.fault(call.request, problem)
         if outcome is None or self._calls.pop(call.request.seq, None) is None:
             return
         self._outcomes.append(outcome)
@@ -200,6 +206,10 @@ class LocalActivities:
             await self._pause(call, backoff_ns)
             number += 1
 
+    def fault(self, request: LocalRequest, problem: Exception) -> LocalOutcome:
+        """How an activity ended that could not be run for a fault of ours."""
+        return self._failed(request.seq, request.attempt, problem)
+
     def _definition(self, wanted: AnyActivity) -> AnyActivity:
         """What is registered by that name, a mock perhaps; else what the code named, for that is here in any case."""
         try:
@@ -261,14 +271,18 @@ class LocalActivities:
             failure = Failure(message="activity timed out")
             failure.timeout_failure_info.timeout_type = TimeoutType.ValueType(outcome)
             return LocalOutcome(seq, number, failure=failure)
-        if isinstance(outcome, (CancelledError, asyncio.CancelledError)):
+        if outcome.is_cancellation:
             if call.why is Stop.CANCELLED:
                 return _cancelled(seq, number)
-            outcome = unasked(call.request.definition.name, None, outcome)
-        if isinstance(outcome, CompleteAsync):
+            text = f"activity {call.request.definition.name} raised CancelledError without having been cancelled"
+            return self._failed(seq, number, ApplicationError(text, type="CancelledError"))
+        if outcome.goes_on_elsewhere:
             text = "a local activity cannot be completed from outside: raise_complete_async() is for call and start"
-            outcome = ApplicationError(text, type="CompleteAsync", non_retryable=True)
-        return LocalOutcome(seq, number, failure=failure_of(outcome, self._converter))
+            return self._failed(seq, number, ApplicationError(text, type="CompleteAsync", non_retryable=True))
+        return LocalOutcome(seq, number, failure=outcome.failure)
+
+    def _failed(self, seq: int, number: int, error: Exception) -> LocalOutcome:
+        return LocalOutcome(seq, number, failure=failure_of(error, self._converter))
 
     async def _pause(self, call: LocalCall, backoff_ns: int) -> None:
         pause = call.pause = self._loop.create_future()

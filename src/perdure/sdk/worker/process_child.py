@@ -21,11 +21,15 @@ from temporalio.api.common.v1 import Payloads
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
 from perdure.sdk.activity import ActivityInfo, current_attempt
-from perdure.sdk.convert import Converter, failure_of
+from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import ActivityDefinition, AnyActivity
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.worker.attempt import info_of
+from perdure.sdk.worker.raised import raised
+
+FAILURE, CANCELLED, ELSEWHERE = "failure", "cancelled", "elsewhere"
+"""What a failure that is sent to the parent means."""
 
 Run = tuple[str, str, bytes, str]
 """Module and qualified name of the activity, the serialised poll response, the task queue."""
@@ -102,7 +106,9 @@ def _run(run: Run, converter: Converter, lane: _Lane) -> None:
         payloads = Payloads(payloads=converter.to_payloads((result,), f"the result of activity {definition.name}"))
         lane.send("result", payloads.SerializeToString())
     except BaseException as error:  # whatever user code raises is its outcome
-        lane.send("failure", failure_of(error, converter).SerializeToString())
+        outcome = raised(error, converter)
+        kind = CANCELLED if outcome.is_cancellation else ELSEWHERE if outcome.goes_on_elsewhere else FAILURE
+        lane.send(kind, outcome.failure.SerializeToString())
 
 
 def _find(module: str, qualname: str) -> AnyActivity:

@@ -15,14 +15,15 @@ from collections import deque
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
-from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.failure.v1 import Failure
 
-from perdure.sdk.convert import Converter, error_of
+from perdure.sdk.convert import Converter
 from perdure.sdk.errors import ApplicationError, CancelledError
 from perdure.sdk.worker.attempt import Attempt, Stop
 from perdure.sdk.worker.handover import Returns
-from perdure.sdk.worker.process_child import child_main
+from perdure.sdk.worker.process_child import CANCELLED, ELSEWHERE, child_main
+from perdure.sdk.worker.raised import Outcome, Raised, raised
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -42,10 +43,10 @@ class _Lane:
         self.ready = False
         self.dead = False
         self.attempt: Attempt | None = None
-        self.outcome: asyncio.Future[list[Payload] | BaseException] | None = None
+        self.outcome: asyncio.Future[Outcome] | None = None
         threading.Thread(target=self._listen, name=f"perdure-lane-{number}", daemon=True).start()
 
-    def run(self, attempt: Attempt, task_queue: str) -> asyncio.Future[list[Payload] | BaseException]:
+    def run(self, attempt: Attempt, task_queue: str) -> asyncio.Future[Outcome]:
         self.attempt = attempt
         self.outcome = asyncio.get_running_loop().create_future()
         definition = attempt.definition
@@ -92,7 +93,8 @@ class _Lane:
         elif kind == "result":
             self._settle(list(Payloads.FromString(data).payloads))
         else:
-            self._settle(error_of(Failure.FromString(data), attempt.converter))
+            failure = Failure.FromString(data)
+            self._settle(Raised(failure, None, kind == CANCELLED, kind == ELSEWHERE))
 
     def _died(self, exit_code: int | None) -> None:
         self.dead = True
@@ -104,14 +106,10 @@ class _Lane:
             if self.ready
             else '; it did not start: is the main program guarded by `if __name__ == "__main__":`?'
         )
-        self._settle(
-            ApplicationError(
-                f"the process that ran activity {self.attempt.definition.name} {why} (exit code {exit_code}){hint}",
-                type="ProcessDied",
-            )
-        )
+        text = f"the process that ran activity {self.attempt.definition.name} {why} (exit code {exit_code}){hint}"
+        self._settle(raised(ApplicationError(text, type="ProcessDied"), self.attempt.converter))
 
-    def _settle(self, outcome: list[Payload] | BaseException) -> None:
+    def _settle(self, outcome: Outcome) -> None:
         self.attempt = None
         if self.outcome is not None and not self.outcome.done():
             self.outcome.set_result(outcome)
@@ -131,15 +129,17 @@ class ProcessHands:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._started = 0
 
-    async def run(self, attempt: Attempt) -> list[Payload] | BaseException:
+    async def run(self, attempt: Attempt) -> Outcome:
         """Run an attempt in a process of its own choosing; waits for a free one."""
         try:
             lane = await self._free_lane()
         except OSError as error:
-            return ApplicationError(f"no process could be started for an activity: {error}", type="ProcessDied")
+            text = f"no process could be started for an activity: {error}"
+            return raised(ApplicationError(text, type="ProcessDied"), self._converter)
         try:
             if attempt.stop is not None:
-                return CancelledError(f"stopped before a process was free: {attempt.stop.value}")
+                text = f"stopped before a process was free: {attempt.stop.value}"
+                return raised(CancelledError(text), self._converter)
             attempt.on_stop = lane.stop_attempt
             return await lane.run(attempt, self._task_queue)
         finally:

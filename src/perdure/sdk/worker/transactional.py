@@ -10,7 +10,6 @@ import contextvars
 from collections.abc import Callable
 from typing import Any
 
-from temporalio.api.common.v1 import Payload
 from temporalio.api.workflowservice.v1 import RespondActivityTaskCompletedRequest
 
 from perdure.api.errors import Rejected
@@ -19,8 +18,7 @@ from perdure.sdk.activity import current_attempt
 from perdure.sdk.connection import Connection, TransactionalConnection
 from perdure.sdk.worker.attempt import Attempt, Stop
 from perdure.sdk.worker.delivery import deliver
-
-Outcome = list[Payload] | BaseException
+from perdure.sdk.worker.raised import Outcome, Raised, raised
 
 
 async def run_in_transaction(
@@ -33,12 +31,13 @@ async def run_in_transaction(
     """
     name = attempt.definition.name
     if not isinstance(connection, TransactionalConnection):
-        return errors.ApplicationError(
+        unavailable = errors.ApplicationError(
             f"activity {name} is transactional: it needs the engine in this process, Engine('sqlite:///...'), for a "
             "server cannot lend its transaction; give it an idempotency key instead (perdure.idempotency)",
             type="TransactionUnavailable",
             non_retryable=True,
         )
+        return raised(unavailable, attempt.converter)
     task = attempt.task
     request = RespondActivityTaskCompletedRequest(
         task_token=task.task_token, identity=identity, namespace=attempt.info.namespace
@@ -49,10 +48,10 @@ async def run_in_transaction(
         nonlocal outcome
         request.ClearField("result")
         if attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
-            outcome = errors.CancelledError(attempt.stop.value)
+            outcome = raised(errors.CancelledError(attempt.stop.value), attempt.converter)
             return False
         outcome = contextvars.copy_context().run(_run, run, attempt, transaction)
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, Raised):
             return False
         request.result.payloads.extend(outcome)
         return True
@@ -63,9 +62,8 @@ async def run_in_transaction(
     try:
         kept = await deliver(send, request, lambda: f"the result of transactional activity {name}")
     except Rejected as rejected:
-        return errors.ApplicationError(
-            f"the transaction was refused: {rejected.message}", type=rejected.code.name, non_retryable=True
-        )
+        text = f"the transaction was refused: {rejected.message}"
+        return raised(errors.ApplicationError(text, type=rejected.code.name, non_retryable=True), attempt.converter)
     return outcome if kept is False else None
 
 

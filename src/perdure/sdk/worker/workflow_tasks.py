@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from temporalio.api.enums.v1 import EventType, QueryResultType, TaskQueueKind, WorkflowTaskFailedCause
+from temporalio.api.enums.v1 import EventType, TaskQueueKind, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.query.v1 import WorkflowQueryResult
@@ -33,20 +33,21 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import AnyWorkflow, Registry
-from perdure.sdk.errors import NonDeterminismError, PayloadTooLargeError
+from perdure.sdk.errors import EngineError, NonDeterminismError, PayloadTooLargeError
 from perdure.sdk.options import duration_message
 from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
+from perdure.sdk.replay.query import failed
+from perdure.sdk.texts import text_of
 from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.local_activities import LocalActivities
 from perdure.sdk.worker.machines import CachedRun, Machine, RunCache
+from perdure.sdk.worker.raised import refused
 from perdure.sdk.worker.workflow_thread import ThreadLost, Work, WorkflowExecutor
 
 logger = logging.getLogger("perdure.worker")
-
-_QUERY_FAILED = QueryResultType.QUERY_RESULT_TYPE_FAILED
 
 QUERY_LOOKS = 100
 """How often a query waits for a run that is in hand again and again, before the run is replayed for it."""
@@ -108,6 +109,11 @@ class WorkflowTasks:
         in_hand[run_id] = in_hand.get(run_id, 0) + 1
         try:
             return await self._handle_run(task)
+        except Exception as problem:  # a fault of ours, or a refusal: told at once, or only a time-out would end it
+            if self._is_told(task):
+                await self._send_failure(task, failure_of(problem, self._converter), _cause_of(problem))
+            logger.exception("the workflow task of %s could not be answered", _named(task))
+            return None
         finally:
             left = in_hand.pop(run_id) - 1
             if left:
@@ -272,24 +278,25 @@ class WorkflowTasks:
 
     async def _answer_query(self, task: PollWorkflowTaskQueueResponse) -> None:
         """A task that is nothing but a question: the run stays in the cache as it was, or is replayed for it."""
-        request = RespondQueryTaskCompletedRequest(task_token=task.task_token, namespace=self._name.namespace)
         try:
             result = await self._ask(task)
         except Exception as error:  # of workflow code or of its declaration: this is the answer
-            failure = failure_of(error, self._converter)
-            result = WorkflowQueryResult(result_type=_QUERY_FAILED, error_message=failure.message, failure=failure)
+            result = failed(failure_of(error, self._converter))
+        try:
+            await self._send_answer(task, result)
+        except Exception as problem:  # a refusal, or a fault of ours: whoever asked must not wait for nothing
+            logger.exception("the answer to a query of %s was not taken; the server is told so", _named(task))
+            error = EngineError(f"the workflow answered, and the answer could not be sent: {text_of(problem)}")
+            await self._send_answer(task, failed(failure_of(error, self._converter)))
+
+    async def _send_answer(self, task: PollWorkflowTaskQueueResponse, result: WorkflowQueryResult) -> None:
+        request = RespondQueryTaskCompletedRequest(task_token=task.task_token, namespace=self._name.namespace)
         request.completed_type = result.result_type
         request.query_result.CopyFrom(result.answer)
         request.error_message = result.error_message
         request.failure.CopyFrom(result.failure)
-        try:
-            await deliver(
-                self._connection.respond_query_task_completed,
-                request,
-                lambda: f"the answer to a query of {_named(task)}",
-            )
-        except Rejected as rejected:
-            logger.warning("the answer to a query of %s was refused: %s", _named(task), rejected.message)
+        what = f"the answer to a query of {_named(task)}"
+        await deliver(self._connection.respond_query_task_completed, request, lambda: what)
 
     async def _ask(self, task: PollWorkflowTaskQueueResponse) -> WorkflowQueryResult:
         if task.next_page_token:
@@ -343,8 +350,20 @@ class WorkflowTasks:
         error: BaseException | None,
     ) -> None:
         self._failures.workflow_task(task, failure, error)
-        if task.attempt > 1 and not self._fails_repeatedly:
+        if not self._is_told(task):
             return
+        try:
+            await self._send_failure(task, failure, cause)
+        except Rejected as rejected:
+            await self._send_failure(task, refused(failure, rejected), cause)
+
+    def _is_told(self, task: PollWorkflowTaskQueueResponse) -> bool:
+        """Whether the server wants to hear that a task failed; of the same task again some pace it themselves."""
+        return task.attempt == 1 or self._fails_repeatedly
+
+    async def _send_failure(
+        self, task: PollWorkflowTaskQueueResponse, failure: Failure, cause: WorkflowTaskFailedCause.ValueType
+    ) -> None:
         request = RespondWorkflowTaskFailedRequest(
             task_token=task.task_token,
             cause=cause,

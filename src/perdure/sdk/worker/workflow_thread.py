@@ -15,7 +15,6 @@ import asyncio
 import ctypes
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import CodeType, FrameType
@@ -25,8 +24,10 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.errors import WorkflowBlockedError
 from perdure.sdk.options import SECOND_NS
+from perdure.sdk.replay.conclusion import as_exception
 from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import TaskOutcome
+from perdure.sdk.traces import stack_text
 from perdure.sdk.worker.handover import Returns, settle
 from perdure.sdk.worker.machines import CachedRun
 
@@ -78,6 +79,8 @@ class InlineWorkflows:
             future.set_result(run.machine.process(task))
         except Exception as error:  # handed on: the future is its way to the caller
             future.set_exception(error)
+        except (SystemExit, GeneratorExit, asyncio.CancelledError) as error:  # not a Ctrl-C, which is nobody's answer
+            future.set_exception(as_exception(error))
         return future
 
     def dispose(self, run: CachedRun) -> None:
@@ -133,7 +136,7 @@ class _Thread:
             try:
                 result: Any = job.run.machine.process(job.task)
             except BaseException as error:  # even SystemExit: it is this one run's, not the thread's
-                result = error if isinstance(error, Exception) else RuntimeError(f"workflow code raised {error!r}")
+                result = error if isinstance(error, Exception) else as_exception(error)
             self.current = None
             put(_settle, (job, result))
             del job, result
@@ -271,7 +274,7 @@ def _blocked_error(job: _Job, frame: FrameType | None, limit_s: float) -> Workfl
     own_file = code.co_filename if code is not None else None
     where, stack = "an unknown place", ""
     if frame is not None:
-        stack = "".join(traceback.format_stack(frame))
+        stack = stack_text(frame)
         place: FrameType | None = frame
         while place is not None and own_file is not None and place.f_code.co_filename != own_file:
             place = place.f_back
