@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from perdure.frontend.server.rpcs import SERVICES, Rpc, rpcs
+from perdure.frontend.rpcs import SERVICES, Rpc, rpcs
 from perdure.frontend.server.server import Server, ServerConfig
 from perdure.stores.memory import MemoryStore
 

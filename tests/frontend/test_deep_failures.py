@@ -21,7 +21,7 @@ from perdure.api.errors import Rejected
 from perdure.api.failures import FAILURE_DEPTH_MAX, bounded, depth_of
 from perdure.api.history import decode_batch
 from perdure.frontend import WorkflowService
-from perdure.frontend.server.rpcs import rpcs
+from perdure.frontend.rpcs import rpcs
 from perdure.stores.api import Batch
 from tests.engine.world import (
     World,

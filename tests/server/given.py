@@ -13,7 +13,7 @@ from grpc import aio
 
 from perdure.engine.config import EngineConfig
 from perdure.engine.matching import Poll
-from perdure.frontend.server.rpcs import WORKFLOW_SERVICE, rpcs
+from perdure.frontend.rpcs import WORKFLOW_SERVICE, rpcs
 from perdure.frontend.server.server import Server, ServerConfig
 from perdure.frontend.server.transport import Transport
 from perdure.stores.memory import MemoryStore

@@ -10,9 +10,9 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from hpack import Encoder
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.frontend.rpcs import WORKFLOW_SERVICE
 from perdure.frontend.server import bounds, frames
 from perdure.frontend.server.connection import Connection
-from perdure.frontend.server.rpcs import WORKFLOW_SERVICE
 from perdure.frontend.server.transport import Transport
 from tests.engine.world import history_request, start_request, workflow_poll
 from tests.server.given import FREE, World, served

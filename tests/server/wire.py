@@ -9,8 +9,8 @@ from typing import NamedTuple
 from google.protobuf.message import Message
 from hpack import Decoder, Encoder
 
+from perdure.frontend.rpcs import WORKFLOW_SERVICE
 from perdure.frontend.server import frames
-from perdure.frontend.server.rpcs import WORKFLOW_SERVICE
 from perdure.frontend.server.transport import split_address
 
 WAIT_S = 20.0

@@ -13,13 +13,12 @@ from temporalio.api.common.v1 import RetryPolicy as RetryPolicyMessage
 from temporalio.api.failure.v1 import Failure
 
 from perdure.api import enums
+from perdure.api.bounds import DURATION_MAX_NS
 from perdure.api.times import NS_PER_SECOND, duration, duration_ns
 
 DEFAULT_INITIAL_INTERVAL_NS = NS_PER_SECOND
 DEFAULT_BACKOFF_COEFFICIENT = 2.0
 DEFAULT_MAXIMUM_INTERVAL_FACTOR = 100
-INTERVAL_MAX_NS = 100 * 365 * 86_400 * NS_PER_SECOND
-"""Beyond this an exponential back-off has overflowed any meaning: a century."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
@@ -63,7 +62,7 @@ def from_message(message: RetryPolicyMessage) -> RetryPolicy:
     return RetryPolicy(
         initial,
         message.backoff_coefficient or DEFAULT_BACKOFF_COEFFICIENT,
-        duration_ns(message.maximum_interval) or DEFAULT_MAXIMUM_INTERVAL_FACTOR * initial,
+        duration_ns(message.maximum_interval) or min(DEFAULT_MAXIMUM_INTERVAL_FACTOR * initial, DURATION_MAX_NS),
         message.maximum_attempts,
         tuple(message.non_retryable_error_types),
     )
@@ -96,8 +95,14 @@ def backoff_ns(policy: RetryPolicy, attempt: int) -> int:
     try:
         interval = policy.initial_interval_ns * policy.backoff_coefficient ** (attempt - 1)
     except OverflowError:
-        interval = INTERVAL_MAX_NS
-    return int(min(interval, policy.maximum_interval_ns or INTERVAL_MAX_NS, INTERVAL_MAX_NS))
+        interval = DURATION_MAX_NS
+    return int(min(interval, policy.maximum_interval_ns or DURATION_MAX_NS, DURATION_MAX_NS))
+
+
+def _wait_ns(policy: RetryPolicy, attempt: int, failure: Failure) -> int:
+    """What the failure itself asks for, at once if that is negative; else the back-off."""
+    asked_ns = duration_ns(failure.application_failure_info.next_retry_delay)
+    return min(max(asked_ns, 0), DURATION_MAX_NS) if asked_ns else backoff_ns(policy, attempt)
 
 
 def judge(policy: RetryPolicy | None, attempt: int, failure: Failure, now_ns: int, expires_at_ns: int) -> Verdict:
@@ -111,7 +116,7 @@ def judge(policy: RetryPolicy | None, attempt: int, failure: Failure, now_ns: in
         return Verdict(enums.RETRY_NON_RETRYABLE_FAILURE)
     if 0 < policy.maximum_attempts <= attempt:
         return Verdict(enums.RETRY_MAXIMUM_ATTEMPTS_REACHED)
-    wait_ns = duration_ns(failure.application_failure_info.next_retry_delay) or backoff_ns(policy, attempt)
+    wait_ns = _wait_ns(policy, attempt, failure)
     if expires_at_ns and now_ns + wait_ns > expires_at_ns:
         return Verdict(enums.RETRY_TIMEOUT)
     return Verdict(enums.RETRY_IN_PROGRESS, wait_ns)

@@ -1,7 +1,8 @@
 """Times and durations of the wire as integers of nanoseconds.
 
 Everything inside perdure counts nanoseconds since the epoch (or nanoseconds of duration) in plain
-integers: exact, ordered, and free to copy. The protobuf messages are made and read here alone.
+integers: exact, ordered, and free to copy. The protobuf messages are made and read here alone, and whatever is
+read fits a signed 64-bit integer, because that is what a store's column holds: times end on 2262-04-11.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
 
+LONG_MIN, LONG_MAX = -(1 << 63), (1 << 63) - 1
+_SECONDS_MAX = LONG_MAX // NS_PER_SECOND
+"""Beyond this a number of seconds has no 64-bit number of nanoseconds."""
+
 
 def timestamp(ns: int) -> Timestamp:
     """Nanoseconds since the epoch as the wire's timestamp."""
@@ -20,8 +25,14 @@ def timestamp(ns: int) -> Timestamp:
 
 
 def timestamp_ns(message: Timestamp) -> int:
-    """The wire's timestamp as nanoseconds since the epoch; 0 when it is not set."""
-    return message.seconds * NS_PER_SECOND + message.nanos
+    """The wire's timestamp as nanoseconds since the epoch; 0 when it is not set.
+
+    One that no store holds: the nearest.
+    """
+    seconds = message.seconds
+    if -_SECONDS_MAX < seconds < _SECONDS_MAX:
+        return seconds * NS_PER_SECOND + message.nanos
+    return LONG_MAX if seconds > 0 else LONG_MIN
 
 
 def set_timestamp(message: Timestamp, ns: int) -> None:
@@ -41,5 +52,16 @@ def duration(ns: int) -> Duration:
 
 
 def duration_ns(message: Duration) -> int:
-    """The wire's duration in nanoseconds; 0 when it is not set (Temporal: no limit, or the default)."""
-    return message.seconds * NS_PER_SECOND + message.nanos
+    """The wire's duration in nanoseconds; 0 when it is not set (Temporal: no limit, or the default).
+
+    One that no store holds: the nearest.
+    """
+    seconds = message.seconds
+    if -_SECONDS_MAX < seconds < _SECONDS_MAX:
+        return seconds * NS_PER_SECOND + message.nanos
+    return LONG_MAX if seconds > 0 else LONG_MIN
+
+
+def later(at_ns: int, length_ns: int) -> int:
+    """The instant so much later, or the last that a store holds."""
+    return min(at_ns + length_ns, LONG_MAX)

@@ -18,7 +18,7 @@ from temporalio.api.history.v1 import (
 
 from perdure.api import backoff, enums
 from perdure.api.failures import bounded, shortened, timeout_failure
-from perdure.api.times import duration_ns, set_duration, set_timestamp, timestamp_ns
+from perdure.api.times import duration_ns, later, set_duration, set_timestamp, timestamp_ns
 from perdure.core import retry
 from perdure.core.commit import StartedActivityTask, TaskKind
 from perdure.core.fold import folds
@@ -331,7 +331,7 @@ def fail_attempt(
     attempt.attempt = tried + 1
     if control is not None:
         control.reset_requested = False
-    attempt.scheduled_at_ns = turn.now_ns + wait_ns
+    attempt.scheduled_at_ns = later(turn.now_ns, wait_ns)
     if attempt.heartbeat_at_ns == attempt.started_at_ns:
         attempt.heartbeat_at_ns = 0  # it was the start, and no heartbeat
     attempt.started_at_ns = 0

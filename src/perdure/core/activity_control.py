@@ -21,12 +21,14 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api import backoff
 from perdure.api.backoff import RetryPolicy
+from perdure.api.bounds import cap
 from perdure.api.times import duration_ns
 from perdure.core import activity, retry
 from perdure.core.activity import TABLE, State, Trigger
 from perdure.core.apart import set_details
 from perdure.core.commands import ControlActivities
 from perdure.core.commit import TaskKind
+from perdure.core.draft import camel
 from perdure.core.refusals import invalid, not_found, workflow_completed
 from perdure.core.state import Activity, Attempt, Control
 from perdure.core.turn import Turn
@@ -168,8 +170,12 @@ def _check_options(found: Found, request: UpdateActivityOptionsRequest) -> None:
         if not known and not (head == "retry_policy" and tail in _RETRY):
             raise invalid(f"Activity option {path!r} cannot be changed.")
     for name in _TIMEOUTS:
-        if duration_ns(getattr(options, name)) < 0:
-            raise invalid(f"{name} is negative.")
+        why = cap(getattr(options, name))
+        if why:
+            raise invalid(f"invalid {camel(name)}: {why}")
+    why = retry.fault(options.retry_policy)
+    if why and any(path.startswith("retry_policy") for path in request.update_mask.paths):
+        raise invalid(why)
     for pending, attempt in found:
         changed = _changed(activity.effective(pending, attempt), options, request.update_mask.paths)
         if not changed.schedule_to_close_ns and not changed.start_to_close_ns:

@@ -12,7 +12,8 @@ import msgspec
 from temporalio.api.enums.v1 import BatchOperationState, BatchOperationType
 from temporalio.api.workflowservice.v1 import StartBatchOperationRequest
 
-from perdure.api.times import NS_PER_SECOND
+from perdure.api.bounds import DURATION_MAX_NS
+from perdure.api.times import NS_PER_SECOND, later
 
 RUNNING = int(BatchOperationState.BATCH_OPERATION_STATE_RUNNING)
 COMPLETED = int(BatchOperationState.BATCH_OPERATION_STATE_COMPLETED)
@@ -100,7 +101,7 @@ def proceed(batch: Batch, failures: Sequence[bool], place: Place | None, rate: f
         close(batch, COMPLETED, now_ns)
         return None
     batch.place = place
-    return now_ns + int(len(failures) * NS_PER_SECOND / rate)
+    return later(now_ns, int(min(len(failures) * NS_PER_SECOND / rate, DURATION_MAX_NS)))
 
 
 def close(batch: Batch, state: int, now_ns: int, reason: str = "") -> None:

@@ -16,11 +16,12 @@ from temporalio.api.history.v1 import HistoryEvent, StartChildWorkflowExecutionI
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api import enums
+from perdure.api.bounds import cap
 from perdure.api.history import decode_event
 from perdure.api.times import duration_ns, set_duration
 from perdure.core import cron, retry, workflow_task
 from perdure.core.commands import ChildClosed, ResolveChildStart
-from perdure.core.draft import BadCommand, Draft, check_blob, check_search_attributes, check_timeout
+from perdure.core.draft import BadCommand, Draft, check_blob, check_search_attributes
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
 from perdure.core.message import ChildClosed as ChildClosedMessage
@@ -128,8 +129,9 @@ def judge(draft: Draft, message: Command) -> None:
         ("WorkflowRunTimeout", command.workflow_run_timeout),
         ("WorkflowTaskTimeout", command.workflow_task_timeout),
     ):
-        if duration_ns(timeout) < 0:
-            raise BadCommand(cause, f"Invalid {name} on {verb}: negative duration. {where}")
+        why = cap(timeout)
+        if why:
+            raise BadCommand(cause, f"Invalid {name} on {verb}: {why}. {where}")
     if command.HasField("search_attributes"):
         check_search_attributes(draft, enums.BAD_SEARCH_ATTRIBUTES, command.search_attributes, namespace)
     _judge_options(draft, command, where)
@@ -146,7 +148,6 @@ def judge(draft: Draft, message: Command) -> None:
 
 def _judge_options(draft: Draft, command: StartChildWorkflowExecutionCommandAttributes, where: str) -> None:
     cause = enums.BAD_START_CHILD_EXECUTION_ATTRIBUTES
-    check_timeout("WorkflowTaskTimeout", command.workflow_task_timeout, cause)
     if command.cron_schedule:
         try:
             cron.Times(command.cron_schedule, draft.find_zone)

@@ -15,6 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.api import enums
+from perdure.api.bounds import DURATION_MAX_NS
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
 from perdure.api.times import duration_ns
@@ -124,7 +125,7 @@ def _settle_updates(turn: Turn, request: RespondWorkflowTaskCompletedRequest, in
 def _remember_sticky(execution: Execution, request: RespondWorkflowTaskCompletedRequest) -> None:
     if request.HasField("sticky_attributes"):
         sticky = request.sticky_attributes
-        timeout_ns = duration_ns(sticky.schedule_to_start_timeout)
+        timeout_ns = min(max(duration_ns(sticky.schedule_to_start_timeout), 0), DURATION_MAX_NS)
         workflow_task.remember_sticky(execution, sticky.worker_task_queue.name, timeout_ns)
     else:
         workflow_task.remember_sticky(execution, "", 0)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.api.schedule.v1 import ScheduleSpec, StructuredCalendarSpec
 
+from perdure.api.bounds import DURATION_MAX_NS
 from perdure.api.times import NS_PER_SECOND, duration_ns
 from perdure.core.refusals import invalid
 from perdure.core.schedule import fields, text
@@ -55,7 +56,10 @@ class Times:
         return min((time for time in times if time is not None), default=None)
 
     def backoff_ns(self, scheduled_ns: int, now_ns: int) -> int | None:
-        """How long after `now_ns` the next run begins, in whole seconds, given when the last was to begin."""
+        """How long after `now_ns` the next run begins, in whole seconds, given when the last was to begin.
+
+        A century at most, as every delay.
+        """
         if now_ns < scheduled_ns:
             next_ns = scheduled_ns
         else:
@@ -68,7 +72,7 @@ class Times:
             if next_s is None:
                 return None
             next_ns = next_s * NS_PER_SECOND
-        return -((now_ns - next_ns) // NS_PER_SECOND) * NS_PER_SECOND
+        return min(-((now_ns - next_ns) // NS_PER_SECOND) * NS_PER_SECOND, DURATION_MAX_NS)
 
 
 def _either(spec: ScheduleSpec, words: list[str]) -> list[StructuredCalendarSpec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perdure.api.times import LONG_MAX
 from perdure.core import activity, close, completion, start, succession, timer, workflow_task
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
@@ -66,4 +67,5 @@ def earliest(execution: Execution) -> int | None:
     activities = execution.activities
     for event_id, attempt in execution.facts.attempts.items():
         candidates.append(activity.next_deadline(activities[event_id], attempt))
-    return min((deadline for deadline in candidates if deadline is not None), default=None)
+    found = min((deadline for deadline in candidates if deadline is not None), default=None)
+    return None if found is None else min(found, LONG_MAX)

@@ -11,6 +11,7 @@ from temporalio.api.common.v1 import SearchAttributes
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 
 from perdure.api import enums
+from perdure.api.bounds import cap
 from perdure.api.times import duration_ns
 from perdure.core import search_attributes
 from perdure.core.limits import Limits
@@ -29,7 +30,7 @@ class BadCommand(Exception):
         self.cause = cause
         self.closes = closes
         """The same answer would come for ever: the run is terminated, as Temporal does with what is too big."""
-        self.message = f"{_camel(name)}: {why}" if why else _camel(name)
+        self.message = f"{camel(name)}: {why}" if why else camel(name)
         super().__init__(self.message)
 
 
@@ -45,7 +46,8 @@ def builder_state(cause: enums.WorkflowTaskFailedCause, action: str, subject: st
     return BadCommand(cause, f"invalid history builder state for action: {action}, {subject}")
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """`BAD_NAME` and `bad_name` as `BadName`."""
     return "".join(word.capitalize() for word in name.split("_"))
 
 
@@ -64,6 +66,7 @@ class Draft:
         "find_zone",
         "inbox",
         "limits",
+        "memo_entries",
         "started_children",
         "started_timers",
     )
@@ -80,6 +83,8 @@ class Draft:
         self.canceled_activities: set[int] = set()
         self.started_children: set[str] = set()
         """Workflow ids."""
+        self.memo_entries: set[str] = set()
+        """Names that the memo does not have yet."""
         self.children = 0
         self.externals = 0
         self.closed = False
@@ -126,8 +131,8 @@ def check_search_attributes(
 
 
 def check_timeout(name: str, timeout: Duration, cause: enums.WorkflowTaskFailedCause) -> int:
-    """Nanoseconds. Raises BadCommand for a negative duration."""
-    ns = duration_ns(timeout)
-    if ns < 0:
-        raise BadCommand(cause, f"invalid {name}: negative duration")
-    return ns
+    """Nanoseconds, a century at most. Raises BadCommand for a negative duration."""
+    why = cap(timeout)
+    if why:
+        raise BadCommand(cause, f"invalid {name}: {why}")
+    return duration_ns(timeout)

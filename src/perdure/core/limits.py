@@ -20,6 +20,8 @@ class Limits:
     kept_failure_bytes: int = 4 << 10
     """Of the failure that a retried activity's state keeps; a bigger one is shortened."""
     memo_bytes: int = 2 << 20
+    entries: int = 1_000
+    """Of a memo, a header, the details of a marker or whatever else is a map (Temporal bounds their bytes alone)."""
     pending_activities: int = 2_000
     pending_timers: int = 2_000
     pending_children: int = 2_000

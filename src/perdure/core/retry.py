@@ -8,20 +8,23 @@ from __future__ import annotations
 from temporalio.api.common.v1 import RetryPolicy as RetryPolicyMessage
 
 from perdure.api.backoff import from_message, to_message
+from perdure.api.bounds import cap, coefficient_fault
 from perdure.api.times import duration_ns
 
 
 def fault(message: RetryPolicyMessage) -> str:
-    """What is wrong with a policy, in Temporal's words; "": nothing."""
-    initial = duration_ns(message.initial_interval)
+    """What is wrong with a policy, in Temporal's words; "": nothing. Intervals that are too long are cut in it."""
+    why = cap(message.initial_interval)
+    if why:
+        return f"invalid InitialInterval set on retry policy: {why}"
+    why = coefficient_fault(message.backoff_coefficient)
+    if why:
+        return why
+    why = cap(message.maximum_interval)
+    if why:
+        return f"invalid MaximumInterval set on retry policy: {why}"
     maximum = duration_ns(message.maximum_interval)
-    if initial < 0:
-        return "invalid InitialInterval set on retry policy: negative duration"
-    if message.backoff_coefficient and message.backoff_coefficient < 1:
-        return "BackoffCoefficient cannot be less than 1 on retry policy."
-    if maximum < 0:
-        return "invalid MaximumInterval set on retry policy: negative duration"
-    if maximum and maximum < initial:
+    if maximum and maximum < duration_ns(message.initial_interval):
         return "MaximumInterval cannot be less than InitialInterval on retry policy."
     if message.maximum_attempts < 0:
         return "MaximumAttempts cannot be negative on retry policy."

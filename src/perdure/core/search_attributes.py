@@ -16,7 +16,7 @@ import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload
 
-from perdure.api.times import timestamp_ns
+from perdure.api.times import LONG_MAX, LONG_MIN, timestamp_ns
 
 
 class IndexedType(IntEnum):
@@ -160,7 +160,10 @@ def _decoded(payload: Payload) -> Any:
         return list(payload.data)
     if encoding != b"json/plain":
         raise ValueError(f"a search attribute is JSON, not {encoding!r}")
-    value = msgspec.json.decode(payload.data)
+    try:
+        value = msgspec.json.decode(payload.data)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested without end") from error
     return None if value == [] else value
 
 
@@ -180,11 +183,11 @@ def _typed(value: Any, indexed_as: int) -> list[Value] | None:
         return [value] if isinstance(value, bool) else None
     if indexed_as == IndexedType.DATETIME:
         moment = parse_time(value) if isinstance(value, str) else None
-        return None if moment is None else [moment]
+        return None if moment in (None, LONG_MIN, LONG_MAX) else [moment]
     if isinstance(value, bool):
         return None
     if indexed_as == IndexedType.INT:
-        return [value] if isinstance(value, int) and -(1 << 63) <= value < 1 << 63 else None
+        return [value] if isinstance(value, int) and LONG_MIN <= value <= LONG_MAX else None
     if indexed_as == IndexedType.DOUBLE:
         return [float(value)] if isinstance(value, int | float) and abs(value) <= _DOUBLE_MAX else None
     if not isinstance(value, str):
@@ -193,14 +196,13 @@ def _typed(value: Any, indexed_as: int) -> list[Value] | None:
 
 
 def parse_time(text: str) -> int | None:
-    """RFC 3339 as nanoseconds since the epoch; None when it is no time or beyond what an index can hold."""
+    """RFC 3339 as nanoseconds since the epoch, the nearest that an index can hold; None when it is no time."""
     moment = Timestamp()
     try:
         moment.FromJsonString(text)
     except ValueError:
         return None
-    ns = timestamp_ns(moment)
-    return ns if -(1 << 63) <= ns < 1 << 63 else None
+    return timestamp_ns(moment)
 
 
 _WORD = re.compile(r"\w+")
@@ -216,7 +218,11 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return f"[{' '.join(_shown(one) for one in cast(list[Any], value))}]"
+        # No deeper: it may be nested a thousand times.
+        inner = ["[...]" if isinstance(one, list) else _shown(one) for one in cast(list[Any], value)]
+        return f"[{' '.join(inner)}]"
+    if isinstance(value, dict):
+        return "map[...]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

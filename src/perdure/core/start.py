@@ -11,9 +11,10 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api import backoff, enums
+from perdure.api.bounds import cap
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
-from perdure.api.times import duration, duration_ns, timestamp, timestamp_ns
+from perdure.api.times import duration, duration_ns, later, timestamp, timestamp_ns
 from perdure.core import close, cron, properties, retry, search_attributes, workflow_task
 from perdure.core.commands import StartWorkflow
 from perdure.core.commit import Started
@@ -139,8 +140,9 @@ def validate(request: StartWorkflowExecutionRequest, limits: Limits, find_zone: 
         ("WorkflowTaskTimeoutSeconds", request.workflow_task_timeout),
         ("WorkflowStartDelaySeconds", request.workflow_start_delay),
     ):
-        if duration_ns(field) < 0:
-            raise invalid(f"An invalid {name} is set on request. cause: negative duration")
+        why = cap(field)
+        if why:
+            raise invalid(f"An invalid {name} is set on request. cause: {why}")
     if request.input.ByteSize() > limits.blob_bytes or request.memo.ByteSize() > limits.memo_bytes:
         raise invalid("Blob data size exceeds limit.")
     if request.cron_schedule:
@@ -276,7 +278,7 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
     attributes.workflow_task_timeout.CopyFrom(duration(task_ns))
     attributes.first_workflow_task_backoff.CopyFrom(duration(backoff_ns))
     if execution_ns:
-        expires_at_ns = turn.now_ns + backoff_ns + execution_ns
+        expires_at_ns = later(turn.now_ns + backoff_ns, execution_ns)
         attributes.workflow_execution_expiration_time.CopyFrom(timestamp(expires_at_ns))
     attributes.original_execution_run_id = run_id
     attributes.first_execution_run_id = run_id
@@ -324,7 +326,7 @@ def waits_for_first_task(execution: Execution) -> bool:
 
 
 def first_task_deadline(execution: Execution) -> int:
-    return execution.started_at_ns + execution.first_task_backoff_ns
+    return later(execution.started_at_ns, execution.first_task_backoff_ns)
 
 
 @folds(enums.WORKFLOW_EXECUTION_STARTED)

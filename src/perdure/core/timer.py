@@ -13,7 +13,7 @@ from temporalio.api.history.v1 import (
 )
 
 from perdure.api import enums
-from perdure.api.times import duration_ns, timestamp_ns
+from perdure.api.times import duration_ns, later, timestamp_ns
 from perdure.core.fold import folds
 from perdure.core.state import Execution, Timer
 from perdure.core.table import Table
@@ -139,7 +139,7 @@ def next_deadline(execution: Execution) -> int | None:
 @folds(enums.TIMER_STARTED)
 def _started(execution: Execution, event: HistoryEvent) -> None:
     attributes = event.timer_started_event_attributes
-    fire_at_ns = timestamp_ns(event.event_time) + duration_ns(attributes.start_to_fire_timeout)
+    fire_at_ns = later(timestamp_ns(event.event_time), duration_ns(attributes.start_to_fire_timeout))
     execution.timers[attributes.timer_id] = Timer(attributes.timer_id, event.event_id, fire_at_ns)
 
 

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.enums import PAUSED
-from perdure.api.times import timestamp
+from perdure.api.times import LONG_MAX, timestamp
 from perdure.core.commit import Commit, Context, QueueName, Task, TaskKind, TaskRef
 from perdure.core.fold import evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
@@ -124,6 +124,7 @@ class Turn:
 
     def lower(self, deadline_ns: int) -> None:
         """Owe a wake-up no later than this; the stored deadline moves only if this one is earlier."""
+        deadline_ns = min(deadline_ns, LONG_MAX)
         stored = self.execution.wake_at_ns
         if stored is None or deadline_ns < stored:
             self.execution.wake_at_ns = deadline_ns

@@ -11,9 +11,9 @@ from typing import Any
 from temporalio.api.command.v1 import Command as CommandMessage
 from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 
-from perdure.api import enums
+from perdure.api import bounds, enums
+from perdure.api.bounds import cap
 from perdure.api.errors import Rejected
-from perdure.api.times import duration_ns
 from perdure.core import child, external, retry
 from perdure.core.draft import (
     BadCommand,
@@ -36,13 +36,19 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
     Rejected INVALID_ARGUMENT for one that is unknown."""
     draft = Draft(turn.execution, turn.limits, turn.context.find_zone)
     draft.inbox = inbox
+    entries_max = draft.limits.entries
     draft.attribute_type = turn.context.attribute_type
     for message in commands:
-        judge = _JUDGES.get(message.command_type)
-        if judge is None:
+        found = _JUDGES.get(message.command_type)
+        if found is None:
             raise _unsupported(message)
         if draft.closed:
             raise BadCommand(enums.FAILED_UNHANDLED_COMMAND, "A command follows the one that closes the workflow.")
+        judge, cause = found
+        try:
+            bounds.check(message, entries_max)
+        except bounds.OutOfBounds as fault:
+            raise BadCommand(cause, str(fault)) from fault
         judge(draft, message)
     if inbox is not None:
         inbox.judge_rest()
@@ -120,8 +126,9 @@ def _judge_start_timer(draft: Draft, message: CommandMessage) -> None:
     command = message.start_timer_command_attributes
     timer_id = command.timer_id
     check_name(draft, enums.BAD_START_TIMER_ATTRIBUTES, "TimerId", timer_id, "StartTimerCommand")
-    if duration_ns(command.start_to_fire_timeout) < 0:
-        why = f"An invalid StartToFireTimeout is set on StartTimerCommand: negative duration. TimerId={timer_id}"
+    why = cap(command.start_to_fire_timeout)
+    if why:
+        why = f"An invalid StartToFireTimeout is set on StartTimerCommand: {why}. TimerId={timer_id}"
         raise BadCommand(enums.BAD_START_TIMER_ATTRIBUTES, why)
     pending = draft.execution.timers
     if timer_id in draft.started_timers or (timer_id in pending and timer_id not in draft.canceled_timers):
@@ -168,6 +175,11 @@ def _judge_properties(draft: Draft, message: CommandMessage) -> None:
     if not command.HasField("upserted_memo"):
         raise BadCommand(cause, "UpsertedMemo is not set on ModifyWorkflowPropertiesCommand.")
     check_blob(draft, cause, "UpsertedMemo", command.upserted_memo)
+    memo = draft.execution.memo
+    draft.memo_entries.update(name for name in command.upserted_memo.fields if name not in memo)
+    entries = len(memo) + len(draft.memo_entries)
+    if entries > draft.limits.entries:
+        raise BadCommand(cause, f"the memo has too many entries: {entries} > {draft.limits.entries}")
 
 
 def _judge_protocol_message(draft: Draft, message: CommandMessage) -> None:
@@ -208,7 +220,10 @@ def _judge_continue_as_new(draft: Draft, message: CommandMessage) -> None:
         ("WorkflowTaskTimeout", command.workflow_task_timeout),
         ("BackoffStartInterval", command.backoff_start_interval),
     ):
-        check_timeout(name, timeout, cause)
+        why = cap(timeout)
+        if why:
+            where = f"WorkflowType={command.workflow_type.name} TaskQueue={command.task_queue.name}"
+            raise BadCommand(cause, f"Invalid {name} on ContinueAsNewWorkflowExecutionCommand: {why}. {where}")
     why = retry.fault(command.retry_policy)
     if why:
         raise BadCommand(cause, why)
@@ -219,20 +234,27 @@ def _judge_continue_as_new(draft: Draft, message: CommandMessage) -> None:
     draft.closed = True
 
 
-_JUDGES: dict[Any, Callable[[Draft, CommandMessage], None]] = {
-    enums.COMMAND_SCHEDULE_ACTIVITY_TASK: _judge_activity,
-    enums.COMMAND_REQUEST_CANCEL_ACTIVITY_TASK: _judge_cancel_activity,
-    enums.COMMAND_START_TIMER: _judge_start_timer,
-    enums.COMMAND_CANCEL_TIMER: _judge_cancel_timer,
-    enums.COMMAND_RECORD_MARKER: _judge_marker,
-    enums.COMMAND_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _judge_search_attributes,
-    enums.COMMAND_MODIFY_WORKFLOW_PROPERTIES: _judge_properties,
-    enums.COMMAND_COMPLETE_WORKFLOW_EXECUTION: _judge_complete,
-    enums.COMMAND_FAIL_WORKFLOW_EXECUTION: _judge_fail,
-    enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: _judge_cancel,
-    enums.COMMAND_CONTINUE_AS_NEW: _judge_continue_as_new,
-    enums.COMMAND_START_CHILD_WORKFLOW_EXECUTION: child.judge,
-    enums.COMMAND_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION: external.judge_signal,
-    enums.COMMAND_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION: external.judge_cancel,
-    enums.COMMAND_PROTOCOL_MESSAGE: _judge_protocol_message,
+_JUDGES: dict[Any, tuple[Callable[[Draft, CommandMessage], None], enums.WorkflowTaskFailedCause]] = {
+    enums.COMMAND_SCHEDULE_ACTIVITY_TASK: (_judge_activity, enums.BAD_SCHEDULE_ACTIVITY_ATTRIBUTES),
+    enums.COMMAND_REQUEST_CANCEL_ACTIVITY_TASK: (_judge_cancel_activity, enums.BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES),
+    enums.COMMAND_START_TIMER: (_judge_start_timer, enums.BAD_START_TIMER_ATTRIBUTES),
+    enums.COMMAND_CANCEL_TIMER: (_judge_cancel_timer, enums.BAD_CANCEL_TIMER_ATTRIBUTES),
+    enums.COMMAND_RECORD_MARKER: (_judge_marker, enums.BAD_RECORD_MARKER_ATTRIBUTES),
+    enums.COMMAND_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: (_judge_search_attributes, enums.BAD_SEARCH_ATTRIBUTES),
+    enums.COMMAND_MODIFY_WORKFLOW_PROPERTIES: (_judge_properties, enums.BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES),
+    enums.COMMAND_COMPLETE_WORKFLOW_EXECUTION: (_judge_complete, enums.BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES),
+    enums.COMMAND_FAIL_WORKFLOW_EXECUTION: (_judge_fail, enums.BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES),
+    enums.COMMAND_CANCEL_WORKFLOW_EXECUTION: (_judge_cancel, enums.BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES),
+    enums.COMMAND_CONTINUE_AS_NEW: (_judge_continue_as_new, enums.BAD_CONTINUE_AS_NEW_ATTRIBUTES),
+    enums.COMMAND_START_CHILD_WORKFLOW_EXECUTION: (child.judge, enums.BAD_START_CHILD_EXECUTION_ATTRIBUTES),
+    enums.COMMAND_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION: (
+        external.judge_signal,
+        enums.BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES,
+    ),
+    enums.COMMAND_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION: (
+        external.judge_cancel,
+        enums.BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES,
+    ),
+    enums.COMMAND_PROTOCOL_MESSAGE: (_judge_protocol_message, enums.BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE),
 }
+"""Who judges a command, and the cause that names a fault which any command may have (`perdure.api.bounds`)."""

@@ -15,6 +15,7 @@ import asyncio
 import logging
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.api.times import LONG_MAX, NS_PER_SECOND
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.engine import Engine
 from perdure.stores.api import StoreError
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 LOOK_S = 0.002
 """Between two looks while time may jump."""
+_LAST_NS = LONG_MAX - 365 * 86_400 * NS_PER_SECOND
+"""A year before the end of time (`perdure.api.times`): nothing that is due later ever happens."""
 CALM_LOOKS = 3
 """Looks in a row that must find nothing going on: answers of workers travel between processes."""
 
@@ -39,8 +42,8 @@ class SkippingClock:
         return self._now_ns() + self.skipped_ns
 
     def skip_to(self, time_ns: int) -> None:
-        """Jump forward; never back."""
-        self.skipped_ns += max(0, time_ns - self.now_ns())
+        """Jump forward, never back, and not so far that there is no time left to work in."""
+        self.skipped_ns += max(0, min(time_ns, _LAST_NS) - self.now_ns())
 
 
 class TimeSkipper:

@@ -16,6 +16,7 @@ import logging
 from typing import Any
 
 from perdure.api.errors import Rejected
+from perdure.api.times import LONG_MAX
 from perdure.core.commands import Wake
 from perdure.core.commit import ExecutionKey
 from perdure.engine.clock import Clock
@@ -28,8 +29,8 @@ from perdure.stores.api import Store, StoreError
 
 _log = logging.getLogger(__name__)
 
-NEVER_NS = 1 << 62
-"""Later than any time of the wire."""
+NEVER_NS = LONG_MAX
+"""A deadline as late as this is none: time ends there (`perdure.api.times`)."""
 _TOLD_MAX = 10
 """Executions of one pass that are named in the log."""
 

@@ -10,6 +10,7 @@ from temporalio.api.common.v1 import Execution as ExecutionMessage
 from temporalio.api.enums.v1 import EventType, ExecutionType, ResetReapplyType, ResetType
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.bounds import rate_fault
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import timestamp
 from perdure.core import batch as law
@@ -17,6 +18,7 @@ from perdure.core.batch import Batch
 from perdure.core.execution import Execution
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_execution, check_length, check_namespace, found, invalid
+from perdure.frontend.page_tokens import decode_name, encode_name
 
 _PAGE_DEFAULT = 100
 _PAGE_MAX = 1000
@@ -67,12 +69,9 @@ class Batches:
         """ListBatchOperations, in order of their ids. Those that ended are kept as long as executions are."""
         check_namespace(self._engine, request.namespace)
         limit = min(request.page_size, _PAGE_MAX) if request.page_size > 0 else _PAGE_DEFAULT
-        try:
-            after_id = request.next_page_token.decode()
-        except UnicodeDecodeError as error:
-            raise invalid("Invalid NextPageToken.") from error
+        after_id = decode_name(request.next_page_token)
         page = await self._engine.batches.page(request.namespace, after_id, limit)
-        token = page[-1][0].encode() if len(page) == limit else b""
+        token = encode_name(page[-1][0]) if len(page) == limit else b""
         return service.ListBatchOperationsResponse(
             operation_info=[_info(job_id, batch) for job_id, batch in page], next_page_token=token
         )
@@ -143,8 +142,9 @@ def _check(request: service.StartBatchOperationRequest) -> None:
         raise invalid(f"too many executions: at most {_LISTED_MAX} may be listed")
     for execution in request.executions:
         check_execution(execution)
-    if request.max_operations_per_second < 0:
-        raise invalid("max_operations_per_second is negative")
+    why = rate_fault(request.max_operations_per_second)
+    if why:
+        raise invalid(f"max_operations_per_second {why}")
     if operation not in law.TYPES or any(one.type not in (0, _WORKFLOW) for one in request.target_executions):
         raise Rejected(StatusCode.UNIMPLEMENTED, f"{operation} is not supported by this server.")
     if operation == "signal_operation" and not request.signal_operation.signal:

@@ -11,13 +11,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import msgspec
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.errordetails.v1 import NotFoundFailure
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import ExecutionKey, TaskKind
+from perdure.core.commit import TaskKind
 from perdure.core.execution import Execution
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.refusals import AnotherChain, activity_not_found, workflow_not_found, workflow_task_not_found
@@ -131,40 +130,3 @@ def naming(workflow_id: str, run_id: str) -> Generator[None, None, None]:
         yield
     except Rejected as error:
         raise named(error, WorkflowExecution(workflow_id=workflow_id, run_id=run_id)) from error
-
-
-class HistoryToken(msgspec.Struct, frozen=True, array_like=True):
-    """`next_page_token` of histories: which run, and where to go on."""
-
-    run_id: str
-    next_event_id: int
-    last_event_id: int = 0
-    """Of a worker's history: the workflow task's Started event is the last it may see. 0: no such bound."""
-    transient_events: bytes = b""
-    """Serialised `History` that follows the last page: events of an attempt > 1, which are not stored."""
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_history_token = msgspec.msgpack.Decoder(HistoryToken).decode
-_decode_key = msgspec.msgpack.Decoder(ExecutionKey).decode
-
-
-def encode_page_token(token: HistoryToken | ExecutionKey) -> bytes:
-    """Opaque to clients."""
-    return _encode(token)
-
-
-def decode_history_token(data: bytes) -> HistoryToken:
-    """Raises Rejected INVALID_ARGUMENT when the bytes are not a token of ours."""
-    try:
-        return _decode_history_token(data)
-    except msgspec.MsgspecError as error:
-        raise invalid("Invalid NextPageToken.") from error
-
-
-def decode_key_token(data: bytes) -> ExecutionKey:
-    """Raises Rejected INVALID_ARGUMENT when the bytes are not a token of ours."""
-    try:
-        return _decode_key(data)
-    except msgspec.MsgspecError as error:
-        raise invalid("Invalid NextPageToken.") from error

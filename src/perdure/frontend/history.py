@@ -7,21 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from temporalio.api.enums.v1 import HistoryEventFilterType
-from temporalio.api.history.v1 import History, HistoryEvent
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.commit import ExecutionKey
 from perdure.core.execution import Execution
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import (
-    HistoryToken,
-    check_execution,
-    check_namespace,
-    decode_history_token,
-    encode_page_token,
-    found,
-    invalid,
-)
+from perdure.frontend.edge import check_execution, check_namespace, found, invalid
+from perdure.frontend.page_tokens import REFUSAL, HistoryToken, decode_history, encode_history, transient_events
 from perdure.frontend.waits import bounded
 
 CLOSE_EVENT = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
@@ -72,7 +65,7 @@ class Histories:
             next_event_id += len(events)
         more = next_event_id <= sight.last_event_id and not only_close
         if more or (request.wait_new_event and sight.is_open):
-            response.next_page_token = encode_page_token(HistoryToken(sight.key.run_id, next_event_id))
+            response.next_page_token = encode_history(HistoryToken(sight.key.run_id, next_event_id))
         return response
 
     async def _see(
@@ -113,9 +106,9 @@ class Histories:
         next_event_id = token.next_event_id + len(events)
         if next_event_id <= token.last_event_id:
             following = HistoryToken(key.run_id, next_event_id, token.last_event_id, token.transient_events)
-            response.next_page_token = encode_page_token(following)
+            response.next_page_token = encode_history(following)
         elif token.transient_events:
-            response.history.events.extend(History.FromString(token.transient_events).events)
+            response.history.events.extend(transient_events(token).events)
         return response
 
     async def _page(
@@ -135,9 +128,9 @@ def _token(request: service.GetWorkflowExecutionHistoryRequest) -> HistoryToken:
     run_id = request.execution.run_id
     if not request.next_page_token:
         return HistoryToken(run_id, 1)
-    token = decode_history_token(request.next_page_token)
+    token = decode_history(request.next_page_token)
     if run_id and token.run_id != run_id:
         raise invalid("RunId does not match with NextPageToken.")
     if token.next_event_id < 1:
-        raise invalid("Invalid NextPageToken.")
+        raise invalid(REFUSAL)
     return token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
-from perdure.api.times import duration, set_timestamp
+from perdure.api.times import duration, later, set_timestamp
 from perdure.core.execution import Execution
 
 
@@ -14,7 +14,7 @@ def fill_info(info: WorkflowExecutionInfo, execution: Execution) -> None:
     info.execution.workflow_id = key.workflow_id
     info.execution.run_id = key.run_id
     info.type.name = execution.workflow_type
-    first_task_at_ns = execution.started_at_ns + execution.first_task_backoff_ns
+    first_task_at_ns = later(execution.started_at_ns, execution.first_task_backoff_ns)
     set_timestamp(info.start_time, execution.started_at_ns)
     set_timestamp(info.execution_time, first_task_at_ns)
     if execution.closed_at_ns is not None:

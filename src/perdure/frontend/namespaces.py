@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import ArchivalState, NamespaceState
 from temporalio.api.errordetails.v1 import NamespaceAlreadyExistsFailure, NamespaceNotFoundFailure
 from temporalio.api.namespace.v1 import NamespaceConfig, NamespaceInfo
@@ -12,6 +13,7 @@ from temporalio.api.operatorservice import v1 as operator
 from temporalio.api.replication.v1 import NamespaceReplicationConfig
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.bounds import cap
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import NS_PER_SECOND, duration, duration_ns
 from perdure.engine.engine import Engine
@@ -19,6 +21,7 @@ from perdure.engine.namespaces import DEFAULT_NAMESPACE, DELETED
 from perdure.frontend.capabilities import describe_capabilities
 from perdure.frontend.clusters import CLUSTER_NAME
 from perdure.frontend.edge import invalid
+from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.stores.api import Namespace, StoreError
 
 RETENTION_MIN_NS = 3600 * NS_PER_SECOND
@@ -44,8 +47,7 @@ class Namespaces:
         for cluster in [request.active_cluster_name, *(one.cluster_name for one in request.clusters)]:
             if cluster not in ("", CLUSTER_NAME):
                 raise invalid(f"Invalid cluster name: {cluster}")
-        retention_ns = duration_ns(request.workflow_execution_retention_period)
-        _check_retention(retention_ns)
+        retention_ns = _retention_ns(request.workflow_execution_retention_period)
         if namespaces.is_taken(name):
             text = f'Namespace "{name}" already exists'
             raise Rejected(StatusCode.ALREADY_EXISTS, text, NamespaceAlreadyExistsFailure())
@@ -67,11 +69,11 @@ class Namespaces:
     async def list(self, request: service.ListNamespacesRequest) -> service.ListNamespacesResponse:
         """ListNamespaces, by name. Raises Rejected INVALID_ARGUMENT."""
         limit = min(request.page_size, _PAGE_SIZE_MAX) if request.page_size > 0 else _PAGE_SIZE_MAX
-        after = request.next_page_token.decode(errors="replace")
+        after = decode_name(request.next_page_token)
         left = [namespace for namespace in self._engine.namespaces.all() if namespace.name > after]
         response = service.ListNamespacesResponse(namespaces=[self._described(one) for one in left[:limit]])
         if len(left) > limit:
-            response.next_page_token = left[limit - 1].name.encode()
+            response.next_page_token = encode_name(left[limit - 1].name)
         return response
 
     async def update(self, request: service.UpdateNamespaceRequest) -> service.UpdateNamespaceResponse:
@@ -80,8 +82,7 @@ class Namespaces:
         info, config = request.update_info, request.config
         changes: dict[str, object] = {}
         if config.HasField("workflow_execution_retention_ttl"):
-            changes["retention_ns"] = duration_ns(config.workflow_execution_retention_ttl)
-            _check_retention(duration_ns(config.workflow_execution_retention_ttl))
+            changes["retention_ns"] = _retention_ns(config.workflow_execution_retention_ttl)
         if info.description:
             changes["description"] = info.description
         if info.owner_email:
@@ -91,7 +92,11 @@ class Namespaces:
         added = dict(info.data)
 
         def change(namespace: Namespace) -> Namespace:
-            return replace(namespace, data={**namespace.data, **added}, **changes)
+            data = {**namespace.data, **added}
+            entries_max = self._engine.config.limits.entries
+            if len(data) > entries_max:
+                raise invalid(f"the namespace's data would have too many entries: {len(data)} > {entries_max}")
+            return replace(namespace, data=data, **changes)
 
         described = self._described(await self._change(request.namespace, change))
         return service.UpdateNamespaceResponse(
@@ -172,6 +177,8 @@ def _check_name(name: str) -> None:
         raise invalid("Namespace not set on request.")
 
 
-def _check_retention(retention_ns: int) -> None:
-    if retention_ns < RETENTION_MIN_NS:
+def _retention_ns(retention: Duration) -> int:
+    """A century at most. Raises Rejected INVALID_ARGUMENT for one that is too short."""
+    if cap(retention) or duration_ns(retention) < RETENTION_MIN_NS:
         raise invalid("A valid retention period is not set on request.")
+    return duration_ns(retention)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from perdure.engine.engine import Engine
+from perdure.frontend import gate
 from perdure.frontend.clusters import Clusters
 from perdure.frontend.namespaces import Namespaces
+from perdure.frontend.rpcs import OPERATOR_SERVICE
 from perdure.frontend.search_attributes import SearchAttributes
 
 
@@ -22,3 +24,4 @@ class OperatorService:
         clusters = Clusters(engine)
         self.list_clusters = clusters.list
         self.remove_remote_cluster = clusters.remove
+        gate.put_before(self, OPERATOR_SERVICE, engine.config.limits)

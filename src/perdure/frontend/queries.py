@@ -8,9 +8,11 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.enums import QUEUE_NORMAL
 from perdure.api.errors import Rejected
+from perdure.core.tokens import BAD_TASK_TOKEN, read
 from perdure.engine.engine import Engine
 from perdure.engine.query_task import QueryTask, QueryToken
-from perdure.frontend.edge import HistoryToken, check_execution, check_namespace, encode_page_token, invalid, named
+from perdure.frontend.edge import check_execution, check_namespace, invalid, named
+from perdure.frontend.page_tokens import HistoryToken, encode_history
 
 _encode_token = msgspec.msgpack.Encoder().encode
 _decode_token = msgspec.msgpack.Decoder(QueryToken).decode
@@ -49,10 +51,7 @@ class Queries:
         """RespondQueryTaskCompleted. Raises Rejected NOT_FOUND when nobody waits for the answer any more."""
         if not request.task_token:
             raise invalid("Task token not set on request.")
-        try:
-            token = _decode_token(request.task_token)
-        except msgspec.MsgspecError as error:
-            raise invalid("Error deserializing task token.") from error
+        token = read(_decode_token, request.task_token, BAD_TASK_TOKEN)
         if request.namespace and request.namespace != token.namespace:
             raise invalid("Operation requested with a token from a different namespace.")
         self._engine.queries.answer(
@@ -86,5 +85,5 @@ async def query_task_response(engine: Engine, task: QueryTask) -> service.PollWo
         response.history.events.extend(events)
         if len(events) < task.last_event_id:
             token = HistoryToken(key.run_id, len(events) + 1, task.last_event_id)
-            response.next_page_token = encode_page_token(token)
+            response.next_page_token = encode_history(token)
     return response

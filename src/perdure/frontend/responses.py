@@ -16,7 +16,7 @@ from perdure.core.commit import StartedActivityTask, StartedWorkflowTask
 from perdure.core.state import Activity
 from perdure.engine.engine import Engine
 from perdure.frontend.at_hand import ActivityTaskAtHand, WorkflowTaskAtHand
-from perdure.frontend.edge import HistoryToken, encode_page_token
+from perdure.frontend.page_tokens import HistoryToken, encode_history
 
 
 async def workflow_task_response(engine: Engine, task: StartedWorkflowTask) -> service.PollWorkflowTaskQueueResponse:
@@ -84,7 +84,7 @@ def _workflow_task(
     if next_event_id <= last_event_id:
         transient = History(events=task.transient_events).SerializeToString()
         token = HistoryToken(key.run_id, next_event_id, last_event_id, transient)
-        response.next_page_token = encode_page_token(token)
+        response.next_page_token = encode_history(token)
     elif task.transient_events:
         response.history.events.extend(task.transient_events)
     return response

@@ -10,15 +10,8 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.core.commit import ExecutionKey
 from perdure.core.execution import Execution
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import (
-    HistoryToken,
-    check_execution,
-    check_namespace,
-    decode_history_token,
-    encode_page_token,
-    found,
-    invalid,
-)
+from perdure.frontend.edge import check_execution, check_namespace, found, invalid
+from perdure.frontend.page_tokens import REFUSAL, HistoryToken, decode_history, encode_history
 
 PAGE_SIZE_MAX = 256
 """Events of a page; also when the request names no size."""
@@ -47,14 +40,14 @@ class ReverseHistories:
         response.history.events.extend(reversed(events))
         following = last_event_id - len(events)
         if following >= 1:
-            response.next_page_token = encode_page_token(HistoryToken(key.run_id, following))
+            response.next_page_token = encode_history(HistoryToken(key.run_id, following))
         return response
 
     async def _end(self, request: service.GetWorkflowExecutionHistoryReverseRequest) -> tuple[ExecutionKey, int]:
         """The run, and the newest event that is still to be told."""
         execution = request.execution
         if request.next_page_token:
-            token = decode_history_token(request.next_page_token)
+            token = decode_history(request.next_page_token)
             if execution.run_id and token.run_id != execution.run_id:
                 raise invalid("RunId does not match with NextPageToken.")
             run_id, bound = token.run_id, token.next_event_id
@@ -67,7 +60,7 @@ class ReverseHistories:
 
         key, newest = await self._engine.read(request.namespace, execution.workflow_id, run_id, look)
         if not 0 <= bound <= newest:
-            raise invalid("Invalid NextPageToken.")
+            raise invalid(REFUSAL)
         return key, bound or newest
 
     async def _page(self, key: ExecutionKey, first_event_id: int, last_event_id: int) -> Sequence[HistoryEvent]:

@@ -16,19 +16,21 @@ from temporalio.api.schedule.v1 import (
 from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.bounds import cap
 from perdure.api.errors import Rejected, StatusCode
-from perdure.api.times import duration_ns, timestamp, timestamp_ns
+from perdure.api.times import LONG_MAX, LONG_MIN, timestamp, timestamp_ns
 from perdure.core import retry
 from perdure.core.schedule import state as states
 from perdure.core.schedule.fields import BadSpec
 from perdure.core.schedule.machine import Machine, is_repeated, new_state, prepared
 from perdure.core.schedule.requests import nominal_text
-from perdure.core.schedule.state import Action, State
+from perdure.core.schedule.state import BACKFILLS_MAX, Action, State
 from perdure.core.search_attributes import BadSearchAttribute, check
 from perdure.engine.engine import Engine
 from perdure.engine.schedules import Key
 from perdure.engine.zones import find_zone
 from perdure.frontend.edge import check_length, check_namespace, exceeds_blob_limit, invalid, limits
+from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.frontend.schedule_filter import schedule_filter
 
 _FUTURE, _FUTURE_LISTED = 10, 5
@@ -168,7 +170,7 @@ class Schedules:
         if limit < 0:
             raise invalid("maximum_page_size is negative.")
         response, now_ns = service.ListSchedulesResponse(), engine.clock.now_ns()
-        after_id = _decoded(request.next_page_token)
+        after_id = decode_name(request.next_page_token)
         while True:
             page = await engine.schedules.page(request.namespace, after_id, limit)
             for schedule_id, machine in page:
@@ -176,7 +178,7 @@ class Schedules:
                 if accepts(schedule_id, machine):
                     response.schedules.append(_entry(schedule_id, machine, now_ns))
                     if len(response.schedules) == limit:
-                        response.next_page_token = after_id.encode()
+                        response.next_page_token = encode_name(after_id)
                         return response
             if len(page) < limit:
                 return response
@@ -220,6 +222,8 @@ def _checked(schedule: Schedule) -> Schedule:
     if exceeds_blob_limit(schedule):
         raise invalid("Blob data size exceeds limit.")
     check_length("Notes", schedule.state.notes)
+    if schedule.state.remaining_actions < 0:
+        raise invalid(f"remaining_actions is negative: {schedule.state.remaining_actions}")
     try:
         return prepared(schedule, find_zone)
     except BadSpec as fault:
@@ -239,8 +243,9 @@ def _check_action(action: NewWorkflowExecutionInfo) -> None:
     if action.workflow_id_reuse_policy:
         raise invalid("Scheduled workflow must not contain WorkflowIDReusePolicy")
     for name in ("Execution", "Run", "Task"):
-        if duration_ns(getattr(action, f"workflow_{name.lower()}_timeout")) < 0:
-            raise invalid(f"An invalid Workflow{name}TimeoutSeconds is set on request. cause: negative duration")
+        why = cap(getattr(action, f"workflow_{name.lower()}_timeout"))
+        if why:
+            raise invalid(f"An invalid Workflow{name}TimeoutSeconds is set on request. cause: {why}")
     if action.HasField("retry_policy"):
         why = retry.fault(action.retry_policy)
         if why:
@@ -250,13 +255,11 @@ def _check_action(action: NewWorkflowExecutionInfo) -> None:
 def _check_patch(patch: SchedulePatch) -> None:
     if max(len(patch.pause), len(patch.unpause)) > limits().id_length:
         raise invalid("Schedule notes exceeds limit.")
-
-
-def _decoded(token: bytes) -> str:
-    try:
-        return token.decode()
-    except UnicodeDecodeError as error:
-        raise invalid("Invalid NextPageToken.") from error
+    if len(patch.backfill_request) > BACKFILLS_MAX:
+        raise invalid(f"too many backfills: {len(patch.backfill_request)} > {BACKFILLS_MAX}")
+    scheduled = patch.trigger_immediately.scheduled_time
+    if timestamp_ns(scheduled) in (LONG_MIN, LONG_MAX):
+        raise invalid(f"scheduled_time is no time that can be stored, from 1678 to 2261: {scheduled.seconds} s")
 
 
 # --- responses ------------------------------------------------------------------------------------

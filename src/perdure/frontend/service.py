@@ -1,12 +1,13 @@
 """All RPCs under their names: what a transport, or the SDK in the same process, talks to.
 
-The methods are those of the nouns, taken as they are: a call costs no further coroutine. Each takes
-its RPC's request message, returns the response message, and raises `perdure.api.errors.Rejected`.
+The methods are those of the nouns, behind the gate (`perdure.frontend.gate`): a call costs no further coroutine.
+Each takes its RPC's request message, returns the response message, and raises `perdure.api.errors.Rejected`.
 """
 
 from __future__ import annotations
 
 from perdure.engine.engine import Engine
+from perdure.frontend import gate
 from perdure.frontend.activities_by_id import ActivitiesById
 from perdure.frontend.activity_controls import ActivityControls
 from perdure.frontend.activity_tasks import ActivityTasks
@@ -19,6 +20,7 @@ from perdure.frontend.pauses import Pauses
 from perdure.frontend.queries import Queries
 from perdure.frontend.resets import Resets
 from perdure.frontend.reverse_history import ReverseHistories
+from perdure.frontend.rpcs import WORKFLOW_SERVICE
 from perdure.frontend.schedules import Schedules
 from perdure.frontend.search_attributes import SearchAttributes
 from perdure.frontend.serving import Serving
@@ -99,6 +101,7 @@ class WorkflowService:
         self._add_namespaces(engine)
         self.get_system_info = System().info
         self.get_cluster_info = Clusters(engine).info
+        gate.put_before(self, WORKFLOW_SERVICE, engine.config.limits)
 
     def _add_activities(self, engine: Engine) -> None:
         activity_tasks = ActivityTasks(engine)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 from temporalio.api.testservice import v1 as service
 
-from perdure.api.times import duration_ns, set_timestamp, timestamp_ns
+from perdure.api.times import duration_ns, later, set_timestamp, timestamp_ns
+from perdure.core.limits import DEFAULT_LIMITS
 from perdure.engine.time_skipping import TimeSkipper
+from perdure.frontend import gate
 from perdure.frontend.edge import invalid
+from perdure.frontend.rpcs import TEST_SERVICE
 
 
 class TestService:
@@ -17,6 +20,7 @@ class TestService:
 
     def __init__(self, skipper: TimeSkipper) -> None:
         self._skipper = skipper
+        gate.put_before(self, TEST_SERVICE, DEFAULT_LIMITS)
 
     async def lock_time_skipping(self, request: service.LockTimeSkippingRequest) -> service.LockTimeSkippingResponse:
         """LockTimeSkipping: one lock more."""
@@ -32,7 +36,7 @@ class TestService:
 
     async def sleep(self, request: service.SleepRequest) -> service.SleepResponse:
         """Sleep, by the server's time."""
-        await self._skipper.sleep_until(self._skipper.now_ns() + _length_ns(request))
+        await self._skipper.sleep_until(later(self._skipper.now_ns(), _length_ns(request)))
         return service.SleepResponse()
 
     async def sleep_until(self, request: service.SleepUntilRequest) -> service.SleepResponse:
@@ -47,7 +51,7 @@ class TestService:
         length_ns = _length_ns(request)
         self._skipper.unlock()
         try:
-            await self._skipper.sleep_until(self._skipper.now_ns() + length_ns)
+            await self._skipper.sleep_until(later(self._skipper.now_ns(), length_ns))
         finally:
             self._skipper.lock()
         return service.SleepResponse()

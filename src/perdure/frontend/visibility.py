@@ -6,6 +6,7 @@ of the namespace, and what was found is shown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,11 +17,12 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.status import CLOSED, OPEN
-from perdure.api.times import timestamp_ns
+from perdure.api.times import LONG_MAX, LONG_MIN, timestamp_ns
 from perdure.core.search_attributes import IndexedType
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_namespace, invalid
 from perdure.frontend.infos import listed_info
+from perdure.frontend.page_tokens import REFUSAL, decode_cells, encode_cells
 from perdure.stores.visibility import AllOf, Attribute, Condition, Query, QueryError, bind, parse
 from perdure.stores.visibility.binding import STATUSES
 from perdure.stores.visibility.evaluation import Cursor
@@ -118,7 +120,7 @@ class Visibility:
         after = _decode_cursor(query, token) if token else None
         found = await self._engine.find_executions(namespace, query, after, limit)
         infos = [listed_info(one.execution, self._engine.namespaces.id_of(one.execution.parent)) for one in found]
-        return infos, _encode(found[-1].cursor) if len(found) == limit else b""
+        return infos, encode_cells(found[-1].cursor) if len(found) == limit else b""
 
 
 def _started(started: StartTimeFilter) -> Iterable[Condition]:
@@ -152,8 +154,6 @@ def _keyword(text: str) -> Payload:
     return Payload(metadata={"encoding": b"json/plain", "type": b"Keyword"}, data=data)
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[str | int | float | bool | None]).decode
 _PYTHON_TYPES: dict[IndexedType, type[Any]] = {
     IndexedType.KEYWORD: str,
     IndexedType.INT: int,
@@ -165,21 +165,19 @@ _PYTHON_TYPES: dict[IndexedType, type[Any]] = {
 
 def _decode_cursor(query: Query, token: bytes) -> Cursor:
     """Raises Rejected INVALID_ARGUMENT when the bytes are no token of such a list."""
-    try:
-        cursor = tuple(_decode(token))
-    except msgspec.MsgspecError as error:
-        raise invalid("Invalid NextPageToken.") from error
+    cursor = tuple(decode_cells(token))
     types = [int if term.attribute == _STATUS else _PYTHON_TYPES[term.attribute.type] for term in query.order]
     types = [*types, int] if types else [int, int, int]
     if len(cursor) != len(types) or not all(
-        (type(value) is expected and not (expected is int and _is_long(value)))
-        or (value is None and place < len(query.order))
+        (type(value) is expected and _is_storable(value)) or (value is None and place < len(query.order))
         for place, (value, expected) in enumerate(zip(cursor, types, strict=True))
     ):
-        raise invalid("Invalid NextPageToken.")
+        raise invalid(REFUSAL)
     return cursor
 
 
-def _is_long(value: Any) -> bool:
-    """An integer that no column can hold."""
-    return not -(1 << 63) <= value < 1 << 63
+def _is_storable(value: Any) -> bool:
+    """Whether a column can hold it."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or LONG_MIN <= value <= LONG_MAX

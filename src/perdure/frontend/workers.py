@@ -11,7 +11,8 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import QueueName, TaskKind
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_namespace, invalid
+from perdure.frontend.edge import check_namespace
+from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.frontend.worker_filter import matches, parse
 
 PAGE_SIZE_MAX = 1_000
@@ -33,14 +34,14 @@ class Workers:
     async def list(self, request: service.ListWorkersRequest) -> service.ListWorkersResponse:
         """ListWorkers: by instance key, a page at a time. Raises Rejected INVALID_ARGUMENT for a bad filter."""
         size = min(request.page_size if request.page_size > 0 else PAGE_SIZE_MAX, PAGE_SIZE_MAX)
-        after = _after(request.next_page_token)
+        after = decode_name(request.next_page_token)
         response = service.ListWorkersResponse()
         for heartbeat in self._matching(request.namespace, request.query):
             key = heartbeat.worker_instance_key
             if key <= after:
                 continue
             if len(response.workers) == size:
-                response.next_page_token = response.workers[-1].worker_instance_key.encode()
+                response.next_page_token = encode_name(response.workers[-1].worker_instance_key)
                 break
             response.workers_info.append(WorkerInfo(worker_heartbeat=heartbeat))
             response.workers.append(_list_info(heartbeat))
@@ -74,13 +75,6 @@ class Workers:
         check_namespace(self._engine, namespace)
         conditions = parse(query)
         return (beat for beat in self._engine.workers.all(namespace) if matches(conditions, beat))
-
-
-def _after(token: bytes) -> str:
-    try:
-        return token.decode()
-    except UnicodeDecodeError as error:
-        raise invalid("Invalid NextPageToken.") from error
 
 
 def _list_info(heartbeat: WorkerHeartbeat) -> WorkerListInfo:

@@ -101,8 +101,7 @@ class Workflows:
 
         response, execution = await engine.read(request.namespace, workflow_id, request.execution.run_id, look)
         if execution.parent is not None:
-            parents = engine.namespaces.get(execution.parent.namespace)
-            response.workflow_execution_info.parent_namespace_id = parents.id
+            response.workflow_execution_info.parent_namespace_id = engine.namespaces.id_of(execution.parent)
         first = await engine.histories.event(execution.key, 1)
         if first.HasField("user_metadata"):
             response.execution_config.user_metadata.CopyFrom(first.user_metadata)

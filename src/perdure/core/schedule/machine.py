@@ -24,7 +24,9 @@ from temporalio.api.enums.v1 import TaskQueueKind
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.schedule.v1 import BackfillRequest, Schedule, SchedulePatch, TriggerImmediatelyRequest
 
-from perdure.api.times import NS_PER_SECOND, duration, duration_ns, timestamp_ns
+from perdure.api.bounds import DURATION_MAX_NS
+from perdure.api.times import LONG_MIN, NS_PER_SECOND, duration, duration_ns, timestamp_ns
+from perdure.core.refusals import invalid
 from perdure.core.schedule import state as states
 from perdure.core.schedule.spec import FindZone, Occurrence, Times, canonical
 from perdure.core.schedule.state import Action, Backfill, Running, Start, State
@@ -62,7 +64,7 @@ def prepared(schedule: Schedule, find_zone: FindZone) -> Schedule:
     policies = kept.policies
     policies.overlap_policy = policies.overlap_policy or SKIP
     window_ns = duration_ns(policies.catchup_window) if policies.HasField("catchup_window") else CATCHUP_DEFAULT_NS
-    policies.catchup_window.CopyFrom(duration(max(window_ns, CATCHUP_MIN_NS)))
+    policies.catchup_window.CopyFrom(duration(min(max(window_ns, CATCHUP_MIN_NS), DURATION_MAX_NS)))
     return kept
 
 
@@ -315,7 +317,10 @@ class Machine:
         return max(self.state.processed_ns, now_ns)
 
     def patch(self, patch: SchedulePatch, now_ns: int) -> None:
-        """Pause, unpause, trigger and backfill. One that was parked is tried again."""
+        """Pause, unpause, trigger and backfill. One that was parked is tried again.
+
+        Raises Rejected INVALID_ARGUMENT for too many backfills.
+        """
         self.state.parked = ""
         self.advance(now_ns)
         if patch.HasField("trigger_immediately"):
@@ -334,8 +339,10 @@ class Machine:
         self._buffer(Start(nominal_ns, now_ns, request.overlap_policy, True))
 
     def _backfill(self, request: BackfillRequest) -> None:
+        if len(self.state.backfills) >= states.BACKFILLS_MAX:
+            raise invalid(f"too many backfills wait: more than {states.BACKFILLS_MAX}")
         start_ns, end_ns = timestamp_ns(request.start_time), timestamp_ns(request.end_time)
-        self.state.backfills.append(Backfill(start_ns - 1, end_ns, request.overlap_policy))
+        self.state.backfills.append(Backfill(max(start_ns - 1, LONG_MIN), end_ns, request.overlap_policy))
 
 
 def new_state(

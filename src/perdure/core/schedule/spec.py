@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from temporalio.api.schedule.v1 import IntervalSpec, ScheduleSpec
 
-from perdure.api.times import NS_PER_SECOND, duration_ns, timestamp_ns
+from perdure.api.bounds import DURATION_MAX_NS
+from perdure.api.times import LONG_MAX, NS_PER_SECOND, duration_ns, later, timestamp_ns
 from perdure.core.schedule import fields, text
 from perdure.core.schedule.calendars import Calendar, Zone
 from perdure.core.schedule.fields import BadSpec
@@ -22,6 +23,8 @@ FindZone = Callable[[str, bytes], Zone]
 """A time zone's name and its own data (TZif, or none) -> the zone. Raises BadSpec."""
 
 _COMMENT_LENGTH_MAX = 200
+_LAST_S = LONG_MAX // NS_PER_SECOND
+"""In 2262: no store holds a later time, so none follows."""
 _EXCLUSIONS_MAX = 10_000
 """Excluded stretches passed over before it is taken that no other time follows: others wait for the answer."""
 
@@ -43,6 +46,8 @@ def canonical(spec: ScheduleSpec, find_zone: FindZone) -> ScheduleSpec:
     _check_calendars(made)
     for interval in made.interval:
         _check_interval(interval)
+    if timestamp_ns(made.start_time) == LONG_MAX:
+        raise BadSpec(f"start time is later than any action can be: {made.start_time.seconds} s > {_LAST_S} s")
     find_zone(made.timezone_name, made.timezone_data)
     return made
 
@@ -64,6 +69,8 @@ def _check_interval(spec: IntervalSpec) -> None:
     interval_ns, phase_ns = duration_ns(spec.interval), duration_ns(spec.phase)
     if interval_ns < NS_PER_SECOND:
         raise BadSpec("interval is too small")
+    if interval_ns == LONG_MAX:
+        raise BadSpec(f"interval is not a valid duration: {spec.interval.seconds} s > {_LAST_S} s")
     if phase_ns < 0:
         raise BadSpec("phase is negative")
     if phase_ns >= interval_ns:
@@ -93,7 +100,7 @@ class Times:
         start_s = timestamp_ns(spec.start_time) // NS_PER_SECOND
         self._before_start_s = start_s - 1 if spec.HasField("start_time") else None
         self._end_ns = timestamp_ns(spec.end_time) if spec.HasField("end_time") else None
-        self._jitter_ns = max(0, duration_ns(spec.jitter))
+        self._jitter_ns = min(max(0, duration_ns(spec.jitter)), DURATION_MAX_NS)
         self._seed = seed
 
     def next(self, after_ns: int) -> Occurrence | None:
@@ -105,12 +112,14 @@ class Times:
             nominal_s = self._next_of_all(after_s)
             if nominal_s is None:
                 return None
+            if nominal_s >= _LAST_S:
+                return None
             nominal_ns = nominal_s * NS_PER_SECOND
             if self._end_ns is not None and nominal_ns > self._end_ns:
                 return None
             excluded = [calendar for calendar in self._excluded if calendar.matches(nominal_s)]
             if not excluded:
-                return Occurrence(nominal_ns, nominal_ns + self._shift_ns(nominal_s))
+                return Occurrence(nominal_ns, later(nominal_ns, self._shift_ns(nominal_s)))
             after_s = max(calendar.passed(nominal_s) for calendar in excluded)
         return None
 

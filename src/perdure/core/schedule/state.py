@@ -14,6 +14,8 @@ from temporalio.api.schedule.v1 import Schedule
 
 BUFFER_MAX = 1000
 """Starts that may wait for their turn."""
+BACKFILLS_MAX = 1000
+"""Backfills that may wait for their turn."""
 RECENT_MAX = 10
 """Actions that are remembered."""
 REQUESTS_MAX = 20

@@ -15,7 +15,7 @@ import re
 
 from temporalio.api.schedule.v1 import CalendarSpec, IntervalSpec, ScheduleSpec, StructuredCalendarSpec
 
-from perdure.api.times import duration
+from perdure.api.times import LONG_MAX, duration
 from perdure.core.schedule import fields
 from perdure.core.schedule.fields import BadSpec, Field
 
@@ -45,6 +45,8 @@ _UNITS_NS = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
+_DURATION_LENGTH_MAX = 100
+"""A longer text says nothing that 64 bits of nanoseconds hold."""
 _TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)")
 
 
@@ -102,7 +104,9 @@ def _every(text: str) -> IntervalSpec:
 
 
 def duration_of(text: str) -> int:
-    """Nanoseconds of `1h30m`, `90s`, `2d`, in the notation of Go. Raises BadSpec."""
+    """Nanoseconds of `1h30m`, `90s`, `2d`, in the notation of Go; at most what 64 bits hold. Raises BadSpec."""
+    if len(text) > _DURATION_LENGTH_MAX:
+        raise BadSpec(f'time: invalid duration "{text[:_DURATION_LENGTH_MAX]}..."')
     negative = text.startswith("-")
     rest = text[1:] if text[:1] in ("-", "+") else text
     if rest == "0":
@@ -119,6 +123,6 @@ def duration_of(text: str) -> int:
             raise BadSpec(f'time: unknown unit "{unit}" in duration "{text}"')
         total += float(number) * _UNITS_NS[unit] if "." in number else int(number) * _UNITS_NS[unit]
         at = term.end()
-    if not at:
+    if not at or total > LONG_MAX:
         raise BadSpec(f'time: invalid duration "{text}"')
     return -round(total) if negative else round(total)

@@ -11,9 +11,9 @@ from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine
 from perdure.engine.time_skipping import SkippingClock, TimeSkipper
 from perdure.frontend.operator_service import OperatorService
+from perdure.frontend.rpcs import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from perdure.frontend.server.exposition import CONTENT_TYPE, exposition
 from perdure.frontend.server.http import SideDoor
-from perdure.frontend.server.rpcs import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from perdure.frontend.server.transport import Counts, Transport, split_address
 from perdure.frontend.service import WorkflowService
 from perdure.frontend.test_service import TestService

@@ -21,11 +21,11 @@ from google.protobuf.message import DecodeError
 
 from perdure.api.depth import decode
 from perdure.api.errors import Rejected, StatusCode
+from perdure.frontend.rpcs import SERVICES, Rpc, rpcs
 from perdure.frontend.server import bounds
 from perdure.frontend.server.connection import Connection
 from perdure.frontend.server.health import Health
 from perdure.frontend.server.reflection import reflect
-from perdure.frontend.server.rpcs import SERVICES, Rpc, rpcs
 from perdure.frontend.server.stream import Stream
 from perdure.frontend.waits import Caller, set_caller
 

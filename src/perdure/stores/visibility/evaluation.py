@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cmp_to_key
 from typing import Any
 
+from perdure.api.times import LONG_MAX, later
 from perdure.core.execution import Execution
 from perdure.core.search_attributes import SYSTEM, IndexedType, Row, Value, index_rows
 from perdure.stores.visibility.query import AllOf, Attribute, Condition, Query, Where
@@ -19,14 +20,14 @@ Document = Mapping[tuple[str, int], list[Value]]
 Cursor = tuple[Value | None, ...]
 """Where a page ended: what the last execution was ordered by, and its number."""
 
-OPEN_FOR_EVER_NS = (1 << 63) - 1
+OPEN_FOR_EVER_NS = LONG_MAX
 """The close time of an open execution, when executions are put in order."""
 
 
 def system_values(execution: Execution) -> dict[str, Value | None]:
     """The facts of a run. Of an open one its size is not told: it is known when it closes, as on Temporal's server."""
     key, closed = execution.key, execution.closed_at_ns
-    first_task_at_ns = execution.started_at_ns + execution.first_task_backoff_ns
+    first_task_at_ns = later(execution.started_at_ns, execution.first_task_backoff_ns)
     parent = execution.parent
     is_closed = closed is not None
     return {
@@ -54,7 +55,7 @@ def uncommon_rows(execution: Execution) -> list[Row]:
     rows = index_rows(execution.search_attributes) if execution.search_attributes else []
     rows.extend(("PerdureMemoKeys", IndexedType.KEYWORD_LIST, name) for name in execution.memo)
     if execution.first_task_backoff_ns:
-        first_task_at_ns = execution.started_at_ns + execution.first_task_backoff_ns
+        first_task_at_ns = later(execution.started_at_ns, execution.first_task_backoff_ns)
         rows.append(("ExecutionTime", IndexedType.DATETIME, first_task_at_ns))
     if execution.parent is not None:
         rows.append(("ParentWorkflowId", IndexedType.KEYWORD, execution.parent.workflow_id))
