@@ -71,8 +71,9 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         due = self._scheduled[0].when()
         self.now_ns = max(self.now_ns, math.ceil(due * _NS))
         step = 1
-        # asyncio compares seconds: far from zero a nanosecond is lost in the rounding of a float.
-        while due >= self.time() + self._clock_resolution:
+        # asyncio compares seconds: far from zero a nanosecond is lost in the rounding of a float. And whoever waits for
+        # a moment is not woken before it: else a wait that ends "in no time at all" would begin again without end.
+        while due > self.time() or due >= self.time() + self._clock_resolution:
             self.now_ns += step
             step *= 2
 
