@@ -9,7 +9,7 @@ with. A number is no name: nobody who reads it knows what it says.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import Enum
 from typing import Any, TypeVar
@@ -66,9 +66,19 @@ def word_of(
         for alias, word in (aliases or {}).items():
             if name == _folded(alias):
                 return word
-    near = get_close_matches(spelled, known, n=1)
-    meant = f"; did you mean {_shown(known[near[0]])}?" if near else ""
+    near = nearest(spelled, known)
+    meant = f"; did you mean {_shown(known[near])}?" if near else ""
     raise error(f"{argument} must be one of {', '.join(map(_shown, words))}, not {value!r}{meant}")
+
+
+def nearest(name: str, names: Iterable[str], alike: float = 0.6) -> str | None:
+    """The one of `names` that somebody who wrote `name` meant, None when none is much like it.
+
+    Args:
+        alike: how much, from 0 (not at all) to 1 (the same).
+    """
+    found = get_close_matches(name, list(names), n=1, cutoff=alike)
+    return found[0] if found else None
 
 
 def _shown(word: str) -> str:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
-from types import CodeType, MethodType
+from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_args
 
+from perdure.sdk.callables import Shape, is_async, shape_of
 from perdure.sdk.choices import word_of
-from perdure.sdk.definitions import types_of
 from perdure.sdk.errors import DefinitionError
 
 P = ParamSpec("P")
@@ -43,7 +42,7 @@ class Handler:
         validator: of an update: raises to reject it.
     """
 
-    __slots__ = ("_types", "fn", "is_async", "is_method", "kind", "name", "unfinished", "validator")
+    __slots__ = ("_shape", "fn", "is_async", "is_method", "kind", "name", "unfinished", "validator")
 
     def __init__(
         self,
@@ -65,19 +64,17 @@ class Handler:
         )
         self.validator = validator
         self.is_method = is_method
-        self.is_async = inspect.iscoroutinefunction(fn)
+        self.is_async = is_async(fn)
         if kind == "query" and self.is_async:
             raise DefinitionError(f"the handler of query {name!r} must be a plain `def`: it can wait for nothing")
-        self._types: list[Any] | None = None
+        self._shape: Shape | None = None
 
     @property
-    def types(self) -> list[Any]:
-        """What each argument of a message is decoded to."""
-        if self._types is None:
-            types = _types_of(self.fn)
-            before = self.is_method + (self.name is None)
-            self._types = types[before:]
-        return self._types
+    def shape(self) -> Shape:
+        """What a message's arguments are decoded to, and how many there may be."""
+        if self._shape is None:
+            self._shape = shape_of(self.fn).without(self.is_method + (self.name is None))
+        return self._shape
 
     def bind(self, instance: Any) -> Callable[..., Any]:
         """The function to call, given the workflow's object if it is a class."""
@@ -88,33 +85,6 @@ class Handler:
         if self.validator is None:
             return None
         return MethodType(self.validator, instance) if self.is_method else self.validator
-
-
-def _types_of(fn: Callable[..., Any]) -> list[Any]:
-    function: Any = fn.__func__ if isinstance(fn, MethodType) else fn
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return types_of(fn, inspect.signature(fn))[0]
-    return _types_of_code(code, isinstance(fn, MethodType), _Same(fn))
-
-
-class _Same:
-    """Carries a function past a cache's key: code says enough."""
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        self.fn = fn
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@lru_cache(maxsize=1024)
-def _types_of_code(code: CodeType, is_bound: bool, same: _Same) -> list[Any]:
-    """A handler that is defined inside a workflow is another function in every run, of the same code."""
-    return types_of(same.fn, inspect.signature(same.fn))[0]
 
 
 # --- classes ----------------------------------------------------------------------------------------
@@ -179,7 +149,7 @@ def name_of(message: Any) -> str:
 def return_type_of(message: Any) -> Any:
     """What the answer of a handler that is given as a method is annotated with; Any for a name."""
     handler = message.handler() if isinstance(message, UpdateMethod) else getattr(message, MARK, None)
-    return types_of(handler.fn, inspect.signature(handler.fn))[1] if isinstance(handler, Handler) else Any
+    return shape_of(handler.fn).returns if isinstance(handler, Handler) else Any
 
 
 class Handlers:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from functools import wraps
 from importlib import import_module
 from types import FunctionType
 from typing import Any, Final, TypeVar
+
+from perdure.sdk.choices import nearest
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -202,5 +203,4 @@ def meant_by(given: str, known: Iterable[str]) -> str | None:
         for candidate in names.get(given.lower(), ()):
             if candidate in known:
                 return candidate
-    near = get_close_matches(given.lower(), known, n=1, cutoff=0.7)
-    return near[0] if near else None
+    return nearest(given.lower(), known, 0.7)

@@ -9,6 +9,7 @@ import pytest
 
 from perdure import ApplicationError, CancelledError, activity, call, start, wait, workflow
 from perdure.errors import DefinitionError, EngineError, NonDeterminismError
+from perdure.sdk.replay.flags import Flag
 
 from .given import History, texts
 
@@ -22,6 +23,9 @@ def pay(amount: int) -> str:
 class Item:
     name: str
     count: int
+
+
+ITEM = f"{__name__}.Item"
 
 
 @workflow
@@ -253,16 +257,107 @@ def test_a_bug_in_a_handler_fails_the_task_alone() -> None:
     assert isinstance(outcome.error, ZeroDivisionError)
 
 
-def test_a_signal_that_does_not_fit_its_handler_is_not_dropped() -> None:
-    def add(item: Item) -> None: ...
+def test_a_signal_that_does_not_fit_its_handler_is_dropped_and_told_of() -> None:
+    got: list[str] = []
+
+    def add(item: Item, *more: Item) -> None:
+        got.extend([item.name, *(other.name for other in more)])
+
+    @workflow
+    def waits() -> list[str]:
+        got.clear()
+        workflow.on_signal("add", add)
+        wait(lambda: "end" in got)
+        return got
+
+    h = History(waits).signaled("add", "no item").signaled("add").signaled("add", Item("cup", 1)).task()
+    outcome = h.cold()
+    assert [text.partition(":")[0] for text in outcome.dropped] == ["the signal 'add' does not fit, and is dropped"] * 2
+    assert f"the arguments of signal add [0] does not decode to {ITEM}" in outcome.dropped[0]
+    assert "its handler takes item, *more, and was given none" in outcome.dropped[1]
+    assert got == ["cup"]
+    last = h.done().signaled("add", Item("end", 1)).task().cold()
+    assert texts(last.commands) == ['complete ["cup","end"]'] and last.dropped == []
+
+
+def test_a_wait_goes_on_behind_a_signal_that_does_not_fit_it() -> None:
+    @workflow
+    def waits() -> list[str]:
+        first = workflow.wait_signal("add", returns=Item)
+        workflow.sleep(60)
+        return [first.name, workflow.wait_signal("add", returns=Item).name]
+
+    @workflow
+    async def waits_async() -> list[str]:
+        first = await workflow.wait_signal("add", returns=Item)
+        await workflow.sleep(60)
+        return [first.name, (await workflow.wait_signal("add", returns=Item)).name]
+
+    for code in (waits, waits_async):
+        h = History(code).task().done().signaled("add", "bad").signaled("add", Item("pen", 1)).task()
+        outcome = h.cold()
+        (dropped,) = outcome.dropped
+        assert f"the value of signal add [0] does not decode to {ITEM}" in dropped
+        assert texts(outcome.commands) == ["timer 1 for 60s"]
+        h.done().timer().signaled("add", 7).task()  # kept: nobody waits for it now
+        assert h.cold().dropped == []
+        h.done().signaled("add", Item("cup", 1)).task().done().fired("1").task()
+        last = h.cold()
+        assert len(last.dropped) == 1 and texts(last.commands) == ['complete ["pen","cup"]']
+
+
+def test_a_null_where_there_can_be_none_is_dropped_by_runs_that_never_took_one() -> None:
+    got: list[object] = []
+
+    def add(text: str) -> None:
+        got.append(text)
+        call(pay, 1)
 
     @workflow
     def waits() -> None:
         workflow.on_signal("add", add)
+        workflow.on_signal("maybe", lambda: None)
         wait(lambda: False)
 
-    outcome = History(waits).signaled("add", "no item").task().cold()
-    assert "the arguments of signal add" in str(outcome.error)
+    outcome = History(waits).signaled("add", None).task().cold()
+    assert outcome.dropped == ["the signal 'add' does not fit, and is dropped: [0] is null, and not str"]
+    assert (list(outcome.flags), texts(outcome.commands), got) == ([Flag.MESSAGES_CHECKED], [], [])
+    again = History(waits).signaled("add", None).task().done([Flag.MESSAGES_CHECKED]).signaled("maybe").task().cold()
+    assert (again.error, again.dropped, got) == (None, [], [])
+    # A history from before: the handler was given it, and went on.
+    before = History(waits).signaled("add", None).task().done().scheduled("pay").signaled("maybe").task().cold()
+    assert (before.error, before.dropped, got) == (None, [], [None])
+
+
+def test_a_signal_that_nobody_takes_is_told_of_once_where_it_looks_like_a_slip() -> None:
+    h = History(Collector).signaled("ad", "x").task()
+    outcome = h.cold()
+    meant = "it is kept, the code takes add; did the sender mean 'add'?"
+    assert outcome.untaken == [f"nobody takes the signal 'ad': {meant}"]
+    assert h.done().signaled("ad", "y").signaled("other").signaled("__ours").task().cold().untaken == [
+        "nobody takes the signal 'other': it is kept, the code takes add"
+    ]
+    assert h.done().signaled("add", "end").task().cold().untaken == []
+
+
+def test_code_that_has_not_asked_yet_is_not_suspected_before_it_ends() -> None:
+    @workflow
+    def asks_late() -> None:
+        workflow.sleep(60)
+        workflow.wait_signal("approved")
+
+    h = History(asks_late).task().done().timer().signaled("aproved").signaled("approved").task()
+    assert h.cold().untaken == []
+    last = h.done().fired("1").task().cold()
+    assert last.finished and last.untaken == ["the run ended, and nobody had taken the signal 'aproved'"]
+
+
+def test_signals_that_go_on_to_the_next_run_are_not_told_of() -> None:
+    @workflow
+    def goes_on() -> None:
+        workflow.continue_as_new()
+
+    assert History(goes_on).signaled("x").task().cold().untaken == []
 
 
 def test_unfinished_handlers_are_named_or_waited_for() -> None:

@@ -97,7 +97,7 @@ def test_a_rejection_is_a_message_and_no_command() -> None:
     known = "the workflow has: add, breaks, refuses, slow"
     assert said(outcome.messages) == [
         "reject u1: less than nothing",
-        "reject u3: update add: missing a required argument: 'cents'",
+        "reject u3: update add: its handler takes cents, and was given none",
         "accept u4",
         "answer u4: 1",
         f"reject u2: no handler is registered for the update 'nothing'; {known}",

@@ -24,6 +24,9 @@ class Flag(IntEnum):
     """A cancellation that what the code waited for did not say is raised at the next wait; of several that are raised
     at once the outermost is meant; a shield holds a scope's back from tasks below it, too; and a group of nothing but
     cancelled children is a cancellation. Before, such a cancellation was forgotten."""
+    MESSAGES_CHECKED = 2
+    """Null, or bytes, for an argument that cannot be either does not fit the handler of a signal or an update. Before,
+    the handler was given it."""
 
 
 class Flags:

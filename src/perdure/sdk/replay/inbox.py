@@ -11,7 +11,6 @@ In replay the signals are events. An update is found at the task that accepted i
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,12 +22,24 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.protocol.v1 import Message
 from temporalio.api.update.v1 import Outcome, Request
 
+from perdure.sdk.callables import Shape, refuses
 from perdure.sdk.convert import failure_of
-from perdure.sdk.errors import ApplicationError, CancelledError, EngineError, FailureError, PayloadError
+from perdure.sdk.convert.json_types import type_name
+from perdure.sdk.errors import (
+    ApplicationError,
+    CancelledError,
+    EngineError,
+    FailureError,
+    PayloadCodecError,
+    PayloadError,
+)
 from perdure.sdk.replay import carrying
-from perdure.sdk.replay.completion import fails_run
+from perdure.sdk.replay.completion import ContinueAsNew, fails_run
 from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.fiber import Ended
+from perdure.sdk.replay.flags import Flag, uses
+from perdure.sdk.replay.outcome import TaskOutcome
+from perdure.sdk.replay.remarks import RESERVED, Remarks
 from perdure.sdk.replay.update import AcceptUpdate, CompleteUpdate, Update
 from perdure.sdk.texts import class_name, text_of
 
@@ -38,9 +49,6 @@ if TYPE_CHECKING:
 _TASK_STARTED = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
 _UPDATE_ACCEPTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
 
-RESERVED = "__"
-"""Names that begin so are the engine's own: dynamic handlers do not get them."""
-
 
 class HandlerView(Protocol):
     """What the inbox knows of a handler (`sdk/handlers.py`)."""
@@ -49,7 +57,7 @@ class HandlerView(Protocol):
     unfinished: Any
 
     @property
-    def types(self) -> list[Any]: ...
+    def shape(self) -> Shape: ...
 
     def bind(self, instance: Any) -> Callable[..., Any]: ...
 
@@ -89,7 +97,7 @@ class Inbox:
 
     __slots__ = (
         "_admitted", "_arguments_taken", "_arrived", "_held", "_requested", "instance", "kept", "machine", "queries",
-        "running", "signals", "updates", "waits",
+        "remarks", "running", "signals", "updates", "waits",
     )  # fmt: skip
 
     def __init__(self, machine: WorkflowMachine) -> None:
@@ -102,6 +110,7 @@ class Inbox:
         self.kept: list[tuple[str, Sequence[Payload]]] = []
         """Signals that nobody took yet."""
         self.waits: dict[str, list[SignalWait]] = {}
+        self.remarks = Remarks()
         self.running: dict[object, str] = {}
         """Handlers that have not ended, as a person would name them."""
         self._arrived: list[tuple[str, Sequence[Payload]]] = []
@@ -191,7 +200,9 @@ class Inbox:
                 self._held.append(update)
 
     def settle(self) -> None:
-        """After the code has run: reject the updates that still have no handler."""
+        """After the code has run: reject the updates that still have no handler; see which signals nobody took."""
+        if self.kept:
+            self.remarks.look_at_kept(self)
         held, self._held = self._held, []
         if self.machine.replaying:
             return  # its acceptance is in history, and will be missed there
@@ -200,6 +211,15 @@ class Inbox:
             text = f"no handler is registered for the update {update.name!r}; the workflow has: {known}"
             self._reject(update, ApplicationError(text, type="UnknownUpdate", non_retryable=True))
 
+    def conclude(self, outcome: TaskOutcome) -> None:
+        """Of a task that is to be answered: what else there is to say of its messages and handlers."""
+        if outcome.finished:
+            outcome.unfinished = list(self.running.values())
+            if not isinstance(self.machine.fiber.error, ContinueAsNew):  # the next run takes the signals over
+                self.remarks.look_at_end(self)
+        outcome.dropped, self.remarks.dropped = self.remarks.dropped, []
+        outcome.untaken, self.remarks.untaken = self.remarks.untaken, []
+
     def _hand_out(self, name: str, payloads: Sequence[Payload]) -> bool:
         handler = self.signals.get(name)
         if handler is not None:
@@ -207,8 +227,8 @@ class Inbox:
             return True
         waiting = self.waits.get(name)
         if waiting:
-            wait = waiting.pop(0)
-            wait.resolve(self._value(name, payloads, wait.kind))
+            if self._answer(waiting[0], payloads):
+                del waiting[0]
             return True
         handler = None if name.startswith(RESERVED) else self.signals.get(None)
         if handler is not None:
@@ -216,19 +236,51 @@ class Inbox:
         return handler is not None
 
     def _begin_signal(self, handler: HandlerView, name: str, payloads: Sequence[Payload]) -> None:
-        """Raises PayloadError, which fails the task: a signal is never dropped."""
-        args = self._arguments(handler, name, payloads, "signal")
+        """Drop it if it does not fit. Raises PayloadCodecError, which fails the task."""
+        try:
+            args = self._arguments(handler, name, payloads, "signal")
+        except PayloadCodecError:
+            raise
+        except (PayloadError, TypeError) as error:
+            self.remarks.drop(self, name, str(error))
+            return
         fn = handler.bind(self.instance)
         self._spawn(handler, partial(fn, *args), f"signal {name}", self._signal_ended)
 
     def _arguments(self, handler: HandlerView, name: str, payloads: Sequence[Payload], word: str) -> list[Any]:
-        args = self.machine.converter.from_payloads(payloads, handler.types, f"the arguments of {word} {name}")
+        """Raises TypeError, PayloadError: they do not fit."""
+        shape = handler.shape
+        misfit = shape.misfit(len(payloads))
+        if misfit:
+            raise TypeError(f"its handler {misfit}")
+        args = self.machine.converter.from_payloads(payloads, shape.types, f"the arguments of {word} {name}")
+        self._check(shape.types, args)
         return args if handler.name is not None else [name, *args]
 
-    def _value(self, name: str, payloads: Sequence[Payload], kind: Any) -> Any:
-        """One argument: itself; none: None; more: a list of them."""
-        args = self.machine.converter.from_payloads(payloads, (kind,), f"the value of signal {name}")
-        return args[0] if len(args) == 1 else (args or None)
+    def _check(self, kinds: Sequence[Any], args: list[Any]) -> None:
+        """Raises TypeError for null or bytes where there cannot be any."""
+        for index, (kind, value) in enumerate(zip(kinds, args, strict=False)):
+            if (value is None or isinstance(value, bytes)) and refuses(kind, value):
+                if not uses(self.machine, Flag.MESSAGES_CHECKED):
+                    return
+                raise TypeError(f"[{index}] is {'null' if value is None else 'bytes'}, and not {type_name(kind)}")
+
+    def _answer(self, wait: SignalWait, payloads: Sequence[Payload]) -> bool:
+        """Whether a wait ends with that signal: one argument is its value, none is None, more are a list of them.
+
+        False: it does not fit, and is dropped. Raises PayloadCodecError, which fails the task.
+        """
+        name = wait.name
+        try:
+            args = self.machine.converter.from_payloads(payloads, (wait.kind,), f"the value of signal {name}")
+            self._check((wait.kind,), args)
+        except PayloadCodecError:
+            raise
+        except (PayloadError, TypeError) as error:
+            self.remarks.drop(self, name, str(error))
+            return False
+        wait.resolve(args[0] if len(args) == 1 else (args or None))
+        return True
 
     def _spawn(self, handler: HandlerView, work: Callable[[], Any], what: str, ended: Ended) -> None:
         mark = object()
@@ -259,9 +311,8 @@ class Inbox:
         fn = handler.bind(self.instance)
         try:
             args = self._arguments(handler, name, update.request.input.args.payloads, "update")
-            inspect.signature(fn).bind(*args)
         except (PayloadError, TypeError) as error:
-            if machine.replaying:
+            if machine.replaying or isinstance(error, PayloadCodecError):
                 raise
             self._reject(update, ApplicationError(f"update {name}: {text_of(error)}", type=class_name(error)))
             return True
@@ -337,10 +388,10 @@ class Inbox:
         """An operation that ends with the next signal of that name: at once when one was kept."""
         self.machine.check_open()
         wait = SignalWait(self, name, kind)
-        for index, (kept, payloads) in enumerate(self.kept):
-            if kept == name:
-                del self.kept[index]
-                wait.resolve(self._value(name, payloads, kind))
+        mine = [payloads for kept, payloads in self.kept if kept == name]
+        for payloads in mine:
+            self.kept.remove((name, payloads))
+            if self._answer(wait, payloads):
                 return wait
         self.waits.setdefault(name, []).append(wait)
         return wait

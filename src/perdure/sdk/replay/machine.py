@@ -211,8 +211,8 @@ class WorkflowMachine:
         outcome = TaskOutcome(self._take_commands() if live else [], None, _UNSPECIFIED, self.fiber.done)
         if self.inbox is not None:
             outcome.messages, self.messages = self.messages, []
-            if live and outcome.finished:
-                outcome.unfinished = list(self.inbox.running.values())
+            if live:
+                self.inbox.conclude(outcome)
         if self.flags is not None and live:
             outcome.flags = take_new(self.flags)
         return self._with_answers(task, outcome)

@@ -39,6 +39,7 @@ class TaskOutcome:
         messages: what is said of updates.
         query_results: by query id; that of a task which is nothing but a query has the id "".
         unfinished: handlers that had not ended when the run did.
+        dropped, untaken: what is to be said of signals that the code did not get (`remarks.py`).
         local: what is to be run before there is an outcome; all else is then empty.
         flags: changes of the SDK's own behaviour (`flags.py`) that made a difference for the first time.
         goes_on: local activities are still running: the task is to be completed with a new one behind it.
@@ -52,6 +53,8 @@ class TaskOutcome:
     messages: Sequence[Message] = ()
     query_results: dict[str, WorkflowQueryResult] | None = None
     unfinished: Sequence[str] = ()
+    dropped: Sequence[str] = ()
+    untaken: Sequence[str] = ()
     local: LocalWork | None = None
     goes_on: bool = False
     flags: Sequence[int] = ()

@@ -17,7 +17,8 @@ from perdure.api.failures import headline
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import ApplicationError, EngineError
 from perdure.sdk.replay.entry import site_text
-from perdure.sdk.replay.inbox import RESERVED, HandlerView
+from perdure.sdk.replay.inbox import HandlerView
+from perdure.sdk.replay.remarks import RESERVED
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
@@ -61,7 +62,11 @@ def _ask(machine: WorkflowMachine, name: str, query: WorkflowQuery) -> Any:
             f"no handler is registered for the query {name!r}; the workflow has: {known}", type="UnknownQuery"
         )
     what = f"the arguments of query {name}"
-    args = machine.converter.from_payloads(query.query_args.payloads, handler.types, what)
+    payloads = query.query_args.payloads
+    misfit = handler.shape.misfit(len(payloads))
+    if misfit:
+        raise TypeError(f"the handler of query {name} {misfit}")
+    args = machine.converter.from_payloads(payloads, handler.shape.types, what)
     if handler.name is None:
         args.insert(0, name)
     return handler.bind(inbox.instance)(*args)

@@ -245,8 +245,8 @@ class WorkflowTasks:
                 request.query_results[query_id].CopyFrom(result)
         if outcome.flags:
             request.sdk_metadata.lang_used_flags.extend(outcome.flags)
-        if outcome.unfinished:
-            logger.warning("%s ended before these handlers did: %s", _named(task), ", ".join(outcome.unfinished))
+        if outcome.unfinished or outcome.dropped or outcome.untaken:
+            _tell(task, outcome)
         if not outcome.finished:
             request.return_new_workflow_task = True
             if outcome.goes_on:
@@ -381,6 +381,16 @@ def _result_of(outcome: TaskOutcome) -> WorkflowQueryResult:
     if outcome.query_results is None:
         raise outcome.error or RuntimeError("the run could not be replayed")
     return outcome.query_results[""]
+
+
+def _tell(task: PollWorkflowTaskQueueResponse, outcome: TaskOutcome) -> None:
+    """What a person should know of a task that is answered."""
+    if outcome.unfinished:
+        logger.warning("%s ended before these handlers did: %s", _named(task), ", ".join(outcome.unfinished))
+    for text in outcome.dropped:
+        logger.error("%s: %s", _named(task), text)
+    for text in outcome.untaken:
+        logger.warning("%s: %s", _named(task), text)
 
 
 def _named(task: PollWorkflowTaskQueueResponse) -> str:
