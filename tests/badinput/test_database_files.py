@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from perdure import StoreError
-from tests.badinput.ordinary import opened, others_go_on
+from perdure import EngineError, StoreError
+from perdure.stores.sqlite import open_file
+from tests.badinput.ordinary import opened, ordinary, others_go_on
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -109,3 +110,16 @@ def test_a_second_engine_in_the_same_process_is_refused_and_the_first_goes_on(tm
     with opened(path) as engine:
         assert "open" in refusal(path)
         others_go_on(engine)
+
+
+def test_a_file_that_is_deleted_under_an_engine_is_told_and_nothing_more_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_file, "_LOOK_S", -1.0)
+    path = tmp_path / "orders.db"
+    with opened(path) as engine:
+        others_go_on(engine, 3)
+        path.unlink()
+        with pytest.raises(EngineError, match=r"orders\.db was deleted or moved away"):
+            engine.start(ordinary, 1, id="after")
+    assert not path.exists(), "no new file stands in its place"

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from perdure.stores.api import Namespace, Store, StoreError
-from perdure.stores.sqlite import SqliteStore
-from perdure.stores.sqlite import store as store_module
-from perdure.stores.sqlite.store import Disk
+from perdure.stores.sqlite import SqliteStore, open_file
+from perdure.stores.sqlite.open_file import Disk
 from tests.stores.given import APPLIED, COMPLETED, CONFLICT, Run, current_run_id, queued, stored
 from tests.stores.processes import kill, process, read_line
 
@@ -163,7 +162,7 @@ def test_a_slow_disk_is_always_worth_a_thread_until_it_is_quick_again() -> None:
 async def test_a_commit_is_durable_whoever_waits_for_it(
     sqlite: SqliteStore, quick_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_QUICK_DISK_S", quick_s)
+    monkeypatch.setattr(open_file, "_QUICK_DISK_S", quick_s)
     await sqlite.open()
     run = Run()
     for _ in range(4):

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from perdure.stores.api import StoreError, Unstorable
-from perdure.stores.sqlite import SqliteStore
-from perdure.stores.sqlite import store as store_module
+from perdure.stores.sqlite import SqliteStore, open_file
 from perdure.stores.sqlite.writer import Writer
 from tests.stores.given import APPLIED, Run, queued, stored
 
@@ -291,7 +290,7 @@ async def test_a_file_that_another_program_has_locked_is_waited_for(
         waited.set()
         await freed.wait()
 
-    monkeypatch.setattr(store_module, "_pause", pause)
+    monkeypatch.setattr(open_file, "_pause", pause)
     with another_program(sqlite.path) as program:
         writing = asyncio.ensure_future(sqlite.commit([Run().commit()]))
         await waited.wait()
@@ -303,7 +302,7 @@ async def test_a_file_that_another_program_has_locked_is_waited_for(
 
 async def test_a_file_that_stays_locked_is_told(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     await sqlite.open()
-    monkeypatch.setattr(store_module, "_BUSY_PAUSES_S", (0.0,) * 3)
+    monkeypatch.setattr(open_file, "_BUSY_PAUSES_S", (0.0,) * 3)
     with another_program(sqlite.path):
         with pytest.raises(StoreError, match="locked by another program"):
             await sqlite.commit([Run().commit()])

@@ -20,8 +20,7 @@ from perdure.core.commit import ExecutionKey, QueueName
 from perdure.core.execution import Execution, blank, evolve
 from perdure.stores.api import Reference, StoreError, Summary
 from perdure.stores.open import sqlite_path
-from perdure.stores.sqlite import reader
-from perdure.stores.sqlite.errors import as_store_error
+from perdure.stores.sqlite import backup, reader
 from perdure.stores.sqlite.read_only import ReadOnlyFile
 from perdure.stores.visibility import QueryError, bind, parse
 from perdure.stores.visibility.evaluation import uncommon_rows
@@ -96,18 +95,8 @@ class StoreFile:
 
     def backup(self, target: Path) -> None:
         """Copy the store to a new file, whole and consistent, while the engine goes on."""
-        if target.exists():
-            raise StoreError(f"{target} exists already: name a new file for the backup.")
-
-        def copy_whole(connection: sqlite3.Connection) -> None:
-            with as_store_error(target):
-                copy = sqlite3.connect(target)
-                try:
-                    connection.backup(copy)
-                finally:
-                    copy.close()
-
-        self._file.read(copy_whole)
+        with backup.new_file(target) as partial:
+            self._file.read(backup.copy_pages, partial)
 
 
 def _find(connection: sqlite3.Connection, query: str, namespace: str, limit: int) -> list[Summary]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from perdure.stores.api import StoreError
+from perdure.stores.sqlite.connection import make_private
 from perdure.stores.sqlite.errors import as_store_error, is_corruption
 
 _PAGES_PER_STEP = 1024
@@ -25,32 +27,52 @@ Progress = Callable[[int, int], None]
 
 def copy(source: sqlite3.Connection, path: Path, progress: Progress | None) -> None:
     """Write `source`, as it is now, to a new file at `path`; all of it or nothing."""
+    with new_file(path) as partial:
+        copy_pages(source, partial, progress)
+
+
+@contextmanager
+def new_file(path: Path) -> Generator[Path]:
+    """A file to write, which is at `path`, durable and whole, when this ends well, and otherwise nowhere.
+
+    Raises StoreError when something is there already, or it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     for file in (path, partial):
         if file.exists():
-            raise StoreError(f"The backup would overwrite {file}: name a new file, or move that one away.")
+            raise _would_overwrite(file)
     if not path.parent.is_dir():
         raise StoreError(f"The backup's directory {path.parent} does not exist: create it, or name another file.")
     try:
         with as_store_error(path):
-            _copy_pages(source, partial, progress)
+            yield partial
         _synchronise(partial)
         os.link(partial, path)
         _synchronise(path.parent)
     except FileExistsError:
-        raise StoreError(f"The backup would overwrite {path}: name a new file, or move that one away.") from None
+        raise _would_overwrite(path) from None
     except OSError as error:
         raise StoreError(f"The backup {path} cannot be written ({error.strerror}): choose another place.") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _copy_pages(source: sqlite3.Connection, path: Path, progress: Progress | None) -> None:
+def _would_overwrite(file: Path) -> StoreError:
+    return StoreError(
+        f"The backup would overwrite {file}, which exists already: name a new file, or move that one away."
+    )
+
+
+def copy_pages(source: sqlite3.Connection, partial: Path, progress: Progress | None = None) -> None:
+    """Write `source`, as it is now, to a file that only its owner may read; what is there is begun anew."""
+
     def step(status: int, remaining: int, total: int) -> None:
         if progress is not None:
             progress(total - remaining, total)
 
-    target = sqlite3.connect(path, isolation_level=None)
+    partial.unlink(missing_ok=True)
+    make_private(partial)
+    target = sqlite3.connect(partial, isolation_level=None)
     try:
         source.execute("BEGIN")
         source.execute("SELECT 1 FROM sqlite_schema").fetchone()

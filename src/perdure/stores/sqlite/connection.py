@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from urllib.parse import quote
 
 from perdure.stores.api import StoreError
 
 _MAGIC = b"SQLite format 3\x00"
 """How every SQLite file begins (https://www.sqlite.org/fileformat.html)."""
+PRIVATE = 0o600
+"""Rights of every file of a store."""
 _WRITER_CACHE_KIB = 16 << 10
 _READER_CACHE_KIB = 4 << 10
 CHECKPOINT_PAGES = 4000
@@ -35,10 +38,40 @@ def check_path(path: Path) -> None:
         raise StoreError(f"The store {path} cannot be opened, it is a directory: name a file in the store's URL.")
     if not _may(directory, os.W_OK | os.X_OK) or (path.exists() and not _may(path, os.R_OK | os.W_OK)):
         raise StoreError(f"The store {path} is read-only: make the file and its directory writable for this user.")
+
+
+def check_kind(path: Path) -> None:
+    """Raises StoreError for a file of another kind.
+
+    Never asked of a file that this process has open: closing it here would take SQLite's locks away.
+    """
     if path.exists() and not _begins_like_sqlite(path):
         raise StoreError(
             f"{path} is not a SQLite database: name another file in the store's URL, or move this one away."
         )
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that only its owner may read and write, whatever the umask says; one that exists is left.
+
+    SQLite gives the log and its index the rights of the file.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+    except FileExistsError:
+        return
+    try:
+        os.fchmod(file, PRIVATE)
+    finally:
+        os.close(file)
+
+
+def take_rights_away(path: Path) -> None:
+    """From a store that an older perdure made: others than its owner may not read it any more."""
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        file = path.with_name(path.name + suffix)
+        if file.exists() and file.stat().st_uid == os.geteuid():
+            file.chmod(PRIVATE)
 
 
 def _may(path: Path, rights: int) -> bool:
@@ -80,7 +113,15 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path, cache_kib: int) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
+    """On a file that exists: none is made here, in the place of one that was deleted."""
+    connection = sqlite3.connect(
+        f"file:{quote(os.fspath(path))}?mode=rw",
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
+    )
     try:
         connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         connection.execute("PRAGMA mmap_size = 0")

@@ -21,6 +21,7 @@ from threading import Lock
 import msgspec
 
 from perdure.stores.api import StoreError
+from perdure.stores.sqlite.connection import make_private
 
 _owned: dict[Path, int] = {}
 """Files owned in this process, and its pid: after a fork the child sees its parent's."""
@@ -56,7 +57,8 @@ class Ownership:
 
     def _lock(self, path: Path) -> int:
         try:
-            file = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            make_private(self.lock_path)
+            file = os.open(self.lock_path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise StoreError(
                 f"The store {path} cannot be owned, its lock file {self.lock_path} cannot be written "
@@ -87,6 +89,12 @@ class Ownership:
                 del _owned[self._path]
                 os.close(self._file)
                 self._file = -1
+
+
+def is_owned_here(path: Path) -> bool:
+    """Whether this process owns the store."""
+    with _owned_guard:
+        return path.resolve() in _owned
 
 
 def owner_of(path: Path) -> str | None:

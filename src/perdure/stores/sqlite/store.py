@@ -12,11 +12,8 @@ One transaction at a time: the next batch waits for the one that is being synchr
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
@@ -35,16 +32,13 @@ from perdure.stores.api import (
     Reference,
     StoreError,
     Summary,
-    Unstorable,
 )
-from perdure.stores.encoding import Written, encode_chains, encode_namespace, encode_or_refuse, put_back
-from perdure.stores.sqlite import backup, reader, schema
-from perdure.stores.sqlite.connection import check_path, connect_reader, connect_writer, make_durable
-from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
-from perdure.stores.sqlite.ownership import Ownership
+from perdure.stores.encoding import Written, encode_chains, encode_namespace, put_back
+from perdure.stores.sqlite import backup, reader
+from perdure.stores.sqlite.connection import connect_reader
+from perdure.stores.sqlite.errors import as_store_error, store_error
+from perdure.stores.sqlite.open_file import OpenFile
 from perdure.stores.sqlite.queries import query
-from perdure.stores.sqlite.transaction import SAVEPOINT, run_guarded
-from perdure.stores.sqlite.writer import Writer
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 
@@ -54,17 +48,6 @@ Result = TypeVar("Result")
 _PUT_NAMESPACE = query("put_namespace")
 _ROWS_A_TURN = 20
 """Of a list, between two looks at what else the event loop has to do."""
-_BUSY_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(0.1,) * 50)
-"""How long a transaction waits for a program that has the file locked, before it is refused: about 5 s."""
-
-_QUICK_DISK_S = 0.0005
-"""A disk that synchronises a commit in less is waited for on the event loop, when a commit is alone."""
-_HICCUP_S = 0.002
-"""The most that one commit counts in the average: a checkpoint now and then is no slow disk."""
-_LONG_HOLD_S = 0.25
-"""A user's function that has the write transaction for longer is named in the log: everybody waits for it."""
-
-_log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -72,13 +55,13 @@ class SqliteStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self._file: _OpenFile | None = None
+        self._file: OpenFile | None = None
 
     async def open(self) -> None:
         """Own the file, create or migrate its tables. Raises StoreError naming what is wrong and the fix."""
         if self._file is not None:
             raise StoreError(f"The store {self.path} is open already: share that engine, or close it first.")
-        self._file = await asyncio.get_running_loop().run_in_executor(None, _OpenFile, self.path)
+        self._file = await asyncio.get_running_loop().run_in_executor(None, OpenFile, self.path)
 
     async def close(self) -> None:
         """Finish the transaction under way, close the file and let another process own it. Idempotent."""
@@ -237,7 +220,7 @@ class SqliteStore:
         """What is wrong with the file, a sentence each; nothing when it is sound. Reads all of it."""
         return await self._scan(backup.check)
 
-    def _opened(self) -> _OpenFile:
+    def _opened(self) -> OpenFile:
         if self._file is None:
             raise StoreError(f"The store {self.path} is not open: call `open()` before using it.")
         return self._file
@@ -261,10 +244,11 @@ class SqliteStore:
         **kwargs: Parameters.kwargs,
     ) -> Result:
         """A read of many rows, in a thread and on a connection of its own."""
-        self._opened()
+        file = self._opened()
 
         def scan() -> Result:
             with as_store_error(self.path):
+                file.check_whereabouts()  # the name is opened once more
                 connection = connect_reader(self.path)
                 try:
                     return read(connection, *args, **kwargs)
@@ -272,214 +256,3 @@ class SqliteStore:
                     connection.close()
 
         return await asyncio.get_running_loop().run_in_executor(None, scan)
-
-
-class _OpenFile:
-    """A file that is owned and open: the connections on it, and whose turn it is to write."""
-
-    def __init__(self, path: Path) -> None:
-        """Everything is held, or nothing and a StoreError is raised."""
-        check_path(path)
-        self.path = path
-        self.turn = asyncio.Lock()
-        self._why_broken: str | None = None
-        self._ownership = Ownership(path)
-        self._connections: list[sqlite3.Connection] = []
-        self._disk = Disk()
-        self._threads = ThreadPoolExecutor(1, "perdure-disk")
-        try:
-            with as_store_error(path):
-                self._connect()
-        except BaseException:
-            self.release()
-            raise
-
-    def _connect(self) -> None:
-        path = self.path
-        self.connection = connect_writer(path)
-        self._connections.append(self.connection)
-        migrations = schema.read_migrations()
-        version = schema.identify(self.connection, path, max(migrations, default=schema.FIRST_VERSION))
-        make_durable(self.connection, path)
-        schema.migrate(self.connection, version, migrations)
-        self.writer = Writer(self.connection)
-        self.reader = connect_reader(path)
-        self._connections.append(self.reader)
-
-    def release(self) -> None:
-        """Close what is open, the writer last, so that it copies the log into the file; then disown it."""
-        self._threads.shutdown()
-        for connection in reversed(self._connections):
-            connection.close()
-        self._ownership.release()
-
-    async def transact(self, write: Callable[[], Result], size: int) -> Result:
-        """One transaction of `size` commits, entirely or not at all, when its turn has come. Raises StoreError."""
-        async with self.turn:
-            if self._why_broken is not None:
-                raise StoreError(self._why_broken)
-            try:
-                result = await self._begin_and(write)
-                if self._disk.is_worth_a_thread(size):
-                    await self._finish_in_thread()
-                else:
-                    self._disk.run(self.writer.finish)
-                    self.writer.remember()
-            except sqlite3.Error as error:
-                raise self._give_up(error) from error
-            except BaseException:
-                self.writer.abandon()
-                raise
-            return result
-
-    async def transact_deferred(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
-        """One transaction for all of them, each behind a savepoint of its own. Raises StoreError."""
-        outcomes: list[Outcome | StoreError | None] = [Outcome.CONFLICT] * len(deferred)
-        async with self.turn:
-            if self._why_broken is not None:
-                raise StoreError(self._why_broken)
-            try:
-                await self._begin_and(lambda: None)
-                for place, one in enumerate(deferred):
-                    kept = await self._run_deferred(one)
-                    if not self.connection.in_transaction:
-                        # All that was written before is gone with it, and is done again.
-                        outcomes = [Outcome.CONFLICT] * len(deferred)
-                        outcomes[place] = _transaction_lost() if kept else None
-                        return outcomes
-                    outcomes[place] = self._settle_deferred(one, kept)
-                if Outcome.APPLIED in outcomes:
-                    await self._finish_in_thread()
-                else:
-                    self.writer.abandon()
-            except sqlite3.Error as error:
-                raise self._give_up(error) from error
-            except BaseException:
-                self.writer.abandon()
-                raise
-            return outcomes
-
-    async def _run_deferred(self, one: Deferred) -> bool:
-        """The user's function behind a savepoint, off the loop: whoever reads or decides need not wait for it."""
-        connection = self.connection
-        connection.execute(f"SAVEPOINT {SAVEPOINT}")
-        begin = time.perf_counter()
-        kept: bool = await self._in_thread(lambda: run_guarded(connection, one.run))
-        taken_s = time.perf_counter() - begin
-        if taken_s > _LONG_HOLD_S:
-            _log.warning("a transactional activity kept all commits of the store waiting for %.1f s", taken_s)
-        return kept
-
-    def _settle_deferred(self, one: Deferred, kept: bool) -> Written | None:
-        """Write the commit that belongs to the rows, or drop both."""
-        commit = one.decide() if kept else None
-        outcome: Written | None = None
-        if commit is not None:
-            encoded = encode_or_refuse(commit)
-            outcome = encoded if isinstance(encoded, Unstorable) else self.writer.write_alone(encoded)
-        if outcome is not Outcome.APPLIED:
-            self.connection.execute(f"ROLLBACK TO {SAVEPOINT}")
-        self.connection.execute(f"RELEASE {SAVEPOINT}")
-        return outcome
-
-    async def _begin_and(self, write: Callable[[], Result]) -> Result:
-        """Another program (a person with `sqlite3`, a backup tool) may have the file locked for a moment."""
-        for pause_s in _BUSY_PAUSES_S:
-            try:
-                self.writer.begin()
-                return write()
-            except sqlite3.OperationalError as error:
-                if not is_busy(error):
-                    raise
-                self.writer.abandon()
-            await _pause(pause_s)
-        self.writer.begin()
-        return write()
-
-    async def _finish_in_thread(self) -> None:
-        """Wait for the disk. Who is cancelled meanwhile is cancelled after: the transaction has left already."""
-
-        def finish() -> None:
-            self._disk.run(self.writer.finish)
-
-        try:
-            await self._in_thread(finish)
-        except asyncio.CancelledError:
-            self.writer.remember()
-            raise
-        self.writer.remember()
-
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run on the store's one thread. A cancellation waits for its end: the connection is in use until then."""
-        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        _yield_interpreter()
-        cancelled: asyncio.CancelledError | None = None
-        while not done.done():
-            try:
-                await asyncio.shield(done)
-            except asyncio.CancelledError as error:
-                cancelled = error
-        result = done.result()
-        if cancelled is not None:
-            raise cancelled
-        return result
-
-    def _give_up(self, error: sqlite3.Error) -> StoreError:
-        """Undo what was begun, and say why."""
-        try:
-            self.writer.abandon()
-        except sqlite3.Error as second:
-            self._why_broken = (
-                f"The store {self.path} could not undo a failed transaction ({second}): restart the engine."
-            )
-        if is_fsync_failure(error):
-            self._why_broken = (
-                f"The disk under the store {self.path} failed to synchronise ({error}), so only opening the file again "
-                "can tell what it holds: check the disk and the system's log, then restart the engine."
-            )
-            return StoreError(self._why_broken)
-        return store_error(error, self.path)
-
-
-class Disk:
-    """Judges whether waiting for the disk is worth a thread.
-
-    Handing over to a thread and back costs about as much as a good disk needs to synchronise one
-    commit. So a commit that is alone, with another alone before it, is waited for on the loop, which
-    has nothing better to do; unless the disk has been slow lately. A batch of many always has its thread.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        """`clock` gives seconds."""
-        self._clock = clock
-        self._average_s = 0.0
-        self._last_size = 0
-
-    def is_worth_a_thread(self, size: int) -> bool:
-        """Whether the loop should be free while a transaction of so many commits is synchronised."""
-        alone = size == 1 and self._last_size == 1
-        self._last_size = size
-        return not alone or self._average_s > _QUICK_DISK_S
-
-    def run(self, finish: Callable[[], None]) -> None:
-        """Finish a transaction and remember how long it took; one hiccup counts no more than `_HICCUP_S`."""
-        begin = self._clock()
-        finish()
-        taken_s = min(self._clock() - begin, _HICCUP_S)
-        self._average_s += (taken_s - self._average_s) / 8
-
-
-async def _pause(seconds: float) -> None:
-    await asyncio.sleep(seconds)
-
-
-def _transaction_lost() -> StoreError:
-    return StoreError(
-        "A statement of the transactional activity rolled the whole transaction back (`OR ROLLBACK`, RAISE(ROLLBACK), "
-        "a full disk) and the function went on all the same: nothing was kept; let such errors leave the function."
-    )
-
-
-def _yield_interpreter() -> None:
-    """Lets the thread that has just been given work begin now, instead of after the switch interval (5 ms)."""
-    time.sleep(0)

@@ -1,0 +1,298 @@
+"""A store's file that is owned and open: the connections on it, and whose turn it is to write.
+
+Here is what the store's text (`store.py`) promises of the disk: one transaction at a time, statements on the event
+loop, the wait for the disk in a thread; and nothing is acknowledged of a file that no name leads to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from perdure.stores.api import Deferred, Outcome, StoreError, Unstorable
+from perdure.stores.encoding import Written, encode_or_refuse
+from perdure.stores.sqlite import schema
+from perdure.stores.sqlite.connection import (
+    check_kind,
+    check_path,
+    connect_reader,
+    connect_writer,
+    make_durable,
+    make_private,
+)
+from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
+from perdure.stores.sqlite.ownership import Ownership, is_owned_here
+from perdure.stores.sqlite.transaction import SAVEPOINT, run_guarded
+from perdure.stores.sqlite.whereabouts import Watch, Whereabouts
+from perdure.stores.sqlite.writer import Writer
+
+Result = TypeVar("Result")
+
+_BUSY_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, *(0.1,) * 50)
+"""How long a transaction waits for a program that has the file locked, before it is refused: about 5 s."""
+
+_QUICK_DISK_S = 0.0005
+"""A disk that synchronises a commit in less is waited for on the event loop, when a commit is alone."""
+_HICCUP_S = 0.002
+"""The most that one commit counts in the average: a checkpoint now and then is no slow disk."""
+_LONG_HOLD_S = 0.25
+"""A user's function that has the write transaction for longer is named in the log: everybody waits for it."""
+
+_LOOK_S = 0.1
+"""How long a look at the files is good for."""
+
+_log = logging.getLogger(__name__)
+
+
+class OpenFile:
+    """A file that is owned and open: the connections on it, and whose turn it is to write."""
+
+    def __init__(self, path: Path) -> None:
+        """Everything is held, or nothing and a StoreError is raised."""
+        check_path(path)
+        if not is_owned_here(path):
+            check_kind(path)
+        self.path = path
+        self.turn = asyncio.Lock()
+        self._why_broken: str | None = None
+        self._looked_at = 0.0
+        self._watch: Watch | None = None
+        self._ownership = Ownership(path)
+        self._connections: list[sqlite3.Connection] = []
+        self._disk = Disk()
+        self._threads = ThreadPoolExecutor(1, "perdure-disk")
+        try:
+            with as_store_error(path):
+                self._connect()
+            self._whereabouts = Whereabouts(path)
+            self._watch = Watch(self._look)
+        except BaseException:
+            self.release()
+            raise
+
+    def _connect(self) -> None:
+        path = self.path
+        make_private(path)
+        self.connection = connect_writer(path)
+        self._connections.append(self.connection)
+        migrations = schema.read_migrations()
+        version = schema.identify(self.connection, path, max(migrations, default=schema.FIRST_VERSION))
+        make_durable(self.connection, path)
+        schema.migrate(self.connection, version, migrations)
+        self.writer = Writer(self.connection)
+        self.reader = connect_reader(path)
+        self._connections.append(self.reader)
+
+    def release(self) -> None:
+        """Close what is open, the writer last, so that it copies the log into the file; then disown it."""
+        if self._watch is not None:
+            self._watch.stop()
+        self._threads.shutdown()
+        for connection in reversed(self._connections):
+            connection.close()
+        self._ownership.release()
+
+    # --- where the file is ------------------------------------------------------------------------
+
+    def _look(self) -> bool:
+        """Notice what has happened to the files. False: something has, and nothing is taken any more."""
+        self._looked_at = time.monotonic()
+        if self._why_broken is None:
+            fault = self._whereabouts.fault()
+            if fault is not None:
+                self._why_broken = fault
+                _log.critical("%s", fault)
+        return self._why_broken is None
+
+    def check_whereabouts(self) -> None:
+        """Raises StoreError when the store's names do not lead to the open files any more."""
+        self._look()
+        self._check_sound()
+
+    def _check_sound(self) -> None:
+        if self._why_broken is not None:
+            raise StoreError(self._why_broken)
+
+    def _confirm(self) -> None:
+        """A transaction is durable, and about to be acknowledged. Raises StoreError when it is durable nowhere."""
+        if time.monotonic() - self._looked_at > _LOOK_S:
+            self.check_whereabouts()
+
+    # --- transactions -----------------------------------------------------------------------------
+
+    async def transact(self, write: Callable[[], Result], size: int) -> Result:
+        """One transaction of `size` commits, entirely or not at all, when its turn has come. Raises StoreError."""
+        async with self.turn:
+            self._check_sound()
+            try:
+                result = await self._begin_and(write)
+                if self._disk.is_worth_a_thread(size):
+                    await self._finish_in_thread()
+                else:
+                    self._disk.run(self.writer.finish)
+                    self.writer.remember()
+                self._confirm()
+            except sqlite3.Error as error:
+                raise self._give_up(error) from error
+            except BaseException:
+                self.writer.abandon()
+                raise
+            return result
+
+    async def transact_deferred(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
+        """One transaction for all of them, each behind a savepoint of its own. Raises StoreError."""
+        outcomes: list[Outcome | StoreError | None] = [Outcome.CONFLICT] * len(deferred)
+        async with self.turn:
+            self._check_sound()
+            try:
+                await self._begin_and(lambda: None)
+                for place, one in enumerate(deferred):
+                    kept = await self._run_deferred(one)
+                    if not self.connection.in_transaction:
+                        # All that was written before is gone with it, and is done again.
+                        outcomes = [Outcome.CONFLICT] * len(deferred)
+                        outcomes[place] = _transaction_lost() if kept else None
+                        return outcomes
+                    outcomes[place] = self._settle_deferred(one, kept)
+                if Outcome.APPLIED in outcomes:
+                    await self._finish_in_thread()
+                    self._confirm()
+                else:
+                    self.writer.abandon()
+            except sqlite3.Error as error:
+                raise self._give_up(error) from error
+            except BaseException:
+                self.writer.abandon()
+                raise
+            return outcomes
+
+    async def _run_deferred(self, one: Deferred) -> bool:
+        """The user's function behind a savepoint, off the loop: whoever reads or decides need not wait for it."""
+        connection = self.connection
+        connection.execute(f"SAVEPOINT {SAVEPOINT}")
+        begin = time.perf_counter()
+        kept: bool = await self._in_thread(lambda: run_guarded(connection, one.run))
+        taken_s = time.perf_counter() - begin
+        if taken_s > _LONG_HOLD_S:
+            _log.warning("a transactional activity kept all commits of the store waiting for %.1f s", taken_s)
+        return kept
+
+    def _settle_deferred(self, one: Deferred, kept: bool) -> Written | None:
+        """Write the commit that belongs to the rows, or drop both."""
+        commit = one.decide() if kept else None
+        outcome: Written | None = None
+        if commit is not None:
+            encoded = encode_or_refuse(commit)
+            outcome = encoded if isinstance(encoded, Unstorable) else self.writer.write_alone(encoded)
+        if outcome is not Outcome.APPLIED:
+            self.connection.execute(f"ROLLBACK TO {SAVEPOINT}")
+        self.connection.execute(f"RELEASE {SAVEPOINT}")
+        return outcome
+
+    async def _begin_and(self, write: Callable[[], Result]) -> Result:
+        """Another program (a person with `sqlite3`, a backup tool) may have the file locked for a moment."""
+        for pause_s in _BUSY_PAUSES_S:
+            try:
+                self.writer.begin()
+                return write()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                self.writer.abandon()
+            await _pause(pause_s)
+        self.writer.begin()
+        return write()
+
+    async def _finish_in_thread(self) -> None:
+        """Wait for the disk. Who is cancelled meanwhile is cancelled after: the transaction has left already."""
+
+        def finish() -> None:
+            self._disk.run(self.writer.finish)
+
+        try:
+            await self._in_thread(finish)
+        except asyncio.CancelledError:
+            self.writer.remember()
+            raise
+        self.writer.remember()
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        """Run on the store's one thread. A cancellation waits for its end: the connection is in use until then."""
+        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        _yield_interpreter()
+        cancelled: asyncio.CancelledError | None = None
+        while not done.done():
+            try:
+                await asyncio.shield(done)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        result = done.result()
+        if cancelled is not None:
+            raise cancelled
+        return result
+
+    def _give_up(self, error: sqlite3.Error) -> StoreError:
+        """Undo what was begun, and say why."""
+        try:
+            self.writer.abandon()
+        except sqlite3.Error as second:
+            self._why_broken = (
+                f"The store {self.path} could not undo a failed transaction ({second}): restart the engine."
+            )
+        if is_fsync_failure(error):
+            self._why_broken = (
+                f"The disk under the store {self.path} failed to synchronise ({error}), so only opening the file again "
+                "can tell what it holds: check the disk and the system's log, then restart the engine."
+            )
+            return StoreError(self._why_broken)
+        return store_error(error, self.path)
+
+
+class Disk:
+    """Judges whether waiting for the disk is worth a thread.
+
+    Handing over to a thread and back costs about as much as a good disk needs to synchronise one
+    commit. So a commit that is alone, with another alone before it, is waited for on the loop, which
+    has nothing better to do; unless the disk has been slow lately. A batch of many always has its thread.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock` gives seconds."""
+        self._clock = clock
+        self._average_s = 0.0
+        self._last_size = 0
+
+    def is_worth_a_thread(self, size: int) -> bool:
+        """Whether the loop should be free while a transaction of so many commits is synchronised."""
+        alone = size == 1 and self._last_size == 1
+        self._last_size = size
+        return not alone or self._average_s > _QUICK_DISK_S
+
+    def run(self, finish: Callable[[], None]) -> None:
+        """Finish a transaction and remember how long it took; one hiccup counts no more than `_HICCUP_S`."""
+        begin = self._clock()
+        finish()
+        taken_s = min(self._clock() - begin, _HICCUP_S)
+        self._average_s += (taken_s - self._average_s) / 8
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+def _transaction_lost() -> StoreError:
+    return StoreError(
+        "A statement of the transactional activity rolled the whole transaction back (`OR ROLLBACK`, RAISE(ROLLBACK), "
+        "a full disk) and the function went on all the same: nothing was kept; let such errors leave the function."
+    )
+
+
+def _yield_interpreter() -> None:
+    """Lets the thread that has just been given work begin now, instead of after the switch interval (5 ms)."""
+    time.sleep(0)
