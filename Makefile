@@ -12,10 +12,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PARALLEL := -n auto --dist worksteal
 QUICK := tests/core tests/engine tests/frontend tests/sdk tests/stores tests/testing tests/tidy
 
-.PHONY: help demo differential test test-quick test-typescript simulate kills bench figures api check lint types layers tidy format coverage lock clean runtime dev
+.PHONY: help demo differential test test-quick test-typescript h2spec simulate kills bench figures api check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 	@echo
 	@echo 'ARGS="..." is handed on, e.g.: make demo ARGS="--seed 7"   make test ARGS="tests/core -x"'
 
@@ -30,6 +30,9 @@ test-quick: dev ## the tests of every room but those that start processes or ser
 
 test-typescript: dev ## Temporal's official TypeScript SDK against perdure server (needs node and npm)
 	@$(BIN)/python -m tests.typescript $(ARGS)
+
+h2spec: dev ## the conformance suite of HTTP/2 against perdure server (needs go)
+	@$(BIN)/python -m tests.h2spec $(ARGS)
 
 simulate: dev ## crash generated programs at every commit, from seeds
 	@$(BIN)/python -m tests.simulation $(ARGS)

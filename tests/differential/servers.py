@@ -37,7 +37,9 @@ async def perdure() -> AsyncIterator[str]:
     """The address of a fresh `perdure server` that keeps everything in memory."""
     port = free_port()
     program = str(Path(sys.executable).with_name("perdure"))
-    async with _process([program, "server", "--store", "memory://", "--address", f"127.0.0.1:{port}"], port) as address:
+    async with _process(
+        [program, "server", "--store", "memory://", "--address", f"127.0.0.1:{port}", "--http-address", ""], port
+    ) as address:
         yield address
 
 

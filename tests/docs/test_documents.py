@@ -71,11 +71,11 @@ def is_command(words: list[str]) -> bool:
 
 
 def test_every_make_target_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", text_of(Path("Makefile")), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", text_of(Path("Makefile")), re.MULTILINE))
     named = {
         (path.name, target)
         for path in DOCUMENTS
-        for target in re.findall(r"(?:^ {4}|`)(?:\w+=\w+ )*make ([a-z]+)", text_of(path), re.MULTILINE)
+        for target in re.findall(r"(?:^ {4}|`)(?:\w+=\w+ )*make ([a-z0-9-]+)", text_of(path), re.MULTILINE)
     }
     assert named
     assert [(document, target) for document, target in sorted(named) if target not in targets] == []

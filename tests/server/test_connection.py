@@ -223,7 +223,6 @@ async def test_noise_harms_nobody(world: World) -> None:
 @served
 async def test_a_request_that_is_no_grpc_message_is_refused(world: World) -> None:
     wire = await world.wire()
-    both = frames.END_HEADERS | frames.END_STREAM
     stream_id = wire.stream_id()
     wire.send(
         frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream_id, wire.headers("GetSystemInfo"))
@@ -234,11 +233,6 @@ async def test_a_request_that_is_no_grpc_message_is_refused(world: World) -> Non
     wire.send(frames.frame(frames.DATA, frames.END_STREAM, stream_id, grpc_message(INFO) + b"and more"))
     assert await wire.code(stream_id) == StatusCode.INTERNAL
     assert await wire.code(wire.call("/no.such.Service/Method", b"")) == StatusCode.UNIMPLEMENTED
-    stream_id = wire.stream_id()
-    block = wire.encoder.encode([(":method", "GET"), (":scheme", "http"), (":path", "/")])
-    wire.send(frames.frame(frames.HEADERS, both, stream_id, block))
-    headers, _ = await wire.answer(stream_id)
-    assert headers[":status"] == "415"
 
 
 @served

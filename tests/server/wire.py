@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from google.protobuf.message import Message
@@ -24,6 +25,17 @@ class Frame(NamedTuple):
     flags: int
     stream_id: int
     payload: bytes
+
+
+@dataclass
+class Heard:
+    """What came, by stream."""
+
+    headers: dict[int, dict[str, str]] = field(default_factory=dict[int, dict[str, str]])
+    """With trailers."""
+    resets: dict[int, int] = field(default_factory=dict[int, int])
+    bodies: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    ended: set[int] = field(default_factory=set[int])
 
 
 def grpc_message(message: Message | bytes, *, packed: bool = False) -> bytes:
@@ -108,6 +120,23 @@ class Wire:
                 body += frame.payload
             if frame.stream_id == stream_id and frame.flags & frames.END_STREAM and frame.kind != frames.RST_STREAM:
                 return headers, body[5:]
+
+    async def listen(self, ends: set[int], heard: Heard) -> Heard:
+        """Hear until these streams have ended."""
+        while not ends <= heard.ended:
+            frame = await self.frame()
+            stream_id = frame.stream_id
+            if frame.kind == frames.HEADERS:
+                decoded = {str(name): str(value) for name, value in self._decoder.decode(frame.payload)}
+                heard.headers.setdefault(stream_id, {}).update(decoded)
+            elif frame.kind == frames.DATA:
+                heard.bodies[stream_id] = heard.bodies.get(stream_id, b"") + frame.payload
+            elif frame.kind == frames.RST_STREAM:
+                heard.resets[stream_id] = int.from_bytes(frame.payload, "big")
+                heard.ended.add(stream_id)
+            if frame.kind in (frames.HEADERS, frames.DATA) and frame.flags & frames.END_STREAM:
+                heard.ended.add(stream_id)
+        return heard
 
     async def code(self, stream_id: int) -> int:
         """The gRPC status of a call."""

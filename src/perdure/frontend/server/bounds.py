@@ -12,6 +12,8 @@ HEADER_LIST_BYTES_MAX = 32 << 10
 """Of a call's headers, as RFC 9113 counts them (6.5.2): beyond it the call is refused."""
 BLOCK_BYTES_MAX = 64 << 10
 """Of a header block that comes in pieces."""
+UNREAD_BYTES_MAX = 64 << 10
+"""Of a request that is no gRPC and is refused when it was said; one that goes on is refused before."""
 INBOX_MAX = 100
 """Messages of a conversation that are not answered."""
 

@@ -13,7 +13,9 @@ from urllib.parse import quote
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEAD = 9
 FRAME_BYTES_MAX = 16_384
-"""Of a frame that is received: the protocol's default, which we never change."""
+"""Of a frame that is received: the protocol's default, which we never change. Nobody may ask for less."""
+FRAME_BYTES_HIGHEST = (1 << 24) - 1
+"""Of a frame at all: nobody may ask for more."""
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 
@@ -32,6 +34,7 @@ REFUSED_STREAM = 0x7
 COMPRESSION_ERROR = 0x9
 ENHANCE_YOUR_CALM = 0xB
 
+SETTING_ENABLE_PUSH = 0x2
 SETTING_MAX_CONCURRENT_STREAMS = 0x3
 SETTING_INITIAL_WINDOW_SIZE = 0x4
 SETTING_MAX_FRAME_SIZE = 0x5
@@ -42,8 +45,11 @@ WINDOW_START = 65_535
 WINDOW_MAX = 0x7FFF_FFFF
 
 
+PRIORITY_BYTES = 5
+
+
 class Broken(Exception):
-    """The client broke the protocol: the connection ends with this code."""
+    """The client broke the protocol for all its streams: the connection ends with this code."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)
@@ -77,12 +83,14 @@ def goaway(last_stream_id: int, code: int, why: bytes = b"") -> bytes:
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """Raises Broken when there is more padding than payload."""
-    if not flags & PADDED:
-        return payload
-    if not payload or payload[0] >= len(payload):
-        raise Broken(PROTOCOL_ERROR, "bad padding")
-    return payload[1 : len(payload) - payload[0]]
+    """Of DATA and HEADERS, without padding and priority, which nobody reads (RFC 9113, 5.3). Raises Broken."""
+    before = (PRIORITY_BYTES if flags & HAS_PRIORITY else 0) + (1 if flags & PADDED else 0)
+    if len(payload) < before:
+        raise Broken(FRAME_SIZE_ERROR, "a frame that is too short")
+    padding = payload[0] if flags & PADDED else 0
+    if padding > len(payload) - before:
+        raise Broken(PROTOCOL_ERROR, "more padding than there is")
+    return payload[before : len(payload) - padding]
 
 
 # --- header blocks --------------------------------------------------------------------------------
@@ -133,9 +141,17 @@ def refusal_block(code: int, message: str, details: bytes | None, *, alone: bool
     return block
 
 
-def no_grpc_block(status: int) -> bytes:
+_SPEAKS_GRPC = b"This port speaks gRPC: POST, with the content type application/grpc.\n"
+NO_CALL = {405: _SPEAKS_GRPC, 415: _SPEAKS_GRPC, 431: b"The headers of the request are too large.\n"}
+"""The body of an answer to what is no call, by its status in HTTP."""
+
+
+def no_grpc_block(status: int, body: bytes) -> bytes:
     """The headers for somebody who speaks HTTP/2 but not gRPC."""
-    return literal(b":status", str(status).encode())
+    block = literal(b":status", str(status).encode()) + literal(b"content-type", b"text/plain; charset=utf-8")
+    if status == 405:
+        block += literal(b"allow", b"POST")
+    return block + literal(b"content-length", str(len(body)).encode()) if body else block
 
 
 def header_frames(stream_id: int, block: bytes, flags: int, frame_bytes_max: int) -> bytes:

@@ -26,7 +26,7 @@ from perdure.frontend.server import bounds
 from perdure.frontend.server.connection import Connection
 from perdure.frontend.server.health import Health
 from perdure.frontend.server.reflection import reflect
-from perdure.frontend.server.stream import Stream
+from perdure.frontend.server.stream import Message, Stream
 from perdure.frontend.waits import Caller, set_caller
 
 _log = logging.getLogger(__name__)
@@ -231,13 +231,13 @@ class Transport:
                 self.ready(connection)
 
     async def _converse(
-        self, connection: Connection, stream: Stream, inbox: asyncio.Queue[bytes | None], serve: Streaming
+        self, connection: Connection, stream: Stream, inbox: asyncio.Queue[Message | None], serve: Streaming
     ) -> None:
         """A call of many messages."""
 
         async def messages() -> AsyncIterator[bytes]:
             while (message := await inbox.get()) is not None:
-                yield message
+                yield connection.taken(stream, message)
 
         try:
             async for answer in serve(messages()):

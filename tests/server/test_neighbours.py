@@ -1,0 +1,221 @@
+"""Streams of one connection are strangers to each other: they may be different clients' of one proxy.
+
+Whatever one of them does wrong within its stream, the calls beside it are answered, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from google.protobuf.message import Message
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure.api.errors import StatusCode
+from perdure.frontend.server import bounds, frames
+from perdure.frontend.server.frames import END_STREAM, Broken, frame
+from perdure.frontend.server.receiving import Event, Receiver
+from perdure.frontend.server.stream import Stream
+from tests.server import battery_frames, battery_requests
+from tests.server.bare import bare
+from tests.server.battery import GRPC, Ended, Fields, Open, body, call, head, opening, poll, pseudo, verify
+from tests.server.test_hostile_clients import Hostile, turns
+from tests.server.wire import Heard, Wire, grpc_message
+
+CASES = [*battery_frames.CASES, *battery_requests.CASES]
+OF_A_STREAM = [
+    case
+    for case in CASES
+    if not isinstance(case.expected, Ended) and case.then is None and len(case.send(3)) < 300_000
+    if case not in battery_frames.SETTINGS_CASES and not case.name.startswith("a table")
+]
+"""What changes nothing for the connection."""
+REFLECTION = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+QUESTION = ServerReflectionRequest(list_services="")
+APART = 200
+"""Between the numbers of two cases."""
+
+
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from(OF_A_STREAM), min_size=1, max_size=6))
+def test_neighbours_of_whatever_goes_wrong_on_a_stream_are_answered(cases: list[battery_frames.Case]) -> None:
+    async def scenario() -> None:
+        async with bare() as here:
+            wire = await here.wire()
+            earlier = [1 + 2 * at for at in range(len(cases))]
+            wire.send(*(opening(stream) for stream in earlier))
+            later, ends = list[int](), set(earlier)
+            for at, case in enumerate(cases):
+                its = 101 + APART * at
+                wire.send(case.send(its), body(earlier[at]), call(its + APART - 50))
+                later.append(its + APART - 50)
+                if not isinstance(case.expected, Open):
+                    ends.add(its)
+            heard = await wire.listen(ends | set(later), Heard())
+            assert {heard.headers[stream]["grpc-status"] for stream in (*earlier, *later)} == {"0"}
+            for at, case in enumerate(cases):
+                verify(case.expected, 101 + APART * at, heard)
+            await gone(wire)
+            assert (here.transport.unsent, here.transport.buffered, here.polls) == (0, 0, 0), "nothing is kept"
+
+    asyncio.run(scenario())
+
+
+async def gone(wire: Wire) -> None:
+    """The connection is over, here and there."""
+    wire.send(frames.window_update(0, 0))
+    await wire.end()
+    await turns(5)
+
+
+GOOD = pseudo() + GRPC
+BAD: dict[str, Fields] = {
+    "upper case": [*GOOD, (b"X-A", b"b")],
+    "two paths": [*pseudo(), (b":path", b"/other"), *GRPC],
+    "a LF": [*GOOD, (b"x-a", b"b\nc")],
+    "no path": [*pseudo()[:2], *GRPC],
+    "too large": [*GOOD, *((b"x-%d" % at, b"y" * 900) for at in range(40))],
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from([*BAD, "", ""]), st.booleans()), min_size=1, max_size=8))
+def test_tables_stay_in_step_whatever_becomes_of_a_request(asked: list[tuple[str, bool]]) -> None:
+    async def scenario() -> None:
+        async with bare() as here:
+            wire = await here.wire()
+            for at, (fault, is_packed) in enumerate(asked):
+                fields = BAD.get(fault, [*GOOD, (b"x-number", b"%d" % at)])
+                block = wire.encoder.encode(fields, huffman=is_packed)
+                wire.send(frames.header_frames(2 * at + 1, block, 0, frames.FRAME_BYTES_MAX), body(2 * at + 1))
+            streams = range(1, 2 * len(asked), 2)
+            heard = await wire.listen(set(streams), Heard())
+            for stream, (fault, _) in zip(streams, asked, strict=True):
+                status = heard.headers.get(stream, {}).get("grpc-status")
+                assert status == {"": "0", "too large": "8"}.get(fault), fault
+
+    asyncio.run(scenario())
+
+
+def told(event: Event) -> object:
+    """What an event says when it comes."""
+    if isinstance(event, Stream):
+        return event.stream_id, event.added, event.padding, event.is_open, bytes(event.data)
+    return (type(event), *((one.stream_id if isinstance(one, Stream) else one) for one in event))
+
+
+def events(*pieces: bytes) -> list[object]:
+    receiver, found = Receiver(), list[object]()
+    try:
+        for piece in pieces:
+            for event in receiver.receive(piece):
+                found.append(told(event))  # at once: a stream goes on changing
+    except Broken as error:
+        found.append((error.code, str(error)))
+    return found
+
+
+SHORT = [case for case in CASES if case.then is None and len(case.send(3)) < 2_000]
+
+
+@given(st.lists(st.sampled_from(SHORT), min_size=1, max_size=3), st.data())
+def test_bytes_mean_the_same_however_they_are_cut(cases: list[battery_frames.Case], data: st.DataObject) -> None:
+    said = frames.PREFACE + frames.settings({})
+    said += b"".join(case.send(101 + APART * at) for at, case in enumerate(cases))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=20)))
+    pieces = [said[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(said)], strict=True)]
+    assert events(*pieces) == events(said)
+
+
+def test_a_preface_may_come_in_pieces() -> None:
+    said = frames.PREFACE + frames.settings({})
+    for end in range(len(said)):
+        assert events(said[:end], said[end:]) == events(said)
+
+
+def test_streams_that_a_client_has_us_reset_leave_nothing_behind() -> None:
+    async def scenario() -> None:
+        async with bare() as here:
+            client = Hostile(here.transport)
+            for stream in range(1, 4_001, 2):
+                client.send(poll(stream), frames.window_update(stream, 0))
+                await turns(1)
+            assert (len(client.connection.streams), client.connection.running) == (0, 0)
+            assert len(client.connection.ready) < 2 * bounds.GIVEN_UP_MAX
+            await turns(20)
+            assert (here.polls, here.transport.buffered) == (0, 0)
+            client.connection.connection_lost(None)
+
+    asyncio.run(scenario())
+
+
+# --- conversations --------------------------------------------------------------------------------
+
+
+def questions(stream: int, *asked: Message | bytes, flags: int = 0) -> bytes:
+    return body(stream, b"".join(grpc_message(one) for one in asked), flags)
+
+
+def test_a_conversation_that_is_refused_ends_behind_its_answers() -> None:
+    async def scenario() -> None:
+        async with bare() as here:
+            client = Hostile(here.transport)
+            client.send(head(1, pseudo(REFLECTION) + GRPC), questions(1, QUESTION))
+            await turns(5)
+            assert client.connection.unsent, "its client takes nothing yet"
+            client.send(body(1, b"\0\xff\xff\xff\xff", 0))
+            await turns(5)
+            client.send(frames.window_update(1, 1 << 20))
+            await turns(5)
+            assert client.socket.sent(frames.DATA), "the answer"
+            assert b"grpc-status\x018" in client.socket.sent(frames.HEADERS)[-1], "and why there is no other"
+            assert (client.connection.unsent, client.connection.streams) == (0, {})
+
+    asyncio.run(scenario())
+
+
+def test_a_conversation_may_not_end_within_a_message() -> None:
+    async def scenario() -> None:
+        async with bare() as here:
+            wire = await here.wire()
+            wire.send(head(1, pseudo(REFLECTION) + GRPC), body(1, grpc_message(QUESTION)[:-1]))
+            heard = await wire.listen({1}, Heard())
+            assert heard.headers[1]["grpc-status"] == str(int(StatusCode.INTERNAL))
+
+    asyncio.run(scenario())
+
+
+def test_questions_that_nobody_has_taken_are_counted_and_their_window_is_closed() -> None:
+    async def scenario() -> None:
+        async with bare() as here:
+            client = Hostile(here.transport)
+            client.send(head(1, pseudo(REFLECTION) + GRPC))
+            large = grpc_message(bytes(1 << 20))
+            client.send(body(1, large * 4, 0))
+            assert here.transport.buffered == 4 * len(large)
+            client.send(body(1, large, 0))
+            await turns(2)
+            (reset,) = client.socket.sent(frames.RST_STREAM)
+            assert int.from_bytes(reset, "big") == frames.FLOW_CONTROL_ERROR
+            assert here.transport.buffered == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_conversation_goes_on_for_ever_in_a_window_of_four_mebibytes() -> None:
+    async def scenario() -> None:
+        async with bare() as here:
+            wire = await here.wire()
+            wire.send(head(1, pseudo(REFLECTION) + GRPC))
+            padded = b"\xff" + grpc_message(QUESTION) + bytes(255)
+            rounds = bounds.STREAM_WINDOW // (10 * len(padded)) + 10
+            for _ in range(rounds):
+                wire.send(frame(frames.DATA, frames.PADDED, 1, padded) * 10)
+                for _ in range(10):
+                    await wire.frame_of(frames.DATA)
+            wire.send(frame(frames.DATA, END_STREAM, 1))
+            heard = await wire.listen({1}, Heard())
+            assert heard.headers[1]["grpc-status"] == "0"
+            assert here.transport.buffered == 0
+
+    asyncio.run(scenario())
