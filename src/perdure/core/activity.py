@@ -19,7 +19,7 @@ from temporalio.api.history.v1 import (
 from perdure.api import backoff, enums
 from perdure.api.failures import bounded, shortened, timeout_failure
 from perdure.api.times import duration_ns, later, set_duration, set_timestamp, timestamp_ns
-from perdure.core import retry
+from perdure.core import apart, retry
 from perdure.core.commit import StartedActivityTask, TaskKind
 from perdure.core.fold import folds
 from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt, Execution
@@ -320,11 +320,12 @@ def fail_attempt(
     options = effective(activity, attempt)
     control = attempt.control
     is_reset = control is not None and control.reset_requested
-    tried = 0 if is_reset else attempt.attempt
+    # A worker's task names the attempt that it was given, so the number stays until that attempt has ended.
+    tried = 1 if is_reset else attempt.attempt
     verdict = backoff.judge(options.retry, tried, failure, turn.now_ns, expires_at(options))
     if verdict.retry_state != enums.RETRY_IN_PROGRESS:
         return verdict.retry_state
-    wait_ns = 0 if at_once or is_reset else verdict.backoff_ns
+    wait_ns = 0 if at_once else verdict.backoff_ns
     is_paused = control is not None and control.paused_at_ns != 0
     trigger = Trigger.RETRY_PAUSED if is_paused else Trigger.RETRY if wait_ns else Trigger.RETRY_NOW
     attempt.state = TABLE.next(attempt.state, trigger)
@@ -332,6 +333,10 @@ def fail_attempt(
     if control is not None:
         control.reset_requested = False
     attempt.scheduled_at_ns = later(turn.now_ns, wait_ns)
+        if control.heartbeat_reset:
+            control.heartbeat_reset = False
+            apart.set_details(turn, activity.scheduled_event_id, attempt, b"")
+    attempt.scheduled_at_ns = turn.now_ns + wait_ns
     if attempt.heartbeat_at_ns == attempt.started_at_ns:
         attempt.heartbeat_at_ns = 0  # it was the start, and no heartbeat
     attempt.started_at_ns = 0

@@ -106,7 +106,7 @@ def _unpause(turn: Turn, pending: Activity, attempt: Attempt, request: UnpauseAc
     if control is None or not control.paused_at_ns:
         return
     if request.reset_heartbeat:
-        set_details(turn, pending.scheduled_event_id, attempt, b"")
+        _forget_heartbeat(turn, pending, attempt)
     if request.reset_attempts:
         _begin_again(attempt)
     _resume(turn, pending, attempt)
@@ -123,8 +123,16 @@ def _resume(turn: Turn, pending: Activity, attempt: Attempt) -> None:
         activity.queue(turn, pending, attempt)
 
 
+def _forget_heartbeat(turn: Turn, pending: Activity, attempt: Attempt) -> None:
+    """The next attempt knows nothing of those before; what a running one reports until its end is forgotten with it."""
+    if attempt.state == State.STARTED:
+        _control_of(attempt).heartbeat_reset = True
+    else:
+        set_details(turn, pending.scheduled_event_id, attempt, b"")
+
+
 def _begin_again(attempt: Attempt) -> None:
-    """The next attempt is a first one; for a worker that runs one now, the one after it."""
+    """The next attempt is a first one; one that a worker runs now counts as the first."""
     if attempt.state == State.STARTED:
         _control_of(attempt).reset_requested = True
     else:
@@ -134,7 +142,7 @@ def _begin_again(attempt: Attempt) -> None:
 def _reset(turn: Turn, pending: Activity, attempt: Attempt, request: ResetActivityRequest) -> None:
     control = _control_of(attempt)
     if request.reset_heartbeat:
-        set_details(turn, pending.scheduled_event_id, attempt, b"")
+        _forget_heartbeat(turn, pending, attempt)
     if request.restore_original_options:
         _set_options(turn, pending, attempt, None)
     _begin_again(attempt)

@@ -61,9 +61,11 @@ class Control(msgspec.Struct, array_like=True):
     paused_by: str = ""
     pause_reason: str = ""
     reset_requested: bool = False
-    """The attempt that a worker runs is to be followed, if it fails, by a first one."""
+    """The attempt that a worker runs counts as the first, whatever its number: if it fails, the second follows."""
     options: Activity | None = None
     """What holds instead of what history says."""
+    heartbeat_reset: bool = False
+    """What the running attempt reports is not for the next one."""
 
 
 class Attempt(msgspec.Struct, array_like=True):

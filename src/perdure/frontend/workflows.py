@@ -258,8 +258,9 @@ def describe_options(options: ActivityOptions, activity: Activity) -> None:
 
 def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> None:
     """Times of the present attempt: when it was or will be on the queue, when it was started."""
-    is_paused = attempt.control is not None and attempt.control.paused_at_ns != 0
-    info.attempt = attempt.attempt
+    control = attempt.control
+    is_paused = control is not None and control.paused_at_ns != 0
+    info.attempt = 1 if control is not None and control.reset_requested else attempt.attempt
     info.last_worker_identity = attempt.identity or attempt.last_worker_identity
     info.scheduled_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
     if attempt.state == ATTEMPT_STARTED:
@@ -271,7 +272,7 @@ def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> No
         info.last_attempt_complete_time.CopyFrom(timestamp(attempt.completed_at_ns))
         if attempt.state != ATTEMPT_STARTED and not is_paused:
             info.current_retry_interval.CopyFrom(duration(attempt.scheduled_at_ns - attempt.completed_at_ns))
-    if attempt.heartbeat_at_ns:
+    if attempt.heartbeat_at_ns not in (0, attempt.started_at_ns):  # until the first heartbeat the start stands for it
         info.last_heartbeat_time.CopyFrom(timestamp(attempt.heartbeat_at_ns))
     if attempt.heartbeat_details:
         info.heartbeat_details.CopyFrom(Payloads.FromString(attempt.heartbeat_details))

@@ -114,6 +114,59 @@ async def activity_is_reset(stage: Stage) -> Any:
         return [answer, await stage.outcome(handle)]
 
 
+@activity.defn
+async def told_and_tried_again() -> list[Any]:
+    """Runs until it is told to stop, then says which attempt it is and what it knows of the last."""
+    info = activity.info()
+    try:
+        while info.workflow_id not in READY:
+            activity.heartbeat(info.attempt)
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        details = activity.cancellation_details()
+        told = [name for name in ("paused", "reset", "cancel_requested") if details and getattr(details, name)]
+        READY.add(info.workflow_id)
+        raise ApplicationError(f"told to stop: {told}") from None
+    return [info.attempt, list(info.heartbeat_details)]
+
+
+async def _reset_while_it_runs(stage: Stage, **options: Any) -> list[Any]:
+    throttle = timedelta(milliseconds=100)
+    async with stage.worker([Tries], [told_and_tried_again], max_heartbeat_throttle_interval=throttle):
+        handle = await stage.start(Tries.run, "told_and_tried_again")
+        await _until(stage, handle, lambda one: one.state == 2 and one.HasField("last_heartbeat_time"))
+        request = service.ResetActivityRequest(**_fields(stage, handle), **options)
+        answer = await stage.answer(stage.rpc.reset_activity(request))
+        described = await stage.describe(handle.id)
+        return [answer, [one.attempt for one in described.pending_activities], await stage.outcome(handle)]
+
+
+async def running_activity_is_reset(stage: Stage) -> Any:
+    return await _reset_while_it_runs(stage)
+
+
+async def running_activity_is_reset_with_its_heartbeat(stage: Stage) -> Any:
+    return await _reset_while_it_runs(stage, reset_heartbeat=True)
+
+
+@activity.defn
+async def goes_on_regardless() -> list[Any]:
+    info = activity.info()
+    while info.workflow_id not in READY:  # noqa: ASYNC110 - it is told by nothing
+        await asyncio.sleep(0.05)
+    return [info.attempt, list(info.heartbeat_details)]
+
+
+async def running_activity_is_reset_and_ends_well(stage: Stage) -> Any:
+    async with stage.worker([Tries], [goes_on_regardless]):
+        handle = await stage.start(Tries.run, "goes_on_regardless")
+        await _until(stage, handle, lambda one: one.state == 2)
+        answer = await stage.answer(stage.rpc.reset_activity(service.ResetActivityRequest(**_fields(stage, handle))))
+        described = await _until(stage, handle, lambda one: True)
+        READY.add(handle.id)
+        return [answer, described, await stage.outcome(handle)]
+
+
 async def activity_gets_other_options(stage: Stage) -> Any:
     async with stage.worker([Tries], [flaky]):
         handle = await _tried(stage)

@@ -76,6 +76,20 @@ async def triggered(stage: Stage) -> Any:
         return [outcome, events, started.workflow_id, described.info.num_actions]
 
 
+async def triggered_as_it_is_made(stage: Stage) -> Any:
+    """A paused one too: what is asked for by hand is done."""
+    answers: list[Any] = []
+    async with stage.worker([Job]):
+        for paused in (True, False):
+            handle = await stage.client.create_schedule(
+                stage.name(f"schedule-{paused}"), _schedule(stage, paused=paused), trigger_immediately=True
+            )
+            described = await handle.describe()
+            answers.append([described.info.num_actions, described.schedule.state.paused])
+            await handle.delete()
+    return answers
+
+
 async def paused_and_updated(stage: Stage) -> Any:
     handle = await stage.client.create_schedule(stage.name("schedule"), _schedule(stage))
     await handle.pause(note="enough")

@@ -8,8 +8,9 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.update.v1 import UpdateRef
-from temporalio.api.workflowservice.v1 import PollWorkflowExecutionUpdateRequest
+from temporalio.api.enums.v1 import UpdateWorkflowExecutionLifecycleStage
+from temporalio.api.update.v1 import Input, Meta, Request, UpdateRef, WaitPolicy
+from temporalio.api.workflowservice.v1 import PollWorkflowExecutionUpdateRequest, UpdateWorkflowExecutionRequest
 from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateStage
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
@@ -223,6 +224,41 @@ async def polled(stage: Stage) -> Any:
         await update.result()
         after = await stage.answer(stage.rpc.poll_workflow_execution_update(poll))
         return [before, after, await _end(stage, handle)]
+
+
+async def waited_for_with_little_time(stage: Stage) -> Any:
+    """The caller's deadline is before the outcome: it passes, and no answer comes early."""
+    async with stage.worker([Counter]):
+        handle = await _counter(stage)
+        await handle.start_update(Counter.add_later, 5, id="u", wait_for_stage=WorkflowUpdateStage.ACCEPTED)
+        execution = WorkflowExecution(workflow_id=handle.id)
+        completed = WaitPolicy(lifecycle_stage=UpdateWorkflowExecutionLifecycleStage.Value(_COMPLETED))
+        poll = PollWorkflowExecutionUpdateRequest(
+            namespace=stage.namespace,
+            update_ref=UpdateRef(workflow_execution=execution, update_id="u"),
+            wait_policy=completed,
+        )
+        update = UpdateWorkflowExecutionRequest(
+            namespace=stage.namespace,
+            workflow_execution=execution,
+            wait_policy=completed,
+            request=Request(meta=Meta(update_id="u"), input=Input(name="add_later")),
+        )
+        answers: list[str] = []
+        for seconds in (0.5, 1.5):
+            for ask, request in (
+                (stage.rpc.poll_workflow_execution_update, poll),
+                (stage.rpc.update_workflow_execution, update),
+            ):
+                asked = ask(request, timeout=timedelta(seconds=seconds))
+                code = str(await stage.answer(asked)).partition(":")[0]
+                # Whichever of client and server saw it first.
+                answers.append("the deadline passed" if code in ("CANCELLED", "DEADLINE_EXCEEDED") else code)
+        await handle.terminate()
+        return answers
+
+
+_COMPLETED = "UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED"
 
 
 def _with_start(stage: Stage, **options: Any) -> WithStartWorkflowOperation[Any, Any]:
