@@ -142,6 +142,13 @@ def schedule(
     return command
 
 
+def told(command: Command, summary: str = '"a summary"') -> Command:
+    """The command with something for people to read."""
+    command.user_metadata.summary.CopyFrom(payloads(summary).payloads[0])
+    command.user_metadata.details.CopyFrom(payloads('"its details"').payloads[0])
+    return command
+
+
 def cancel_activity(scheduled_event_id: int) -> Command:
     command = Command(command_type=CommandType.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK)
     command.request_cancel_activity_task_command_attributes.scheduled_event_id = scheduled_event_id

@@ -83,6 +83,42 @@ def activity_next_retry_delay(stage: Stage) -> None:
     stage.complete_task(stage.workflow_task(), given.complete())
 
 
+def commands_with_something_to_read(stage: Stage) -> None:
+    stage.start()
+    stage.complete_task(
+        stage.workflow_task(),
+        given.told(given.schedule()),
+        given.told(given.timer("a", 60)),
+        given.told(given.marker()),
+        given.told(given.upsert_memo()),
+        given.told(given.upsert_search_attributes()),
+    )
+    stage.cancel()
+    stage.complete_task(
+        stage.workflow_task(),
+        given.told(given.cancel_timer("a")),
+        given.told(given.cancel_activity(5)),
+        given.told(given.complete()),
+    )
+
+
+def failed_with_something_to_read(stage: Stage) -> None:
+    stage.start()
+    stage.complete_task(stage.workflow_task(), given.told(given.fail()))
+
+
+def canceled_with_something_to_read(stage: Stage) -> None:
+    stage.start()
+    stage.cancel()
+    stage.complete_task(stage.workflow_task(), given.told(given.cancel()))
+
+
+def continued_with_something_to_read(stage: Stage) -> None:
+    stage.start()
+    stage.complete_task(stage.workflow_task(), given.told(given.continue_as_new()))
+    stage.complete_task(stage.workflow_task(), given.complete())
+
+
 def activity_never_started(stage: Stage) -> None:
     stage.start()
     stage.complete_task(stage.workflow_task(), given.schedule(schedule_to_start=1))

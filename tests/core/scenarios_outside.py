@@ -35,6 +35,14 @@ class OutsideStage(Stage, Protocol):
     def terminate_other(self, workflow_id: str = "kid") -> None: ...
 
 
+def others_with_something_to_read(outside: OutsideStage) -> None:
+    outside.start()
+    for command in (start_child(), signal_external("nobody"), cancel_external("nobody")):
+        outside.complete_task(outside.workflow_task(), given.told(command))
+        outside.settle()
+    outside.terminate()
+
+
 def signaled_before_the_first_task(outside: OutsideStage) -> None:
     outside.start()
     outside.signal(header=given.header("h"))

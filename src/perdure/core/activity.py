@@ -106,10 +106,6 @@ def schedule(turn: Turn, message: Command, completed_event_id: int) -> int:
     execution = turn.execution
     TABLE.next(State.NONE, Trigger.SCHEDULE)
     event = _scheduled_event(execution, message.schedule_activity_task_command_attributes, completed_event_id)
-    if message.HasField("user_metadata"):
-        event.user_metadata.CopyFrom(message.user_metadata)
-    if message.event_group_markers:
-        event.event_group_markers.extend(message.event_group_markers)
     event_id = turn.add(event)
     activity = execution.activities[event_id]
     execution.facts.attempts[event_id] = Attempt(State.SCHEDULED, 1, turn.now_ns)

@@ -174,10 +174,6 @@ def initiate(turn: Turn, message: Command, completed_event_id: int) -> None:
     said = event.start_child_workflow_execution_initiated_event_attributes
     _fill_initiated(execution, turn.limits, said, message.start_child_workflow_execution_command_attributes)
     said.workflow_task_completed_event_id = completed_event_id
-    if message.HasField("user_metadata"):
-        event.user_metadata.CopyFrom(message.user_metadata)
-    if message.event_group_markers:
-        event.event_group_markers.extend(message.event_group_markers)
     turn.add(event)
     _send_start(turn, event)
 

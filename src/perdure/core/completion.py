@@ -63,7 +63,10 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
     _remember_sticky(execution, request)
     answer = Answer(turn, request.identity, completed_event_id, inbox)
     for message in messages:
+        if message.HasField("user_metadata") or message.event_group_markers:
+            turn.command = message
         _APPLY[message.command_type](answer, message)
+    turn.command = None
     if not execution.is_open:
         return WorkflowTaskCompleted(None, answer.eager)
     if execution.facts.updates:

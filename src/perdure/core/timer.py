@@ -61,10 +61,6 @@ def start(turn: Turn, command: Command, completed_event_id: int) -> None:
             workflow_task_completed_event_id=completed_event_id,
         ),
     )
-    if command.HasField("user_metadata"):
-        event.user_metadata.CopyFrom(command.user_metadata)
-    if command.event_group_markers:
-        event.event_group_markers.extend(command.event_group_markers)
     turn.add(event)
     turn.lower(turn.execution.timers[attributes.timer_id].fire_at_ns)
 

@@ -8,6 +8,7 @@ settled, after the last command, so that work which a later command undoes is ne
 from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.command.v1 import Command
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.enums import PAUSED
@@ -23,7 +24,7 @@ from perdure.core.workflow_task_events import TABLE, State, Trigger, scheduled_e
 class Turn:
     """The decisions of one commit on one execution, in the making."""
 
-    __slots__ = ("commit", "context", "execution", "limits", "now", "now_ns", "queued", "successor")
+    __slots__ = ("command", "commit", "context", "execution", "limits", "now", "now_ns", "queued", "successor")
 
     def __init__(self, execution: Execution, context: Context, expected_version: int) -> None:
         self.execution = execution
@@ -32,6 +33,8 @@ class Turn:
         self.now_ns = context.now_ns
         self.now: Timestamp = timestamp(context.now_ns)
         self.commit = Commit(execution.key, expected_version, execution, changed=False)
+        self.command: Command | None = None
+        """A command that says something to people, until the first event that comes of it: that one keeps it."""
         self.queued: list[Task] = []
         """Tasks owed since this turn began, neither on the durable queue nor given to a poller yet."""
         self.successor: Turn | None = None
@@ -44,6 +47,12 @@ class Turn:
     def add(self, event: HistoryEvent) -> int:
         """Append an event (its id is set here, its time too) and fold it. Returns its id."""
         event.event_time.CopyFrom(self.now)
+        command = self.command
+        if command is not None:
+            self.command = None
+            if command.HasField("user_metadata"):
+                event.user_metadata.CopyFrom(command.user_metadata)
+            event.event_group_markers.extend(command.event_group_markers)
         return self.add_dated(event)
 
     def add_dated(self, event: HistoryEvent) -> int:
