@@ -41,6 +41,7 @@ def others_with_something_to_read(outside: OutsideStage) -> None:
         outside.complete_task(outside.workflow_task(), given.told(command))
         outside.settle()
     outside.terminate()
+    outside.settle()
 
 
 def signaled_before_the_first_task(outside: OutsideStage) -> None:

@@ -125,7 +125,7 @@ async def told_and_tried_again() -> list[Any]:
     except asyncio.CancelledError:
         details = activity.cancellation_details()
         told = [name for name in ("paused", "reset", "cancel_requested") if details and getattr(details, name)]
-        READY.add(info.workflow_id)
+        READY.add(str(info.workflow_id))
         raise ApplicationError(f"told to stop: {told}") from None
     return [info.attempt, list(info.heartbeat_details)]
 
