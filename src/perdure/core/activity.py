@@ -328,11 +328,10 @@ def fail_attempt(
     attempt.attempt = tried + 1
     if control is not None:
         control.reset_requested = False
-    attempt.scheduled_at_ns = later(turn.now_ns, wait_ns)
         if control.heartbeat_reset:
             control.heartbeat_reset = False
             apart.set_details(turn, activity.scheduled_event_id, attempt, b"")
-    attempt.scheduled_at_ns = turn.now_ns + wait_ns
+    attempt.scheduled_at_ns = later(turn.now_ns, wait_ns)
     if attempt.heartbeat_at_ns == attempt.started_at_ns:
         attempt.heartbeat_at_ns = 0  # it was the start, and no heartbeat
     attempt.started_at_ns = 0
