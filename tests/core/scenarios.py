@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tests.core import given
 from tests.core.stage import Stage
+from tests.core.summary_scenarios import SUMMARY_SCENARIOS
 from tests.core.update_scenarios import UPDATE_SCENARIOS
 
 
@@ -80,42 +81,6 @@ def activity_next_retry_delay(stage: Stage) -> None:
     stage.fail_activity(stage.activity_task(), given.failure("soon", delay=1))
     stage.elapse(1)
     stage.complete_activity(stage.activity_task())
-    stage.complete_task(stage.workflow_task(), given.complete())
-
-
-def commands_with_something_to_read(stage: Stage) -> None:
-    stage.start()
-    stage.complete_task(
-        stage.workflow_task(),
-        given.told(given.schedule()),
-        given.told(given.timer("a", 60)),
-        given.told(given.marker()),
-        given.told(given.upsert_memo()),
-        given.told(given.upsert_search_attributes()),
-    )
-    stage.cancel()
-    stage.complete_task(
-        stage.workflow_task(),
-        given.told(given.cancel_timer("a")),
-        given.told(given.cancel_activity(5)),
-        given.told(given.complete()),
-    )
-
-
-def failed_with_something_to_read(stage: Stage) -> None:
-    stage.start()
-    stage.complete_task(stage.workflow_task(), given.told(given.fail()))
-
-
-def canceled_with_something_to_read(stage: Stage) -> None:
-    stage.start()
-    stage.cancel()
-    stage.complete_task(stage.workflow_task(), given.told(given.cancel()))
-
-
-def continued_with_something_to_read(stage: Stage) -> None:
-    stage.start()
-    stage.complete_task(stage.workflow_task(), given.told(given.continue_as_new()))
     stage.complete_task(stage.workflow_task(), given.complete())
 
 
@@ -602,4 +567,4 @@ def terminated_by_a_new_start(stage: Stage) -> None:
 
 SCENARIOS: dict[str, Callable[[Stage], None]] = {
     name: value for name, value in list(globals().items()) if getattr(value, "__annotations__", {}).get("stage")
-} | UPDATE_SCENARIOS
+} | {**UPDATE_SCENARIOS, **SUMMARY_SCENARIOS}
