@@ -147,3 +147,15 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert (gone.exit_code, "there is no schedule 'nightly'" in gone.output) == (1, True)
     wrong = CliRunner().invoke(cli, ["schedule", "backfill", "x", "--from", "soon", "--to", "2090", "--store", url])
     assert (wrong.exit_code, "'soon' is no time" in wrong.output) == (2, True)
+
+
+def test_one_that_acts_as_it_is_made_has_acted_when_somebody_looks() -> None:
+    with Engine("memory://") as engine:
+        for paused in (True, False):
+            schedule_id = f"at-once-{paused}"
+            engine.schedules.create(
+                schedule_id, bill, "ada", cron="0 3 * * *", overlap="ALLOW_ALL", paused=paused, trigger=True
+            )
+            assert engine.schedules.describe(schedule_id).action_count == 1
+            engine.schedules.trigger(schedule_id)
+            assert engine.schedules.describe(schedule_id).action_count == 2

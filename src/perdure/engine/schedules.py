@@ -49,6 +49,10 @@ Arguments = ParamSpec("Arguments")
 Read = Callable[[str, str, str | None, Callable[[Execution | None], Any]], "asyncio.Future[Any]"]
 
 
+_SETTLING_S = 1.0
+"""Whoever looks at a schedule waits at most so long until what it is doing is done."""
+
+
 class Key(NamedTuple):
     """Names a schedule."""
 
@@ -187,7 +191,16 @@ class Schedules:
         return self._machine(await self._record(key))
 
     async def shown(self, key: Key) -> Machine:
-        """The schedule for somebody to look at, also if it cannot be read. Raises Rejected NOT_FOUND, UNAVAILABLE."""
+        """The schedule for somebody to look at, also if it cannot be read. Raises Rejected NOT_FOUND, UNAVAILABLE.
+
+        What was asked of it a moment ago is done first: who makes one that acts at once, and looks, sees that it did.
+        """
+        try:
+            async with asyncio.timeout(_SETTLING_S):
+                while key in self._carrying:
+                    await self.settled.reached(self.settled.count + 1)
+        except TimeoutError:
+            pass  # its runs cannot be started just now: it is shown as it stands
         return self._shown(await self._record(key))
 
     async def _record(self, key: Key) -> Record:
