@@ -84,7 +84,7 @@ def test_an_activity_that_fails_for_ever_is_an_error_that_names_it() -> None:
     def hopes() -> None:
         call(hopeless)
 
-    with TestEngine(workflows=[hopes], activities=[hopeless], steps=5_000) as engine:
+    with TestEngine(workflows=[hopes], activities=[hopeless], steps=5_000, attempts=10_000) as engine:
         with pytest.raises(DeadlockError, match=r"(?s)followed 5,000 steps to .*it waits for testing\.hopeless, att"):
             engine.run(hopes, id="w")
         engine.mock("testing.hopeless", returns=None)

@@ -84,7 +84,7 @@ class AsyncEngine(Client):
                 converter=converter,
                 config=seams.worker_config or bounds.worker_config(near=isinstance(self._home, Near)),
                 identity=identity,
-                seams=WorkerSeams(seams.inline, seams.instance_key),
+                seams=WorkerSeams(seams.inline, seams.instance_key, seams.on_failure),
             )
         self._state = "not opened yet: use it in a `with` block, or call open()"
         self._loop: asyncio.AbstractEventLoop | None = None

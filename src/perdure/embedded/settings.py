@@ -10,6 +10,7 @@ from perdure.engine.config import EngineConfig
 from perdure.sdk.definitions import Registry
 from perdure.sdk.options import Duration, optional_duration
 from perdure.sdk.worker import WorkerConfig
+from perdure.sdk.worker.failing import Failed
 from perdure.stores.api import Store
 
 DEFAULT_MEMORY_MB = 256
@@ -30,6 +31,8 @@ class EngineSeams:
     instance_key: str | None = None
     registry: Callable[[Registry], Registry] | None = None
     """Stands between the worker and what it would run."""
+    on_failure: Callable[[Failed], object] | None = None
+    """Told of every attempt of an activity or workflow task that failed."""
 
 
 _RETENTION_MIN_NS = 3600 * 1_000_000_000

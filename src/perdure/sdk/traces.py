@@ -44,6 +44,28 @@ def stack_text(frame: FrameType, limit: int = STACK_TRACE_MAX) -> str:
     return _text(traceback.StackSummary.extract(reversed(places[:FRAMES_MAX])), limit)
 
 
+def keep_theirs(error: BaseException) -> None:
+    """Take the frames of this package out of an exception's traceback, and out of those of its causes."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = _theirs(_traceback_of(link))
+        link = link.__cause__ or link.__context__
+
+
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    frames: list[TracebackType] = []
+    while trace is not None:
+        if not _is_ours(trace.tb_frame.f_code.co_filename):
+            frames.append(trace)
+        trace = trace.tb_next
+    kept: TracebackType | None = None
+    for place in reversed(frames):
+        kept = TracebackType(kept, place.tb_frame, place.tb_lasti, place.tb_lineno)
+    return kept
+
+
 def _text(summaries: Iterable[traceback.FrameSummary], limit: int) -> str:
     frames = list(summaries)
     theirs = [frame for frame in frames if not _is_ours(frame.filename)]

@@ -1,6 +1,7 @@
 """Testing aids: an engine whose time skips, activities replaced by name, histories replayed against code."""
 
 from perdure.sdk.checking import HistoryFormatError, ReplayProblem, ReplayReport, format_history, parse_history
+from perdure.testing.bugs import EndlessRetriesError, WorkflowTaskFailedError
 from perdure.testing.engine import AsyncTestEngine, TestEngine, virtual_time
 from perdure.testing.mocks import ActivityMock
 from perdure.testing.replays import assert_replays
@@ -10,12 +11,14 @@ __all__ = [
     "ActivityMock",
     "AsyncTestEngine",
     "DeadlockError",
+    "EndlessRetriesError",
     "HistoryFormatError",
     "ReplayProblem",
     "ReplayReport",
     "TestEngine",
     "VirtualClock",
     "VirtualTimeLoop",
+    "WorkflowTaskFailedError",
     "abandon",
     "assert_replays",
     "format_history",

@@ -26,6 +26,7 @@ from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration
 from perdure.sdk.replay.running import running
 from perdure.sdk.worker import WorkerConfig
+from perdure.testing.bugs import DEFAULT_ATTEMPTS, Bugs, WatchedReach
 from perdure.testing.mocks import UNSET, ActivityMock, MockRegistry, behaviour
 from perdure.testing.virtual_time import DeadlockError, VirtualTimeLoop, abandon, run_virtual
 from perdure.testing.world import DEFAULT_EPOCH_NS, TestClock, patient_config, seeded_ids
@@ -56,10 +57,12 @@ class AsyncTestEngine(AsyncEngine):
         activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
         starts_at: datetime | None = None,
         seed: int = 0,
+        attempts: int = DEFAULT_ATTEMPTS,
+        retry_bugs: bool = False,
     ) -> None:
         epoch_ns = DEFAULT_EPOCH_NS if starts_at is None else round(starts_at.timestamp() * 1e6) * 1000
         self.clock = TestClock(epoch_ns)
-        self._mocks: MockRegistry | None = None
+        self._bugs = Bugs(retry=retry_bugs, attempts=attempts)
         super().__init__(
             url,
             task_queue=task_queue,
@@ -74,8 +77,10 @@ class AsyncTestEngine(AsyncEngine):
                 inline=True,
                 instance_key="test",
                 registry=MockRegistry,
+                on_failure=self._bugs.hear,
             ),
         )
+        self._reach = WatchedReach(self._reach, self._bugs)
 
     async def open(self) -> AsyncTestEngine:
         """As `AsyncEngine.open`. Raises EngineError on a loop of real time."""
@@ -97,8 +102,9 @@ class AsyncTestEngine(AsyncEngine):
         return datetime.fromtimestamp(self.clock.now_ns() / SECOND_NS, UTC)
 
     async def advance(self, duration: Duration) -> None:
-        """Let so much time pass, and with it all that is due."""
-        await asyncio.sleep(parse_duration(duration, "duration") / SECOND_NS)
+        """Let so much time pass, and with it all that is due. Raises WorkflowTaskFailedError."""
+        passing = asyncio.sleep(parse_duration(duration, "duration") / SECOND_NS)
+        await self._bugs.race(passing, waits_for_a_run=False)
         await settle()
 
     def mock(
@@ -138,11 +144,16 @@ class TestEngine(Engine):
         patience: how much time a call may skip before it is taken to wait for what never comes.
         steps: how much may happen in one call (readings of the clock, a few per step of a workflow) before it is
             taken to go round in circles.
+        attempts: how often an activity may fail that is retried without end, before whoever waits for a run is told.
+        retry_bugs: leave workflow tasks that fail to their retries, as in production. Else whoever waits for a run
+            (`run`, `result`, `update`, `query`) is told of the first one.
 
     Every method of `Engine` is there. Beside them: `mock`, `advance`, `now`.
 
     Raises:
+        WorkflowTaskFailedError: in methods that wait: the code of a workflow has a bug, which is the cause.
         DeadlockError: in any method: it waits for what can never happen. The message names what is still running.
+        EndlessRetriesError: a DeadlockError, while an activity fails for ever.
     """
 
     __test__ = False
@@ -158,10 +169,19 @@ class TestEngine(Engine):
         seed: int = 0,
         patience: Duration = DEFAULT_PATIENCE,
         steps: int = DEFAULT_STEPS,
+        attempts: int = DEFAULT_ATTEMPTS,
+        retry_bugs: bool = False,
     ) -> None:
         super().__init__(url)
         self._inner = AsyncTestEngine(
-            url, task_queue=task_queue, workflows=workflows, activities=activities, starts_at=starts_at, seed=seed
+            url,
+            task_queue=task_queue,
+            workflows=workflows,
+            activities=activities,
+            starts_at=starts_at,
+            seed=seed,
+            attempts=attempts,
+            retry_bugs=retry_bugs,
         )
         self._engine = self._inner
         self._patience = patience

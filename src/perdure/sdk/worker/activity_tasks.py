@@ -126,6 +126,7 @@ class ActivityTasks:
             definition = self._registry.activity(task.activity_type.name)
         except errors.UnknownTypeError as error:
             # Retryable: another worker of this queue may know it, or this one after its next deployment.
+            error.__traceback__ = None  # its frames are ours, and say nothing
             await self._fail(task, raised(error, self._converter), None)
             return
         attempt = Attempt(

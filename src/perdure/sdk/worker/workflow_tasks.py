@@ -33,7 +33,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.definitions import AnyWorkflow, Registry
-from perdure.sdk.errors import EngineError, NonDeterminismError, PayloadTooLargeError
+from perdure.sdk.errors import EngineError, NonDeterminismError, PayloadTooLargeError, UnknownTypeError
 from perdure.sdk.options import duration_message
 from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
@@ -128,6 +128,8 @@ class WorkflowTasks:
             if outcome.local is not None:
                 run, outcome = await self._run_local(task, run, outcome, received_s)
         except Exception as error:  # of workflow code or of its declaration: this task's fault alone
+            if isinstance(error, UnknownTypeError):
+                error.__traceback__ = None  # its frames are ours, and say nothing
             await self._fail(task, failure_of(error, self._converter), _cause_of(error), error)
             return None
         if outcome.failure is not None:
@@ -262,8 +264,10 @@ class WorkflowTasks:
                 raise
             # The server has failed the task with this reason and hands out another one. That events came in while
             # the run decided to close is nobody's fault; anything else is something to be mended.
-            level = logging.DEBUG if "UnhandledCommand" in rejected.message else logging.WARNING
-            logger.log(level, "workflow task of %s was refused: %s", _named(task), rejected.message)
+            if "UnhandledCommand" in rejected.message:
+                logger.debug("workflow task of %s was refused: %s", _named(task), rejected.message)
+            else:
+                self._failures.workflow_task(task, Failure(message=f"the server refused it: {rejected.message}"))
             response = None
         if response is None or outcome.finished or response.reset_history_event_id:
             # After a reset the server has forgotten this task: what came of it is no part of the run.
