@@ -17,6 +17,7 @@ from perdure.api.status import OPEN_FILTER
 from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
 from perdure.sdk.client import Client, WorkflowSummary
 from perdure.sdk.client.calls import Reach
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.errors import EngineError, PerdureError, WorkflowNotFoundError
 from perdure.sdk.option_names import lists_options
 
@@ -32,6 +33,7 @@ class InterventionNotFoundError(PerdureError):
 
 
 @lists_options
+@sends_texts
 class Interventions:
     """What waits for a person's decision. `who` decides and `why` are required, and kept in the history."""
 

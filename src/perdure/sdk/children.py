@@ -9,7 +9,7 @@ workflow that never ends continues as new now and then, so that its history stay
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Generator, Mapping
 from typing import Any, Literal, NoReturn, TypeVar, TypeVarTuple, cast, get_args
 
 from temporalio.api.command.v1 import Command
@@ -17,7 +17,7 @@ from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdRe
 
 from perdure.sdk.choices import word_of
 from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
-from perdure.sdk.errors import DefinitionError, EngineError, PayloadError
+from perdure.sdk.errors import DefinitionError, EngineError
 from perdure.sdk.handlers import name_of
 from perdure.sdk.handles import Handle, handle_of
 from perdure.sdk.option_names import lists_options
@@ -38,6 +38,7 @@ from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.texts import check_text
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -121,29 +122,23 @@ class ChildHandle(Handle[R]):
 def send_signal(
     machine: WorkflowMachine, workflow_id: str, run_id: str, message: Any, args: tuple[Any, ...], *, is_child: bool
 ) -> SignalExternal:
-    name = name_of(message)
     """Begin to signal another workflow; done when that has it, or failed: ApplicationError WorkflowNotFound."""
+    name = name_of(message)
     operation = SignalExternal(machine, workflow_id, run_id, is_child=is_child)
     operation.name = name
     if not machine.replaying:
         command = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
         attributes = command.signal_external_workflow_execution_command_attributes
-        attributes.namespace = machine.namespace
-        attributes.execution.workflow_id, attributes.execution.run_id = workflow_id, run_id
-        attributes.signal_name, attributes.child_workflow_only = name, is_child
-        _encode(machine, attributes.input.payloads.extend, args, f"the arguments of signal {name}")
+        try:
+            attributes.namespace = machine.namespace
+            attributes.execution.workflow_id, attributes.execution.run_id = workflow_id, run_id
+            attributes.signal_name, attributes.child_workflow_only = name, is_child
+            attributes.input.payloads.extend(machine.converter.to_payloads(args, f"the arguments of signal {name}"))
+        except Exception as error:
+            raise machine.not_built(f"signal {name} to {workflow_id}", error) from error.__cause__
         operation.command = command
     machine.emit(operation)
     return operation
-
-
-def _encode(machine: WorkflowMachine, put: Callable[[Any], None], args: tuple[Any, ...], what: str) -> None:
-    try:
-        put(machine.converter.to_payloads(args, what))
-    except PayloadError as error:
-        # Replay encodes nothing, so code that caught this would take another path there.
-        machine.violation = error
-        raise
 
 
 @lists_options
@@ -187,6 +182,8 @@ def start_child(
     machine.check_open()
     definition = cast(AnyWorkflow, workflow)
     bound = definition.bind(args, {})
+    check_text(id, "id")
+    check_text(task_queue, "task_queue")
     number = machine.next_child()
     assert machine.info is not None
     workflow_id = id or f"{machine.info.original_run_id}_{number}"
@@ -210,27 +207,30 @@ def start_child(
     if retry is not None:
         attributes.retry_policy.CopyFrom(checked_retry(retry).message)
     if not machine.replaying:
-        _encode(machine, attributes.input.payloads.extend, bound, f"the arguments of workflow {definition.name}")
-        _describe(machine, attributes, memo, search_attributes)
+        _fill(child, attributes, bound, memo, search_attributes)
         child.command = command
     machine.emit(child)
     return cast("ChildHandle[R]", handle_of(machine, child, ChildHandle))
 
 
-def _describe(
-    machine: WorkflowMachine,
+def _fill(
+    child: Child,
     attributes: Any,
+    args: tuple[Any, ...],
     memo: Mapping[str, Any] | None,
     search_attributes: SearchAttributes | None,
 ) -> None:
+    """What is encoded, and so is not there in replay."""
+    machine = child.machine
+    to_payloads = machine.converter.to_payloads
     try:
+        attributes.input.payloads.extend(to_payloads(args, f"the arguments of workflow {child.name}"))
         for name, value in (memo or {}).items():
             attributes.memo.fields[name].CopyFrom(machine.converter.to_payload(value, f"the memo {name!r}"))
         for name, payload in payloads_of(search_attributes or {}).items():
             attributes.search_attributes.indexed_fields[name].CopyFrom(payload)
-    except PayloadError as error:
-        machine.violation = error
-        raise
+    except Exception as error:
+        raise machine.not_built(child.describe(), error) from error.__cause__
 
 
 @lists_options

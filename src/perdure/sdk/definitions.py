@@ -21,6 +21,7 @@ from perdure.sdk.choices import word_of
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.option_names import lists_options, meant_by, unknown_option
 from perdure.sdk.options import ActivityOptions, Cancellation, Duration, Retry, activity_options
+from perdure.sdk.texts import check_text
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -45,6 +46,7 @@ class Definition(Generic[P, R_co]):
         if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
             raise DefinitionError(f"{fn.__qualname__} is a generator; use a plain `def` or an `async def` function")
         self.fn = fn
+        check_text(name, "name")
         self.name = name or fn.__name__
         self.is_async = inspect.iscoroutinefunction(fn)
         self.__name__ = fn.__name__

@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_args
 from perdure.sdk.callables import Shape, is_async, shape_of
 from perdure.sdk.choices import word_of
 from perdure.sdk.errors import DefinitionError
+from perdure.sdk.texts import check_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +59,7 @@ class Handler:
             raise DefinitionError(f"the handler of {kind} {name!r} must be a function, not {fn!r}")
         self.fn = fn
         self.kind = kind
+        check_text(name, "name")
         self.name = name
         self.unfinished: Unfinished = word_of(
             get_args(Unfinished), unfinished, "unfinished", aliases={"WARN_AND_ABANDON": "warn"}, error=DefinitionError

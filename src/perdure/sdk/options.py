@@ -20,6 +20,7 @@ from temporalio.api.common.v1 import RetryPolicy
 
 from perdure.sdk.choices import word_of
 from perdure.sdk.option_names import lists_options
+from perdure.sdk.texts import check_text
 
 Duration = str | float | int | timedelta
 """Seconds as a number, a timedelta, or text: "500ms", "30s", "1h30m", "2 days"."""
@@ -168,6 +169,8 @@ class Retry:
         if isinstance(self.non_retryable_error_types, str):
             raise TypeError("Retry.non_retryable_error_types must be a sequence of names or exception classes")
         names = tuple(t if isinstance(t, str) else t.__name__ for t in self.non_retryable_error_types)
+        for name in names:
+            check_text(name, "Retry.non_retryable_error_types")
         object.__setattr__(self, "non_retryable_error_types", names)
         policy = RetryPolicy(
             initial_interval=duration_message(initial or SECOND_NS),
@@ -214,6 +217,7 @@ class ActivityOptions:
     """Of a local call: a longer back-off becomes a durable timer. None: a minute."""
 
     def __post_init__(self) -> None:
+        check_text(self.task_queue, "task_queue")
         if self.start_to_close_ns is None and self.schedule_to_close_ns is None:
             object.__setattr__(self, "start_to_close_ns", DEFAULT_START_TO_CLOSE_NS)
 

@@ -20,14 +20,36 @@ _name_of_class = type.__dict__["__name__"].__get__
 """The true name: a metaclass may say something else, or raise."""
 
 
+def is_sendable(text: str) -> bool:
+    """Whether UTF-8 can hold the text."""
+    try:
+        str.encode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sendable(text: str) -> str:
     """The text as an exact `str` that UTF-8 can hold: a replacement character stands for each lone surrogate."""
     text = str.__str__(text)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+    if is_sendable(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def check_text(text: str | None, what: str) -> None:
+    """Raises ValueError when a text cannot be sent. `what` is the argument's name."""
+    if text is not None and not is_sendable(text):
+        raise unsendable(what, text)
+
+
+def unsendable(what: str, text: str) -> ValueError:
+    """What is said to a text that cannot be sent."""
+    shown = ascii(text if len(text) <= 100 else text[:100] + "…")
+    return ValueError(
+        f"{what} cannot be sent: {shown} holds half a surrogate pair, as file names that are no UTF-8 do, and no UTF-8 "
+        "can; text.encode('utf-8', 'replace').decode() is a text without it"
+    )
 
 
 def shortened(text: str, limit: int) -> str:

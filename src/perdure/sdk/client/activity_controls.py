@@ -12,6 +12,7 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client.calls import Reach
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.definitions import ActivityDefinition, AnyActivity
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, Retry, duration_message, positive_duration
@@ -21,6 +22,7 @@ Which = str | AnyActivity
 
 
 @lists_options
+@sends_texts
 class ActivityControls:
     """Part of `Client`. Each raises WorkflowNotFoundError when the run is closed, or has no such pending activity."""
 

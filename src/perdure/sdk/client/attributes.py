@@ -9,6 +9,7 @@ from temporalio.api.operatorservice import v1 as operator
 
 from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.search_attributes import SearchAttribute, SearchAttributeType
 
@@ -25,6 +26,7 @@ _NAMES = {number: name for name, number in _TYPES.items()}
 
 
 @lists_options
+@sends_texts
 class AttributeRegistry:
     """Part of `Client`."""
 

@@ -33,6 +33,7 @@ from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus,
 from perdure.sdk.client.events import Emitting
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.schedules import Schedules
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter
@@ -43,6 +44,7 @@ from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.texts import check_text
 from perdure.sdk.worker.worker import default_identity
 
 R = TypeVar("R")
@@ -52,6 +54,7 @@ LIST_PAGE = 1000
 
 
 @lists_options
+@sends_texts
 class Client(Steering, Emitting, AttributeRegistry):
     """Talks to a server about workflows. Safe to use from many tasks of one event loop.
 
@@ -76,6 +79,8 @@ class Client(Steering, Emitting, AttributeRegistry):
         retry_s: float = 10.0,
         new_id: Callable[[], str] | None = None,
     ) -> None:
+        for what, text in (("namespace", namespace), ("task_queue", task_queue), ("identity", identity)):
+            check_text(text, what)
         self._reach = Reach(
             connection,
             namespace,

@@ -14,12 +14,14 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client.calls import Reach
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.events import HUB_TYPE, Header, Listener, hub_of, takes_value
 from perdure.sdk.option_names import lists_options
 
 
 @lists_options
+@sends_texts
 class Emitting:
     """Part of `Client`."""
 

@@ -18,6 +18,7 @@ from perdure.sdk.client.descriptions import WorkflowDescription, description_of
 from perdure.sdk.client.resets import Reapply, Step, check_place, request_of, task_before
 from perdure.sdk.client.resets import name_of as step_name
 from perdure.sdk.client.results import next_run_of, result_of
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
 
@@ -39,6 +40,7 @@ _CLOSED_BY = frozenset(
 
 
 @lists_options
+@sends_texts
 class WorkflowHandle(Generic[R]):
     """Asks after a workflow, and steers it.
 

@@ -18,6 +18,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected
 from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach, public_error
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import error_of
 from perdure.sdk.errors import QueryFailedError, UpdateFailedError
 from perdure.sdk.handlers import name_of, return_type_of
@@ -78,6 +79,7 @@ async def query(reach: Reach, execution: WorkflowExecution, message: Any, args: 
 
 
 @lists_options
+@sends_texts
 class UpdateHandle(Generic[R]):
     """An update that a workflow has accepted.
 

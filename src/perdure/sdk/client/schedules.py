@@ -31,6 +31,7 @@ from perdure.sdk.client.schedule_times import (
     spec_of,
     summary,
 )
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.definitions import StartableWorkflow
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
 from perdure.sdk.option_names import lists_options
@@ -47,6 +48,7 @@ _PAGE = 500
 
 
 @lists_options
+@sends_texts
 class Schedules:
     """See the module's text. Every method may raise EngineError."""
 

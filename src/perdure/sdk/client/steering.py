@@ -14,11 +14,13 @@ from perdure.sdk.client.activity_controls import ActivityControls
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.resets import Reapply, Step
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import failure_of
 from perdure.sdk.option_names import lists_options
 
 
 @lists_options
+@sends_texts
 class Steering(ActivityControls):
     """Part of `Client`."""
 

@@ -403,8 +403,7 @@ def start_local_activity(
     try:
         payloads = machine.converter.to_payloads(bound, f"the arguments of activity {activity.name}") if bound else ()
     except PayloadError as error:
-        machine.violation = error
-        raise
+        raise machine.not_built(f"activity {activity.name}", error) from error.__cause__
     called = LocalActivity(machine, activity, machine.activity_count, payloads)
     locals_of(machine).add(called)
     return called

@@ -29,8 +29,6 @@ from perdure.sdk.errors import (
     FailureError,
     NonDeterminismError,
     PayloadCodecError,
-    PayloadError,
-    PerdureError,
 )
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay import carrying, mismatch
@@ -52,6 +50,7 @@ from perdure.sdk.replay.returns import ReturnWatch
 from perdure.sdk.replay.running import guarded, running
 from perdure.sdk.replay.search import begin_with
 from perdure.sdk.replay.timer import Timer
+from perdure.sdk.texts import unsendable
 
 _E = EventType
 _TASK_STARTED = _E.EVENT_TYPE_WORKFLOW_TASK_STARTED
@@ -147,7 +146,7 @@ class WorkflowMachine:
         self.others: dict[int, Any] = {}
         self.side_effect_count = 0
         self.last_number = 0
-        self.violation: PerdureError | None = None
+        self.violation: Exception | None = None
         self.unguarded = 0
         self.barred: str | None = None
         self.extras: dict[str, Any] | None = None
@@ -471,10 +470,8 @@ class WorkflowMachine:
                 raise self.violation
             try:
                 entry.build(args)
-            except PayloadError as error:
-                # Replay encodes nothing, so code that caught this would take another path there.
-                self.violation = error
-                raise
+            except Exception as error:
+                raise self.not_built(entry.describe(), error) from error.__cause__
         self.produced.append(entry)
         return entry
 
@@ -502,8 +499,21 @@ class WorkflowMachine:
             if len(self.produced) >= COMMANDS_MAX:
                 self.violation = greed()
                 raise self.violation
-            entry.build()
+            try:
+                entry.build()
+            except Exception as error:
+                raise self.not_built(entry.describe(), error) from error.__cause__
         self.produced.append(entry)
+
+    def not_built(self, what: str, error: Exception) -> Exception:
+        """What to raise when a command cannot be built: a value that has no bytes, a text that is no UTF-8.
+
+        It fails the task. Replay builds nothing, so code that caught this would take another path there.
+        """
+        if isinstance(error, UnicodeEncodeError):
+            error = unsendable(f"{what}: a text of it", error.object)
+        self.violation = error
+        return error
 
     def withdraw(self, entry: Entry) -> None:
         """Take back a command of this very task."""

@@ -47,8 +47,11 @@ def upsert_memo(machine: WorkflowMachine, values: Mapping[str, Any]) -> None:
     """Set these keys, here and on the server; None takes a key away. Raises PayloadError, which fails the task."""
     machine.check_open()
     changed = Memo()
-    for name, value in values.items():
-        changed.fields[name].CopyFrom(machine.converter.to_payload(value, f"the memo {name!r}"))
+    try:
+        for name, value in values.items():
+            changed.fields[name].CopyFrom(machine.converter.to_payload(value, f"the memo {name!r}"))
+    except Exception as error:
+        raise machine.not_built("change of the memo", error) from error.__cause__
     machine.emit(ModifyMemo(changed))
     if machine.memo is None:
         machine.memo = Memo()
