@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -111,6 +111,15 @@ def test_misuse_is_told_in_a_sentence() -> None:
             schedules.create("two", bill, "a", phase="1h")
         with pytest.raises(ValueError, match="start must say its time zone"):
             schedules.backfill("one", datetime(2026, 1, 1), datetime(2026, 1, 2))
+        with pytest.raises(ValueError, match="every must be at most 100 years"):
+            schedules.create("two", bill, "a", every=timedelta(days=365_000))
+        with pytest.raises(ValueError, match="begins must be at most in the year 2261"):
+            schedules.create("two", bill, "a", every="1h", begins=datetime(2300, 1, 1, tzinfo=UTC))
+        west = timezone(timedelta(hours=-5))
+        with pytest.raises(ValueError, match="ends is at the very end of the calendar"):
+            schedules.create("two", bill, "a", every="1h", ends=datetime.max.replace(tzinfo=west))
+        with pytest.raises(ValueError, match="actions must be from 0 to"):
+            schedules.create("two", bill, "a", every="1h", actions=-1)
         with pytest.raises(TypeError):
             schedules.create("two", bill, every="1h")  # pyright: ignore[reportArgumentType]
         with pytest.raises(ScheduleNotFoundError):

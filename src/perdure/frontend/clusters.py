@@ -10,6 +10,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.engine import Engine
+from perdure.frontend.page_tokens import decode_name
 from perdure.frontend.system import SERVER_VERSION
 from perdure.stores.memory import MemoryStore
 
@@ -39,8 +40,10 @@ class Clusters:
         )
 
     async def list(self, request: operator.ListClustersRequest) -> operator.ListClustersResponse:
-        """OperatorService.ListClusters."""
+        """OperatorService.ListClusters: there is one. Raises Rejected INVALID_ARGUMENT."""
         response = operator.ListClustersResponse()
+        if decode_name(request.next_page_token) >= CLUSTER_NAME:
+            return response
         response.clusters.add(
             cluster_name=CLUSTER_NAME,
             cluster_id=self._id(),

@@ -98,8 +98,19 @@ class Histories:
     async def _workers_page(
         self, request: service.GetWorkflowExecutionHistoryRequest, token: HistoryToken
     ) -> service.GetWorkflowExecutionHistoryResponse:
-        """The next page of a workflow task's history, whose bounds were fixed when the task was given out."""
-        key = ExecutionKey(request.namespace, request.execution.workflow_id, token.run_id)
+        """The next page of a workflow task's history, whose bounds were fixed when the task was given out.
+
+        Raises Rejected NOT_FOUND, and INVALID_ARGUMENT for a token of events that there are not.
+        """
+        workflow_id = request.execution.workflow_id
+
+        def look(execution: Execution | None) -> tuple[ExecutionKey, int]:
+            execution = found(execution, workflow_id, token.run_id)
+            return execution.key, execution.next_event_id - 1
+
+        key, newest = await self._engine.read(request.namespace, workflow_id, token.run_id, look)
+        if token.last_event_id > newest:
+            raise invalid(REFUSAL)
         events = await self._page(request, key, token.next_event_id, token.last_event_id)
         response = service.GetWorkflowExecutionHistoryResponse()
         response.history.events.extend(events)

@@ -1,9 +1,9 @@
 """What may be said about an activity call, and how durations are written.
 
 Everywhere a user may write a duration it is one of four things: a number of seconds, a
-`timedelta`, or a string such as "30s", "1h30m" or "2 days". Inside the SDK it is an integer of
-nanoseconds, parsed once, where the user wrote it: a typing error fails at import time and not
-in a workflow that has been running for a month.
+`timedelta`, or a string such as "30s", "1h30m" or "2 days"; a century at most, as on the server.
+Inside the SDK it is an integer of nanoseconds, parsed once, where the user wrote it: a typing error
+fails at import time and not in a workflow that has been running for a month.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 from google.protobuf.duration_pb2 import Duration as DurationMessage
 from temporalio.api.common.v1 import RetryPolicy
 
+from perdure.api.bounds import COEFFICIENT_MAX, DURATION_MAX_NS, DURATION_MAX_S
+from perdure.api.times import LONG_MAX
 from perdure.sdk.choices import word_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.texts import check_text
@@ -26,6 +28,9 @@ Duration = str | float | int | timedelta
 """Seconds as a number, a timedelta, or text: "500ms", "30s", "1h30m", "2 days"."""
 
 SECOND_NS = 1_000_000_000
+YEARS = range(1678, 2262)
+"""Those of which a store can hold every instant: 64 bits of nanoseconds reach from 1677 to 2262."""
+_ATTEMPTS_MAX = (1 << 31) - 1
 DEFAULT_START_TO_CLOSE_NS = 600 * SECOND_NS
 """Of an activity that names neither start_to_close nor schedule_to_close: ten minutes."""
 
@@ -50,6 +55,7 @@ _UNITS_NS = {
     "w": 7 * 86400 * SECOND_NS,
     "week": 7 * 86400 * SECOND_NS,
 }
+_TEXT_LENGTH_MAX = 100
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zµ]+)\s*(?:,|and\b)?", re.IGNORECASE)
 
 
@@ -62,24 +68,52 @@ def parse_duration(value: Duration, what: str = "duration") -> int:
 
     Raises:
         TypeError: it is none of these.
-        ValueError: negative, not finite, or text that is not a duration.
+        ValueError: negative, not finite, longer than a century, or text that is not a duration.
     """
     if isinstance(value, str):
-        return _parse_text(value, what)
-    if isinstance(value, timedelta):
+        ns = _parse_text(value, what)
+    elif isinstance(value, timedelta):
         ns = (value.days * 86400 + value.seconds) * SECOND_NS + value.microseconds * 1000
     elif isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"{what} must be seconds, a timedelta or text such as '30s', not {type(value).__name__}")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{what} must be finite, not {value}")
-    else:
-        ns = round(value * SECOND_NS)
+    else:  # not multiplied before it is known to be small: a float of 1e300 seconds has no nanoseconds
+        ns = round(value * SECOND_NS) if abs(value) <= DURATION_MAX_S else -1 if value < 0 else DURATION_MAX_NS + 1
     if ns < 0:
-        raise ValueError(f"{what} must not be negative: {value!r}")
+        raise ValueError(f"{what} must not be negative: {shown(value)}")
+    return _bounded(ns, value, what)
+
+
+def sum_of_durations(what: str, first: Duration, **more: float) -> int:
+    """Nanoseconds of a duration and of so many days, hours, minutes, seconds. Raises TypeError, ValueError."""
+    ns = parse_duration(first, what)
+    if not any(more.values()):
+        return ns
+    try:
+        rest = timedelta(**more)
+    except (OverflowError, ValueError) as error:  # Python's words name neither argument nor bound
+        raise ValueError(f"{what} must be finite and at most 100 years (36500 days), not {more}") from error
+    return _bounded(ns + parse_duration(rest, what), rest, what)
+
+
+def _bounded(ns: int, value: object, what: str) -> int:
+    if ns > DURATION_MAX_NS:
+        raise ValueError(
+            f"{what} must be at most 100 years (36500 days), not {shown(value)}; a limit that is never to be reached "
+            "is left out"
+        )
     return ns
 
 
+def shown(value: object) -> str:
+    """A value in an error text: an integer may have a million digits, and Python refuses to write them."""
+    return f"a number of {value.bit_length()} bits" if isinstance(value, int) and abs(value) >> 64 else repr(value)
+
+
 def _parse_text(text: str, what: str) -> int:
+    if len(text) > _TEXT_LENGTH_MAX:
+        raise ValueError(f"{what} is no duration: a text of {len(text)} characters")
     total, position = 0.0, 0
     exact = 0
     while position < len(text.rstrip()):
@@ -109,6 +143,30 @@ def _unit_ns(unit: str) -> int | None:
 def optional_duration(value: Duration | None, what: str) -> int | None:
     """As `parse_duration`, None for None."""
     return None if value is None else parse_duration(value, what)
+
+
+def count(value: int, what: str, least: int = 0, most: int = LONG_MAX) -> int:
+    """A whole number within bounds.
+
+    Raises:
+        TypeError: it is no int.
+        ValueError: it is less or more; names both.
+    """
+    if type(value) is not int:
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise ValueError(f"{what} must be from {least} to {most}, not {shown(value)}")
+    return value
+
+
+def in_utc(at: datetime, what: str) -> datetime:
+    """An aware datetime in UTC. Raises ValueError when it does not say its zone, or the calendar ends before UTC's."""
+    if at.tzinfo is None:
+        raise ValueError(f"{what} must say its time zone, as datetime(..., tzinfo=UTC) does")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{what} is at the very end of the calendar, and beyond it in UTC: {at!r}") from error
 
 
 def positive_duration(value: Duration | None, what: str) -> int | None:
@@ -158,12 +216,16 @@ class Retry:
     def __post_init__(self) -> None:
         initial = positive_duration(self.initial_interval, "Retry.initial_interval")
         maximum = positive_duration(self.maximum_interval, "Retry.maximum_interval")
-        if not self.backoff_coefficient >= 1:
-            raise ValueError(f"Retry.backoff_coefficient must be at least 1, not {self.backoff_coefficient}")
+        if not 1 <= self.backoff_coefficient <= COEFFICIENT_MAX:
+            raise ValueError(
+                f"Retry.backoff_coefficient must be at least 1 and at most {COEFFICIENT_MAX:g}, "
+                f"not {shown(self.backoff_coefficient)}"
+            )
         if initial and maximum and maximum < initial:
             raise ValueError("Retry.maximum_interval must not be shorter than Retry.initial_interval")
         if type(self.maximum_attempts) is not int or self.maximum_attempts < 0:
             raise ValueError(f"Retry.maximum_attempts must be 0 (no limit) or more, not {self.maximum_attempts!r}")
+        count(self.maximum_attempts, "Retry.maximum_attempts", 0, _ATTEMPTS_MAX)
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"Retry.jitter must be between 0 and 1, not {self.jitter}")
         if isinstance(self.non_retryable_error_types, str):

@@ -13,7 +13,7 @@ the server must read it.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from temporalio.api.common.v1 import Payload
 
 from perdure.sdk.errors import PayloadError
 from perdure.sdk.option_names import lists_options
+from perdure.sdk.options import YEARS, shown
 
 SearchAttributeType = Literal["Keyword", "Int", "Double", "Bool", "Datetime", "Text", "KeywordList"]
 
@@ -125,7 +126,7 @@ def _payload(key: str | SearchAttribute, value: Any, *, removing: bool) -> Paylo
         return Payload(metadata=_NULL if given is None else {**_NULL, _TYPE: given.encode()})
     kind = given or _type_of(name, value)
     if not _fits(value, kind):
-        raise PayloadError(f"the search attribute {name!r} is a {kind}, and {value!r} is none")
+        raise PayloadError(f"the search attribute {name!r} is a {kind}, and {shown(value)} is none")
     return Payload(metadata={**_JSON, _TYPE: kind.encode()}, data=msgspec.json.encode(_plain(name, value)))
 
 
@@ -134,7 +135,8 @@ def _type_of(name: str, value: Any) -> SearchAttributeType:
         if _fits(value, kind) and not (kind == "Double" and isinstance(value, int)):
             return kind
     raise PayloadError(
-        f"the search attribute {name!r} cannot be {value!r}: text, int, float, bool, datetime or a list of texts"
+        f"the search attribute {name!r} cannot be {shown(value)}: text, int of 64 bits, float, bool, datetime of the "
+        f"years {YEARS[0]} to {YEARS[-1]}, or a list of texts"
     )
 
 
@@ -147,9 +149,9 @@ def _fits(value: Any, kind: SearchAttributeType) -> bool:
         case "Int":
             return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
         case "Double":
-            return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         case "Datetime":
-            return isinstance(value, datetime)
+            return isinstance(value, datetime) and value.year in YEARS
         case "KeywordList":
             return isinstance(value, (list, tuple, set, frozenset)) and all(
                 isinstance(item, str) for item in cast("Sequence[Any]", value)

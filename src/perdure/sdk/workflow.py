@@ -45,7 +45,7 @@ from perdure.sdk.guard import install
 from perdure.sdk.handlers import Handlers
 from perdure.sdk.handles import Handle, handle_of
 from perdure.sdk.option_names import lists_options, options_of
-from perdure.sdk.options import SECOND_NS, Duration, parse_duration
+from perdure.sdk.options import SECOND_NS, Duration, parse_duration, sum_of_durations
 from perdure.sdk.properties import Properties
 from perdure.sdk.replay.activity import Activity
 from perdure.sdk.replay.entry import current_site, site_text
@@ -375,10 +375,9 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
             CancelledError: the workflow was cancelled (`async def`: asyncio.CancelledError).
         """
         machine = current("workflow.sleep()")
-        duration_ns = 0 if duration is None else parse_duration(duration, "sleep's duration")
-        if days or hours or minutes or seconds:
-            more = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-            duration_ns += parse_duration(more, "sleep's duration")
+        duration_ns = sum_of_durations(
+            "sleep's duration", duration or 0, days=days, hours=hours, minutes=minutes, seconds=seconds
+        )
         if type(machine.fiber) is GreenletFiber:
             machine.fiber.join(machine.start_timer(duration_ns))
             return _SLEPT

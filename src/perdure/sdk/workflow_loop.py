@@ -24,6 +24,7 @@ from inspect import isawaitable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from perdure.api.bounds import DURATION_MAX_S
 from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError
 from perdure.sdk.loop_surface import LoopSurface
@@ -303,6 +304,10 @@ class WorkflowLoop(LoopSurface):
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
         # To the microsecond: seconds since the epoch have no finer grain in a float.
+        # A century at most: code that waits "for ever" says so by a number without end.
+        delay = min(delay, DURATION_MAX_S)
+        if delay != delay:
+            raise ValueError("a delay must be a number, not nan")
         delay_ns = round(delay * 1_000_000) * _MICROSECOND_NS
         if delay_ns <= 0:
             return self.call_soon(callback, *args, context=context)

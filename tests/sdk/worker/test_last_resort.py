@@ -44,7 +44,7 @@ def step() -> str:
 @activity
 def declines() -> None:
     raise ApplicationError(
-        "declined", type="Declined", non_retryable=True, next_retry_delay=timedelta(days=200_000), details=["x"]
+        "declined", type="Declined", non_retryable=True, next_retry_delay=timedelta(days=30_000), details=["x"]
     )
 
 

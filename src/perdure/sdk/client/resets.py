@@ -20,6 +20,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.definitions import AnyActivity, AnyWorkflow, Definition
+from perdure.sdk.options import count
 
 Reapply = Literal["all", "signals", "updates", "none"]
 """What the outside had told the earlier run after that point, and the new one is told again."""
@@ -62,6 +63,8 @@ def check_place(event_id: int | None, step: Step | None) -> None:
     """Raises ValueError unless one of them says where."""
     if (event_id is None) is (step is None):
         raise ValueError("say where to reset to: event_id=... or step=..., one of them")
+    if event_id is not None:
+        count(event_id, "event_id")
 
 
 def name_of(step: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -23,7 +23,7 @@ from perdure.sdk.choices import member_of
 from perdure.sdk.client.descriptions import WorkflowStatus
 from perdure.sdk.convert import Converter
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.options import Duration, duration_message, optional_duration, positive_duration
+from perdure.sdk.options import YEARS, Duration, duration_message, in_utc, optional_duration, positive_duration
 from perdure.sdk.search_attributes import values_of
 
 
@@ -134,6 +134,8 @@ def spec_of(
     spec.calendar.extend(calendar.message() for calendar in calendars)
     spec.exclude_calendar.extend(calendar.message() for calendar in excluding)
     if begins is not None:
+        if begins.year > YEARS[-1]:
+            raise ValueError(f"begins must be at most in the year {YEARS[-1]}, not {begins!r}: it would never act")
         spec.start_time.CopyFrom(moment(begins, "begins"))
     if ends is not None:
         spec.end_time.CopyFrom(moment(ends, "ends"))
@@ -162,10 +164,8 @@ def overlap_number(overlap: Overlap | str | None) -> int:
 
 def moment(at: datetime, what: str) -> Timestamp:
     """Raises ValueError for a time that does not say its zone."""
-    if at.tzinfo is None:
-        raise ValueError(f"{what} must say its time zone, as datetime(..., tzinfo=UTC) does")
     stamp = Timestamp()
-    stamp.FromDatetime(at.astimezone(UTC).replace(tzinfo=None))
+    stamp.FromDatetime(in_utc(at, what).replace(tzinfo=None))
     return stamp
 
 

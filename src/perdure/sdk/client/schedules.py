@@ -35,7 +35,7 @@ from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.definitions import StartableWorkflow
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.options import Duration
+from perdure.sdk.options import Duration, count
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
 
 R = TypeVar("R")
@@ -119,7 +119,7 @@ class Schedules:
         self._put_action(schedule, self._start_request(workflow, args, workflow_id or id, task_queue))
         schedule.state.paused, schedule.state.notes = paused, note
         if actions is not None:
-            schedule.state.limited_actions, schedule.state.remaining_actions = True, actions
+            schedule.state.limited_actions, schedule.state.remaining_actions = True, count(actions, "actions")
         if trigger:
             request.initial_patch.trigger_immediately.SetInParent()
         await self._create(request, memo or {}, search_attributes or {})
