@@ -242,6 +242,26 @@ async def test_what_cannot_be_asked_now_is_said(world: World) -> None:
 
 
 @virtual
+async def test_who_waits_for_a_task_that_then_fails_and_fails_is_told(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        query = asyncio.create_task(connection.query_workflow(query_request()))
+        for attempt in (1, 2):
+            task = await connection.poll_workflow_task_queue(workflow_poll())
+            while not task.task_token:
+                task = await connection.poll_workflow_task_queue(workflow_poll())
+            assert task.attempt == attempt
+            assert not query.done()
+            await connection.respond_workflow_task_failed(
+                service.RespondWorkflowTaskFailedRequest(task_token=task.task_token)
+            )
+        failing = await refusal(query)
+        assert (failing.code, type(failing.detail)) == (StatusCode.FAILED_PRECONDITION, WorkflowNotReadyFailure)
+        assert failing.message == "Unable to query workflow due to Workflow Task in failed state."
+
+
+@virtual
 async def test_nobody_answers(world: World) -> None:
     async with world.engine() as engine:
         connection = WorkflowService(engine)

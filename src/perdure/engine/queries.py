@@ -104,7 +104,7 @@ class Queries:
         if waits_for_first_task(execution):
             raise _not_ready("Workflow task is not scheduled yet.")
         if execution.facts.task_attempt >= _FAILING_ATTEMPT:
-            raise _not_ready("Unable to query workflow due to Workflow Task in failed state.")
+            raise _task_fails()
         if execution.current_task is None and execution.started_task_completed:
             self._send(task, execution)
         else:
@@ -147,9 +147,14 @@ class Queries:
         return {query_id: task.query for query_id, task in of_run.items() if task.behind != this}
 
     def notify(self, commit: Commit) -> None:
-        """Durable: if the run owes no workflow task any more, its questions go alone."""
+        """Durable: the questions of a run that owes no workflow task go alone; where one fails on, they fail too."""
         execution = commit.execution
-        if execution is None or execution.current_task is not None:
+        if execution is None:
+            return
+        if execution.facts.task_attempt >= _FAILING_ATTEMPT:
+            for task in list(self.waiting.get(execution.key.run_id, {}).values()):
+                _fail(task, _task_fails())
+        if execution.current_task is not None:
             return
         for task in self.waiting.pop(execution.key.run_id, {}).values():
             if not task.is_answered:
@@ -216,6 +221,10 @@ def _fail(task: QueryTask, error: Rejected) -> None:
 
 def _not_ready(message: str) -> Rejected:
     return Rejected(StatusCode.FAILED_PRECONDITION, message, WorkflowNotReadyFailure())
+
+
+def _task_fails() -> Rejected:
+    return _not_ready("Unable to query workflow due to Workflow Task in failed state.")
 
 
 def _nobody_answered() -> Rejected:
