@@ -21,6 +21,7 @@ from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
 from perdure.sdk.errors import EngineClosedError, EngineError
+from perdure.sdk.green_threads import check_threads
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 from perdure.sdk.worker import Worker
@@ -101,10 +102,11 @@ class AsyncEngine(Client):
         Raises:
             StoreError: the store cannot be opened; the message says why and what to do.
             DefinitionError: two of the workflows or activities that it is to run have one name.
-            EngineError: it was opened before.
+            EngineError: it was opened before; or gevent has replaced this process's threads.
         """
         if self._loop is not None:
             raise EngineError(f"the engine on {self.url} was opened before; make a new one")
+        check_threads()
         self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
         try:
             await self._home.open()

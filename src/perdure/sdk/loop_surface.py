@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 from perdure.sdk.errors import DeterminismViolation, EngineError
-from perdure.sdk.replay.entry import current_site, site_text
+from perdure.sdk.guard.whose import root_of, users_frame
+from perdure.sdk.replay.entry import site_text
 from perdure.sdk.replay.running import current
+from perdure.sdk.talkers import TALKERS
 
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
@@ -124,10 +127,14 @@ _REFUSED: Final[dict[str, str]] = {
 }
 
 
+def _users_line() -> str:
+    frame = users_frame(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - inspect's way costs 100 times more
+    return site_text(None if frame is None else (frame.f_code, frame.f_lineno))
+
+
 def _refuse(name: str, instead: str) -> NoReturn:
     error = DeterminismViolation(
-        f"workflow code asks its event loop for {name}, at {site_text(current_site())}: replay could not repeat it; "
-        f"use {instead}"
+        f"workflow code asks its event loop for {name}, at {_users_line()}: replay could not repeat it; use {instead}"
     )
     current("asyncio").violation = error
     raise error
@@ -145,6 +152,20 @@ def _refuser(name: str, instead: str) -> Callable[..., NoReturn]:
 
 for _name, _instead in _REFUSED.items():
     setattr(LoopSurface, _name, _refuser(_name, _instead))
+
+_no_executor: Callable[..., NoReturn] = cast(Any, LoopSurface).run_in_executor
+
+
+def _run_in_executor(self: LoopSurface, executor: Any = None, func: Any = None, *args: Any) -> asyncio.Future[Any]:
+    """Refused, but to logging libraries: what they say in a thread elsewhere they say here and now."""
+    if root_of(sys._getframe(1)) not in TALKERS:  # pyright: ignore[reportPrivateUsage] - inspect's way costs 100 times more
+        _no_executor()
+    future = self.create_future()
+    future.set_result(func(*args))
+    return future
+
+
+setattr(LoopSurface, "run_in_executor", _run_in_executor)
 
 
 class _NoLoop(LoopSurface):

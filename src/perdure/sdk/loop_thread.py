@@ -17,6 +17,7 @@ from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
 from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
+from perdure.sdk.green_threads import check_threads
 from perdure.sdk.replay.running import running
 
 try:
@@ -85,6 +86,7 @@ class LoopThread:
     """An event loop in a daemon thread, and the way to run a coroutine on it from any other thread."""
 
     def __init__(self, name: str) -> None:
+        check_threads()
         self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._pid = os.getpid()

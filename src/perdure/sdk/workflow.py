@@ -56,6 +56,7 @@ from perdure.sdk.replay.marker import side_effect
 from perdure.sdk.replay.running import current, running
 from perdure.sdk.scopes import CancelScope, Scopes
 from perdure.sdk.shielding import Shielding
+from perdure.sdk.talkers import quiet_in_replay
 from perdure.sdk.versions import Versions
 from perdure.sdk.workflow_loop import WorkflowLoop
 from perdure.sdk.workflow_messages import Messages
@@ -567,5 +568,6 @@ def _violate(machine: WorkflowMachine, name: str) -> NoReturn:
 
 
 direct_call_guard.append(_refuse_direct_call)
+quiet_in_replay()
 
 workflow = WorkflowNamespace()

@@ -13,6 +13,7 @@ machine gets it handed in, as `WorkflowDefinition.fiber`.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from _thread import get_ident
 from asyncio import events
@@ -26,11 +27,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from perdure.api.bounds import DURATION_MAX_S
 from perdure.sdk.abandoned import abandon
-from perdure.sdk.errors import CancelledError
+from perdure.sdk.anyio_order import keep_order
+from perdure.sdk.errors import CancelledError, DeterminismViolation
 from perdure.sdk.loop_surface import LoopSurface
 from perdure.sdk.loop_tasks import Cancelling, LoopFuture, LoopTask
 from perdure.sdk.options import SECOND_NS
-from perdure.sdk.replay.entry import SCOPE, Operation, Site, is_user_frame
+from perdure.sdk.replay.entry import SCOPE, Operation, Site, current_site, is_user_frame, site_text
 from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended
 from perdure.sdk.replay.running import WorkflowClosed, running
 
@@ -38,6 +40,14 @@ if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
 
 _MICROSECOND_NS = 1_000
+_GRAIN_S = 1e-5
+"""More than what is lost where seconds since the epoch are floats and timers have whole microseconds."""
+
+POLLS_MAX = 256
+"""How often a callback may have itself called again with nothing else to do, until it is left for what happens next.
+
+anyio's cancelled scopes do so as long as a task in them lives; it may well wait for an activity to end.
+"""
 
 
 class _Timer(asyncio.TimerHandle):
@@ -80,6 +90,8 @@ class WorkflowLoop(LoopSurface):
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[bool]]] = []
         self._canceling = False
         self._refusals = 0
+        self._due_s = 0.0
+        """When the latest of the timers was due that have fired."""
         self._running = False
         self._spawned: list[tuple[Callable[[], Any], Ended, bool]] = []
         self._holding: dict[asyncio.Task[Any], None] = {}
@@ -121,13 +133,22 @@ class WorkflowLoop(LoopSurface):
 
     def _drain(self) -> None:
         ready, main = self._ready, self._main
+        polling = 0
         while True:
             while ready:
-                handle: Any = ready.popleft()
-                if not handle._cancelled:
-                    handle._context.run(handle._callback, *handle._args)
-                if self.done or (main is not None and main.done() and self._is_over()):
-                    return
+                first: Any = ready[0]
+                for _ in range(len(ready)):
+                    handle: Any = ready.popleft()
+                    if not handle._cancelled:
+                        handle._context.run(handle._callback, *handle._args)
+                    if self.done or (main is not None and main.done() and self._is_over()):
+                        return
+                if ready and ready[0]._callback == first._callback:
+                    polling += 1
+                    if polling >= POLLS_MAX:
+                        break
+                else:
+                    polling = 0
             if not self._conditions or not self._look_at_conditions():
                 return
 
@@ -262,7 +283,7 @@ class WorkflowLoop(LoopSurface):
             task.uncancel()  # it is the same request
             self.deliver(task, by, cancelling.message)
 
-    def close(self) -> None:
+    def drop(self) -> None:
         tasks, self._tasks = list(self._tasks), {}
         outer = events._get_running_loop()
         events._set_running_loop(self)
@@ -280,7 +301,7 @@ class WorkflowLoop(LoopSurface):
         self._refusals += 1
         if self._refusals <= REFUSALS_MAX:
             raise WorkflowClosed
-        # What it asks for never comes. It awaits that, so `close` gets the thread back.
+        # What it asks for never comes. It awaits that, so `drop` gets the thread back.
 
     def sites(self) -> list[Site]:
         return [stack[0] for stack in self.stacks() if stack]
@@ -294,17 +315,30 @@ class WorkflowLoop(LoopSurface):
     # --- what asyncio asks -----------------------------------------------------------------------
 
     def time(self) -> float:
-        """Workflow time, in seconds since the epoch."""
-        return self.machine.now_ns / SECOND_NS
+        """Workflow time, in seconds since the epoch; never just before a timer was due that has fired."""
+        now_s = self.machine.now_ns / SECOND_NS
+        due_s = self._due_s
+        return due_s if now_s < due_s < now_s + _GRAIN_S else now_s
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+        if running.get(get_ident()) is not self.machine:
+            raise DeterminismViolation(
+                f"another thread calls a callback into the workflow {self.machine.definition.name} "
+                f"(call_soon_threadsafe), at {site_text(current_site())}: replay could not repeat it; let an activity "
+                "do the work, whose result wakes the workflow, or signal it"
+            )
+        return self.call_soon(callback, *args, context=context)
+
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
         # To the microsecond: seconds since the epoch have no finer grain in a float.
-        # A century at most: code that waits "for ever" says so by a number without end.
+        if delay == math.inf:
+            return asyncio.TimerHandle(delay, callback, args, self, context)  # never
+        # A century at most, as everywhere.
         delay = min(delay, DURATION_MAX_S)
         if delay != delay:
             raise ValueError("a delay must be a number, not nan")
@@ -326,11 +360,12 @@ class WorkflowLoop(LoopSurface):
 
     def _fire(self, handle: _Timer) -> None:
         if not handle.cancelled():
+            self._due_s = max(self._due_s, handle.when())
             self._ready.append(handle)
 
-    def _timer_handle_cancelled(self, handle: _Timer) -> None:
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """asyncio.TimerHandle.cancel calls this."""
-        if self.machine.barred != "closed":
+        if isinstance(handle, _Timer) and self.machine.barred != "closed":
             handle.operation.cancel()
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -389,6 +424,7 @@ def _as_completed(real: Any) -> Any:
 
 
 asyncio.as_completed = asyncio.tasks.as_completed = _as_completed(asyncio.as_completed)
+keep_order()
 
 
 def _close_task(task: asyncio.Task[Any]) -> None:

@@ -14,8 +14,8 @@ How, without loading modules twice and without a cost to workflow code:
   subclasses and `from datetime import datetime` are unaffected;
 * files, sockets, threads, processes come through CPython's audit hook, whoever opens them and however.
 
-What runs while a module is being imported is let through (libraries imported lazily open files
-and look at the clock), so are logging, warnings and tracebacks, and `print`.
+Who is to blame, and for what, `verdict.py` says: not what runs while a module is being imported, not logging,
+warnings, tracebacks and `print`, and not the looks by which a library fills what it keeps for later.
 
 Not caught: functions of C extensions that ask the operating system themselves (numpy.random, a
 database driver's connect that raises no audit event); builtins captured before the first

@@ -7,6 +7,7 @@ import ctypes
 import datetime
 import gc
 import importlib
+import os
 import random
 import sys
 import time
@@ -17,7 +18,18 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any, cast
 
-from perdure.sdk.guard.table import CLASS_NAMES, CLOCKS, DATES, EVENT_FAMILIES, EVENTS, FUNCTIONS, METHODS
+from perdure.sdk.guard.table import (
+    CLASS_NAMES,
+    CLOCKS,
+    DATES,
+    DICE,
+    EVENT_FAMILIES,
+    EVENTS,
+    FUNCTIONS,
+    METHODS,
+    WRITE,
+    Asked,
+)
 from perdure.sdk.guard.verdict import check
 from perdure.sdk.replay.running import guarded
 
@@ -53,14 +65,14 @@ def _wrap_functions() -> dict[int, tuple[Any, Any]]:
         if module_name == "time" and "time_machine" in sys.modules:
             continue
         module = importlib.import_module(module_name)
-        for name, instead in names.items():
+        for name, asked in names.items():
             real = getattr(module, name, None)
             if real is not None:
-                _put(module, name, real, _wrapper(real, f"{module_name}.{name}()", instead), replaced)
+                _put(module, name, real, _wrapper(real, f"{module_name}.{name}()", asked), replaced)
     if "time_machine" not in sys.modules:
-        for name, instead in CLOCKS.items():
+        for name, asked in CLOCKS.items():
             real = getattr(time, name)
-            _put(time, name, real, _clock_wrapper(real, f"time.{name}()", instead), replaced)
+            _put(time, name, real, _clock_wrapper(real, f"time.{name}()", asked), replaced)
     return replaced
 
 
@@ -71,25 +83,27 @@ def _put(module: ModuleType, name: str, real: Any, wrapper: Any, replaced: dict[
     setattr(module, name, wrapper)
 
 
-def _wrapper(real: Callable[..., Any], what: str, instead: str) -> Callable[..., Any]:
+def _wrapper(real: Callable[..., Any], what: str, asked: Asked) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if guarded and get_ident() in guarded:
-            check(what, instead)
+            check(what, asked, args[0] if args else None)
         return real(*args, **kwargs)
 
     def ask() -> Any:
         if guarded and get_ident() in guarded:
-            check(what, instead)
+            answer = check(what, asked)
+            if answer is not None:
+                return answer
         return real()
 
     takes_nothing = what.startswith("time.") and not what.startswith(("time.sleep", "time.clock"))
     return update_wrapper(ask if takes_nothing else call, real)
 
 
-def _clock_wrapper(real: Callable[..., Any], what: str, instead: str) -> Callable[..., Any]:
+def _clock_wrapper(real: Callable[..., Any], what: str, asked: Asked) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         if guarded and (not args or args[0] is None) and get_ident() in guarded:
-            check(what, instead)
+            check(what, asked)
         return real(*args)
 
     return update_wrapper(call, real)
@@ -123,9 +137,12 @@ def _wrap_methods() -> None:
     for path, names in METHODS.items():
         module_name, _, class_name = path.rpartition(".")
         owner = getattr(importlib.import_module(module_name), class_name)
-        for name, instead in names.items():
+        for name, asked in names.items():
             what = CLASS_NAMES.get(f"{path}.{name}", f"{path}.{name}()")
-            setattr(owner, name, _wrapper(getattr(owner, name), what, instead))
+            try:
+                setattr(owner, name, _wrapper(getattr(owner, name), what, asked))
+            except TypeError:
+                continue  # gevent has put a type of its own there, in C: it cannot be watched, nor carry an engine
 
 
 class _GuardedRandom(random.Random):
@@ -133,12 +150,12 @@ class _GuardedRandom(random.Random):
 
     def random(self) -> float:
         if guarded and get_ident() in guarded:
-            check("random.random()", FUNCTIONS["random"]["random"])
+            check("random.random()", DICE)
         return super().random()
 
     def getrandbits(self, k: int, /) -> int:
         if guarded and get_ident() in guarded:
-            check("random.getrandbits()", FUNCTIONS["random"]["random"])
+            check("random.getrandbits()", DICE)
         return super().getrandbits(k)
 
 
@@ -149,7 +166,7 @@ def _guard_module_random() -> None:
 
     def init(self: random.Random, x: Any = None) -> None:
         if x is None and guarded and get_ident() in guarded:
-            check("random.Random() without a seed", FUNCTIONS["random"]["random"])
+            check("random.Random() without a seed", DICE)
         real_init(self, x)
 
     cast(Any, random.Random).__init__ = update_wrapper(init, real_init)
@@ -160,16 +177,16 @@ def _guard_module_random() -> None:
 
 def _wrap_dates() -> None:
     members = _type_members(datetime.datetime)
-    for name, instead in DATES.items():
+    for name, asked in DATES.items():
         _real_dates[name] = members[name]
-        members[name] = _date_wrapper(members[name], f"datetime.{name}()", instead)
+        members[name] = _date_wrapper(members[name], f"datetime.{name}()", asked)
     _forget_lookups(datetime.datetime)
 
 
-def _date_wrapper(real: Any, what: str, instead: str) -> Any:
+def _date_wrapper(real: Any, what: str, asked: Asked) -> Any:
     def call(cls: type[datetime.datetime], *args: Any, **kwargs: Any) -> Any:
         if guarded and get_ident() in guarded:
-            check(what, instead)
+            check(what, asked)
         return real.__get__(None, cls)(*args, **kwargs)
 
     return classmethod(update_wrapper(call, real))
@@ -215,9 +232,20 @@ def _heard(event: str, args: tuple[Any, ...]) -> None:
         return
     known = EVENTS.get(event)
     if known is not None:
-        check(*known)
+        what, asked = known
+        if event == "open" and _writes(args):
+            asked = WRITE
+        check(what, asked, args[0] if args else None)
         return
     family, _, name = event.partition(".")
-    instead = EVENT_FAMILIES.get(family)
-    if instead is not None:
-        check(f"{family}.{name}()", instead)
+    asked = EVENT_FAMILIES.get(family)
+    if asked is not None:
+        check(f"{family}.{name}()", asked, args[0] if args else None)
+
+
+def _writes(args: tuple[Any, ...]) -> bool:
+    """Whether a file is opened to be changed: by its mode, or by the flags of os.open."""
+    _, mode, flags = args
+    if isinstance(mode, str):
+        return not set(mode).isdisjoint("wax+")
+    return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))

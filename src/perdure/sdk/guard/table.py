@@ -1,23 +1,46 @@
-"""What workflow code must not call, and what it is told to use instead."""
+"""What workflow code must not call, what kind of asking that is, and what it is told to use instead."""
 
 from __future__ import annotations
 
-from typing import Final
+from enum import StrEnum
+from typing import Final, NamedTuple
 
-_CLOCK = "workflow.time() or workflow.now()"
-_DATE = "workflow.now()"
-_TIMER = "a difference of workflow.time(); what an activity took is in its history"
-_DICE = "workflow.random(), whose methods have the same names"
-_UUID = "workflow.uuid4()"
-_ACTIVITY = "an activity"
-_READ = "an activity, or workflow.side_effect(...) for a short look"
-_SETTING = "workflow.side_effect(lambda: os.environ[...]), or an argument of the workflow"
-_CONCURRENCY = "start(...) for concurrent activities; a `def` activity runs in a thread of its own"
 
-FUNCTIONS: Final[dict[str, dict[str, str]]] = {
+class Kind(StrEnum):
+    """What is asked of the world; who may ask for it differs by that (`verdict.py`)."""
+
+    CLOCK = "what time it is"
+    DICE = "chance"
+    LOOK = "a look at files or settings"
+    ACT = "an effect, or something that comes from elsewhere"
+
+
+class Asked(NamedTuple):
+    """What a call asks for, and what to use instead."""
+
+    kind: Kind
+    instead: str
+
+
+_CLOCK = Asked(Kind.CLOCK, "workflow.time() or workflow.now()")
+_CLOCK_NS = Asked(Kind.CLOCK, "workflow.time_ns()")
+_DATE = Asked(Kind.CLOCK, "workflow.now()")
+_TIMER = Asked(Kind.CLOCK, "a difference of workflow.time(); what an activity took is in its history")
+_SLEEP = Asked(Kind.ACT, "workflow.sleep(...), which is durable")
+DICE = Asked(Kind.DICE, "workflow.random(), whose methods have the same names")
+_UUID = Asked(Kind.DICE, "workflow.uuid4()")
+_ACTIVITY = Asked(Kind.ACT, "an activity")
+_READ = Asked(Kind.LOOK, "an activity, or workflow.side_effect(...) for a short look")
+WRITE = Asked(Kind.ACT, _READ.instead)
+_SETTING = Asked(Kind.LOOK, "workflow.side_effect(lambda: os.environ[...]), or an argument of the workflow")
+_CONCURRENCY = Asked(Kind.ACT, "start(...) for concurrent activities; a `def` activity runs in a thread of its own")
+_CONDITION = Asked(Kind.ACT, "wait(...) on a condition")
+_LOGGER = Asked(Kind.ACT, "workflow.logger")
+
+FUNCTIONS: Final[dict[str, dict[str, Asked]]] = {
     "time": {
         "time": _CLOCK,
-        "time_ns": "workflow.time_ns()",
+        "time_ns": _CLOCK_NS,
         "monotonic": _TIMER,
         "monotonic_ns": _TIMER,
         "perf_counter": _TIMER,
@@ -28,10 +51,10 @@ FUNCTIONS: Final[dict[str, dict[str, str]]] = {
         "thread_time_ns": _TIMER,
         "clock_gettime": _CLOCK,
         "clock_gettime_ns": _CLOCK,
-        "sleep": "workflow.sleep(...), which is durable",
+        "sleep": _SLEEP,
     },
     "uuid": {"uuid1": _UUID, "uuid4": _UUID},
-    "os": {"urandom": _DICE, "getrandom": _DICE},
+    "os": {"urandom": DICE, "getrandom": DICE},
     "os.path": {
         "exists": _READ,
         "getmtime": _READ,
@@ -40,7 +63,8 @@ FUNCTIONS: Final[dict[str, dict[str, str]]] = {
         "isfile": _READ,
         "lexists": _READ,
     },
-    "random": {"random": _DICE, "getrandbits": _DICE, "seed": _DICE},
+    "random": {"random": DICE, "getrandbits": DICE, "seed": DICE},
+    "tempfile": {"gettempdir": _READ, "gettempdirb": _READ},
 }
 """By module, then by name."""
 
@@ -51,12 +75,12 @@ CLOCKS: Final = {
 }
 """Of `time`: these look at the clock only when they are not given a time."""
 
-METHODS: Final[dict[str, dict[str, str]]] = {
+METHODS: Final[dict[str, dict[str, Asked]]] = {
     "threading.Thread": {"start": _CONCURRENCY},
-    "threading.Event": {"wait": "wait(...) on a condition"},
-    "threading.Condition": {"wait": "wait(...) on a condition"},
+    "threading.Event": {"wait": _CONDITION},
+    "threading.Condition": {"wait": _CONDITION},
     "concurrent.futures.ThreadPoolExecutor": {"submit": _CONCURRENCY},
-    "random.SystemRandom": {"random": _DICE, "getrandbits": _DICE, "randbytes": _DICE},
+    "random.SystemRandom": {"random": DICE, "getrandbits": DICE, "randbytes": DICE},
     "pathlib.Path": {"stat": _READ},
     "os._Environ": {"__getitem__": _SETTING, "__iter__": _SETTING},
 }
@@ -65,11 +89,17 @@ METHODS: Final[dict[str, dict[str, str]]] = {
 DATES: Final = {"now": _DATE, "utcnow": _DATE}
 """Class methods of datetime.datetime. `today` asks `time.time` and so is among FUNCTIONS."""
 
-EVENTS: Final[dict[str, tuple[str, str]]] = {
+EVENTS: Final[dict[str, tuple[str, Asked]]] = {
     "open": ("open()", _READ),
     "_thread.start_joinable_thread": ("a thread's start", _CONCURRENCY),
     "_thread.start_new_thread": ("a thread's start", _CONCURRENCY),
+    "os.fwalk": ("os.fwalk()", _READ),
+    "os.getxattr": ("os.getxattr()", _READ),
+    "os.listdir": ("os.listdir()", _READ),
+    "os.listxattr": ("os.listxattr()", _READ),
     "os.putenv": ("os.environ's change", _ACTIVITY),
+    "os.scandir": ("os.scandir()", _READ),
+    "os.walk": ("os.walk()", _READ),
     "os.unsetenv": ("os.environ's change", _ACTIVITY),
     "socket.__new__": ("socket.socket()", _ACTIVITY),
     "subprocess.Popen": ("subprocess", _ACTIVITY),
@@ -92,14 +122,14 @@ EVENT_FAMILIES: Final = {
     "signal": _ACTIVITY,
     "smtplib": _ACTIVITY,
     "socket": _ACTIVITY,
-    "syslog": "workflow.logger",
+    "syslog": _LOGGER,
     "tempfile": _ACTIVITY,
     "urllib": _ACTIVITY,
     "webbrowser": _ACTIVITY,
 }
 """All other audit events of these modules."""
 
-LIBRARIES: Final = {name: instead for name, instead in EVENT_FAMILIES.items() if name != "os"}
+LIBRARIES: Final = {name: asked.instead for name, asked in EVENT_FAMILIES.items() if name != "os"}
 """What to use instead of a whole library, whichever forbidden call inside of it was met first."""
 
 CLASS_NAMES: Final = {"os._Environ.__getitem__": "os.environ", "os._Environ.__iter__": "os.environ"}

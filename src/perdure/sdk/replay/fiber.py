@@ -46,7 +46,7 @@ class Fiber(Protocol):
         """Raise a cancellation where the code waits, at the next `run`."""
         ...
 
-    def close(self) -> None:
+    def drop(self) -> None:
         """Drop the code: no more of it runs than its clean-up blocks, and those can ask for nothing."""
         ...
 
@@ -359,7 +359,7 @@ class GreenletFiber:
     def unshield(self, mark: Branch) -> None:
         mark.shields -= 1
 
-    def close(self) -> None:
+    def drop(self) -> None:
         branches, self.branches = [self.main, *self.branches], []
         for branch in branches:
             self.current = branch

@@ -223,7 +223,7 @@ class WorkflowMachine:
         outer = running.get(ident)
         running[ident] = self
         try:
-            self.fiber.close()
+            self.fiber.drop()
         finally:
             _restore(ident, outer)
         self.next_event_id = 0

@@ -25,6 +25,7 @@ from perdure.sdk.connection import Connection, NearConnection
 from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.green_threads import check_threads
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.machine import WorkflowMachine
@@ -117,8 +118,10 @@ class Worker:
 
         Raises:
             DefinitionError: it is to run everything decorated, and two of those have one name.
-            EngineError: the namespace does not exist, or the server is not to be reached.
+            EngineError: the namespace does not exist, or the server is not to be reached; or gevent has replaced
+                this process's threads.
         """
+        check_threads()
         for complaint in self._registry.workflows.complaints() + self._registry.activities.complaints():
             raise DefinitionError(complaint)
         await self._check_namespace()
