@@ -22,7 +22,8 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api.history import encode_batch
 from perdure.core import commands as law
-from perdure.core.commit import Commit, Context
+from perdure.core.commit import Commit
+from perdure.core.context import Context
 from perdure.core.execution import decide, encode
 from perdure.core.tokens import decode_token
 

@@ -22,8 +22,9 @@ from msgspec import structs
 
 from benchmarks.engine_micro import Worker
 from benchmarks.engine_micro import _load as play
-from perdure.core.commit import Commit, ExecutionKey
+from perdure.core.commit import Commit
 from perdure.core.execution import decode, encode
+from perdure.core.names import ExecutionKey
 from perdure.engine import Engine
 from perdure.frontend import WorkflowService
 from perdure.stores.api import Outcome, Store

@@ -36,21 +36,14 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api.errors import Rejected
 from perdure.core import commands as law
-from perdure.core.commit import (
-    Commit,
-    Context,
-    ExecutionKey,
-    Poller,
-    QueueName,
-    StartedActivityTask,
-    StartedWorkflowTask,
-    Task,
-    TaskKind,
-    UpdateNews,
-)
+from perdure.core.commit import Commit
+from perdure.core.context import Context, Poller
 from perdure.core.execution import Execution, blank, decide, decode, encode, evolve
 from perdure.core.invariants import check, check_commit
 from perdure.core.limits import Limits
+from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
+from perdure.core.replies import UpdateNews
+from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.core.tokens import TaskToken, decode_token
 
 SECOND = 1_000_000_000

@@ -15,7 +15,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api import enums
 from perdure.api.errors import Rejected
 from perdure.core import commands as law
-from perdure.core.commit import Commit, Started
+from perdure.core.commit import Commit
 from perdure.core.message import (
     CancelExternal,
     ChildClosed,
@@ -27,6 +27,7 @@ from perdure.core.message import (
     decode_message,
     encode_message,
 )
+from perdure.core.replies import Started
 from tests.core import given
 from tests.core.given import World
 

@@ -10,7 +10,7 @@ from perdure.api.errors import StatusCode
 from perdure.api.failures import headline
 from perdure.core import commands as law
 from perdure.core.activity import State
-from perdure.core.commit import TaskKind
+from perdure.core.names import TaskKind
 from perdure.core.tokens import decode_token
 from tests.core import given
 from tests.core.given import SECOND, World, after, failure, payloads, refused, retry, schedule, timer

@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.errors import StatusCode
 from perdure.core import commands as law
 from perdure.core.activity import State
-from perdure.core.commit import StartedActivityTask
+from perdure.core.started import StartedActivityTask
 from tests.core import given
 from tests.core.given import SECOND, World, after, refused, schedule
 

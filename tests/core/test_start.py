@@ -11,8 +11,9 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from perdure.api import enums
 from perdure.api.errors import StatusCode
 from perdure.core import commands as law
-from perdure.core.commit import Started, TaskKind
 from perdure.core.limits import Limits
+from perdure.core.names import TaskKind
+from perdure.core.replies import Started
 from tests.core import given
 from tests.core.given import SECOND, World, after, in_first_task, names, payloads, refused, schedule, start_request
 

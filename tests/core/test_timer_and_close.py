@@ -5,7 +5,8 @@ from __future__ import annotations
 from perdure.api import enums
 from perdure.api.errors import StatusCode
 from perdure.core import commands as law
-from perdure.core.commit import Commit, TaskKind
+from perdure.core.commit import Commit
+from perdure.core.names import TaskKind
 from tests.core import given
 from tests.core.given import SECOND, World, after, in_first_task, names, refused, schedule, timer
 

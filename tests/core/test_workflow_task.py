@@ -10,8 +10,8 @@ from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 from perdure.api import enums
 from perdure.api.errors import StatusCode
 from perdure.core import commands as law
-from perdure.core.commit import TaskKind
 from perdure.core.limits import Limits
+from perdure.core.names import TaskKind
 from perdure.core.workflow_task import backoff_ns
 from tests.core import given
 from tests.core.given import SECOND, World, after, in_first_task, names, refused, schedule, seconds, timer

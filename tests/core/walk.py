@@ -25,8 +25,10 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api import enums
 from perdure.core import commands as law
-from perdure.core.commit import StartedActivityTask, StartedWorkflowTask, TaskKind, WorkflowTaskCompleted
 from perdure.core.message import ChildClosed
+from perdure.core.names import TaskKind
+from perdure.core.replies import WorkflowTaskCompleted
+from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.core.tokens import decode_token
 from tests.core import given, walk_updates
 from tests.core.given import World

@@ -14,7 +14,8 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.core import commands as law
-from perdure.core.commit import ExecutionKey, StartedWorkflowTask, TaskKind
+from perdure.core.names import ExecutionKey, TaskKind
+from perdure.core.started import StartedWorkflowTask
 from perdure.core.state import Execution
 from perdure.core.tokens import TaskToken
 from tests.core import given

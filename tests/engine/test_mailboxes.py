@@ -11,8 +11,9 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core import execution as law
 from perdure.core.commands import RequestCancel, Signal, StartWorkflow, Terminate
-from perdure.core.commit import Commit, Started
+from perdure.core.commit import Commit
 from perdure.core.execution import Execution
+from perdure.core.replies import Started
 from perdure.engine import mailboxes
 from perdure.engine.engine import Engine
 from perdure.frontend import WorkflowService

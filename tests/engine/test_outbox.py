@@ -13,8 +13,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import Commit, ExecutionKey
+from perdure.core.commit import Commit
 from perdure.core.message import CloseChild, Message, Origin
+from perdure.core.names import ExecutionKey
 from perdure.engine import Engine
 from perdure.engine.config import EngineConfig
 from perdure.engine.metrics import Metrics

@@ -19,7 +19,8 @@ import msgspec
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import MarkerRecordedEventAttributes
 
-from perdure.core.commit import Commit, ExecutionKey
+from perdure.core.commit import Commit
+from perdure.core.names import ExecutionKey
 from perdure.stores.api import Outcome, Reference, Store, Unstorable
 from tests.simulation.laws import check_fold
 

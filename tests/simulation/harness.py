@@ -15,8 +15,8 @@ from typing import Any, Protocol, cast
 
 from temporalio.api.history.v1 import History, HistoryEvent
 
-from perdure.core.commit import ExecutionKey
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
 from perdure.stores.api import Reference, Store
 from perdure.stores.memory import MemoryStore
 from perdure.testing import VirtualTimeLoop, abandon

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from temporalio.api.history.v1 import History, HistoryEvent
 
-from perdure.core.commit import Commit, ExecutionKey, QueueName, Task, TaskKind, TaskRef
+from perdure.core.commit import Commit
 from perdure.core.execution import blank
 from perdure.core.message import Message, Origin, SignalExternal
+from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind, TaskRef
 from perdure.core.state import WorkflowTask
 from perdure.stores.api import Batch, Outcome, Reference, Store
 

@@ -8,7 +8,8 @@ from typing import cast
 
 import pytest
 
-from perdure.core.commit import Commit, QueueName, TaskKind
+from perdure.core.commit import Commit
+from perdure.core.names import QueueName, TaskKind
 from perdure.stores.api import Outcome, Store, Unstorable
 from perdure.stores.sqlite import SqliteStore
 from tests.stores.given import (

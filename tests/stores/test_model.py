@@ -12,8 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from perdure.core.commit import Commit, QueueName, TaskKind
+from perdure.core.commit import Commit
 from perdure.core.execution import decode, encode
+from perdure.core.names import QueueName, TaskKind
 from perdure.stores.api import Namespace, RecordChange, Store
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore

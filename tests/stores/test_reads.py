@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.core.commit import ExecutionKey, QueueName, TaskKind
+from perdure.core.names import ExecutionKey, QueueName, TaskKind
 from perdure.stores.api import Namespace, Reference, Store, Summary
 from tests.stores.given import (
     ACTIVITIES,

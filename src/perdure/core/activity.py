@@ -20,8 +20,9 @@ from perdure.api import backoff, enums
 from perdure.api.failures import bounded, shortened, timeout_failure
 from perdure.api.times import duration_ns, later, set_duration, set_timestamp, timestamp_ns
 from perdure.core import apart, retry
-from perdure.core.commit import StartedActivityTask, TaskKind
 from perdure.core.fold import folds
+from perdure.core.names import TaskKind
+from perdure.core.started import StartedActivityTask
 from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt, Execution
 from perdure.core.table import Table
 from perdure.core.tokens import TaskToken, encode_token

@@ -26,9 +26,9 @@ from perdure.api.times import duration_ns
 from perdure.core import activity, retry
 from perdure.core.activity import TABLE, State, Trigger
 from perdure.core.apart import set_details
+from perdure.core.bad_command import camel
 from perdure.core.commands import ControlActivities
-from perdure.core.commit import TaskKind
-from perdure.core.draft import camel
+from perdure.core.names import TaskKind
 from perdure.core.refusals import invalid, not_found, workflow_completed
 from perdure.core.state import Activity, Attempt, Control
 from perdure.core.turn import Turn

@@ -18,9 +18,9 @@ from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core import pause, start, update, workflow_task
 from perdure.core.commands import AdmitUpdate
-from perdure.core.commit import UpdateStanding
 from perdure.core.limits import Limits
 from perdure.core.refusals import AnotherChain, invalid, not_found, workflow_completed, workflow_not_found
+from perdure.core.replies import UpdateStanding
 from perdure.core.state import Execution, PendingUpdate
 from perdure.core.turn import Turn
 

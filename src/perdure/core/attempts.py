@@ -10,8 +10,9 @@ from perdure.core import activity, workflow_task
 from perdure.core.activity import State, Trigger
 from perdure.core.apart import set_details
 from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbeat, ReportActivityCanceled
-from perdure.core.commit import HeartbeatRecorded, TaskKind
+from perdure.core.names import TaskKind
 from perdure.core.refusals import activity_not_found, invalid, not_found
+from perdure.core.replies import HeartbeatRecorded
 from perdure.core.state import Activity, Attempt
 from perdure.core.tokens import TaskToken
 from perdure.core.turn import Turn

@@ -20,8 +20,9 @@ from perdure.api.bounds import cap
 from perdure.api.history import decode_event
 from perdure.api.times import duration_ns, set_duration
 from perdure.core import cron, retry, workflow_task
+from perdure.core.bad_command import BadCommand
 from perdure.core.commands import ChildClosed, ResolveChildStart
-from perdure.core.draft import BadCommand, Draft, check_blob, check_search_attributes
+from perdure.core.draft import Draft, check_blob, check_search_attributes
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
 from perdure.core.message import ChildClosed as ChildClosedMessage

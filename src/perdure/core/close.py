@@ -20,8 +20,8 @@ from perdure.api import enums
 from perdure.api.failures import bounded
 from perdure.api.times import timestamp_ns
 from perdure.core import activity, buffer, child, external, update, workflow_task
-from perdure.core.commit import TaskKind
 from perdure.core.fold import folds
+from perdure.core.names import TaskKind
 from perdure.core.state import Execution, Paused
 from perdure.core.table import Table
 from perdure.core.turn import Turn

@@ -27,10 +27,11 @@ from temporalio.api.workflowservice.v1 import (
     UpdateWorkflowExecutionRequest,
 )
 
-from perdure.core.commit import Poller, Task
+from perdure.core.context import Poller
 from perdure.core.message import ChildClosed as ChildClosedMessage
 from perdure.core.message import CloseChild as CloseChildMessage
 from perdure.core.message import Origin
+from perdure.core.names import Task
 from perdure.core.tokens import TaskToken
 
 

@@ -20,9 +20,11 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
 from perdure.api.times import duration_ns
 from perdure.core import activity, buffer, child, close, external, succession, timer, update, validation, workflow_task
+from perdure.core.bad_command import BadCommand, Overtaken
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
-from perdure.core.commit import StartedActivityTask, TaskKind, WorkflowTaskCompleted
-from perdure.core.draft import BadCommand, Overtaken
+from perdure.core.names import TaskKind
+from perdure.core.replies import WorkflowTaskCompleted
+from perdure.core.started import StartedActivityTask
 from perdure.core.state import Execution, WorkflowTask
 from perdure.core.turn import Turn
 

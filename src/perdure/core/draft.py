@@ -8,47 +8,18 @@ from typing import TYPE_CHECKING
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import SearchAttributes
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 
 from perdure.api import enums
 from perdure.api.bounds import cap
 from perdure.api.times import duration_ns
 from perdure.core import search_attributes
+from perdure.core.bad_command import BadCommand
 from perdure.core.limits import Limits
 from perdure.core.schedule.calendars import Zone
 from perdure.core.state import Execution
 
 if TYPE_CHECKING:
     from perdure.core.update import Inbox
-
-
-class BadCommand(Exception):
-    """A command that cannot be applied: fails the workflow task with this cause."""
-
-    def __init__(self, cause: enums.WorkflowTaskFailedCause, why: str, closes: bool = False) -> None:
-        name = WorkflowTaskFailedCause.Name(cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_")
-        self.cause = cause
-        self.closes = closes
-        """The same answer would come for ever: the run is terminated, as Temporal does with what is too big."""
-        self.message = f"{camel(name)}: {why}" if why else camel(name)
-        super().__init__(self.message)
-
-
-class Overtaken(BadCommand):
-    """A command that closes the run, and does not know of what came meanwhile: the workflow is asked again."""
-
-    def __init__(self) -> None:
-        super().__init__(enums.FAILED_UNHANDLED_COMMAND, "")
-
-
-def builder_state(cause: enums.WorkflowTaskFailedCause, action: str, subject: str) -> BadCommand:
-    """A command that does not fit the state, in Temporal's words."""
-    return BadCommand(cause, f"invalid history builder state for action: {action}, {subject}")
-
-
-def camel(name: str) -> str:
-    """`BAD_NAME` and `bad_name` as `BadName`."""
-    return "".join(word.capitalize() for word in name.split("_"))
 
 
 class Draft:

@@ -38,9 +38,11 @@ from perdure.core import (
     start,
 )
 from perdure.core import workflow_task as workflow_tasks
-from perdure.core.commit import Commit, Context, Dispatch, ExecutionKey, Task, TaskKind
+from perdure.core.commit import Commit, Dispatch
+from perdure.core.context import Context
 from perdure.core.fold import UnknownEvent, blank, evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.names import ExecutionKey, Task, TaskKind
 from perdure.core.refusals import (
     activity_not_found,
     workflow_completed,

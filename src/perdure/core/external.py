@@ -12,11 +12,12 @@ from temporalio.api.workflowservice.v1 import RequestCancelWorkflowExecutionRequ
 
 from perdure.api import enums
 from perdure.core import workflow_task
+from perdure.core.bad_command import BadCommand
 from perdure.core.commands import ResolveExternal
-from perdure.core.commit import ExecutionKey
-from perdure.core.draft import BadCommand, Draft, check_blob
+from perdure.core.draft import Draft, check_blob
 from perdure.core.fold import folds
 from perdure.core.message import CancelExternal, Message, Origin, SignalExternal, message_id
+from perdure.core.names import ExecutionKey
 from perdure.core.refusals import workflow_completed
 from perdure.core.state import Execution, External
 from perdure.core.table import Table

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
-from perdure.core.commit import ExecutionKey
+from perdure.core.names import ExecutionKey
 from perdure.core.state import Execution
 
 Fold = Callable[[Execution, HistoryEvent], None]

@@ -10,7 +10,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
 from perdure.core import activity, workflow_task, workflow_task_events
-from perdure.core.commit import TaskKind
+from perdure.core.names import TaskKind
 from perdure.core.turn import Turn
 
 

@@ -24,7 +24,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.api import enums
 from perdure.api.status import is_open
 from perdure.core import activity, deadlines, start
-from perdure.core.commit import Commit, TaskKind
+from perdure.core.commit import Commit
+from perdure.core.names import TaskKind
 from perdure.core.state import Execution
 
 CLOSING_EVENTS = frozenset(

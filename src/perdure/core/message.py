@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from perdure.core.commit import ExecutionKey
+from perdure.core.names import ExecutionKey
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True):

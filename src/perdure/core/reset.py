@@ -29,8 +29,8 @@ from perdure.core import (
     workflow_task_events,
 )
 from perdure.core.commands import ResetWorkflow
-from perdure.core.commit import ExecutionKey, TaskKind
 from perdure.core.fold import blank
+from perdure.core.names import ExecutionKey, TaskKind
 from perdure.core.refusals import invalid
 from perdure.core.state import Attempt, Control, PendingUpdate
 from perdure.core.turn import Turn

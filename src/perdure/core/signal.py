@@ -18,9 +18,9 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api import enums
 from perdure.core import start, workflow_task
-from perdure.core.commit import Started
 from perdure.core.limits import Limits
 from perdure.core.refusals import invalid, workflow_closing, workflow_completed, workflow_not_found
+from perdure.core.replies import Started
 from perdure.core.request_cancel import require_parent
 from perdure.core.state import Execution
 from perdure.core.turn import Turn

@@ -17,11 +17,11 @@ from perdure.api.failures import bounded
 from perdure.api.times import duration, duration_ns, later, timestamp, timestamp_ns
 from perdure.core import close, cron, properties, retry, search_attributes, workflow_task
 from perdure.core.commands import StartWorkflow
-from perdure.core.commit import Started
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
 from perdure.core.message import Origin
 from perdure.core.refusals import invalid
+from perdure.core.replies import Started
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 

@@ -15,8 +15,8 @@ import msgspec
 
 from perdure.api.backoff import RetryPolicy
 from perdure.api.status import RUNNING
-from perdure.core.commit import ExecutionKey
 from perdure.core.message import Origin
+from perdure.core.names import ExecutionKey
 
 
 class WorkflowTask(msgspec.Struct, array_like=True):

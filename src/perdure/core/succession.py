@@ -17,8 +17,8 @@ from perdure.api import backoff, enums
 from perdure.api.failures import bounded
 from perdure.api.times import NS_PER_SECOND, duration_ns, set_duration, set_timestamp
 from perdure.core import close, cron, retry, start
-from perdure.core.commit import ExecutionKey
 from perdure.core.fold import blank
+from perdure.core.names import ExecutionKey
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from perdure.api.times import LONG_MAX
-from perdure.core.commit import ExecutionKey, TaskKind
+from perdure.core.names import ExecutionKey, TaskKind
 from perdure.core.refusals import invalid
 
 T = TypeVar("T")

@@ -13,10 +13,12 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.enums import PAUSED
 from perdure.api.times import LONG_MAX, timestamp
-from perdure.core.commit import Commit, Context, QueueName, Task, TaskKind, TaskRef
+from perdure.core.commit import Commit
+from perdure.core.context import Context
 from perdure.core.fold import evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.message import Message
+from perdure.core.names import QueueName, Task, TaskKind, TaskRef
 from perdure.core.state import Execution, WorkflowTask
 from perdure.core.workflow_task_events import TABLE, State, Trigger, scheduled_event_of
 

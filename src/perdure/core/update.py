@@ -22,11 +22,11 @@ from perdure.api import enums
 from perdure.api.depth import decode
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
-from perdure.core.commit import UpdateNews
-from perdure.core.draft import BadCommand
+from perdure.core.bad_command import BadCommand
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
 from perdure.core.refusals import not_found, workflow_closing
+from perdure.core.replies import UpdateNews
 from perdure.core.state import Execution, Update
 from perdure.core.table import Table
 from perdure.core.turn import Turn

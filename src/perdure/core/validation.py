@@ -15,17 +15,8 @@ from perdure.api import bounds, enums
 from perdure.api.bounds import cap
 from perdure.api.errors import Rejected
 from perdure.core import child, external, retry
-from perdure.core.draft import (
-    BadCommand,
-    Draft,
-    Overtaken,
-    builder_state,
-    check_blob,
-    check_id,
-    check_name,
-    check_search_attributes,
-    check_timeout,
-)
+from perdure.core.bad_command import BadCommand, Overtaken, builder_state
+from perdure.core.draft import Draft, check_blob, check_id, check_name, check_search_attributes, check_timeout
 from perdure.core.refusals import invalid
 from perdure.core.turn import Turn
 from perdure.core.update import Inbox

@@ -23,10 +23,11 @@ from perdure.api import enums
 from perdure.api.failures import bounded, too_large_failure
 from perdure.api.times import duration_ns, timestamp_ns
 from perdure.core import update
-from perdure.core.commit import QueueName, StartedWorkflowTask, TaskKind
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
+from perdure.core.names import QueueName, TaskKind
 from perdure.core.refusals import workflow_task_not_found
+from perdure.core.started import StartedWorkflowTask
 from perdure.core.state import Execution, WorkflowTask
 from perdure.core.tokens import TaskToken, encode_token
 from perdure.core.turn import Turn

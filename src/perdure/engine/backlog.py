@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from perdure.core.commit import Task
+from perdure.core.names import Task
 from perdure.stores.api import QueuedTask
 
 RowId = tuple[str, int, int]

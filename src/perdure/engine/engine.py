@@ -21,8 +21,10 @@ from typing import Any, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command
-from perdure.core.commit import Commit, ExecutionKey, QueueName, StartedTask, Task
+from perdure.core.commit import Commit
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey, QueueName, Task
+from perdure.core.started import StartedTask
 from perdure.engine.alarms import Alarms
 from perdure.engine.batches import Batches
 from perdure.engine.clock import Clock, SystemClock

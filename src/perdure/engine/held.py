@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from perdure.core.commit import StartedTask, StartedWorkflowTask
 from perdure.core.execution import Execution
+from perdure.core.started import StartedTask, StartedWorkflowTask
 from perdure.core.state import ATTEMPT_STARTED
 
 

@@ -14,7 +14,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.history import decode_batch
-from perdure.core.commit import ExecutionKey
+from perdure.core.names import ExecutionKey
 from perdure.engine.config import EngineConfig
 from perdure.engine.mailboxes import Mailboxes
 from perdure.engine.metrics import Metrics

@@ -23,8 +23,10 @@ from typing import Any, cast
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartTask, StartWorkflow, UpdateWithStart
-from perdure.core.commit import Commit, Context, ExecutionKey, Poller
+from perdure.core.commit import Commit
+from perdure.core.context import Context, Poller
 from perdure.core.execution import Execution, decide
+from perdure.core.names import ExecutionKey
 from perdure.engine.cache import RestingCache
 from perdure.engine.clock import Clock
 from perdure.engine.committer import Committer

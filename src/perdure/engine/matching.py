@@ -17,7 +17,10 @@ from typing import Any, Protocol
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, StartTask
-from perdure.core.commit import Commit, Dispatch, ExecutionKey, Poller, QueueName, StartedTask, Task, TaskKind
+from perdure.core.commit import Commit, Dispatch
+from perdure.core.context import Poller
+from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
+from perdure.core.started import StartedTask
 from perdure.engine.backlog import Backlog
 from perdure.engine.config import EngineConfig
 from perdure.engine.held import is_held

@@ -26,8 +26,9 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core import commands
-from perdure.core.commit import Commit, Started
+from perdure.core.commit import Commit
 from perdure.core.message import CancelExternal, CloseChild, Message, Origin, SignalExternal, StartChild
+from perdure.core.replies import Started
 from perdure.engine.config import EngineConfig
 from perdure.engine.matching import Submit
 from perdure.engine.metrics import Metrics

@@ -18,7 +18,7 @@ from temporalio.api.workflowservice.v1 import TerminateWorkflowExecutionRequest
 from perdure.api.errors import Rejected
 from perdure.api.status import OPEN_FILTER
 from perdure.core.commands import Terminate
-from perdure.core.commit import ExecutionKey
+from perdure.core.names import ExecutionKey
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
 from perdure.engine.matching import Submit

@@ -22,10 +22,12 @@ from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
 from perdure.api.status import is_open
-from perdure.core.commit import Commit, QueueName, StartedWorkflowTask, TaskKind
+from perdure.core.commit import Commit
 from perdure.core.execution import Execution
+from perdure.core.names import QueueName, TaskKind
 from perdure.core.refusals import workflow_not_found
 from perdure.core.start import waits_for_first_task
+from perdure.core.started import StartedWorkflowTask
 from perdure.engine.config import EngineConfig
 from perdure.engine.mailbox import Read
 from perdure.engine.mailboxes import Mailboxes

@@ -8,8 +8,8 @@ import msgspec
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.query.v1 import QueryRejected, WorkflowQuery
 
-from perdure.core.commit import ExecutionKey
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
 
 
 class QueryToken(msgspec.Struct, frozen=True, array_like=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import LoseWorkers
-from perdure.core.commit import ExecutionKey
+from perdure.core.names import ExecutionKey
 from perdure.engine.matching import Submit
 from perdure.stores.api import Store, StoreError
 

@@ -21,8 +21,10 @@ from temporalio.api.errordetails.v1 import NotFoundFailure, WorkflowExecutionAlr
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
-from perdure.core.commit import Commit, ExecutionKey, Started
+from perdure.core.commit import Commit
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
+from perdure.core.replies import Started
 from perdure.core.schedule import requests, state
 from perdure.core.schedule.machine import Machine
 from perdure.core.schedule.state import Running, Start

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from perdure.core.commit import QueueName, StartedTask
+from perdure.core.names import QueueName
+from perdure.core.started import StartedTask
 from perdure.engine.matching import Matching
 from perdure.engine.query_task import QueryTask
 

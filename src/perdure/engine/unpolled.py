@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 from perdure.api.digest import duration_words
 from perdure.api.errors import Rejected
-from perdure.core.commit import QueueName, Task, TaskKind
 from perdure.core.execution import Execution
+from perdure.core.names import QueueName, Task, TaskKind
 from perdure.engine.config import EngineConfig
 from perdure.engine.matching import Matching
 from perdure.engine.service import Signal

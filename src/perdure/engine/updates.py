@@ -11,7 +11,8 @@ import asyncio
 from types import TracebackType
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import Commit, UpdateNews
+from perdure.core.commit import Commit
+from perdure.core.replies import UpdateNews
 from perdure.engine.config import EngineConfig
 
 _Place = tuple[str, str, str]

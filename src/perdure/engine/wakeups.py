@@ -18,7 +18,7 @@ from typing import Any
 from perdure.api.errors import Rejected
 from perdure.api.times import LONG_MAX
 from perdure.core.commands import Wake
-from perdure.core.commit import ExecutionKey
+from perdure.core.names import ExecutionKey
 from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
 from perdure.engine.faults import Setbacks, is_passing

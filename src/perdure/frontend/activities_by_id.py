@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.core.commit import ExecutionKey, TaskKind
+from perdure.core.names import ExecutionKey, TaskKind
 from perdure.core.tokens import TaskToken
 from perdure.engine.engine import Engine
 from perdure.frontend.activity_tasks import ActivityTasks

@@ -11,7 +11,9 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.commands import CompleteActivity, FailActivity, RecordHeartbeat, ReportActivityCanceled
-from perdure.core.commit import HeartbeatRecorded, QueueName, StartedActivityTask, TaskKind
+from perdure.core.names import QueueName, TaskKind
+from perdure.core.replies import HeartbeatRecorded
+from perdure.core.started import StartedActivityTask
 from perdure.core.tokens import TaskToken
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_length, check_namespace, check_queue, exceeds_blob_limit, invalid, token_of

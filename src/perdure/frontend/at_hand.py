@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.core.commit import StartedActivityTask, StartedWorkflowTask
+from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 
 _NO_QUERIES: Mapping[str, Any] = {}
 

@@ -6,8 +6,8 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Terminate
-from perdure.core.commit import ExecutionKey
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_execution, check_namespace, found, invalid
 

@@ -16,9 +16,9 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.errordetails.v1 import NotFoundFailure
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import TaskKind
 from perdure.core.execution import Execution
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.names import TaskKind
 from perdure.core.refusals import AnotherChain, activity_not_found, workflow_not_found, workflow_task_not_found
 from perdure.core.tokens import TaskToken, decode_token
 from perdure.engine.engine import Engine

@@ -11,8 +11,8 @@ from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core import reset
 from perdure.core.commands import ResetWorkflow
-from perdure.core.commit import ExecutionKey
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_execution, check_length, check_namespace, found, invalid
 

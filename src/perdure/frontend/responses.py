@@ -12,7 +12,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.backoff import to_message
 from perdure.api.enums import QUEUE_NORMAL
 from perdure.api.times import set_duration, set_timestamp
-from perdure.core.commit import StartedActivityTask, StartedWorkflowTask
+from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.core.state import Activity
 from perdure.engine.engine import Engine
 from perdure.frontend.at_hand import ActivityTaskAtHand, WorkflowTaskAtHand

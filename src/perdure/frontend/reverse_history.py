@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.core.commit import ExecutionKey
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_execution, check_namespace, found, invalid
 from perdure.frontend.page_tokens import REFUSAL, HistoryToken, decode_history, encode_history

@@ -12,7 +12,8 @@ from typing import Any
 
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.core.commit import QueueName, StartedActivityTask, StartedTask, StartedWorkflowTask, TaskKind
+from perdure.core.names import QueueName, TaskKind
+from perdure.core.started import StartedActivityTask, StartedTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
 from perdure.engine.query_task import QueryTask
 from perdure.engine.seats import Seat

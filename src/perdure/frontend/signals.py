@@ -8,7 +8,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.enums import WORKFLOW_EXECUTION_SIGNALED
 from perdure.api.errors import Rejected
 from perdure.core.commands import Signal, SignalWithStart
-from perdure.core.commit import Started
+from perdure.core.replies import Started
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_execution, check_namespace, named
 

@@ -9,8 +9,8 @@ from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueuePartitionMetadata, 
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.times import duration, timestamp
-from perdure.core.commit import QueueName, Task, TaskKind
 from perdure.core.execution import Execution
+from perdure.core.names import QueueName, Task, TaskKind
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_namespace, check_queue
 

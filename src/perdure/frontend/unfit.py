@@ -15,7 +15,8 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import FailActivity, FailWorkflowTask
-from perdure.core.commit import Poller, StartedActivityTask, StartedTask, StartedWorkflowTask
+from perdure.core.context import Poller
+from perdure.core.started import StartedActivityTask, StartedTask, StartedWorkflowTask
 from perdure.core.tokens import decode_token
 from perdure.engine.engine import Engine
 from perdure.engine.query_task import QueryTask

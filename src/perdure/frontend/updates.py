@@ -12,8 +12,9 @@ from perdure.api import enums
 from perdure.api.errors import Rejected
 from perdure.core.admission import multi_operation_failure, standing
 from perdure.core.commands import AdmitUpdate, UpdateWithStart
-from perdure.core.commit import ExecutionKey, Started, UpdateStanding
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
+from perdure.core.replies import Started, UpdateStanding
 from perdure.core.update import closed_outcome
 from perdure.engine.engine import Engine
 from perdure.engine.updates import UpdateWait

@@ -9,7 +9,7 @@ from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerInfo, WorkerListInfo
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import QueueName, TaskKind
+from perdure.core.names import QueueName, TaskKind
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_namespace
 from perdure.frontend.page_tokens import decode_name, encode_name

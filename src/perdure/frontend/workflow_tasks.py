@@ -10,7 +10,9 @@ from typing import TypeVar
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
-from perdure.core.commit import QueueName, StartedActivityTask, StartedWorkflowTask, TaskKind, WorkflowTaskCompleted
+from perdure.core.names import QueueName, TaskKind
+from perdure.core.replies import WorkflowTaskCompleted
+from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
 from perdure.engine.query_task import QueryTask
 from perdure.frontend.edge import check_length, check_namespace, check_queue, token_of

@@ -18,8 +18,9 @@ from perdure.api.times import duration, timestamp
 from perdure.core import options
 from perdure.core.activity import effective
 from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
-from perdure.core.commit import Started, StartedWorkflowTask
 from perdure.core.execution import Execution
+from perdure.core.replies import Started
+from perdure.core.started import StartedWorkflowTask
 from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_execution, check_length, check_namespace, found, named

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from perdure.core.commit import Commit, ExecutionKey, QueueName, Task
+from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.message import Message
+from perdure.core.names import ExecutionKey, QueueName, Task
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 

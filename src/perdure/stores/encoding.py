@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from perdure.api.history import encode_batch
-from perdure.core.commit import Commit, ExecutionKey, Task, TaskRef
+from perdure.core.commit import Commit
 from perdure.core.execution import Execution, encode
 from perdure.core.message import encode_message
+from perdure.core.names import ExecutionKey, Task, TaskRef
 from perdure.core.search_attributes import Row as IndexRow
 from perdure.stores.api import Namespace, Outcome, RecordChange, Summary, Unstorable
 from perdure.stores.visibility.evaluation import uncommon_rows

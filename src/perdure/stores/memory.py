@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import islice
 
-from perdure.core.commit import Commit, ExecutionKey, QueueName, TaskKind
+from perdure.core.commit import Commit
 from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
+from perdure.core.names import ExecutionKey, QueueName, TaskKind
 from perdure.stores.api import (
     Batch,
     Deferred,

@@ -16,8 +16,8 @@ import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.history import decode_batch
-from perdure.core.commit import ExecutionKey, QueueName
 from perdure.core.execution import Execution, blank, evolve
+from perdure.core.names import ExecutionKey, QueueName
 from perdure.stores.api import Reference, StoreError, Summary
 from perdure.stores.open import sqlite_path
 from perdure.stores.sqlite import backup, reader

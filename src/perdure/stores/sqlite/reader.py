@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import msgspec
 
 from perdure.api.status import CLOSED
-from perdure.core.commit import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
+from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.search_attributes import Row
 from perdure.stores.api import Batch, Namespace, PendingMessage, QueuedTask, Record, Reference, Summary
 from perdure.stores.encoding import decode_namespace

@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
-from perdure.core.commit import Commit, ExecutionKey, QueueName
+from perdure.core.commit import Commit
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey, QueueName
 from perdure.stores.api import (
     Batch,
     Deferred,

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from perdure.core.commit import ExecutionKey
+from perdure.core.names import ExecutionKey
 from perdure.stores.api import Outcome, RecordChange
 from perdure.stores.encoding import Chain, EncodedCommit, Written, check_change
 from perdure.stores.sqlite.errors import is_of_the_store, set_apart
