@@ -27,7 +27,7 @@ from perdure.core.execution import decode, encode
 from perdure.core.names import ExecutionKey
 from perdure.engine import Engine
 from perdure.frontend import WorkflowService
-from perdure.stores.api import Outcome, Store
+from perdure.stores.api import Store, Written
 from perdure.stores.encoding import encode_chain
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
@@ -42,7 +42,7 @@ class Recorder(MemoryStore):
         super().__init__()
         self.commits: dict[ExecutionKey, list[Commit]] = {}
 
-    async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome]:
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Written]:
         for commit in commits:
             assert commit.execution is not None
             copy = structs.replace(commit, execution=decode(encode(commit.execution)), dispatches=[], replies=[])
