@@ -27,8 +27,8 @@ from perdure.core.execution import decode, encode
 from perdure.core.names import ExecutionKey
 from perdure.engine import Engine
 from perdure.frontend import WorkflowService
-from perdure.stores.api import Store, Written
-from perdure.stores.encoding import encode_chain
+from perdure.stores.api import Outcome, Store
+from perdure.stores.encoding import Written, encode_chain
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
 
