@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PARALLEL := -n auto --dist worksteal
 QUICK := tests/core tests/engine tests/frontend tests/sdk tests/stores tests/testing tests/tidy
 
-.PHONY: help demo differential test test-quick test-typescript h2spec simulate kills bench figures api check lint types layers tidy format coverage lock clean runtime dev
+.PHONY: help demo differential test test-quick test-typescript h2spec simulate attack kills bench figures api check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,6 +36,9 @@ h2spec: dev ## the conformance suite of HTTP/2 against perdure server (needs go)
 
 simulate: dev ## crash generated programs at every commit, from seeds
 	@$(BIN)/python -m tests.simulation $(ARGS)
+
+attack: dev ## ask every RPC, 100,000 times, for what nobody should ask for; a finding prints its seed
+	@$(BIN)/python -m tests.badinput $(ARGS)
 
 kills: dev ## kill -9 an engine hundreds of times under messages, then under transactions, and audit its file
 	@$(BIN)/python -m benchmarks.kills $(ARGS)

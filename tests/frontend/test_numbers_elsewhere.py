@@ -230,7 +230,7 @@ async def test_a_list_is_ordered_by_so_many_fields(world: World) -> None:
         following.next_page_token = page.next_page_token
         assert not (await rpcs.list_workflow_executions(following)).executions
         for count in (17, 180):
-            with pytest.raises(Rejected, match="'ORDER BY' clause of more than 16 fields"):
+            with pytest.raises(Rejected, match="'ORDER BY' clause with more than 16 fields"):
                 await rpcs.list_workflow_executions(ordered(count))
 
 

@@ -9,7 +9,7 @@ import pytest
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import ExecutionKey, TaskKind
+from perdure.core.names import ExecutionKey, TaskKind
 from perdure.core.tokens import TaskToken, encode_token
 from perdure.frontend import WorkflowService
 from perdure.frontend.operator_service import OperatorService

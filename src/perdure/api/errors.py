@@ -41,10 +41,17 @@ class Rejected(Exception):
         code: the gRPC status code.
         message: one sentence that names the fix.
         detail: the `temporal.api.errordetails.v1` message that clients expect, or None.
+        outside: what a client in another process is told instead of the message, if that says what only whoever runs
+            the engine should know: where its store lies, what was wrong with it.
     """
 
-    def __init__(self, code: StatusCode, message: str, detail: Message | None = None) -> None:
+    def __init__(self, code: StatusCode, message: str, detail: Message | None = None, *, outside: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.detail = detail
+        self.outside = outside or message
+
+    def copy(self) -> Rejected:
+        """The same for somebody else: an exception that two raise would have both their tracebacks."""
+        return Rejected(self.code, self.message, self.detail, outside=self.outside)

@@ -148,7 +148,7 @@ def multi_operation_failure(refusals: Sequence[Rejected | None]) -> Rejected:
             status.details.append(_packed(MultiOperationExecutionAborted()))
             continue
         code = refusal.code
-        status = detail.statuses.add(code=refusal.code, message=refusal.message)
+        status = detail.statuses.add(code=refusal.code, message=refusal.outside)
         if refusal.detail is not None:
             status.details.append(_packed(refusal.detail))
     return Rejected(code, "Update-with-Start could not be executed.", detail)

@@ -29,6 +29,7 @@ from perdure.engine.alarms import Alarms
 from perdure.engine.batches import Batches
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.config import EngineConfig
+from perdure.engine.faults import as_rejected
 from perdure.engine.histories import Histories
 from perdure.engine.ids import TimeOrderedIds
 from perdure.engine.mailbox import InTransaction, Read
@@ -298,4 +299,4 @@ class Engine:
             return await reading
         except StoreError as error:
             self._metrics.store_errors += 1
-            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+            raise as_rejected(error) from error

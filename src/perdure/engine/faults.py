@@ -15,6 +15,9 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.stores.api import StoreError, Unstorable
 
 _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED)
+_STORE_IN_TROUBLE = "The store cannot serve now, and the server's log says why: try again later."
+_FAULT = "The engine failed at this, and the server's log says why; nothing was changed."
+"""What a client in another process is told: a store's own words name files, an error's a line of code."""
 _TRACEBACK_EVERY_S = 60.0
 _REASON_CHARACTERS = 1_000
 _PLACES_MAX = 1_000
@@ -39,12 +42,18 @@ def as_rejected(error: Exception, who: str = "The engine") -> Rejected:
     if isinstance(error, Rejected):
         return error
     if isinstance(error, Unstorable):
-        return Rejected(StatusCode.INVALID_ARGUMENT if error.is_value else StatusCode.INTERNAL, str(error))
+        code, outside = (StatusCode.INVALID_ARGUMENT, "") if error.is_value else (StatusCode.INTERNAL, _FAULT)
+        return Rejected(code, str(error), outside=outside)
     if isinstance(error, StoreError):
-        return Rejected(StatusCode.UNAVAILABLE, str(error))
+        return Rejected(StatusCode.UNAVAILABLE, str(error), outside=_STORE_IN_TROUBLE)
     if isinstance(error, MemoryError):
         return Rejected(StatusCode.RESOURCE_EXHAUSTED, f"{who} ran out of memory: try again, with less at a time.")
-    return Rejected(StatusCode.INTERNAL, f"{who} failed unexpectedly: {error!r}")
+    return broken(f"{who} failed unexpectedly: {error!r}")
+
+
+def broken(message: str) -> Rejected:
+    """INTERNAL: a bug, of which a client in another process is told no more than that."""
+    return Rejected(StatusCode.INTERNAL, message, outside=_FAULT)
 
 
 def reason_of(error: BaseException) -> str:

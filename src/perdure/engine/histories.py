@@ -16,6 +16,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.api.history import decode_batch
 from perdure.core.names import ExecutionKey
 from perdure.engine.config import EngineConfig
+from perdure.engine.faults import as_rejected
 from perdure.engine.mailboxes import Mailboxes
 from perdure.engine.metrics import Metrics
 from perdure.stores.api import Batch, Store, StoreError
@@ -71,7 +72,7 @@ class Histories:
             batches = await self._store.history(key, first_event_id, limit_bytes)
         except StoreError as error:
             self._metrics.store_errors += 1
-            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+            raise as_rejected(error) from error
         if not batches:
             raise Rejected(
                 StatusCode.DATA_LOSS, f"Workflow {key.workflow_id!r} lacks event {first_event_id} of run {key.run_id}."

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.execution import Execution
-from perdure.engine.faults import Faults
+from perdure.engine.faults import Faults, as_rejected
 from perdure.engine.mailbox import Mailbox
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Gatherer
@@ -49,7 +49,7 @@ class Loader(Gatherer[Wanted]):
         except StoreError as error:
             self._metrics.store_errors += 1
             for mailbox, _ in batch:
-                self._failed(mailbox, Rejected(StatusCode.UNAVAILABLE, str(error)))
+                self._failed(mailbox, as_rejected(error))
             return
         except Exception as error:
             await self._one_by_one(batch, error)
@@ -65,5 +65,6 @@ class Loader(Gatherer[Wanted]):
             return
         mailbox = batch[0][0]
         self._faults.tell(error, "workflow %r cannot be read", mailbox.workflow_id)
+        outside = f"The stored state of workflow {mailbox.workflow_id!r} cannot be read, and the server's log says why."
         message = f"The stored state of workflow {mailbox.workflow_id!r} cannot be read: {error!r}"
-        self._failed(mailbox, Rejected(StatusCode.DATA_LOSS, message))
+        self._failed(mailbox, Rejected(StatusCode.DATA_LOSS, message, outside=outside))

@@ -31,7 +31,7 @@ from perdure.engine.cache import RestingCache
 from perdure.engine.clock import Clock
 from perdure.engine.committer import Committer
 from perdure.engine.config import EngineConfig
-from perdure.engine.faults import Faults, as_rejected
+from perdure.engine.faults import Faults, as_rejected, broken
 from perdure.engine.loader import Loader
 from perdure.engine.mailbox import Call, InTransaction, Mailbox, Read
 from perdure.engine.matching import Matching
@@ -249,7 +249,7 @@ class Mailboxes:
             rejected = error if isinstance(error, Rejected) else None
             if rejected is None:
                 self._faults.tell(error, "a read failed")
-                rejected = Rejected(StatusCode.INTERNAL, f"Reading the execution failed: {error!r}")
+                rejected = broken(f"Reading the execution failed: {error!r}")
             self._fail([call], rejected)
 
     def _decide(self, mailbox: Mailbox, head: Call) -> bool:
@@ -363,7 +363,7 @@ class Mailboxes:
             return
         name = type(calls[0].command).__name__
         self._faults.tell(error, "deciding %s on workflow %r raised", name, mailbox.workflow_id)
-        self._fail(calls, Rejected(StatusCode.INTERNAL, f"Deciding {name} failed, nothing was changed: {error!r}"))
+        self._fail(calls, broken(f"Deciding {name} failed, nothing was changed: {error!r}"))
 
     def _doubt(self, mailbox: Mailbox, calls: list[Call]) -> None:
         """Nothing was written, so nothing proved that the state was current: decide again on what is stored now."""
@@ -478,7 +478,7 @@ class Mailboxes:
     def _fail(self, calls: list[Call], error: Rejected) -> None:
         for call in calls:
             if not call.future.done():
-                call.future.set_exception(Rejected(error.code, error.message, error.detail))
+                call.future.set_exception(error.copy())
         self._settle_debt(len(calls))
 
     def _settle_debt(self, count: int) -> None:

@@ -17,6 +17,7 @@ from perdure.api.bounds import cap
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import NS_PER_SECOND, duration, duration_ns
 from perdure.engine.engine import Engine
+from perdure.engine.faults import as_rejected
 from perdure.engine.namespaces import DEFAULT_NAMESPACE, DELETED
 from perdure.frontend.capabilities import describe_capabilities
 from perdure.frontend.clusters import CLUSTER_NAME
@@ -131,13 +132,13 @@ class Namespaces:
         try:
             await self._engine.namespaces.put(namespace)
         except StoreError as error:
-            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+            raise as_rejected(error) from error
 
     async def _change(self, name: str, change: Callable[[Namespace], Namespace]) -> Namespace:
         try:
             return await self._engine.namespaces.change(name, change)
         except StoreError as error:
-            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+            raise as_rejected(error) from error
 
     def _described(self, namespace: Namespace) -> service.DescribeNamespaceResponse:
         info = NamespaceInfo(

@@ -9,9 +9,9 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice import v1 as operator
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.errors import Rejected, StatusCode
 from perdure.core.search_attributes import PREDEFINED, SYSTEM, TYPE_NAMES, is_reserved
 from perdure.engine.engine import Engine
+from perdure.engine.faults import as_rejected
 from perdure.frontend.edge import check_length, invalid
 from perdure.stores.api import Namespace, StoreError
 
@@ -92,7 +92,7 @@ class SearchAttributes:
         try:
             await self._engine.namespaces.change(name, change)
         except StoreError as error:
-            raise Rejected(StatusCode.UNAVAILABLE, str(error)) from error
+            raise as_rejected(error) from error
 
 
 def _check(namespace: str, attributes: object) -> None:

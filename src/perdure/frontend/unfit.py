@@ -44,7 +44,7 @@ async def set_aside(engine: Engine, poller: Poller, task: StartedTask | QueryTas
 
 async def fail(engine: Engine, task: StartedTask | QueryTask, error: Exception) -> None:
     """Fail the task for what was met when it was put together. Whoever waits for a query is told."""
-    reason = error.message if isinstance(error, Rejected) else f"{type(error).__name__}: {error}"
+    reason = error.outside if isinstance(error, Rejected) else f"{type(error).__name__}: {error}"
     text = f"perdure cannot put this task together: {reason}"
     key = task.key
     _log.error(

@@ -127,7 +127,7 @@ class Updates:
             if news is not None:
                 if news.refusal is not None:
                     refusal = news.refusal
-                    raise Rejected(refusal.code, refusal.message, refusal.detail)
+                    raise refusal.copy()
                 if news.stage >= stage:
                     return _update_response(key, now.update_id, news.stage, news.outcome)
             if now.stage >= stage:

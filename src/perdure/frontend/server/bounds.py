@@ -71,3 +71,5 @@ HTTP_CONNECTIONS_MAX = 256
 HTTP_BACKLOG = 64
 """Accepted in one go. So a newcomer has several rounds of the event loop to ask before it is the oldest."""
 HTTP_REQUEST_S_MAX = 5.0
+TELL_S = 1.0
+"""The log says so often why calls were refused, when their clients are not told."""

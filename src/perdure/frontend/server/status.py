@@ -22,7 +22,7 @@ _DETAIL_BYTES_MAX = 4 << 10
 
 def short_message(error: Rejected) -> str:
     """What the header `grpc-message` says."""
-    message = error.message
+    message = error.outside
     return message if len(message) <= MESSAGE_CHARACTERS_MAX else message[:MESSAGE_CHARACTERS_MAX] + "..."
 
 

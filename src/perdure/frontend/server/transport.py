@@ -72,6 +72,7 @@ class Transport:
         self._held: set[Connection] = set()
         """Those that wait until the others' answers are taken."""
         self._is_turning = False
+        self._told_at = -bounds.TELL_S
         self._server: asyncio.Server | None = None
         self._checking: asyncio.Task[None] | None = None
 
@@ -204,6 +205,8 @@ class Transport:
             message = response.SerializeToString()
         except Rejected as error:
             self.counts.refusals[rpc.name, error.code.name] += 1
+            if error.outside is not error.message:
+                self._tell(rpc, error)
             connection.refuse(stream, error)
         except asyncio.CancelledError:
             if not stream.is_cancelled:
@@ -214,6 +217,13 @@ class Transport:
             connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why."))
         else:
             connection.respond(stream, message)
+
+    def _tell(self, rpc: Rpc, error: Rejected) -> None:
+        """What the client is not told, once a second at most: while a store is in trouble, everybody is refused."""
+        now = self._loop.time()
+        if now - self._told_at >= bounds.TELL_S:
+            self._told_at = now
+            _log.warning("%s was refused: %s", rpc.name, error.message)
 
     def _ended(self, connection: Connection, answer_bytes: int, task: asyncio.Task[None]) -> None:
         """There is room for another one."""

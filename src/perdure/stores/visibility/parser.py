@@ -19,8 +19,6 @@ from perdure.stores.visibility.scanner import Kind, Token, scan
 
 DEPTH_MAX = 64
 """Of parentheses and NOTs within one another."""
-ORDER_MAX = 16
-"""Fields of one ORDER BY: a page goes on behind a value of each, and the question grows with the square of them."""
 CONDITIONS_MAX = 250
 """In one filter, with the values of IN counted: what a database takes for one statement, with room."""
 
@@ -132,8 +130,6 @@ class _Parser:
             self._expect("BY")
             order_by.append(self._ordered())
             while self._accept(","):
-                if len(order_by) == ORDER_MAX:
-                    raise QueryError(f"operation is not supported: 'ORDER BY' clause of more than {ORDER_MAX} fields")
                 order_by.append(self._ordered())
         if where is not None and self._is("LIMIT"):
             raise QueryError("operation is not supported: 'LIMIT' clause")
