@@ -251,7 +251,7 @@ class Worker:
             token = page.next_page_token
         run_id = task.workflow_execution.run_id
         if events and events[0].event_id > 1:
-            events = self._seen.get(run_id, []) + events
+            events = (self._seen.get(run_id) or await self._unseen(task, events[0].event_id)) + events
         self._seen[run_id] = events
         ids = [event.event_id for event in events]
         assert ids == list(range(1, len(ids) + 1)), f"the worker was given events {ids}"
@@ -260,6 +260,11 @@ class Worker:
         await self._connection.respond_workflow_task_completed(
             completion(task.task_token, *commands, sticky=self._sticky)
         )
+
+    async def _unseen(self, task: service.PollWorkflowTaskQueueResponse, before: int) -> list[HistoryEvent]:
+        """What a worker before this one saw, whose sticky queue this one serves: asked for, as real ones do."""
+        execution = task.workflow_execution
+        return (await history(self._connection, execution.workflow_id, execution.run_id))[: before - 1]
 
     def _commands(self, happened: list[str]) -> list[Command]:
         scheduled = happened.count("ACTIVITY_TASK_SCHEDULED")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.api.operatorservice import v1 as operator
+from temporalio.api.schedule.v1 import CalendarSpec
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
@@ -16,6 +17,8 @@ from perdure.frontend.operator_service import OperatorService
 from perdure.testing import run_virtual
 from tests.engine.test_schedules import create_request, describe
 from tests.engine.world import World, virtual
+
+DAY_NS = 86_400 * 1_000_000_000
 
 
 def payload(data: bytes) -> Payload:
@@ -154,3 +157,51 @@ async def test_matching_times_of_a_schedule(world: World) -> None:
         assert [at.seconds for at in found] == [1, 2, 3]
         request.end_time.seconds = 5000
         assert len((await connection.list_schedule_matching_times(request)).start_time) == 1000
+
+
+@virtual
+async def test_a_page_ends_with_its_bytes(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        for number in range(5):
+            request = create_request(f"s{number}")
+            request.memo.fields["note"].data = b"x" * 900_000
+            await connection.create_schedule(request)
+        found: list[str] = []
+        token, sizes = b"", list[int]()
+        for _ in range(3):
+            page = await connection.list_schedules(
+                service.ListSchedulesRequest(namespace="default", next_page_token=token)
+            )
+            assert page.ByteSize() < 4 << 20
+            sizes.append(len(page.schedules))
+            found += [entry.schedule_id for entry in page.schedules]
+            token = page.next_page_token
+        assert (found, sizes, token) == ([f"s{number}" for number in range(5)], [2, 2, 1], b"")
+        count = await connection.count_schedules(service.CountSchedulesRequest(namespace="default"))
+        assert count.count == 5
+
+
+@virtual
+async def test_a_schedule_that_never_acts_costs_a_look_now_and_then(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        request = create_request("never")
+        request.schedule.spec.ClearField("interval")
+        request.schedule.spec.interval.add().interval.seconds = 1
+        request.schedule.spec.exclude_calendar.extend(
+            CalendarSpec(hour="*", minute="*", second=str(second)) for second in range(60)
+        )
+        await connection.create_schedule(request)
+        described = await describe(connection, "never")
+        assert list(described.info.future_action_times) == []
+        [record] = await engine.store.records("schedule", "default")
+        assert record.wake_at_ns is not None
+        assert record.wake_at_ns > world.clock.now_ns() + 10 * DAY_NS
+        asked = service.ListScheduleMatchingTimesRequest(namespace="default", schedule_id="never")
+        asked.start_time.seconds = world.clock.now_ns() // 1_000_000_000
+        asked.end_time.seconds = asked.start_time.seconds + 300 * 86_400
+        assert list((await connection.list_schedule_matching_times(asked)).start_time) == []
+        asked.end_time.seconds = 4_000_000_000
+        with pytest.raises(Rejected, match="take long to find: 0 of them up to 20"):
+            await connection.list_schedule_matching_times(asked)

@@ -12,7 +12,17 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import timestamp_ns
 from perdure.frontend import WorkflowService
-from tests.engine.world import World, complete, completion, start_request, virtual, workflow_poll
+from tests.engine.world import (
+    World,
+    activity_poll,
+    complete,
+    completion,
+    describe_request,
+    schedule,
+    start_request,
+    virtual,
+    workflow_poll,
+)
 
 
 async def listed(connection: WorkflowService, query: str = "", page_size: int = 2) -> list[str]:
@@ -199,3 +209,39 @@ async def test_what_is_no_query_and_no_page_is_refused(world: World) -> None:
             assert (refused.code, refused.message) == (StatusCode.INVALID_ARGUMENT, "Invalid NextPageToken.")
         assert (await asked(namespace="")).message == "Namespace is empty."
         assert (await asked(namespace="nowhere")).code is StatusCode.NOT_FOUND
+
+
+@virtual
+async def test_a_page_ends_with_its_bytes(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        for number in range(5):
+            request = start_request(f"order-{number}")
+            request.memo.fields["note"].data = b"x" * 900_000
+            await connection.start_workflow_execution(request)
+        calls: list[Any] = [
+            connection.list_workflow_executions(service.ListWorkflowExecutionsRequest(namespace="default")),
+            connection.list_open_workflow_executions(service.ListOpenWorkflowExecutionsRequest(namespace="default")),
+        ]
+        for call in calls:
+            first = await call
+            assert len(first.executions) == 2
+            assert first.ByteSize() < 4 << 20
+            assert first.next_page_token
+        assert await listed(connection, page_size=0) == [f"order-{number}" for number in (4, 3, 2, 1, 0)]
+
+
+@virtual
+async def test_a_description_leaves_out_what_no_client_would_take(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        task = await connection.poll_workflow_task_queue(workflow_poll())
+        await connection.respond_workflow_task_completed(completion(task.task_token, *map(schedule, "123")))
+        for _ in range(3):
+            activity = await connection.poll_activity_task_queue(activity_poll())
+            beat = service.RecordActivityTaskHeartbeatRequest(task_token=activity.task_token)
+            beat.details.payloads.add(data=b"x" * 900_000)
+            await connection.record_activity_task_heartbeat(beat)
+        described = await connection.describe_workflow_execution(describe_request())
+        assert [one.HasField("heartbeat_details") for one in described.pending_activities] == [True, True, False]

@@ -14,6 +14,8 @@ from perdure.stores.api import Found, Store
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
 from perdure.stores.visibility import Query, bind, parse
+from perdure.stores.visibility.query import ALL
+from tests.stores.given import Run
 from tests.stores.given_attributes import CUSTOM, NAMESPACE, commits, plans, queries
 
 
@@ -65,3 +67,21 @@ def test_sqlite_finds_what_the_model_finds(made: list[dict[str, Any]], texts: li
                 await store.close()
 
     asyncio.run(compare())
+
+
+async def test_a_page_ends_with_its_bytes_and_says_that_there_are_more(store: Store) -> None:
+    runs = [Run(f"order-{number}", f"run-{number}") for number in range(4)]
+    for run in runs:
+        run.execution.memo = {"note": b"x" * 10_000}
+    await store.commit([run.commit() for run in runs])
+    found: list[str] = []
+    after = None
+    for size in (2, 2):
+        page = await store.find_executions("default", ALL, after, limit_bytes=25_000)
+        assert len(page) == size
+        found += [one.execution.key.workflow_id for one in page]
+        after = page[-1].cursor
+    assert sorted(found) == [f"order-{number}" for number in range(4)]
+    assert not page.more
+    page = await store.find_executions("default", ALL, limit_bytes=1)
+    assert (len(page), page.more) == (1, True), "one at least"

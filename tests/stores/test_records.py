@@ -96,3 +96,18 @@ async def test_they_are_durable_beside_executions(store: Store) -> None:
     [found] = await store.records("schedule")
     assert found.data == b"\x00\xff" * 5000
     assert (await stored(store, Run()))[0] == 1
+
+
+async def test_a_page_of_them_ends_with_its_bytes_and_says_that_there_are_more(store: Store) -> None:
+    await store.put_records([put(name, 0, b"x" * 1_000, 5) for name in "abcd"])
+    page = await store.records("schedule", "shop", limit_bytes=2_500)
+    assert [record.name for record in page] == ["a", "b"]
+    assert page.more
+    page = await store.records("schedule", "shop", "b", limit_bytes=2_500)
+    assert ([record.name for record in page], page.more) == (["c", "d"], False)
+    page = await store.records("schedule", "shop", limit_bytes=1)
+    assert ([record.name for record in page], page.more) == (["a"], True), "one at least"
+    assert (await store.records("schedule", "shop", limit=4)).more, "perhaps: nobody looked further"
+    due = await store.due_records(5, 10, limit_bytes=2_500)
+    assert (len(due), due.more) == (2, True)
+    assert not (await store.due_records(5, 10)).more

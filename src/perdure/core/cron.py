@@ -55,6 +55,16 @@ class Times:
         times = [calendar.next(after_s) for calendar in self._calendars]
         return min((time for time in times if time is not None), default=None)
 
+    def _next_from_s(self, scheduled_s: int, now_s: int) -> int | None:
+        """The first time later than `scheduled_s` and not before `now_s`; those missed are not walked through.
+
+        An interval is counted from `scheduled_s`.
+        """
+        if self._every_s:
+            missed = max(-(-(now_s - scheduled_s) // self._every_s), 1)
+            return scheduled_s + missed * self._every_s
+        return self.next_s(max(scheduled_s, now_s - 1))
+
     def backoff_ns(self, scheduled_ns: int, now_ns: int) -> int | None:
         """How long after `now_ns` the next run begins, in whole seconds, given when the last was to begin.
 
@@ -63,12 +73,7 @@ class Times:
         if now_ns < scheduled_ns:
             next_ns = scheduled_ns
         else:
-            next_s = self.next_s(scheduled_ns // NS_PER_SECOND)
-            if self._every_s and next_s is not None:
-                missed = max(now_ns // NS_PER_SECOND - next_s, 0) // self._every_s
-                next_s += missed * self._every_s
-            while next_s is not None and next_s * NS_PER_SECOND < now_ns:
-                next_s = self.next_s(next_s)
+            next_s = self._next_from_s(scheduled_ns // NS_PER_SECOND, -(-now_ns // NS_PER_SECOND))
             if next_s is None:
                 return None
             next_ns = next_s * NS_PER_SECOND

@@ -27,10 +27,11 @@ from perdure.engine.clock import Clock
 from perdure.engine.config import EngineConfig
 from perdure.engine.faults import Faults, is_passing, reason_of
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.pace import Pace
 from perdure.engine.record_waker import RecordWaker
 from perdure.engine.records import Records
 from perdure.engine.service import Signal
-from perdure.stores.api import Record, RecordChange, Store
+from perdure.stores.api import Page, Record, RecordChange, Store
 from perdure.stores.visibility import AllOf, Attribute, Condition, Order, Query, QueryError, Where, bind, parse
 
 _log = logging.getLogger(__name__)
@@ -80,8 +81,7 @@ class Batches:
         if request.visibility_query:
             counts = await self._records.stored(self._store.count_executions(request.namespace, self._query(request)))
             total = sum(counts.values())
-        running = [batch for _, batch in await self.page(request.namespace, "", _ALL) if batch.is_running]
-        if len(running) >= self._config.batches_max:
+        if await self._running(request.namespace) >= self._config.batches_max:
             raise Rejected(
                 StatusCode.RESOURCE_EXHAUSTED,
                 "Max concurrent batch operations is reached",
@@ -101,10 +101,23 @@ class Batches:
         """Raises Rejected NOT_FOUND, UNAVAILABLE."""
         return _shown(await self._record(namespace, job_id))
 
-    async def page(self, namespace: str, after_id: str, limit: int) -> Sequence[tuple[str, Batch]]:
+    async def page(self, namespace: str, after_id: str, limit: int) -> Page[tuple[str, Batch]]:
         """Batches in order of their ids, past `after_id`. Raises Rejected UNAVAILABLE."""
         records = await self._records.stored(self._store.records(KIND, namespace, after_id, limit))
-        return [(record.name, _shown(record)) for record in records]
+        page = Page((record.name, _shown(record)) for record in records)
+        page.more = records.more
+        return page
+
+    async def _running(self, namespace: str) -> int:
+        """How many of a namespace's are not over."""
+        count, after_id, pace = 0, "", Pace()
+        while True:
+            page = await self.page(namespace, after_id, _ALL)
+            count += sum(batch.is_running for _, batch in page)
+            if not page.more:
+                return count
+            after_id = page[-1][0]
+            await pace.rest()
 
     async def stop(self, namespace: str, job_id: str, reason: str) -> None:
         """Do no further page. Raises Rejected NOT_FOUND when it does not run, UNAVAILABLE."""
@@ -188,7 +201,7 @@ class Batches:
         query = Query(self._query(request).where, (Order(_START_TIME, descending=True),))
         found = await self._records.stored(self._store.find_executions(request.namespace, query, cursor, limit))
         keys = [(one.execution.key.workflow_id, one.execution.key.run_id) for one in found]
-        return keys, Place(list(found[-1].cursor)) if len(found) == limit else None
+        return keys, Place(list(found[-1].cursor)) if found and found.more else None
 
     def _query(self, request: StartBatchOperationRequest) -> Query:
         """What its text means, of open executions alone unless it is about closed ones too."""

@@ -65,6 +65,7 @@ class EngineConfig:
 
     workers_max: int = 20_000
     """Workers whose last heartbeat is kept."""
+    workers_bytes_max: int = 16 << 20
     worker_silence_ns: int = 600 * _SECOND_NS
     """A worker that said nothing for so long is forgotten (they beat once a minute)."""
 

@@ -50,7 +50,7 @@ from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
 from perdure.engine.workers import Workers
-from perdure.stores.api import Found, Store, StoreError
+from perdure.stores.api import Found, Page, Store, StoreError
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 
@@ -273,7 +273,7 @@ class Engine:
 
     async def find_executions(
         self, namespace: str, query: Query, after: Cursor | None = None, limit: int = 100
-    ) -> Sequence[Found]:
+    ) -> Page[Found]:
         """See `Store.find_executions`. Raises Rejected UNAVAILABLE."""
         return await self._stored(self.store.find_executions(namespace, query, after, limit))
 

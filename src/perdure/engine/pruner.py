@@ -124,7 +124,7 @@ class Pruner:
             found = await self._store.find_executions(namespace.name, _OPEN, None, page)
             for one in found:
                 await self._terminate(one.execution.key)
-            if len(found) < page:
+            if not found.more:
                 break
         await self._prune(namespace.name, _FOR_EVER_NS)
         if not await self._store.count_executions(namespace.name):
@@ -139,7 +139,7 @@ class Pruner:
                 gone = [RecordChange(kind, namespace, record.name, record.version, None) for record in found]
                 if gone:
                     await self._store.put_records(gone)
-                if len(found) < page:
+                if not found.more:
                     break
                 after = found[-1].name
 

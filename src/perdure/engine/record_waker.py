@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from perdure.api.errors import Rejected
@@ -22,7 +22,7 @@ from perdure.engine.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Signal
 from perdure.engine.wakeups import NEVER_NS
-from perdure.stores.api import Record, Store, StoreError
+from perdure.stores.api import PAGE_BYTES, Record, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -150,15 +150,17 @@ class RecordWaker:
     async def _wake_all_due(self) -> int:
         """Returns when something else is due. What failed, and is due still, has a time of its own."""
         seen: set[tuple[Name, int]] = set()
+        seen_bytes = 0
         while True:
             now_ns = self._now_ns()
-            limit = self._config.record_page + len(seen)
-            due = await self._store.due_records(now_ns, limit)
+            number, size = self._config.record_page + len(seen), PAGE_BYTES + seen_bytes
+            due = await self._store.due_records(now_ns, number, size)
             page = [record for record in due if (_name(record), record.version) not in seen]
             seen.update((_name(record), record.version) for record in page)
-            if not page and len(due) < limit:
+            seen_bytes += sum(len(record.data) for record in page)
+            if not page:
                 break
-            await asyncio.gather(*[self._wake(record) for record in page if not self._setbacks.rests(_name(record))])
+            await self._wake_page([record for record in page if not self._setbacks.rests(_name(record))])
         self._setbacks.keep({_name(record) for record in due})
         for record in due:
             if not self._setbacks.rests(_name(record)):
@@ -166,6 +168,19 @@ class RecordWaker:
         rest_s = self._setbacks.rest_s()
         self._again_at = None if rest_s is None else asyncio.get_running_loop().time() + rest_s
         return await self._store.next_record_wake_at_ns(now_ns) or NEVER_NS
+
+    async def _wake_page(self, page: Sequence[Record]) -> None:
+        """All of a page beside one another; each begins in a turn of its own, for its first step may take a while."""
+        waking: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        try:
+            for record in page:
+                waking.append(loop.create_task(self._wake(record)))
+                await asyncio.sleep(0)
+            await asyncio.gather(*waking)
+        finally:
+            for task in waking:
+                task.cancel()
 
     async def _wake(self, record: Record) -> None:
         owner = self._owners.get(record.kind)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
@@ -34,6 +34,7 @@ from perdure.engine.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.histories import Histories
 from perdure.engine.matching import Submit
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.pace import Pace
 from perdure.engine.record_waker import RecordWaker
 from perdure.engine.records import Records
 from perdure.engine.service import Signal
@@ -124,7 +125,7 @@ class Schedules:
                 except Exception as error:  # one that cannot be read keeps no engine from starting
                     self._faults.tell(error, "schedule %r cannot be taken up", record.name)
                     await self._park(Key(record.namespace, record.name), reason_of(error))
-            if len(page) < self._page:
+            if not page.more:
                 return
             after = Key(page[-1].namespace, page[-1].name)
 
@@ -211,10 +212,20 @@ class Schedules:
             raise Rejected(StatusCode.NOT_FOUND, f"schedule {key.schedule_id!r} not found", NotFoundFailure())
         return record
 
-    async def page(self, namespace: str, after_id: str, limit: int) -> Sequence[tuple[str, Machine]]:
-        """Schedules of a namespace in order of their ids, past `after_id`. Raises Rejected UNAVAILABLE."""
-        records = await self._records.stored(self._store.records(KIND, namespace, after_id, limit))
-        return [(record.name, self._shown(record)) for record in records]
+    async def all_of(self, namespace: str, after_id: str = "") -> AsyncGenerator[tuple[str, Machine]]:
+        """Schedules of a namespace in order of their ids, past `after_id`; others have their turn in between.
+
+        Raises Rejected UNAVAILABLE.
+        """
+        pace = Pace()
+        while True:
+            records = await self._records.stored(self._store.records(KIND, namespace, after_id, self._page))
+            for record in records:
+                yield record.name, self._shown(record)
+                await pace.rest()
+            if not records.more:
+                return
+            after_id = records[-1].name
 
     async def create(self, key: Key, machine: Machine) -> Machine:
         """Store a new schedule, and do what it asks for; returns the one there is if this was asked before.

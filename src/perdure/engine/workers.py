@@ -16,21 +16,32 @@ from perdure.engine.config import EngineConfig
 
 
 class Workers:
-    """Heartbeats by namespace and worker instance key; at most `workers_max`, the longest silent go first."""
+    """Heartbeats by namespace and worker instance key; as many as `workers_max` and `workers_bytes_max` allow, the
+    longest silent go first."""
 
     def __init__(self, clock: Clock, config: EngineConfig) -> None:
         self._clock = clock
         self._max = config.workers_max
         self._silence_ns = config.worker_silence_ns
-        self._beats: OrderedDict[tuple[str, str], tuple[WorkerHeartbeat, int]] = OrderedDict()
+        self._bytes_max = config.workers_bytes_max
+        self._bytes = 0
+        self._beats: OrderedDict[tuple[str, str], tuple[WorkerHeartbeat, int, int]] = OrderedDict()
+        """The heartbeat, when it came, and its size."""
 
     def beat(self, namespace: str, heartbeat: WorkerHeartbeat) -> None:
         """Remember it in place of the worker's last one."""
         key = namespace, heartbeat.worker_instance_key
-        self._beats[key] = heartbeat, self._clock.now_ns()
-        self._beats.move_to_end(key)
-        if len(self._beats) > self._max:
-            self._beats.popitem(last=False)
+        size = heartbeat.ByteSize()
+        self._drop(key)
+        self._beats[key] = heartbeat, self._clock.now_ns(), size
+        self._bytes += size
+        while len(self._beats) > self._max or self._bytes > self._bytes_max:
+            self._drop(next(iter(self._beats)))
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        known = self._beats.pop(key, None)
+        if known is not None:
+            self._bytes -= known[2]
 
     def get(self, namespace: str, worker_instance_key: str) -> WorkerHeartbeat | None:
         """The newest one of a worker, None if none is known."""
@@ -41,14 +52,14 @@ class Workers:
     def all(self, namespace: str) -> Iterator[WorkerHeartbeat]:
         """Of a namespace, by instance key."""
         self._forget()
-        known = [(key, beat) for (where, key), (beat, _) in self._beats.items() if where == namespace]
+        known = [(key, beat) for (where, key), (beat, *_) in self._beats.items() if where == namespace]
         return (beat for _, beat in sorted(known, key=lambda pair: pair[0]))
 
     def _forget(self) -> None:
         """Drop those who have been silent for too long: they come first."""
         horizon_ns = self._clock.now_ns() - self._silence_ns
         while self._beats:
-            key, (_, seen_at_ns) = next(iter(self._beats.items()))
+            key, (_, seen_at_ns, _) = next(iter(self._beats.items()))
             if seen_at_ns > horizon_ns:
                 return
-            del self._beats[key]
+            self._drop(key)

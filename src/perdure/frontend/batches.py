@@ -71,7 +71,7 @@ class Batches:
         limit = min(request.page_size, _PAGE_MAX) if request.page_size > 0 else _PAGE_DEFAULT
         after_id = decode_name(request.next_page_token)
         page = await self._engine.batches.page(request.namespace, after_id, limit)
-        token = encode_name(page[-1][0]) if len(page) == limit else b""
+        token = encode_name(page[-1][0]) if page and page.more else b""
         return service.ListBatchOperationsResponse(
             operation_info=[_info(job_id, batch) for job_id, batch in page], next_page_token=token
         )

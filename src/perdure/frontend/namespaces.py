@@ -23,7 +23,7 @@ from perdure.frontend.capabilities import describe_capabilities
 from perdure.frontend.clusters import CLUSTER_NAME
 from perdure.frontend.edge import invalid
 from perdure.frontend.page_tokens import decode_name, encode_name
-from perdure.stores.api import Namespace, StoreError
+from perdure.stores.api import PAGE_BYTES, Namespace, StoreError, paged
 
 RETENTION_MIN_NS = 3600 * NS_PER_SECOND
 """Temporal's: an hour."""
@@ -68,13 +68,14 @@ class Namespaces:
         return self._described(self._find(request))
 
     async def list(self, request: service.ListNamespacesRequest) -> service.ListNamespacesResponse:
-        """ListNamespaces, by name. Raises Rejected INVALID_ARGUMENT."""
+        """ListNamespaces, by name, a page bounded by number and by bytes. Raises Rejected INVALID_ARGUMENT."""
         limit = min(request.page_size, _PAGE_SIZE_MAX) if request.page_size > 0 else _PAGE_SIZE_MAX
         after = decode_name(request.next_page_token)
         left = [namespace for namespace in self._engine.namespaces.all() if namespace.name > after]
-        response = service.ListNamespacesResponse(namespaces=[self._described(one) for one in left[:limit]])
-        if len(left) > limit:
-            response.next_page_token = encode_name(left[limit - 1].name)
+        page = paged((self._described(one) for one in left), lambda one: one.ByteSize(), limit, PAGE_BYTES)
+        response = service.ListNamespacesResponse(namespaces=page)
+        if len(page) < len(left):
+            response.next_page_token = encode_name(left[len(page) - 1].name)
         return response
 
     async def update(self, request: service.UpdateNamespaceRequest) -> service.UpdateNamespaceResponse:

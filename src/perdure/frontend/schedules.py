@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 from temporalio.api.common.v1 import Memo, SearchAttributes
@@ -27,15 +28,19 @@ from perdure.core.schedule.requests import nominal_text
 from perdure.core.schedule.state import BACKFILLS_MAX, Action, State
 from perdure.core.search_attributes import BadSearchAttribute, check
 from perdure.engine.engine import Engine
+from perdure.engine.pace import Pace
 from perdure.engine.schedules import Key
 from perdure.engine.zones import find_zone
 from perdure.frontend.edge import check_length, check_namespace, exceeds_blob_limit, invalid, limits
 from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.frontend.schedule_filter import schedule_filter
+from perdure.stores.api import PAGE_BYTES
 
 _FUTURE, _FUTURE_LISTED = 10, 5
 _RECENT_LISTED = 5
 _MATCHING_MAX = 1000
+_SEARCHES_MAX = 100
+"""In a call: about two seconds of work, a little at a time."""
 _PAGE_DEFAULT = 1000
 _TOKEN_BYTES = 8
 
@@ -129,17 +134,25 @@ class Schedules:
     async def matching_times(
         self, request: service.ListScheduleMatchingTimesRequest
     ) -> service.ListScheduleMatchingTimesResponse:
-        """ListScheduleMatchingTimes: later than the start, up to the end, at most 1,000. Raises Rejected NOT_FOUND."""
+        """ListScheduleMatchingTimes: later than the start, up to the end, at most 1,000.
+
+        Raises Rejected NOT_FOUND; INVALID_ARGUMENT when the search takes too long, saying how far it came.
+        """
         machine = await self._engine.schedules.get(self._key(request))
-        at_ns, end_ns = timestamp_ns(request.start_time), timestamp_ns(request.end_time)
+        after_ns, end_ns = timestamp_ns(request.start_time), timestamp_ns(request.end_time)
         response = service.ListScheduleMatchingTimesResponse()
-        while len(response.start_time) < _MATCHING_MAX:
-            following = machine.times.next(at_ns)
-            if following is None or following.at_ns > end_ns:
-                break
-            at_ns = following.at_ns
-            response.start_time.append(timestamp(at_ns))
-        return response
+        pace = Pace()
+        for _ in range(_SEARCHES_MAX):
+            found, following_ns = machine.times_between(after_ns, end_ns, _MATCHING_MAX - len(response.start_time))
+            response.start_time.extend(timestamp(at_ns) for at_ns in found)
+            if following_ns is None or len(response.start_time) == _MATCHING_MAX:
+                return response
+            after_ns = following_ns
+            await pace.rest()
+        raise invalid(
+            f"the times of this schedule are few and take long to find: {len(response.start_time)} of them up to "
+            f"{nominal_text(after_ns)}; ask for a shorter stretch of time"
+        )
 
     def _key(self, request: Any) -> Key:
         check_namespace(self._engine, request.namespace)
@@ -162,7 +175,10 @@ class Schedules:
     # --- all of them ----------------------------------------------------------------------------
 
     async def list(self, request: service.ListSchedulesRequest) -> service.ListSchedulesResponse:
-        """ListSchedules, in order of their ids. Raises Rejected INVALID_ARGUMENT for a query that means nothing."""
+        """ListSchedules, in order of their ids, a page bounded by number and by bytes.
+
+        Raises Rejected INVALID_ARGUMENT for a query that means nothing.
+        """
         engine = self._engine
         check_namespace(engine, request.namespace)
         accepts = schedule_filter(engine, request.namespace, request.query)
@@ -171,30 +187,28 @@ class Schedules:
             raise invalid("maximum_page_size is negative.")
         response, now_ns = service.ListSchedulesResponse(), engine.clock.now_ns()
         after_id = decode_name(request.next_page_token)
-        while True:
-            page = await engine.schedules.page(request.namespace, after_id, limit)
-            for schedule_id, machine in page:
-                after_id = schedule_id
-                if accepts(schedule_id, machine):
-                    response.schedules.append(_entry(schedule_id, machine, now_ns))
-                    if len(response.schedules) == limit:
-                        response.next_page_token = encode_name(after_id)
-                        return response
-            if len(page) < limit:
-                return response
+        size = 0
+        async with aclosing(engine.schedules.all_of(request.namespace, after_id)) as schedules:
+            async for schedule_id, machine in schedules:
+                if not accepts(schedule_id, machine):
+                    continue
+                entry = _entry(schedule_id, machine, now_ns)
+                size += entry.ByteSize()
+                if response.schedules and (size > PAGE_BYTES or len(response.schedules) == limit):
+                    response.next_page_token = encode_name(response.schedules[-1].schedule_id)
+                    break
+                response.schedules.append(entry)
+        return response
 
     async def count(self, request: service.CountSchedulesRequest) -> service.CountSchedulesResponse:
         """CountSchedules. Raises Rejected INVALID_ARGUMENT for a query that means nothing."""
         engine = self._engine
         check_namespace(engine, request.namespace)
         accepts = schedule_filter(engine, request.namespace, request.query)
-        count, after_id = 0, ""
-        while True:
-            page = await engine.schedules.page(request.namespace, after_id, _PAGE_DEFAULT)
-            count += sum(accepts(schedule_id, machine) for schedule_id, machine in page)
-            if len(page) < _PAGE_DEFAULT:
-                return service.CountSchedulesResponse(count=count)
-            after_id = page[-1][0]
+        count = 0
+        async for schedule_id, machine in engine.schedules.all_of(request.namespace):
+            count += accepts(schedule_id, machine)
+        return service.CountSchedulesResponse(count=count)
 
 
 # --- requests -------------------------------------------------------------------------------------

@@ -115,12 +115,12 @@ class Visibility:
     async def _page(
         self, namespace: str, query: Query, size: int, token: bytes
     ) -> tuple[list[WorkflowExecutionInfo], bytes]:
-        """A page and the token of the next one, empty when this is the last."""
+        """A page, bounded by number and by bytes, and the token of the next one; empty when this is the last."""
         limit = min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_MAX
         after = _decode_cursor(query, token) if token else None
         found = await self._engine.find_executions(namespace, query, after, limit)
         infos = [listed_info(one.execution, self._engine.namespaces.id_of(one.execution.parent)) for one in found]
-        return infos, encode_cells(found[-1].cursor) if len(found) == limit else b""
+        return infos, encode_cells(found[-1].cursor) if found and found.more else b""
 
 
 def _started(started: StartTimeFilter) -> Iterable[Condition]:

@@ -11,9 +11,11 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.names import QueueName, TaskKind
 from perdure.engine.engine import Engine
+from perdure.engine.pace import Pace
 from perdure.frontend.edge import check_namespace
 from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.frontend.worker_filter import matches, parse
+from perdure.stores.api import PAGE_BYTES
 
 PAGE_SIZE_MAX = 1_000
 
@@ -36,11 +38,13 @@ class Workers:
         size = min(request.page_size if request.page_size > 0 else PAGE_SIZE_MAX, PAGE_SIZE_MAX)
         after = decode_name(request.next_page_token)
         response = service.ListWorkersResponse()
+        weight, pace = 0, Pace()
         for heartbeat in self._matching(request.namespace, request.query):
-            key = heartbeat.worker_instance_key
-            if key <= after:
+            await pace.rest()
+            if heartbeat.worker_instance_key <= after:
                 continue
-            if len(response.workers) == size:
+            weight += heartbeat.ByteSize()
+            if response.workers and (weight > PAGE_BYTES or len(response.workers) == size):
                 response.next_page_token = encode_name(response.workers[-1].worker_instance_key)
                 break
             response.workers_info.append(WorkerInfo(worker_heartbeat=heartbeat))
@@ -49,7 +53,11 @@ class Workers:
 
     async def count(self, request: service.CountWorkersRequest) -> service.CountWorkersResponse:
         """CountWorkers. Raises Rejected INVALID_ARGUMENT for a bad filter."""
-        return service.CountWorkersResponse(count=sum(1 for _ in self._matching(request.namespace, request.query)))
+        count, pace = 0, Pace()
+        for _ in self._matching(request.namespace, request.query):
+            count += 1
+            await pace.rest()
+        return service.CountWorkersResponse(count=count)
 
     async def describe(self, request: service.DescribeWorkerRequest) -> service.DescribeWorkerResponse:
         """DescribeWorker. Raises Rejected NOT_FOUND."""

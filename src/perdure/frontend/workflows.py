@@ -132,6 +132,10 @@ def start_response(
     return response
 
 
+_DETAILS_BYTES_MAX = 2 << 20
+"""Of heartbeats in one description: what does not fit is left out, for there is no page behind it."""
+
+
 def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExecutionResponse:
     response = service.DescribeWorkflowExecutionResponse()
     config = response.execution_config
@@ -178,9 +182,14 @@ def _describe(execution: Execution, now_ns: int) -> service.DescribeWorkflowExec
 
 
 def _describe_pending(response: service.DescribeWorkflowExecutionResponse, execution: Execution, now_ns: int) -> None:
+    room = _DETAILS_BYTES_MAX
     for scheduled_event_id, activity in execution.activities.items():
         attempt = execution.facts.attempts.get(scheduled_event_id)
-        response.pending_activities.append(_pending_activity(activity, attempt, now_ns))
+        info = _pending_activity(activity, attempt, now_ns)
+        if attempt is not None and attempt.heartbeat_details and len(attempt.heartbeat_details) <= room:
+            room -= len(attempt.heartbeat_details)
+            info.heartbeat_details.CopyFrom(Payloads.FromString(attempt.heartbeat_details))
+        response.pending_activities.append(info)
     for child in execution.children.values():
         response.pending_children.add(
             workflow_id=child.workflow_id,
@@ -275,7 +284,5 @@ def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> No
             info.current_retry_interval.CopyFrom(duration(attempt.scheduled_at_ns - attempt.completed_at_ns))
     if attempt.heartbeat_at_ns not in (0, attempt.started_at_ns):  # until the first heartbeat the start stands for it
         info.last_heartbeat_time.CopyFrom(timestamp(attempt.heartbeat_at_ns))
-    if attempt.heartbeat_details:
-        info.heartbeat_details.CopyFrom(Payloads.FromString(attempt.heartbeat_details))
     if attempt.last_failure:
         info.last_failure.CopyFrom(bounded(Failure.FromString(attempt.last_failure)))

@@ -6,10 +6,10 @@ concurrently from one event loop. One suite (`tests/stores/`) holds every backen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
@@ -17,6 +17,8 @@ from perdure.core.message import Message
 from perdure.core.names import ExecutionKey, QueueName, Task
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
+
+Row = TypeVar("Row")
 
 
 class StoreError(Exception):
@@ -36,6 +38,31 @@ class Unstorable(StoreError):
     def __init__(self, message: str, is_value: bool) -> None:
         super().__init__(message)
         self.is_value = is_value
+
+
+PAGE_BYTES = 2 << 20
+"""What a page of rows weighs at most, unless its first one alone is heavier: an answer of lists fits in 4 MB."""
+
+
+class Page(list[Row]):
+    """Some rows of many. `more`: there may be others behind them, left out for their number or their bytes."""
+
+    more = False
+
+
+def paged(rows: Iterable[Row], weight: Callable[[Row], int], limit: int, limit_bytes: int) -> Page[Row]:
+    """Rows up to a number of them and a number of bytes, but at least one if there is one."""
+    page, size = Page[Row](), 0
+    for row in rows:
+        size += weight(row)
+        if page and size > limit_bytes:
+            page.more = True
+            break
+        page.append(row)
+        if len(page) >= limit:
+            page.more = True
+            break
+    return page
 
 
 class Outcome(Enum):
@@ -244,10 +271,16 @@ class Store(Protocol):
         ...
 
     async def find_executions(
-        self, namespace: str, query: Query, after: Cursor | None = None, limit: int = 100
-    ) -> Sequence[Found]:
+        self,
+        namespace: str,
+        query: Query,
+        after: Cursor | None = None,
+        limit: int = 100,
+        limit_bytes: int = PAGE_BYTES,
+    ) -> Page[Found]:
         """A page of what a list filter finds, in its order, past `after` (the cursor of the last one of a page).
 
+        States are without what is kept beside their snapshots; `limit_bytes` is of snapshots.
         `after` belongs to a query of the same order. An execution that changes meanwhile may be found
         as it was or as it is.
         """
@@ -289,7 +322,8 @@ class Store(Protocol):
         after_name: str = "",
         limit: int = 1000,
         after_namespace: str = "",
-    ) -> Sequence[Record]:
+        limit_bytes: int = PAGE_BYTES,
+    ) -> Page[Record]:
         """A page of the records of a kind, by namespace and name (both as UTF-8 orders them).
 
         Of one namespace those past `after_name`; of all namespaces (None) those past `after_namespace`
@@ -297,8 +331,8 @@ class Store(Protocol):
         """
         ...
 
-    async def due_records(self, now_ns: int, limit: int) -> Sequence[Record]:
-        """Records of any kind whose wake_at_ns <= now_ns, earliest first, at most `limit`."""
+    async def due_records(self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES) -> Page[Record]:
+        """A page of records of any kind whose wake_at_ns <= now_ns, earliest first."""
         ...
 
     async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:

@@ -2,17 +2,18 @@
 
 It says in the fewest words what `perdure.stores.api.Store` promises, and the suite holds SQLite to
 what it does. Snapshots and batches are kept encoded, exactly as a database would keep them, so that
-nothing a caller still holds aliases what is stored. Nothing here awaits, so a commit is one step of
-the event loop. What was committed survives `close` and is there again after `open`: a simulation
+nothing a caller still holds aliases what is stored. Nothing but lists awaits, so a commit is one step
+of the event loop. What was committed survives `close` and is there again after `open`: a simulation
 restarts its engine on the same object.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import islice
@@ -22,11 +23,13 @@ from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
 from perdure.core.names import ExecutionKey, QueueName, TaskKind
 from perdure.stores.api import (
+    PAGE_BYTES,
     Batch,
     Deferred,
     Found,
     Namespace,
     Outcome,
+    Page,
     PendingMessage,
     QueuedTask,
     Record,
@@ -35,6 +38,7 @@ from perdure.stores.api import (
     StoreError,
     Summary,
     Unstorable,
+    paged,
 )
 from perdure.stores.encoding import (
     EncodedCommit,
@@ -48,7 +52,10 @@ from perdure.stores.encoding import (
 )
 from perdure.stores.sqlite.transaction import run_guarded
 from perdure.stores.visibility.evaluation import Cursor, Document, cursor_of, document_of, holds, order_key
-from perdure.stores.visibility.query import ALL, Query
+from perdure.stores.visibility.query import ALL, Query, conditions
+
+_LOOKS_A_TURN = 512
+"""Conditions, about, that a list looks at between two turns of the event loop's others."""
 
 WorkflowId = tuple[str, str]
 RecordId = tuple[str, str, str]
@@ -271,21 +278,34 @@ class MemoryStore:
         return [self._runs[key].latest.summary() for key in keys]
 
     async def find_executions(
-        self, namespace: str, query: Query, after: Cursor | None = None, limit: int = 100
-    ) -> Sequence[Found]:
+        self,
+        namespace: str,
+        query: Query,
+        after: Cursor | None = None,
+        limit: int = 100,
+        limit_bytes: int = PAGE_BYTES,
+    ) -> Page[Found]:
         """See `Store.find_executions`."""
         self._check_open()
         key = order_key(query)
-        found = [
-            Found(execution, cursor_of(query, document, number))
-            for execution, document, number in self._matching(namespace, query)
-        ]
-        if after is not None:
-            found = [one for one in found if key(one.cursor) > key(after)]
-        return sorted(found, key=lambda one: key(one.cursor))[:limit]
+        places: list[tuple[Cursor, ExecutionKey]] = []
+        async for execution, document, number in self._matching(namespace, query):
+            cursor = cursor_of(query, document, number)
+            if after is None or key(cursor) > key(after):
+                places.append((cursor, execution.key))
+        first = nsmallest(limit, places, key=lambda place: key(place[0]))
+        stored = ((cursor, self._runs[name].latest.snapshot) for cursor, name in first if name in self._runs)
+        page = paged(stored, lambda one: len(one[1]), limit, limit_bytes)
+        found = Page(Found(decode(snapshot), cursor) for cursor, snapshot in page)
+        found.more = page.more or len(first) >= limit
+        return found
 
-    def _matching(self, namespace: str, query: Query) -> Iterator[tuple[Execution, Document, int]]:
-        for key, run in self._runs.items():
+    async def _matching(self, namespace: str, query: Query) -> AsyncIterator[tuple[Execution, Document, int]]:
+        """All runs that a filter means; others have their turn in between, the more often the more is asked of each."""
+        in_a_turn = 1 + _LOOKS_A_TURN // (1 + conditions(query.where))
+        for looked, (key, run) in enumerate(list(self._runs.items()), 1):
+            if looked % in_a_turn == 0:
+                await asyncio.sleep(0)
             if key.namespace == namespace:
                 execution = decode(run.latest.snapshot)
                 document = document_of(execution)
@@ -295,7 +315,10 @@ class MemoryStore:
     async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
         """See `Store.count_executions`."""
         self._check_open()
-        return dict(Counter(execution.status for execution, _, _ in self._matching(namespace, query)))
+        found: Counter[int] = Counter()
+        async for execution, _, _ in self._matching(namespace, query):
+            found[execution.status] += 1
+        return dict(found)
 
     async def closed_before(self, namespace: str, closed_before_ns: int, limit: int) -> Sequence[ExecutionKey]:
         """See `Store.closed_before`."""
@@ -356,7 +379,8 @@ class MemoryStore:
         after_name: str = "",
         limit: int = 1000,
         after_namespace: str = "",
-    ) -> Sequence[Record]:
+        limit_bytes: int = PAGE_BYTES,
+    ) -> Page[Record]:
         """See `Store.records`."""
         self._check_open()
         after = (after_namespace if namespace is None else namespace, after_name)
@@ -365,9 +389,12 @@ class MemoryStore:
             for of, place, name in self._records
             if of == kind and namespace in (None, place) and (place, name) > after
         )
-        return [self._records[name] for name in nsmallest(limit, names)]
+        return self._record_page(nsmallest(limit, names), limit, limit_bytes)
 
-    async def due_records(self, now_ns: int, limit: int) -> Sequence[Record]:
+    def _record_page(self, names: Iterable[RecordId], limit: int, limit_bytes: int) -> Page[Record]:
+        return paged((self._records[name] for name in names), lambda record: len(record.data), limit, limit_bytes)
+
+    async def due_records(self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES) -> Page[Record]:
         """See `Store.due_records`."""
         self._check_open()
         due = (
@@ -375,7 +402,7 @@ class MemoryStore:
             for name, record in self._records.items()
             if record.wake_at_ns is not None and record.wake_at_ns <= now_ns
         )
-        return [self._records[name] for _, name in nsmallest(limit, due)]
+        return self._record_page((name for _, name in nsmallest(limit, due)), limit, limit_bytes)
 
     async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:
         """See `Store.next_record_wake_at_ns`."""

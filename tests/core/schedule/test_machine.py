@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.schedule.v1 import Schedule, SchedulePatch
+from temporalio.api.schedule.v1 import BackfillRequest, Range, Schedule, SchedulePatch
 
 from perdure.api.times import duration, timestamp
 from perdure.core.schedule import machine as law
@@ -19,7 +19,8 @@ from perdure.core.schedule import state as states
 from perdure.core.schedule.machine import Machine, new_state, prepared
 from perdure.engine.zones import find_zone
 
-MINUTE = 60_000_000_000
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
 DAY = 1440 * MINUTE
 T0 = 20_000 * DAY
 
@@ -267,3 +268,51 @@ def test_every_time_is_accounted_for(overlap: int, steps: list[str]) -> None:
         assert len(state.running) + len(state.starting) <= 1
     if not state.running and not state.starting:
         assert not state.buffer, "nothing waits for nothing"
+
+
+def leap_seconds() -> Schedule:
+    """Every second, but those of all days save the first of January 2030."""
+    made = schedule(every_ns=SECOND)
+    every = [Range(start=0, end=59)]
+    excluded = made.spec.exclude_structured_calendar.add(second=every, minute=every, hour=[Range(start=0, end=23)])
+    excluded.day_of_week.add(start=0, end=6)
+    excluded.month.add(start=1, end=12)
+    excluded.day_of_month.add(start=2, end=31)
+    for _ in range(150):
+        made.spec.exclude_structured_calendar.add().CopyFrom(excluded)
+    return made
+
+
+def test_a_search_that_does_not_end_goes_on_where_it_ended() -> None:
+    law_of, now_ns, wakes = machine(leap_seconds()), T0, 0
+    while not law_of.state.starting:
+        wake_at_ns = law_of.wake_at_ns(now_ns)
+        assert wake_at_ns is not None and wake_at_ns > now_ns
+        now_ns = wake_at_ns
+        law_of.advance(now_ns)
+        wakes += 1
+        assert wakes < 100
+    assert requests.nominal_text(law_of.state.starting[0].nominal_ns).endswith("-01T00:00:00Z")
+
+
+def test_a_backfill_of_a_time_in_which_nothing_happens_comes_to_an_end() -> None:
+    never = leap_seconds()
+    for calendar in never.spec.exclude_structured_calendar:
+        del calendar.day_of_month[:]
+        calendar.day_of_month.add(start=1, end=31)
+    law_of = machine(never)
+    request = BackfillRequest(start_time=timestamp(T0 - 8_000 * DAY), end_time=timestamp(T0))
+    patch(law_of, T0, backfill_request=[request])
+    for _ in range(100):
+        if not law_of.state.backfills:
+            break
+        assert law_of.wake_at_ns(T0) == T0, "there is more to do"
+        law_of.advance(T0)
+    assert law_of.state.backfills == []
+    assert law_of.state.action_count == 0
+
+
+def test_an_update_of_what_never_acts_is_made() -> None:
+    law_of = machine(leap_seconds())
+    law_of.update(prepared(schedule(), find_zone), T0)
+    assert law_of.future_times(T0, 2) == [T0 + MINUTE, T0 + 2 * MINUTE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zoneinfo
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,18 +12,20 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as some
-from temporalio.api.schedule.v1 import ScheduleSpec
+from temporalio.api.schedule.v1 import CalendarSpec, ScheduleSpec
 
-from perdure.core.schedule import jitter
+from perdure.core.schedule import jitter, text
+from perdure.core.schedule.calendars import Calendar
 from perdure.core.schedule.civil import date_of, day_number, day_of_week
 from perdure.core.schedule.fields import BadSpec
-from perdure.core.schedule.spec import Times, canonical
+from perdure.core.schedule.spec import PARTS_MAX, Budget, Times, Unfinished, canonical
 from perdure.core.schedule.text import duration_of
 from perdure.engine.zones import find_zone
 
 SECOND = 1_000_000_000
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Cairo")
 SEED = b"a namespace and a schedule"
+DAY_NS = 86_400 * SECOND
 
 fields = some.sampled_from(("*", "0", "*/7", "1-3", "5", "2,4-6", "*/2"))
 days = some.sampled_from(("*", "1-3", "31", "*/10"))
@@ -176,7 +179,15 @@ def test_monday_to_sunday_in_numbers_is_the_whole_week() -> None:
 
 def test_what_excludes_everything_comes_to_an_end() -> None:
     never = times({"interval": [{"interval": "1s"}], "excludeCalendar": [{"hour": "*", "minute": "*", "second": "*"}]})
-    assert never.next(int(datetime(2026, 1, 1).timestamp()) * SECOND) is None
+    start_ns, days = int(datetime(2026, 1, 1).timestamp()) * SECOND, 0
+    at_ns = start_ns
+    for _ in range(5):
+        with pytest.raises(Unfinished) as search:
+            never.next(at_ns)
+        assert search.value.after_ns > at_ns + 100 * DAY_NS, "it goes on where it ended"
+        at_ns = search.value.after_ns
+        days = (at_ns - start_ns) // DAY_NS
+    assert days > 500
 
 
 def test_a_whole_year_can_be_left_out_minute_by_minute() -> None:
@@ -184,6 +195,106 @@ def test_a_whole_year_can_be_left_out_minute_by_minute() -> None:
     spec: dict[str, object] = {"interval": [{"interval": "60s"}], "excludeCalendar": [excluded]}
     following = times(spec).next(int(datetime(2026, 12, 31, 23, 59, tzinfo=UTC).timestamp()) * SECOND)
     assert following is not None and following.at_ns // SECOND == datetime(2028, 1, 1, tzinfo=UTC).timestamp()
+
+
+seconds = some.sampled_from(("*", "0", "0-58", "*/2", "1-59/2", "30-59", "7"))
+excluding = some.fixed_dictionaries(
+    {"second": seconds, "minute": seconds, "hour": some.sampled_from(("*", "0", "0-22", "*/2", "1-23/2"))}
+)
+
+
+@given(
+    excluded=some.lists(excluding, max_size=4),
+    zone=some.sampled_from(ZONES),
+    start=instants,
+    every=some.sampled_from((1, 2, 7, 60, 90, 3600)),
+    cron=some.sampled_from(("", "* * * * *", "*/7 1-3 * * *", "0 0 * * *")),
+)
+def test_the_next_time_is_the_first_that_is_not_excluded(
+    excluded: list[dict[str, str]], zone: str, start: int, every: int, cron: str
+) -> None:
+    plain: dict[str, object] = {"interval": [{"interval": f"{every}s"}], "timezoneName": zone}
+    if cron:
+        plain["cronString"] = [cron]
+    candidates, at_ns = times(plain), start * SECOND
+    masks = [Calendar(text.calendar(ParseDict(one, CalendarSpec())), find_zone(zone)) for one in excluded]
+    expected = None
+    for _ in range(3_000):
+        following = candidates.next(at_ns)
+        assert following is not None
+        at_ns = following.nominal_ns
+        if not any(mask.next(at_ns // SECOND - 1) == at_ns // SECOND for mask in masks):
+            expected = at_ns
+            break
+    found_ns = next_or_passed(times({**plain, "excludeCalendar": excluded}), start * SECOND)
+    assert found_ns == expected or (expected is None and found_ns > at_ns)
+
+
+def next_or_passed(some_times: Times, after_ns: int) -> int:
+    """The next time, or up to where there is none."""
+    try:
+        found = some_times.next(after_ns)
+    except Unfinished as search:
+        return search.after_ns
+    assert found is not None
+    return found.nominal_ns
+
+
+ALWAYS = {"hour": "*", "minute": "*", "second": "*"}
+HOSTILE: dict[str, dict[str, object]] = {
+    "everything is excluded": {"excludeCalendar": [ALWAYS] * 199},
+    "all but a second an hour is": {
+        "excludeCalendar": [
+            {"hour": "*", "minute": "*", "second": "0-58"},
+            {"hour": "*", "minute": "0-58", "second": "*"},
+        ]
+    },
+    "even and odd seconds are": {"excludeCalendar": [{**ALWAYS, "second": s} for s in ("*/2", "1-59/2")] * 99},
+    "dates that never come": {"cronString": ["0 0 31 2 *"] * 199},
+    "leap days that are Sundays": {"cronString": [f"{n % 60} {n % 24} 29 2 {n % 7}" for n in range(199)]},
+    "no day of the week": {"structuredCalendar": [{"second": [{}], "minute": [{}], "hour": [{}]}] * 199},
+    "many intervals": {
+        "interval": [{"interval": f"{n + 2}s"} for n in range(100)],
+        "excludeCalendar": [ALWAYS] * 100,
+    },
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_no_search_takes_long(name: str, zone: str) -> None:
+    """A thousand times, or ten searches without one: others wait on the same event loop for each of them."""
+    spec = {"interval": [{"interval": "1s"}], "timezoneName": zone, **HOSTILE[name]}
+    if "interval" in HOSTILE[name] or "excludeCalendar" not in HOSTILE[name]:
+        spec["interval"] = HOSTILE[name].get("interval", [])
+    hostile, at_ns, longest_s = times(spec), int(datetime(2026, 1, 1).timestamp()) * SECOND, 0.0
+    for _ in range(20):
+        budget, begin = Budget(), time.process_time()
+        while not budget.is_spent:
+            try:
+                following = hostile.next(at_ns, budget)
+            except Unfinished as search:
+                at_ns = search.after_ns
+                break
+            if following is None:
+                break
+            at_ns = following.nominal_ns
+        longest_s = max(longest_s, time.process_time() - begin)
+    assert longest_s < 0.5  # about 0.01 on a quiet machine; by the second it took a minute
+
+
+def test_a_specification_has_so_many_parts_and_no_more() -> None:
+    times({"cronString": ["* * * * *"] * PARTS_MAX})
+    with pytest.raises(BadSpec, match="201 calendars, cron strings and intervals are more than 200"):
+        times({"cronString": ["* * * * *"] * (PARTS_MAX - 100), "excludeCalendar": [{}] * 101})
+    with pytest.raises(BadSpec, match="more than 128 ranges"):
+        times({"structuredCalendar": [{"minute": [{"start": 1}] * 129}]})
+    with pytest.raises(BadSpec, match="longer than 4096 characters"):
+        times({"cronString": ["0," * 2048 + "0 0 * * *"]})
+    with pytest.raises(BadSpec, match="longer than 4096 characters"):
+        times({"calendar": [{"minute": "0," * 2048 + "0"}]})
+    with pytest.raises(BadSpec, match="malformed time zone"):
+        canonical(ScheduleSpec(timezone_data=b"TZif" * 20_000), find_zone)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def utc(instant_s: int) -> int:
 class Calendar:
     """A `StructuredCalendarSpec` made ready for questions."""
 
-    __slots__ = ("_days", "_months", "_seconds", "_weekdays", "_years", "_zone")
+    __slots__ = ("_days", "_months", "_seconds", "_weekdays", "_years", "_zone", "is_empty")
 
     def __init__(self, spec: StructuredCalendarSpec, zone: Zone) -> None:
         self._zone = zone
@@ -43,14 +43,20 @@ class Calendar:
         self._days = fields.numbers(fields.DAY_OF_MONTH, spec.day_of_month)
         self._months = fields.numbers(fields.MONTH, spec.month)
         self._years = fields.numbers(fields.YEAR, spec.year)
+        self.is_empty = self._seconds.first is None or not (
+            self._weekdays and self._days and self._months and self._years
+        )
+        """A field without a number: it never matches."""
 
-    def matches(self, instant_s: int) -> bool:
-        """Whether the local time at this instant is one of the calendar's."""
-        day, second = divmod(instant_s + self._zone(instant_s), SECONDS_PER_DAY)
-        return self._seconds.at_or_after(second) == second and self._has(day)
+    @property
+    def seconds(self) -> int:
+        """Of a day that it has, the seconds: bit 0 is midnight."""
+        return self._seconds.mask()
 
     def next(self, after_s: int) -> int | None:
         """The first match later than `after_s`, in seconds since the epoch; None when there is none up to 2100."""
+        if self.is_empty:
+            return None
         zone = self._zone
         start = after_s + 1
         while True:
@@ -61,22 +67,14 @@ class Calendar:
             found = local - offset
             horizon = min(found, start + _REACH_S)
             if zone(horizon) != offset:
-                start = _change(zone, start, horizon)
+                start = change(zone, start, horizon)
             elif found == horizon:
                 return found
             else:  # nothing until two days before the match, whatever the clocks do
                 start = max(horizon, found - _REACH_S)
 
-    def passed(self, instant_s: int) -> int:
-        """Given a match: the last instant up to which all are matches too, as far as that is seen at a glance."""
-        offset = self._zone(instant_s)
-        room = self._seconds.whole
-        if room == 1:
-            return instant_s
-        end = instant_s + room - (instant_s + offset) % room
-        return (end if self._zone(end) == offset else _change(self._zone, instant_s, end)) - 1
-
-    def _has(self, day: int) -> bool:
+    def has(self, day: int) -> bool:
+        """Whether it matches anything on this local day."""
         year, month, day_of_month = date_of(day)
         return (
             day_of_week(day) in self._weekdays
@@ -88,7 +86,7 @@ class Calendar:
     def _next_local(self, local: int) -> int | None:
         """The first match at or after a local time, as if the clocks never changed."""
         day, second = divmod(local, SECONDS_PER_DAY)
-        if self._has(day):
+        if self.has(day):
             rest = self._seconds.at_or_after(second)
             if rest is not None:
                 return day * SECONDS_PER_DAY + rest
@@ -115,24 +113,29 @@ class Calendar:
 
 
 class _SecondsOfDay:
-    """The times of a day at which a calendar matches; three short tuples, never all 86,400.
+    """The times of a day at which a calendar matches: three short tuples, and all 86,400 only as the bits of a number.
 
     A field with no number matches nothing, and then there is no `first` time.
     """
 
-    __slots__ = ("_hours", "_minutes", "_seconds", "first", "whole")
+    __slots__ = ("_hours", "_mask", "_minutes", "_seconds", "first")
 
     def __init__(self, hours: tuple[int, ...], minutes: tuple[int, ...], seconds: tuple[int, ...]) -> None:
         self._hours = hours
         self._minutes = minutes
         self._seconds = seconds
         self.first = hours[0] * 3600 + minutes[0] * 60 + seconds[0] if hours and minutes and seconds else None
-        self.whole = 1
-        """Seconds of the largest unit that is in it whole or not at all: a second, a minute, an hour, a day."""
-        for unit, numbers in ((60, seconds), (60, minutes), (24, hours)):
-            if len(numbers) < unit:
-                break
-            self.whole *= unit
+        self._mask = -1
+
+    def mask(self) -> int:
+        """Every second of a day as a bit, 1 for those that match."""
+        if self._mask < 0:
+            self._mask = 1
+            for unit_s, numbers in ((1, self._seconds), (60, self._minutes), (3600, self._hours)):
+                unit, self._mask = self._mask, 0
+                for number in numbers:
+                    self._mask |= unit << number * unit_s
+        return self._mask
 
     def at_or_after(self, second: int) -> int | None:
         """The first of them at or after a second of the day; None: not on this day any more."""
@@ -159,7 +162,7 @@ class _SecondsOfDay:
         return None
 
 
-def _change(zone: Zone, start: int, end: int) -> int:
+def change(zone: Zone, start: int, end: int) -> int:
     """The first instant after `start` at which the offset is another one; it is another one at `end`."""
     offset = zone(start)
     while end - start > 1:

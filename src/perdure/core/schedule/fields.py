@@ -39,6 +39,10 @@ _NAME_LENGTH_MIN = 3
 _SUNDAY_AGAIN = 7
 
 YEAR_MIN, YEAR_MAX = 2000, 2100
+RANGES_MAX = 128
+"""In one field: no field has more numbers."""
+TEXT_LENGTH_MAX = 4096
+"""Of a field in words, and of a cron string: room for every number of every field."""
 
 SECOND = Field("Second", "second", 0, 59, "0")
 MINUTE = Field("Minute", "minute", 0, 59, "0")
@@ -57,6 +61,8 @@ def parse(field: Field, text: str) -> list[Range]:
 
     Sunday may be written 7 as well as 0.
     """
+    if len(text) > TEXT_LENGTH_MAX:
+        raise BadSpec(f"{field.name} is longer than {TEXT_LENGTH_MAX} characters")
     text = text or field.default
     if field is YEAR and text == "*":
         return []
@@ -127,9 +133,11 @@ def _integer(text: str) -> int | None:
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
 
 
-def check(field: Field, ranges: Iterable[Range]) -> None:
+def check(field: Field, ranges: Sequence[Range]) -> None:
     """Raises BadSpec for ranges in numbers that are out of bounds."""
     limits = f"[{field.minimum}-{field.maximum}]"
+    if len(ranges) > RANGES_MAX:
+        raise BadSpec(f"{field.name} has more than {RANGES_MAX} ranges")
     for given in ranges:
         if not field.minimum <= given.start <= field.maximum:
             raise BadSpec(f"{field.name} Start is not in range {limits}")

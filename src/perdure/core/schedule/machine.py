@@ -28,7 +28,7 @@ from perdure.api.bounds import DURATION_MAX_NS
 from perdure.api.times import LONG_MIN, NS_PER_SECOND, duration, duration_ns, timestamp_ns
 from perdure.core.refusals import invalid
 from perdure.core.schedule import state as states
-from perdure.core.schedule.spec import FindZone, Occurrence, Times, canonical
+from perdure.core.schedule.spec import Budget, FindZone, Occurrence, Times, Unfinished, canonical
 from perdure.core.schedule.state import Action, Backfill, Running, Start, State
 
 SKIP = Overlap.SCHEDULE_OVERLAP_POLICY_SKIP
@@ -91,7 +91,10 @@ class Machine:
             return now_ns
         if not self._may_act():
             return None
-        following = self.times.next(state.processed_ns)
+        try:
+            following = self.times.next(state.processed_ns)
+        except Unfinished as search:  # nothing comes up to there: the search goes on when that time has come
+            return max(search.after_ns, now_ns)
         return None if following is None else max(following.at_ns, now_ns)
 
     def to_stop(self) -> tuple[list[Running], bool]:
@@ -105,7 +108,10 @@ class Machine:
         return [run for run in state.running if not run.overlapping], policy == TERMINATE_OTHER
 
     def future_times(self, now_ns: int, limit: int) -> list[int]:
-        """When the next actions are due, in nanoseconds since the epoch; also of a schedule that is paused."""
+        """When the next actions are due, in nanoseconds since the epoch; also of a schedule that is paused.
+
+        Fewer than `limit` when the others take long to find.
+        """
         state = self.schedule.state
         if state.limited_actions:
             limit = min(limit, state.remaining_actions)
@@ -113,13 +119,34 @@ class Machine:
         if self.state.parked:
             return found
         at_ns = max(now_ns, self.state.processed_ns)
-        while len(found) < limit:
-            following = self.times.next(at_ns)
+        budget = Budget()
+        while len(found) < limit and not budget.is_spent:
+            try:
+                following = self.times.next(at_ns, budget)
+            except Unfinished:
+                break
             if following is None:
                 break
             at_ns = following.at_ns
             found.append(at_ns)
         return found
+
+    def times_between(self, after_ns: int, end_ns: int, limit: int) -> tuple[list[int], int | None]:
+        """Times of actions later than `after_ns` and up to `end_ns`, and from where to go on; None: that was all."""
+        found: list[int] = []
+        budget = Budget()
+        while len(found) < limit:
+            try:
+                following = self.times.next(after_ns, budget)
+            except Unfinished as search:
+                return found, search.after_ns if search.after_ns < end_ns else None
+            if following is None or following.at_ns > end_ns:
+                break
+            after_ns = following.at_ns
+            found.append(after_ns)
+            if budget.is_spent:
+                return found, after_ns
+        return found, None
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -132,13 +159,18 @@ class Machine:
         self._drain()
 
     def _take_due(self, now_ns: int) -> None:
+        budget = Budget()
         state = self.state
         if not self._may_act():
             state.processed_ns = max(state.processed_ns, now_ns)
             return
         window_ns = duration_ns(self.schedule.policies.catchup_window)
         for _ in range(_STEP_MAX):
-            due = self.times.next(state.processed_ns)
+            try:
+                due = self.times.next(state.processed_ns, budget)
+            except Unfinished as search:
+                state.processed_ns = max(state.processed_ns, min(search.after_ns, now_ns))
+                break
             if due is None or due.at_ns > now_ns:
                 break
             state.processed_ns = due.nominal_ns
@@ -146,12 +178,21 @@ class Machine:
                 state.missed_catchup_window += 1
             else:
                 self._buffer(Start(due.nominal_ns, due.at_ns, 0, False))
+            if budget.is_spent:
+                break
 
     def _take_backfills(self, now_ns: int) -> None:
+        budget = Budget()  # its own: a search for what is due must not keep it from going on
         state = self.state
-        while state.backfills and len(state.buffer) < _BACKFILL_ROOM:
+        while state.backfills and len(state.buffer) < _BACKFILL_ROOM and not budget.is_spent:
             backfill = state.backfills[0]
-            due = self.times.next(backfill.after_ns)
+            try:
+                due = self.times.next(backfill.after_ns, budget)
+            except Unfinished as search:
+                backfill.after_ns = search.after_ns
+                if search.after_ns > backfill.end_ns:
+                    state.backfills.pop(0)
+                continue
             if due is None or due.at_ns > backfill.end_ns:
                 state.backfills.pop(0)
                 continue
@@ -299,7 +340,7 @@ class Machine:
         """Replace the schedule, which is `prepared`, from now on."""
         self.state.parked = ""
         self.advance(now_ns)
-        pending = self.times.next(self.state.processed_ns)
+        pending = self._next_or_none(self.state.processed_ns)
         self.schedule = schedule
         self.times = Times(schedule.spec, self._find_zone, self._seed)
         self.state.processed_ns = self._processed_until(now_ns, pending)
@@ -311,10 +352,17 @@ class Machine:
         """Now; unless jitter holds back a time that has come, and the new specification knows it too."""
         if pending is not None and pending.nominal_ns <= now_ns:
             before_ns = pending.nominal_ns - 1
-            again = self.times.next(before_ns)
+            again = self._next_or_none(before_ns)
             if again is not None and again.nominal_ns == pending.nominal_ns:
                 return before_ns
         return max(self.state.processed_ns, now_ns)
+
+    def _next_or_none(self, after_ns: int) -> Occurrence | None:
+        """None also when it takes long to find: then it is far."""
+        try:
+            return self.times.next(after_ns)
+        except Unfinished:
+            return None
 
     def patch(self, patch: SchedulePatch, now_ns: int) -> None:
         """Pause, unpause, trigger and backfill. One that was parked is tried again.

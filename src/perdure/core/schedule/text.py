@@ -61,6 +61,8 @@ def cron(text: str, into: ScheduleSpec) -> str | None:
 
     None: it is an interval, to which a time zone means nothing.
     """
+    if len(text) > fields.TEXT_LENGTH_MAX:
+        raise BadSpec(f"CronString is longer than {fields.TEXT_LENGTH_MAX} characters")
     text, _, comment = text.partition("#")
     text, comment, zone = text.strip(), comment.strip(), ""
     if text.startswith(("TZ=", "CRON_TZ=")):

@@ -17,7 +17,7 @@ from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.search_attributes import Row
-from perdure.stores.api import Batch, Namespace, PendingMessage, QueuedTask, Record, Reference, Summary
+from perdure.stores.api import Batch, Namespace, Page, PendingMessage, QueuedTask, Record, Reference, Summary, paged
 from perdure.stores.encoding import decode_namespace
 from perdure.stores.sqlite import filters
 from perdure.stores.sqlite.queries import query
@@ -162,13 +162,19 @@ def list_search_attributes(connection: sqlite3.Connection, key: ExecutionKey) ->
     return {(name, type, value) for name, type, value in rows}
 
 
+def read_numbered(connection: sqlite3.Connection, number: int) -> bytes | None:
+    """The snapshot of an execution."""
+    row = connection.execute(_LOAD_NUMBERED, (number,)).fetchone()
+    return row[0] if row else None
+
+
 def load_numbered(connection: sqlite3.Connection, number: int) -> Execution | None:
     """The stored state for a line of a list: without what is kept beside the snapshot.
 
     Raises msgspec.MsgspecError when the snapshot is damaged.
     """
-    row = connection.execute(_LOAD_NUMBERED, (number,)).fetchone()
-    return decode(row[0]) if row else None
+    snapshot = read_numbered(connection, number)
+    return None if snapshot is None else decode(snapshot)
 
 
 def count_executions(connection: sqlite3.Connection, namespace: str, query: Query) -> dict[int, int]:
@@ -201,17 +207,30 @@ def find_record(connection: sqlite3.Connection, kind: str, namespace: str, name:
 
 
 def list_records(
-    connection: sqlite3.Connection, kind: str, namespace: str | None, after_name: str, limit: int, after_namespace: str
-) -> list[Record]:
+    connection: sqlite3.Connection,
+    kind: str,
+    namespace: str | None,
+    after_name: str,
+    limit: int,
+    after_namespace: str,
+    limit_bytes: int,
+) -> Page[Record]:
     """See `Store.records`."""
     statement = _LIST_ALL_RECORDS if namespace is None else _LIST_RECORDS
     of = after_namespace if namespace is None else namespace
-    return [Record(*row) for row in connection.execute(statement, (kind, of, after_name, limit)).fetchall()]
+    return _record_page(connection.execute(statement, (kind, of, after_name, limit)), limit, limit_bytes)
 
 
-def list_due_records(connection: sqlite3.Connection, now_ns: int, limit: int) -> list[Record]:
+def list_due_records(connection: sqlite3.Connection, now_ns: int, limit: int, limit_bytes: int) -> Page[Record]:
     """See `Store.due_records`."""
-    return [Record(*row) for row in connection.execute(_LIST_DUE_RECORDS, (now_ns, limit)).fetchall()]
+    return _record_page(connection.execute(_LIST_DUE_RECORDS, (now_ns, limit)), limit, limit_bytes)
+
+
+def _record_page(cursor: sqlite3.Cursor, limit: int, limit_bytes: int) -> Page[Record]:
+    try:
+        return paged((Record(*row) for row in cursor), lambda record: len(record.data), limit, limit_bytes)
+    finally:
+        cursor.close()  # ends the read transaction, so that the log can be copied past it
 
 
 def find_next_record_wake(connection: sqlite3.Connection, after_ns: int) -> int | None:

@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from perdure.core.commit import Commit
-from perdure.core.execution import Execution
+from perdure.core.execution import Execution, decode
 from perdure.core.names import ExecutionKey, QueueName
 from perdure.stores.api import (
+    PAGE_BYTES,
     Batch,
     Deferred,
     Found,
     Namespace,
     Outcome,
+    Page,
     PendingMessage,
     QueuedTask,
     Record,
@@ -49,6 +51,8 @@ Result = TypeVar("Result")
 _PUT_NAMESPACE = query("put_namespace")
 _ROWS_A_TURN = 20
 """Of a list, between two looks at what else the event loop has to do."""
+_LARGE_ROW_BYTES = 256 << 10
+"""Such a row has a turn of its own."""
 
 
 class SqliteStore:
@@ -139,15 +143,27 @@ class SqliteStore:
         return await self._scan(reader.list_executions, namespace, open_only, workflow_type, after, limit)
 
     async def find_executions(
-        self, namespace: str, query: Query, after: Cursor | None = None, limit: int = 100
-    ) -> Sequence[Found]:
+        self,
+        namespace: str,
+        query: Query,
+        after: Cursor | None = None,
+        limit: int = 100,
+        limit_bytes: int = PAGE_BYTES,
+    ) -> Page[Found]:
         """See `Store.find_executions`. Places are found in a thread; the rows are read here, a few at a time."""
-        found: list[Found] = []
-        for cursor in await self._scan(reader.find_executions, namespace, query, after, limit):
-            execution = self._read(reader.load_numbered, cast(int, cursor[-1]))
-            if execution is not None:
-                found.append(Found(execution, cursor))
-            if len(found) % _ROWS_A_TURN == 0:
+        places = await self._scan(reader.find_executions, namespace, query, after, limit)
+        found, size = Page[Found](), 0
+        found.more = len(places) >= limit
+        for number, cursor in enumerate(places, 1):
+            snapshot = self._read(reader.read_numbered, cast(int, cursor[-1]))
+            if snapshot is None:
+                continue  # it was deleted meanwhile
+            size += len(snapshot)
+            if found and size > limit_bytes:
+                found.more = True
+                break
+            found.append(Found(decode(snapshot), cursor))
+            if number % _ROWS_A_TURN == 0 or len(snapshot) > _LARGE_ROW_BYTES:
                 await asyncio.sleep(0)
         return found
 
@@ -180,13 +196,14 @@ class SqliteStore:
         after_name: str = "",
         limit: int = 1000,
         after_namespace: str = "",
-    ) -> Sequence[Record]:
+        limit_bytes: int = PAGE_BYTES,
+    ) -> Page[Record]:
         """See `Store.records`."""
-        return self._read(reader.list_records, kind, namespace, after_name, limit, after_namespace)
+        return self._read(reader.list_records, kind, namespace, after_name, limit, after_namespace, limit_bytes)
 
-    async def due_records(self, now_ns: int, limit: int) -> Sequence[Record]:
+    async def due_records(self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES) -> Page[Record]:
         """See `Store.due_records`."""
-        return self._read(reader.list_due_records, now_ns, limit)
+        return self._read(reader.list_due_records, now_ns, limit, limit_bytes)
 
     async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:
         """See `Store.next_record_wake_at_ns`."""

@@ -109,5 +109,10 @@ class Query:
                 terms.extend(term.terms)
 
 
+def conditions(where: Where) -> int:
+    """How many conditions there are, each of several values counted."""
+    return max(1, len(where.values)) if isinstance(where, Condition) else sum(conditions(term) for term in where.terms)
+
+
 ALL = Query()
 """Everything there is."""
