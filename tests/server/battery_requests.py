@@ -6,11 +6,12 @@ import gzip
 from collections.abc import Callable
 
 from perdure.api.errors import StatusCode
-from perdure.frontend.server import bounds
+from perdure.frontend.server import bounds, frames
 from perdure.frontend.server.frames import (
     COMPRESSION_ERROR,
     DATA,
     END_STREAM,
+    ENHANCE_YOUR_CALM,
     HEADERS,
     PADDED,
     PROTOCOL_ERROR,
@@ -320,6 +321,11 @@ def _padded(size: int) -> Fields:
     return [(b"x-large", b"x" * (size - used - 32 - len(b"x-large")))]
 
 
+def _swelling(times: int) -> bytes:
+    """A call's headers, and one of 4 KiB that is put into the table and said again and again."""
+    return block(pseudo() + GRPC) + b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4_000 + b"\xbe" * times
+
+
 _REFUSED = Answered(StatusCode.RESOURCE_EXHAUSTED)
 
 LARGE = [
@@ -331,13 +337,14 @@ LARGE = [
     ),
     Case("headers that are small and many", lambda s: call(s, [(b"a", b"")] * 2_000), _REFUSED),
     Case("headers of 60 KiB, and no body yet", lambda s: head(s, pseudo() + GRPC + _padded(60 << 10)), _REFUSED),
+    Case("headers that swell to 80 KiB", lambda s: frame(HEADERS, 4, s, _swelling(20)), _REFUSED),
+    Case("headers that swell to 160 KiB", lambda s: frame(HEADERS, 4, s, _swelling(40)), Ended(ENHANCE_YOUR_CALM)),
     Case(
-        "headers that swell",
-        lambda s: frame(
-            HEADERS, 4, s, block(pseudo() + GRPC) + b"\x40\x01a\x7f\x81\x1e" + b"x" * 4_000 + b"\xbe" * 10_000
-        ),
-        _REFUSED,
+        "headers that swell to 160 MiB",
+        lambda s: frames.header_frames(s, _swelling(40_000), 0, frames.FRAME_BYTES_MAX),
+        Ended(ENHANCE_YOUR_CALM),
     ),
+    Case("headers of 64 KiB", lambda s: call(s, _padded(66 << 10)), Ended(ENHANCE_YOUR_CALM)),
     Case("headers that are large and malformed", lambda s: call(s, [*_padded(60 << 10), (b"A", b"b")]), _REFUSED),
     Case("headers of 60 KiB with GET", lambda s: head(s, pseudo(b"/", b"GET") + _padded(60 << 10)), Plain(431)),
 ]

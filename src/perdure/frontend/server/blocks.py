@@ -3,7 +3,8 @@
 Both sides keep a table of fields that were sent before, and every block may point into it and add to it. So
 a block must be read to its end whatever becomes of its call: a list of fields that is too long is
 read on without being kept, the call is refused, and the other calls of the connection go on. A block
-that cannot be read leaves the tables out of step, which ends the connection.
+that cannot be read leaves the tables out of step, which ends the connection; so does one that swells to
+many times the bound, whose reading would keep everybody waiting.
 
 The fields that both sides know from the start, and Huffman's code, are those of the library `hpack`. The loop is
 our own: it looks at each byte once, it has that second way to end, and it says whether the table has
@@ -19,7 +20,7 @@ from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from perdure.frontend.server import bounds
-from perdure.frontend.server.frames import COMPRESSION_ERROR, Broken
+from perdure.frontend.server.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, Broken
 
 Field = tuple[bytes, bytes]
 """Name and value."""
@@ -70,8 +71,10 @@ class Blocks:
                 list_bytes += len(field[0]) + len(field[1]) + _FIELD_BYTES
                 if list_bytes <= bounds.HEADER_LIST_BYTES_MAX:
                     fields.append(field)
-                else:
+                elif list_bytes <= bounds.LIST_BYTES_READ_MAX:
                     is_whole = False
+                else:
+                    raise Broken(ENHANCE_YOUR_CALM, "headers that swell")
         except IndexError as error:
             raise Broken(COMPRESSION_ERROR, "a header block without its end") from error
         except (ValueError, HPACKDecodingError) as error:

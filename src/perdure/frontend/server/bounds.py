@@ -10,8 +10,10 @@ STREAM_WINDOW = MESSAGE_BYTES_MAX + (64 << 10)
 """A whole request, so that no stream's window has to be renewed."""
 HEADER_LIST_BYTES_MAX = 32 << 10
 """Of a call's headers, as RFC 9113 counts them (6.5.2): beyond it the call is refused."""
+LIST_BYTES_READ_MAX = 4 * HEADER_LIST_BYTES_MAX
+"""Of headers that are read to their end all the same, so that the connection can go on: beyond it, it ends."""
 BLOCK_BYTES_MAX = 64 << 10
-"""Of a header block that comes in pieces."""
+"""Of headers as they come, packed: beyond it the connection ends."""
 UNREAD_BYTES_MAX = 64 << 10
 """Of a request that is no gRPC and is refused when it was said; one that goes on is refused before."""
 INBOX_MAX = 100
