@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from perdure.api.errors import StatusCode
 from perdure.frontend.server import bounds, frames
 from perdure.frontend.server.frames import END_STREAM, Broken, frame
-from perdure.frontend.server.receiving import Event, Receiver
+from perdure.frontend.server.receiving import Event, Receiver, Reply
 from perdure.frontend.server.stream import Stream
 from tests.server import battery_frames, battery_requests
 from tests.server.bare import bare
@@ -131,6 +131,20 @@ def test_a_preface_may_come_in_pieces() -> None:
     said = frames.PREFACE + frames.settings({})
     for end in range(len(said)):
         assert events(said[:end], said[end:]) == events(said)
+
+
+def test_the_window_of_the_connection_is_renewed_by_whatever_came() -> None:
+    receiver = Receiver()
+    list(receiver.receive(frames.PREFACE + frames.settings({}) + opening(1) + opening(3) + frames.reset(3, 8)))
+    whole = frame(frames.DATA, 0, 1, bytes(16_384))
+    padded = frame(frames.DATA, frames.PADDED, 1, b"\xff" + bytes(16_383))
+    on_a_closed_stream = frame(frames.DATA, 0, 3, bytes(16_384))
+    told, rounds = 0, 80
+    for event in receiver.receive((whole + padded + on_a_closed_stream) * rounds):
+        if isinstance(event, Reply):
+            assert event.data[:9] == frames.window_update(0, 0)[:9]
+            told += int.from_bytes(event.data[9:], "big")
+    assert rounds * 3 * 16_384 - told < bounds.CREDIT_BYTES
 
 
 def test_streams_that_a_client_has_us_reset_leave_nothing_behind() -> None:

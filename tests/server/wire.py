@@ -132,6 +132,7 @@ class Wire:
             elif frame.kind == frames.DATA:
                 heard.bodies[stream_id] = heard.bodies.get(stream_id, b"") + frame.payload
             elif frame.kind == frames.RST_STREAM:
+                assert stream_id not in heard.resets, "a stream is reset once"
                 heard.resets[stream_id] = int.from_bytes(frame.payload, "big")
                 heard.ended.add(stream_id)
             if frame.kind in (frames.HEADERS, frames.DATA) and frame.flags & frames.END_STREAM:

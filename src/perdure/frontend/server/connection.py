@@ -12,6 +12,7 @@ Calls that are complete wait in `ready`. The host starts them, one connection af
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import Protocol, cast
 
@@ -30,6 +31,8 @@ from perdure.frontend.server.receiving import (
 from perdure.frontend.server.sending import Sender, undelivered
 from perdure.frontend.server.status import short_message, status_details
 from perdure.frontend.server.stream import MESSAGE_HEAD, Message, Stream, too_large
+
+_log = logging.getLogger(__name__)
 
 _HELLO = frames.settings(
     {
@@ -147,6 +150,7 @@ class Connection(asyncio.Protocol):
             case Cancelled():
                 self._drop(event.stream)
             case Faulty():
+                _log.debug("stream %d is reset: %s", event.stream_id, event.why)
                 self._reset(event.stream_id, event.code)
             case SettingsChanged():
                 self._sender.change(self.streams.values(), event.stream_window, event.frame_bytes_max)
