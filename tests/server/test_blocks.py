@@ -117,3 +117,13 @@ def test_a_call_is_known_by_heart_while_its_table_stands() -> None:
     assert headers.read(block) is second
     headers.check_trailers(literal(b"x", b"y"))
     assert headers.read(block) is second, "a literal changes nothing"
+
+
+def test_a_block_that_adds_to_the_table_adds_each_time() -> None:
+    headers = Headers()
+    adding = b"".join(literal(name, value) for name, value in FIELDS) + b"\x40\x01a\x01b"
+    headers.read(adding)
+    headers.read(adding)
+    headers.check_trailers(b"\xbe\xbf")  # both are there
+    with pytest.raises(Broken):
+        headers.check_trailers(b"\xc0")
