@@ -54,9 +54,10 @@ class Answered(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """The request is answered, with this status of HTTP and nothing of gRPC."""
+    """The request is answered, with this status of HTTP, a line of text, and nothing of gRPC."""
 
     status: int
+    has_body: bool = True
 
 
 class Open(NamedTuple):
@@ -88,8 +89,12 @@ def verify(expected: Expected, stream: int, heard: Heard) -> None:
             assert headers["grpc-status"] == str(int(status))
             assert headers[":status"] == "200"
             assert code in (None, frames.NO_ERROR)
-        case Plain(http):
+        case Plain(http, has_body):
             assert headers[":status"] == str(http)
+            assert headers.get("allow") == ("POST" if http == 405 else None)
+            text = heard.bodies.get(stream, b"")
+            assert bool(text) is has_body
+            assert headers.get("content-length", "0") == str(len(text))
             assert "grpc-status" not in headers
             assert code in (None, frames.NO_ERROR)
         case _:

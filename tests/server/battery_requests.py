@@ -271,8 +271,9 @@ MEANINGS = [
     Case("content-type twice", with_header(b"content-type", b"application/grpc"), _MALFORMED),
     *(
         Case(f"{method.decode()}", asked([*pseudo(method=method), *GRPC]), Plain(405))
-        for method in (b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"post", b"BREW")
+        for method in (b"GET", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"post", b"BREW")
     ),
+    Case("HEAD", asked([*pseudo(method=b"HEAD"), *GRPC]), Plain(405, has_body=False)),
     Case("GET without a body", lambda s: head(s, pseudo(b"/", b"GET"), END_STREAM), Plain(405)),
     Case(
         "GET with a body of half a mebibyte",
