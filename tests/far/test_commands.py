@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import uuid
 
+import pytest
 from click.testing import CliRunner, Result
 from google.protobuf.json_format import ParseDict
 from temporalio.api.history.v1 import History
 
 from perdure import Engine, activity, call, workflow
 from perdure.cli.main import cli
+from tests.eventually import eventually
 
 
 @activity(name="far_commands.greet")
@@ -46,10 +48,10 @@ def test_a_server_is_listed_described_and_read(url: str) -> None:
         assert (closed, "COMPLETED", queue) in found
         for _ in range(1000):
             query = f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
-            by_query = run("workflow", "list", "--query", query, "--store", url).output
-            if "RUNNING" in by_query:
+            by_query = json.loads(run("workflow", "list", "--query", query, "--store", url, "--json").output)
+            if by_query:
                 break
-        assert sleeping in by_query and closed not in by_query
+        assert [one["workflow_id"] for one in by_query] == [sleeping]
         described = run("workflow", "describe", sleeping, "--store", url)
         assert (described.exit_code, "RUNNING" in described.output) == (0, True)
         shown = json.loads(run("workflow", "history", closed, "--store", url, "--json").output)
@@ -62,3 +64,38 @@ def test_what_a_server_does_not_have_is_named(url: str) -> None:
         result = run("workflow", command[0], "nobody", *command[1:], "--store", url)
         assert (result.exit_code, "There is no workflow 'nobody'" in result.stderr) == (1, True), result.output
     assert run("schedule", "list", "--store", url).exit_code == 0
+
+
+@activity(name="far_commands.down", start_to_close="10s")
+def down() -> None:
+    raise ConnectionError("bank is down")
+
+
+@workflow(name="far_commands.pays")
+def pays() -> None:
+    call(down)
+
+
+def test_a_run_that_is_stuck_on_a_server_says_why(url: str) -> None:
+    queue = uuid.uuid4().hex[:12]
+    with Engine(url, task_queue=queue, workflows=[pays, patience], activities=[down]) as engine:
+        engine.start(pays, id=f"pays-{queue}")
+        engine.start(patience, id=f"patience-{queue}")
+        eventually(lambda: "failed, next try in" in engine.describe(f"pays-{queue}").situation, "a failed attempt")
+        eventually(lambda: engine.describe(f"patience-{queue}").waits_at, "the timer")
+        with pytest.raises(TimeoutError, match="ConnectionError: bank is down") as waited:
+            engine.get(f"pays-{queue}").result(timeout=0.1)
+        assert "(at test_commands.py:" in str(waited.value) and "its code waits at test_commands.py:" in str(
+            waited.value
+        )
+        assert "timer 1 fires in 29 d 23 h; its code waits at test_commands.py:" in str(
+            engine.describe(f"patience-{queue}")
+        )
+        described = " ".join(run("workflow", "describe", f"pays-{queue}", "--store", url).output.split())
+        assert "of activity far_commands.down (id 1) failed, next try in" in described
+        assert "waits at test_commands.py:" in described
+    with Engine(url, task_queue=queue, worker=False) as engine:
+        engine.signal(f"patience-{queue}", "wake-up")
+        eventually(lambda: engine.describe(f"patience-{queue}").waits[0].kind == "workflow_task", "an owed task")
+        for workflow_id in (f"pays-{queue}", f"patience-{queue}"):
+            engine.terminate(workflow_id)

@@ -68,6 +68,11 @@ def _check_free(path: Path) -> None:
         )
 
 
+def owner(store_url: str) -> str | None:
+    """Who has a file open, in words; None: nobody, and nothing in it goes on. Of a server None too."""
+    return None if is_server(store_url) else owner_of(path_of(store_url))
+
+
 def is_idle(store_url: str) -> bool:
     """Whether it is a file that no engine has open: then nothing in it goes on."""
-    return not is_server(store_url) and owner_of(path_of(store_url)) is None
+    return not is_server(store_url) and owner(store_url) is None

@@ -24,6 +24,11 @@ def console(*, no_color: bool = False) -> Console:
     return Console(no_color=no_color or None, highlight=False, width=width)
 
 
+def say(text: str, style: str | None = None) -> None:
+    """One line as it is: a path that is longer than the terminal is wide stays whole."""
+    console().print(text, markup=False, soft_wrap=True, style=style)
+
+
 def print_json(value: Any) -> None:
     """One JSON document."""
     json.dump(value, sys.stdout, indent=2)

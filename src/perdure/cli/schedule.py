@@ -17,7 +17,7 @@ from rich.table import Table
 
 from perdure.cli.looking import is_idle, looking, opened
 from perdure.cli.options import group, json_option, namespace_option, store_option
-from perdure.cli.output import console, print_json
+from perdure.cli.output import console, print_json, say
 from perdure.sdk.client import Overlap, ScheduleDescription, ScheduledRun, ScheduleSummary
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -91,7 +91,7 @@ def pause(schedule_id: str, store_url: str, namespace: str, note: str) -> None:
     """Let a schedule act no more by itself."""
     with opened(store_url, namespace) as engine:
         engine.schedules.pause(schedule_id, note)
-    _say(f"{schedule_id} is paused")
+    say(f"{schedule_id} is paused")
 
 
 @schedule.command()
@@ -102,7 +102,7 @@ def unpause(schedule_id: str, store_url: str, namespace: str, note: str) -> None
     """Let a schedule act again, from now on."""
     with opened(store_url, namespace) as engine:
         engine.schedules.unpause(schedule_id, note)
-    _say(f"{schedule_id} goes on")
+    say(f"{schedule_id} goes on")
 
 
 @schedule.command()
@@ -113,7 +113,7 @@ def trigger(schedule_id: str, store_url: str, namespace: str, overlap: str | Non
     """Let a schedule act now."""
     with opened(store_url, namespace) as engine:
         engine.schedules.trigger(schedule_id, overlap=overlap)
-    _say(f"{schedule_id} acts")
+    say(f"{schedule_id} acts")
 
 
 @schedule.command()
@@ -126,7 +126,7 @@ def backfill(schedule_id: str, store_url: str, namespace: str, start: str, end: 
     """Act for every time of the past that lies between two; one after another, unless --overlap says otherwise."""
     with opened(store_url, namespace) as engine:
         engine.schedules.backfill(schedule_id, _time(start), _time(end), overlap=overlap or Overlap.BUFFER_ALL)
-    _say(f"{schedule_id} makes up for {start} to {end}")
+    say(f"{schedule_id} makes up for {start} to {end}")
 
 
 @schedule.command()
@@ -136,12 +136,12 @@ def delete(schedule_id: str, store_url: str, namespace: str) -> None:
     """Forget a schedule; what it started goes on."""
     with opened(store_url, namespace) as engine:
         engine.schedules.delete(schedule_id)
-    _say(f"{schedule_id} is deleted")
+    say(f"{schedule_id} is deleted")
 
 
 def _tell_if_idle(store_url: str) -> None:
     if is_idle(store_url):
-        _say("No engine has this store open: nothing starts until one does; then what was missed is made up for.")
+        say("No engine has this store open: nothing starts until one does; then what was missed is made up for.")
 
 
 def _time(text: str) -> datetime:
@@ -172,7 +172,3 @@ def _moment(at_ns: int) -> str:
 
 def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=str)
-
-
-def _say(text: str) -> None:
-    console().print(text)

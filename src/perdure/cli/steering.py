@@ -13,7 +13,7 @@ import click
 
 from perdure.cli.looking import is_server, opened
 from perdure.cli.options import group, namespace_option, run_option, store_option
-from perdure.cli.output import console
+from perdure.cli.output import say
 from perdure.cli.workflow import workflow
 from perdure.sdk.options import Retry
 
@@ -203,6 +203,6 @@ def _parsed(value: str) -> Any:
 
 
 def _say(text: str, store_url: str) -> None:
-    console().print(text, markup=False)
+    say(text)
     if not is_server(store_url):
-        console().print("The next engine that opens the store carries it on.", style="dim")
+        say("The next engine that opens the store carries it on.", style="dim")

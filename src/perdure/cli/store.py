@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from perdure.cli.options import file_option, group, json_option, namespace_option
-from perdure.cli.output import console, plain_errors, print_json
+from perdure.cli.output import plain_errors, print_json, say
 from perdure.stores.api import StoreError
 from perdure.stores.reading import StoreFile, differences, fold
 
@@ -46,8 +46,8 @@ def check(store_url: str, namespace: str, as_json: bool) -> None:
         print_json({"executions": len(summaries), "events": events_folded, "problems": problems})
     else:
         for problem in problems:
-            console().print(f"differs from its history: {problem}", markup=False)
-        console().print(f"{len(summaries)} executions, {events_folded} events folded, {len(problems)} differ")
+            say(f"differs from its history: {problem}")
+        say(f"{len(summaries)} executions, {events_folded} events folded, {len(problems)} differ")
     if problems:
         raise SystemExit(1)
 
@@ -59,4 +59,4 @@ def backup(target: Path, store_url: str) -> None:
     """Copy the store to the new file TARGET, whole and consistent."""
     with plain_errors(), StoreFile(store_url) as file:
         file.backup(target)
-    console().print(f"{target}: {target.stat().st_size:,} bytes", markup=False)
+    say(f"{target}: {target.stat().st_size:,} bytes")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from google.protobuf.json_format import MessageToDict, MessageToJson
 from rich import box
 from rich.table import Table
@@ -22,9 +23,9 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from perdure import WorkflowDescription
 from perdure.api.digest import digest, duration_text, status_name
 from perdure.api.times import timestamp_ns
-from perdure.cli.looking import is_server, looking
+from perdure.cli.looking import is_idle, is_server, looking, owner
 from perdure.cli.options import group, json_option, namespace_option, run_option, store_option
-from perdure.cli.output import console, plain_errors, print_json
+from perdure.cli.output import console, plain_errors, print_json, say
 from perdure.embedded import Engine
 from perdure.errors import WorkflowNotFoundError
 from perdure.stores.api import StoreError
@@ -157,39 +158,74 @@ def _show_list(lines: Sequence[_Line], limit: int) -> None:
 @run_option
 @json_option
 def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | None, as_json: bool) -> None:
-    """Show what is known of one execution: how it stands, and what it waits for."""
+    """Show what is known of one execution: how it stands, what it waits for and why it does not go on."""
     with looking(store_url, namespace) as engine:
         found = _found(engine, store_url, namespace, workflow_id, run_id)
-        events = engine.history(workflow_id, found.run_id)
+        last_event = _last_event(engine.history(workflow_id, found.run_id))
     attributes = {name: _plain(value) for name, value in found.search_attributes.items()}
     line = _Line(
         found.id, found.run_id, namespace, found.workflow_type, found.task_queue, found.status.name,
         found.started_at_ns, found.closed_at_ns, found.history_length,
     )  # fmt: skip
     if as_json:
-        print_json({**asdict(line), "pending": _pending(events), "search_attributes": attributes})
+        print_json({**asdict(line), **_why(found), "search_attributes": attributes})
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column()
     rows: list[tuple[str, str | Text]] = [
         ("workflow id", line.workflow_id),
         ("run id", line.run_id),
         ("type", line.type),
         ("task queue", line.task_queue),
+        ("workers", _workers(found, store_url)),
         ("status", _status(line.status)),
         ("started", _moment(line.started_at_ns)),
         ("closed", _moment(line.closed_at_ns)),
         ("took", _took(line.started_at_ns, line.closed_at_ns)),
         ("events", str(line.history_length)),
-        ("pending", ", ".join(_pending(events)) or "nothing"),
-        ("last event", _last_event(events)),
+        ("pending", _pending(found)),
+        ("waits at", "\n".join(found.waits_at)),
+        ("last event", last_event),
     ]
     if attributes:
         rows.append(("search attributes", ", ".join(f"{name} = {value}" for name, value in attributes.items())))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, value)
+        if value or name in ("closed", "took"):
+            table.add_row(name, Text(value) if isinstance(value, str) else value)
     console().print(table)
+
+
+def _workers(found: WorkflowDescription, store_url: str) -> str:
+    if not found.status.is_open:
+        return ""
+    if is_idle(store_url):
+        return "no engine has this store open: nothing goes on until one does"
+    if found.workers is None:
+        return f"not seen from outside; the store is open in {owner(store_url)}"
+    return ", ".join(found.workers) or "nobody polls the task queue"
+
+
+def _pending(found: WorkflowDescription) -> Text:
+    """A line for each thing that the run waits for, what is wrong first and in red."""
+    if not found.waits:
+        return Text("nothing")
+    lines = Text()
+    for number, wait in enumerate(found.waits):
+        advice = f" ({wait.advice})" if wait.advice else ""
+        lines.append("\n" * (number > 0) + wait.text + advice, style="red" if wait.is_wrong else "")
+    return lines
+
+
+def _why(found: WorkflowDescription) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "pending": msgspec.to_builtins(found.pending_activities),
+        "waits": msgspec.to_builtins(found.waits),
+        "waits_at": list(found.waits_at),
+        "workers": None if found.workers is None else list(found.workers),
+        "workflow_task": {"attempt": found.workflow_task_attempt, "failure": found.workflow_task_failure},
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -200,30 +236,6 @@ def _plain(value: Any) -> Any:
 def _last_event(events: Sequence[HistoryEvent]) -> str:
     line = digest(events)[-1]
     return " ".join(part for part in (str(line.event_id), line.name, line.subject, line.detail) if part)
-
-
-def _pending(events: Sequence[HistoryEvent]) -> list[str]:
-    """Activities without an outcome and timers that have neither fired nor been cancelled."""
-    lines = {line.event_id: line for line in digest(events)}
-    owed: dict[int, str] = {}
-    for event in events:
-        line = lines[event.event_id]
-        if line.name in ("ActivityTaskScheduled", "TimerStarted"):
-            owed[event.event_id] = line.subject
-        elif line.name in ("TimerFired", "TimerCanceled"):
-            owed.pop(_attribute(event, "started_event_id"), None)
-        elif line.name.startswith("ActivityTask") and line.name not in (
-            "ActivityTaskStarted",
-            "ActivityTaskCancelRequested",
-        ):
-            owed.pop(_attribute(event, "scheduled_event_id"), None)
-        elif line.name.startswith("WorkflowExecution") and not line.name.endswith(("Started", "Requested", "Signaled")):
-            owed.clear()
-    return list(owed.values())
-
-
-def _attribute(event: HistoryEvent, name: str) -> int:
-    return getattr(getattr(event, event.WhichOneof("attributes") or ""), name)
 
 
 @workflow.command()
@@ -269,7 +281,7 @@ def export(workflow_id: str, store_url: str, namespace: str, run_id: str | None,
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}.") from error
-    console().print(f"{output}: {len(events)} events", markup=False)
+    say(f"{output}: {len(events)} events")
 
 
 def _history(store_url: str, namespace: str, workflow_id: str, run_id: str | None) -> list[HistoryEvent]:

@@ -72,6 +72,8 @@ class AsyncEngine(Client):
             identity=identity,
             new_id=seams.new_id,
         )
+        if seams.clock is not None:
+            self._reach.now_ns = seams.clock.now_ns
         self._registry = with_hub(alerting(_registry_of(workflows, activities), alert))
         if seams.registry is not None:
             self._registry = seams.registry(self._registry)

@@ -36,9 +36,9 @@ class SyncWorkflowHandle(Generic[R]):
         """See `WorkflowHandle.result`."""
         return self._call(self._handle.result(timeout))
 
-    def describe(self) -> WorkflowDescription:
+    def describe(self, *, stack: bool = True) -> WorkflowDescription:
         """See `WorkflowHandle.describe`."""
-        return self._call(self._handle.describe())
+        return self._call(self._handle.describe(stack=stack))
 
     def history(self) -> list[HistoryEvent]:
         """See `WorkflowHandle.history`."""

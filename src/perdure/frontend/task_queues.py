@@ -8,6 +8,7 @@ from temporalio.api.enums.v1 import BuildIdTaskReachability, DescribeTaskQueueMo
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueuePartitionMetadata, TaskQueueStats
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import duration, timestamp
 from perdure.core.execution import Execution
 from perdure.core.names import QueueName, Task, TaskKind
@@ -34,10 +35,12 @@ class TaskQueues:
     async def describe(self, request: service.DescribeTaskQueueRequest) -> service.DescribeTaskQueueResponse:
         """DescribeTaskQueue: pollers of the last five minutes; with `report_stats` the backlog.
 
-        Raises Rejected INVALID_ARGUMENT, NOT_FOUND.
+        Raises Rejected INVALID_ARGUMENT, NOT_FOUND; FAILED_PRECONDITION beside the engine that is polled.
         """
         check_namespace(self._engine, request.namespace)
         check_queue(request.task_queue.name)
+        if not self._engine.config.has_duties:
+            raise Rejected(StatusCode.FAILED_PRECONDITION, "An engine that only looks does not see who polls.")
         if request.api_mode == DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED:
             return await self._described_by_type(request)
         response = service.DescribeTaskQueueResponse()

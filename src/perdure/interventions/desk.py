@@ -108,7 +108,7 @@ class Interventions:
 
     async def _of(self, workflow_id: str, run_id: str) -> list[Intervention]:
         try:
-            description = await self._client.get(workflow_id, run_id).describe()
+            description = await self._client.get(workflow_id, run_id).describe(stack=False)
         except WorkflowNotFoundError:
             return []  # it closed and was deleted while the list was read
         if not description.status.is_open or MEMO_KEY not in description.memo:

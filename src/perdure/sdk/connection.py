@@ -133,6 +133,12 @@ class Connection(Protocol):
         """`wait_new_event` long-polls; `history_event_filter_type` CLOSE_EVENT gives the closing event alone."""
         ...
 
+    async def get_workflow_execution_history_reverse(
+        self, request: service.GetWorkflowExecutionHistoryReverseRequest
+    ) -> service.GetWorkflowExecutionHistoryReverseResponse:
+        """The newest events first, a page at a time."""
+        ...
+
     async def describe_workflow_execution(
         self, request: service.DescribeWorkflowExecutionRequest
     ) -> service.DescribeWorkflowExecutionResponse: ...
@@ -178,6 +184,10 @@ class Connection(Protocol):
     async def list_schedule_matching_times(
         self, request: service.ListScheduleMatchingTimesRequest
     ) -> service.ListScheduleMatchingTimesResponse: ...
+
+    async def describe_task_queue(
+        self, request: service.DescribeTaskQueueRequest
+    ) -> service.DescribeTaskQueueResponse: ...
 
     async def describe_namespace(
         self, request: service.DescribeNamespaceRequest

@@ -108,6 +108,7 @@ class WatchedReach(Reach):
         super().__init__(
             plain.connection, plain.namespace, plain.converter, plain.identity, plain.retry_s, plain.new_id, plain.check
         )
+        self.now_ns = plain.now_ns
         self._bugs = bugs
 
     async def call(self, rpc: Callable[[Request], Awaitable[Response]], request: Request) -> Response:

@@ -305,9 +305,7 @@ class TestEngine(Engine):
             last = digest(await self._inner.history(summary.id))[-1]
             what = " ".join(part for part in (last.name, last.subject, last.detail) if part)
             lines.append(f"  {summary.workflow_type} {summary.id!r}: its last event is {last.event_id} {what}")
-            for pending in (await self._inner.describe(summary.id)).pending_activities:
-                failed = f", which failed last with: {pending.last_failure}" if pending.last_failure else ""
-                lines.append(f"    it waits for {pending.activity_type}, attempt {pending.attempt}{failed}")
+            lines.append(f"    {(await self._inner.describe(summary.id)).situation}")
         return lines
 
     def _end(self) -> None:

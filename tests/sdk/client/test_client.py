@@ -94,6 +94,12 @@ def page(*events: HistoryEvent, token: bytes = b"") -> service.GetWorkflowExecut
     return response
 
 
+def newest(*events: HistoryEvent, token: bytes = b"") -> service.GetWorkflowExecutionHistoryReverseResponse:
+    response = service.GetWorkflowExecutionHistoryReverseResponse(next_page_token=token)
+    response.history.events.extend(events)
+    return response
+
+
 def closing(kind: str) -> tuple[HistoryEvent, Any]:
     event = HistoryEvent(event_type=EventType.Value(f"EVENT_TYPE_WORKFLOW_EXECUTION_{kind}"))
     return event, getattr(event, f"workflow_execution_{kind.lower()}_event_attributes")
@@ -307,7 +313,8 @@ async def test_a_description_tells_of_pending_work_and_of_trouble() -> None:
     trouble.workflow_task_failed_event_attributes.failure.message = "KeyError: 'sku'"
     server = Server(
         describe_workflow_execution=[response],
-        get_workflow_execution_history=[page(trouble, token=b"2"), page(closing("COMPLETED")[0])],
+        get_workflow_execution_history_reverse=[newest(token=b"2"), newest(trouble)],
+        describe_task_queue=[service.DescribeTaskQueueResponse(), Rejected(StatusCode.UNIMPLEMENTED, "not here")],
     )
     description = await client(server).describe("id")
     assert (description.id, description.run_id, description.workflow_type) == ("id", "r1", "pay")

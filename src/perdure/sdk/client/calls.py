@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -28,9 +29,12 @@ class Reach:
         check: called before every request, and again before each repetition; raises when the client cannot be used.
         new_id: makes request ids and default workflow ids.
         retry_s: about how long a request is repeated while the server is busy or away.
+
+    Attributes:
+        now_ns: the time by the server's clock, as far as it is known here; nanoseconds since the epoch.
     """
 
-    __slots__ = ("check", "connection", "converter", "identity", "namespace", "new_id", "retry_s")
+    __slots__ = ("check", "connection", "converter", "identity", "namespace", "new_id", "now_ns", "retry_s")
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Reach:
         self.retry_s = retry_s
         self.new_id = new_id
         self.check = check
+        self.now_ns: Callable[[], int] = time.time_ns
 
     async def call(self, rpc: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         """Raises Rejected: what the server says, unchanged."""

@@ -204,9 +204,9 @@ class Client(Steering, Emitting, AttributeRegistry):
         """
         return WorkflowHandle(self._reach, id, run_id, result_type)
 
-    async def describe(self, id: str, run_id: str | None = None) -> WorkflowDescription:
-        """How a workflow stands. Raises WorkflowNotFoundError."""
-        return await self.get(id, run_id).describe()
+    async def describe(self, id: str, run_id: str | None = None, *, stack: bool = True) -> WorkflowDescription:
+        """How a workflow stands, and what it waits for; see `WorkflowHandle.describe`."""
+        return await self.get(id, run_id).describe(stack=stack)
 
     async def history(self, id: str, run_id: str | None = None) -> builtins.list[HistoryEvent]:
         """All events of a run, default the current one. Raises WorkflowNotFoundError."""

@@ -8,10 +8,18 @@ from typing import Any
 import msgspec
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from perdure.api.failures import headline
 from perdure.api.status import is_open
+from perdure.sdk.client.situation import (
+    WORKFLOW_QUEUE,
+    Seen,
+    Wait,
+    places_of,
+    sentence_of,
+    task_failure_of,
+    waits_of,
+)
 from perdure.sdk.convert import Converter
 from perdure.sdk.search_attributes import values_of
 
@@ -66,10 +74,14 @@ class PendingActivity(msgspec.Struct, frozen=True):
     next_attempt_at_ns: int | None
     """When it backs off: until when."""
     last_heartbeat_at_ns: int | None
+    task_queue: str = ""
+    """Whose workers are to run it."""
+    started_at_ns: int | None = None
+    """When the present attempt began, None when none runs."""
 
 
 class WorkflowDescription(msgspec.Struct, frozen=True):
-    """All that can be said of a run without reading its history."""
+    """How a run stands, and what it waits for. As text: one line, `str(description)`."""
 
     summary: WorkflowSummary
     pending_activities: tuple[PendingActivity, ...]
@@ -79,6 +91,23 @@ class WorkflowDescription(msgspec.Struct, frozen=True):
     """Why the workflow code could not go on: type, message, line; "" when it can. Mend the code and deploy."""
     memo: dict[str, Any]
     """The notes of the run."""
+    waits: tuple[Wait, ...] = ()
+    """What an open run waits for, what is wrong first. Of its timers those among its newest 1,024 events."""
+    waits_at: tuple[str, ...] = ()
+    """Where its code waits, a line for each branch, such as `shop.py:31 in order`; empty when no worker could say."""
+    stack: str = ""
+    """The same, with the lines that lead there."""
+    workers: tuple[str, ...] | None = None
+    """Who polls its task queue, or did in the last five minutes; None when that cannot be told, and of a closed run."""
+
+    @property
+    def situation(self) -> str:
+        """What the run waits for in one line, "" when it is closed: the same that a time-out's error says."""
+        return sentence_of(self.waits, self.waits_at)
+
+    def __str__(self) -> str:
+        situation = f": {self.situation}" if self.waits else ""
+        return f"{self.workflow_type} {self.id!r} is {self.status.name}{situation}"
 
     @property
     def id(self) -> str:
@@ -141,17 +170,23 @@ def summary_of(info: WorkflowExecutionInfo) -> WorkflowSummary:
     )
 
 
-def description_of(
-    response: DescribeWorkflowExecutionResponse, workflow_task_failure: str, converter: Converter
-) -> WorkflowDescription:
+def description_of(seen: Seen, converter: Converter) -> WorkflowDescription:
     """From the wire. Raises PayloadError."""
+    response = seen.description
     memo = response.workflow_execution_info.memo.fields
+    summary = summary_of(response.workflow_execution_info)
+    workers = seen.pollers.get((summary.task_queue, WORKFLOW_QUEUE))
+    attempt = response.pending_workflow_task.attempt
     return WorkflowDescription(
-        summary=summary_of(response.workflow_execution_info),
+        summary=summary,
         pending_activities=tuple(_pending(info) for info in response.pending_activities),
-        workflow_task_attempt=response.pending_workflow_task.attempt,
-        workflow_task_failure=workflow_task_failure,
+        workflow_task_attempt=attempt,
+        workflow_task_failure=task_failure_of(seen.newest) if attempt > 1 else "",
         memo={name: converter.from_payload(memo[name], what=f"the memo {name!r}") for name in sorted(memo)},
+        waits=waits_of(seen),
+        waits_at=places_of(seen.stack),
+        stack=seen.stack,
+        workers=None if workers is None else tuple(workers),
     )
 
 
@@ -162,6 +197,13 @@ _STATES = {
     PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED: "paused",
     PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED: "pause_requested",
 }
+
+
+_RUNNING = (
+    PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
+    PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED,
+    PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED,
+)
 
 
 def _pending(info: PendingActivityInfo) -> PendingActivity:
@@ -177,4 +219,10 @@ def _pending(info: PendingActivityInfo) -> PendingActivity:
             info.next_attempt_schedule_time.ToNanoseconds() if info.HasField("next_attempt_schedule_time") else None
         ),
         last_heartbeat_at_ns=info.last_heartbeat_time.ToNanoseconds() if info.HasField("last_heartbeat_time") else None,
+        task_queue=info.activity_options.task_queue.name,
+        started_at_ns=(
+            info.last_started_time.ToNanoseconds()
+            if info.state in _RUNNING and info.HasField("last_started_time")
+            else None
+        ),
     )

@@ -11,8 +11,7 @@ from temporalio.api.enums.v1 import EventType, HistoryEventFilterType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.failures import headline
-from perdure.sdk.client import messages
+from perdure.sdk.client import inquiry, messages
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import WorkflowDescription, description_of
 from perdure.sdk.client.resets import Reapply, Step, check_place, request_of, task_before
@@ -70,13 +69,14 @@ class WorkflowHandle(Generic[R]):
             TimeoutError: the builtin one; `timeout` passed.
         """
         limit_ns = optional_duration(timeout, "timeout")
-        if limit_ns is None:
+        if limit_ns is None or timeout is None:
             return await self._result()
         try:
             async with asyncio.timeout(limit_ns / SECOND_NS):
                 return await self._result()
         except TimeoutError:
-            raise TimeoutError(f"workflow {self.id!r} has not closed within {timeout}; it goes on") from None
+            pass  # what it waits for is asked for outside of the handler, so that the error has no other behind it
+        raise await inquiry.timed_out(self._reach, self.id, f"workflow {self.id!r} has not closed", timeout)
 
     async def _result(self) -> R:
         run_id = self.run_id or ""
@@ -102,16 +102,16 @@ class WorkflowHandle(Generic[R]):
                 return events[-1]
             request.next_page_token = page.next_page_token
 
-    async def describe(self) -> WorkflowDescription:
-        """How it stands. Raises WorkflowNotFoundError."""
-        request = service.DescribeWorkflowExecutionRequest(namespace=self._reach.namespace, execution=self._execution())
-        response = await self._reach.ask(
-            self._reach.connection.describe_workflow_execution, request, f"a description of workflow {self.id!r}"
-        )
-        failure = ""
-        if response.pending_workflow_task.attempt > 1:
-            failure = await self._last_task_failure(response.workflow_execution_info.execution)
-        return description_of(response, failure, self._reach.converter)
+    async def describe(self, *, stack: bool = True) -> WorkflowDescription:
+        """How it stands, and what it waits for.
+
+        Args:
+            stack: ask a worker at which line its code waits, if one polls; at most a second.
+
+        Raises:
+            WorkflowNotFoundError: there is no such run.
+        """
+        return description_of(await inquiry.look(self._reach, self._execution(), stack=stack), self._reach.converter)
 
     async def history(self) -> list[HistoryEvent]:
         """All events of the run, from the first. Raises WorkflowNotFoundError."""
@@ -175,7 +175,7 @@ class WorkflowHandle(Generic[R]):
         reach, run_id = self._reach, self.run_id or ""
         check_place(event_id, step)
         if event_id is None:
-            run_id = run_id or (await self.describe()).run_id
+            run_id = run_id or await self._current_run()
             execution = WorkflowExecution(workflow_id=self.id, run_id=run_id)
             event_id = task_before(await self._events(execution), step_name(step), nth)
         request = request_of(reach, self.id, run_id, event_id, reason, reapply)
@@ -247,6 +247,10 @@ class WorkflowHandle(Generic[R]):
     def _execution(self) -> WorkflowExecution:
         return WorkflowExecution(workflow_id=self.id, run_id=self.run_id or "")
 
+    async def _current_run(self) -> str:
+        described = await inquiry.describe(self._reach, self._execution())
+        return described.workflow_execution_info.execution.run_id
+
     async def _events(self, execution: WorkflowExecution) -> list[HistoryEvent]:
         request = service.GetWorkflowExecutionHistoryRequest(namespace=self._reach.namespace, execution=execution)
         events: list[HistoryEvent] = []
@@ -258,15 +262,6 @@ class WorkflowHandle(Generic[R]):
             if not page.next_page_token:
                 return events
             request.next_page_token = page.next_page_token
-
-    async def _last_task_failure(self, execution: WorkflowExecution) -> str:
-        """Only the first failure in a row is in history; the later ones say the same of the same code."""
-        for event in reversed(await self._events(execution)):
-            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-                return headline(event.workflow_task_failed_event_attributes.failure)
-            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
-                return "the workflow task timed out: no worker answered in time"
-        return ""
 
     async def _ask(self, rpc: Callable[[Request], Awaitable[Response]], request: Request, what: str) -> Response:
         return await self._reach.ask(rpc, request, f"{what} workflow {self.id!r}")

@@ -17,6 +17,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected
 from perdure.sdk.choices import word_of
+from perdure.sdk.client import inquiry
 from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import error_of
@@ -116,11 +117,15 @@ class UpdateHandle(Generic[R]):
             TimeoutError: the builtin one; `timeout` passed, the update goes on.
         """
         limit_ns = optional_duration(timeout, "timeout")
+        if limit_ns is None or timeout is None:
+            return await self._result()
         try:
-            async with asyncio.timeout(None if limit_ns is None else limit_ns / SECOND_NS):
+            async with asyncio.timeout(limit_ns / SECOND_NS):
                 return await self._result()
         except TimeoutError:
-            raise TimeoutError(f"update {self._name!r} has not ended within {timeout}; it goes on") from None
+            pass  # what it waits for is asked for outside of the handler, so that the error has no other behind it
+        what = f"update {self._name!r} of workflow {self.workflow_id!r} has not ended"
+        raise await inquiry.timed_out(self._reach, self.workflow_id, what, timeout)
 
     async def _result(self) -> R:
         reach = self._reach
