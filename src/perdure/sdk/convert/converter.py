@@ -139,7 +139,8 @@ def _decode(payload: Payload, kind: Any, what: str, index: int) -> Any:
         if encoding == b"binary/null":
             return None
         if encoding == b"binary/plain":
-            return bytearray(payload.data) if kind is bytearray else payload.data
+            is_other = isinstance(kind, type) and issubclass(kind, (bytes, bytearray)) and kind is not bytes
+            return kind(payload.data) if is_other else payload.data
         if encoding in (b"json/protobuf", b"binary/protobuf"):
             return _decode_message(payload, kind, encoding)
     except PayloadError as error:

@@ -2,20 +2,23 @@
 
 msgspec does nearly all of it in C: dataclasses, Structs, TypedDict, NamedTuple, enums, datetime,
 UUID, Decimal, sets, bytes. What it does not know comes through two hooks: pydantic models (by
-their methods, so that pydantic is never imported here unless its user did), and paths.
+their methods, so that pydantic is never imported here unless its user did), paths, and what
+`other_types.py` knows.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 import msgspec
 
+from perdure.sdk.convert import other_types
+from perdure.sdk.convert.lost_keys import LISTS, field_names, lost_key
+from perdure.sdk.convert.other_types import NOTHING
 from perdure.sdk.errors import PayloadError
 
 JsonDecoder = Callable[[bytes], Any]
@@ -31,15 +34,21 @@ def _encode_hook(value: Any) -> Any:
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, PurePath):
         return str(value)
+    plain = other_types.encoded(value)
+    if plain is not NOTHING:
+        return plain
     raise NotImplementedError(f"values of type {type_name(type(value))} have no JSON form")
 
 
-def _decode_hook(kind: type, value: Any) -> Any:
+def _decode_hook(kind: Any, value: Any) -> Any:
     if _is_model(kind):
-        return cast(Any, kind).model_validate_json(msgspec.json.encode(value))
-    if issubclass(kind, PurePath):
+        return kind.model_validate_json(msgspec.json.encode(value))
+    if isinstance(kind, type) and issubclass(kind, PurePath):
         return kind(value)
-    if isinstance(value, kind):
+    found = other_types.decoded(kind, value, _decode_hook)
+    if found is not NOTHING:
+        return found
+    if isinstance(value, get_origin(kind) or kind):
         return value
     raise NotImplementedError(f"{type_name(kind)} has no JSON form")
 
@@ -58,11 +67,15 @@ _decode_untyped = msgspec.json.Decoder().decode
 def encode_json(value: Any) -> bytes:
     """Raises whatever msgspec or a model's own code raises; `find_unserialisable` then says where.
 
-    A float that JSON cannot write would silently become null: it is refused instead.
+    A float that JSON cannot write would silently become null, and of two keys that are one in JSON one would be lost:
+    both are refused instead.
     """
     data = value.model_dump_json(by_alias=True).encode() if _is_model(type(value)) else _encoder.encode(value)
     if b"null" in data and _has_odd_float(value):
         raise ValueError("JSON has no nan and no infinity")
+    lost = lost_key(value, data)
+    if lost:
+        raise ValueError(f"its keys {lost} are one and the same in JSON")
     return data
 
 
@@ -73,9 +86,9 @@ def _has_odd_float(value: Any) -> bool:
         return False
     if isinstance(value, Mapping):
         return any(map(_has_odd_float, cast("Mapping[Any, Any]", value).values()))
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, LISTS):
         return any(map(_has_odd_float, cast("list[Any]", value)))
-    return any(_has_odd_float(getattr(value, name)) for name in _field_names(type(value)))
+    return any(_has_odd_float(getattr(value, name)) for name in field_names(type(value)))
 
 
 _decoders: dict[Any, JsonDecoder] = {Any: _decode_untyped, object: _decode_untyped}
@@ -146,14 +159,6 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     """The members of a value, each with what leads to it."""
     if isinstance(value, Mapping):
         return [(f"[{key!r}]", part) for key, part in cast("Mapping[Any, Any]", value).items()]
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, LISTS):
         return [(f"[{index}]", part) for index, part in enumerate(cast("list[Any]", value))]
-    return [(f".{name}", getattr(value, name)) for name in _field_names(type(value))]
-
-
-def _field_names(kind: Any) -> list[str]:
-    if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
-    if issubclass(kind, msgspec.Struct):
-        return list(kind.__struct_fields__)
-    return list(kind.model_fields) if _is_model(kind) else []
+    return [(f".{name}", getattr(value, name)) for name in field_names(type(value))]
