@@ -143,7 +143,7 @@ def test_without_an_annotation_it_is_plain(value: Any, plain: Any) -> None:
         ({"a": 1}, defaultdict, "a defaultdict's factory is not in JSON: annotate it as"),
         ({"a": 1}, defaultdict[str, Cents], "says of none: annotate it as a dict"),
         ("localhost", ipaddress.IPv4Address, "localhost"),
-        ([1, 2], Pair, "Enums must contain either all str or all int values"),
+        ([1, 2], Pair, "Enums must contain|Input should be"),
     ],
 )
 def test_what_does_not_fit_is_said(data: Any, kind: Any, complaint: str) -> None:
