@@ -292,6 +292,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "temporal.api.workflowservice.v1.PauseActivityRequest.id": ("act",),
     "temporal.api.workflowservice.v1.ResetActivityRequest.id": ("act",),
     "temporal.api.workflowservice.v1.UnpauseActivityRequest.id": ("act",),
+    "temporal.api.workflowservice.v1.ListWorkersRequest.query": ("Status = 'Running'", ""),
+    "temporal.api.workflowservice.v1.CountWorkersRequest.query": ("Status != 'ShuttingDown'", ""),
     "pinned_version": ("d.1",),
     "first_execution_run_id": ("",),
     "active_cluster_name": ("",),

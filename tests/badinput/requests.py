@@ -296,7 +296,7 @@ def _weight(field: Any) -> int:
         return 6 if field.message_type.full_name in _STAMPS else 2
     if field.cpp_type in _NUMBERS or field.name.endswith("token") or field.name in ("query", "cron_string"):
         return 6
-    return 1
+    return 3 if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM else 1
 
 
 def _name_the_type(command: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import Command
-from temporalio.api.common.v1 import RetryPolicy
+from temporalio.api.common.v1 import Priority, RetryPolicy
 from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 from temporalio.api.workflowservice import v1 as service
 
@@ -112,6 +112,20 @@ def test_a_duration_that_is_none_is_refused_by_name(field: str, duration: Durati
 def test_a_coefficient_that_is_none_is_refused(coefficient: float) -> None:
     request = start_with("retry_policy", RetryPolicy(backoff_coefficient=coefficient))
     refused(lambda rpcs: rpcs.start_workflow_execution(request), "BackoffCoefficient cannot be")
+
+
+@pytest.mark.parametrize(
+    ("priority", "why"),
+    [
+        (Priority(priority_key=-1), "priority: priority key can't be negative: -1"),
+        (Priority(fairness_weight=-1), "priority: fairness weight must be a number greater than zero, not -1.0"),
+        (Priority(fairness_weight=math.nan), "fairness weight must be a number"),
+        (Priority(fairness_weight=math.inf), "fairness weight must be a number"),
+        (Priority(fairness_key="x" * 65), "fairness key length exceeds limit: 65 > 64"),
+    ],
+)
+def test_a_priority_that_is_none_is_refused(priority: Priority, why: str) -> None:
+    refused(lambda rpcs: rpcs.start_workflow_execution(start_with("priority", priority)), why)
 
 
 @pytest.mark.parametrize(("duration", "why"), BAD)
@@ -238,7 +252,7 @@ def test_what_no_judge_looks_at_is_looked_at_in_every_command() -> None:
     made.schedule_activity_task_command_attributes.priority.fairness_weight = math.nan
     answer, events = answered(made)
     assert isinstance(answer, Rejected)
-    assert "priority.fairness_weight: is not a finite number" in answer.message
+    assert "priority: fairness weight must be a number greater than zero, not nan" in answer.message
     assert "WORKFLOW_TASK_FAILED" in names(events)
 
 

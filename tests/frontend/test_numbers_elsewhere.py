@@ -11,11 +11,12 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.batch.v1 import BatchOperationTermination
-from temporalio.api.common.v1 import RetryPolicy
+from temporalio.api.common.v1 import RetryPolicy as RetryPolicyMessage
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.backoff import RetryPolicy, backoff_ns
 from perdure.api.bounds import DURATION_MAX_S
 from perdure.api.errors import Rejected
 from perdure.api.times import LONG_MAX
@@ -62,6 +63,8 @@ def backfill(request: service.CreateScheduleRequest) -> Any:
     return request.initial_patch.backfill_request.add()
 
 
+ENDLESS = RetryPolicyMessage(backoff_coefficient=math.inf)
+
 SCHEDULES: list[tuple[Callable[[service.CreateScheduleRequest], Any], str]] = [
     (lambda r: first(r).interval.CopyFrom(Duration(seconds=10**10)), "interval is not a valid duration: 10000000000 s"),
     (lambda r: first(r).interval.CopyFrom(LONG[2]), "interval is not a valid duration"),
@@ -88,7 +91,9 @@ SCHEDULES: list[tuple[Callable[[service.CreateScheduleRequest], Any], str]] = [
         "An invalid WorkflowRunTimeoutSeconds is set on request. cause: negative duration",
     ),
     (
-        lambda r: r.schedule.action.start_workflow.retry_policy.CopyFrom(RetryPolicy(backoff_coefficient=math.inf)),
+        lambda r: r.schedule.action.start_workflow.retry_policy.CopyFrom(
+            RetryPolicyMessage(backoff_coefficient=math.inf)
+        ),
         "BackoffCoefficient cannot be more than",
     ),
 ]
@@ -289,3 +294,22 @@ async def test_deadlines_beyond_the_end_of_time_are_its_end(world: World) -> Non
             assert await history(rpcs, workflow_id)
         soon_ns = world.clock.now_ns() + 60 * 10**9
         assert await engine.store.next_wake_at_ns(soon_ns) == LONG_MAX
+
+
+@virtual
+async def test_a_worker_may_be_in_a_state_that_nobody_knows(world: World) -> None:
+    async with world.engine() as engine:
+        rpcs = WorkflowService(engine)
+        heard = service.RecordWorkerHeartbeatRequest(namespace="default")
+        heard.worker_heartbeat.add(worker_instance_key="w", status=99)
+        await rpcs.record_worker_heartbeat(heard)
+        for query, count in (("Status = 'Running'", 0), ("Status = '99'", 1), ("Status != 'Running'", 1)):
+            listed = await rpcs.list_workers(service.ListWorkersRequest(namespace="default", query=query))
+            assert len(listed.workers_info) == count, query
+
+
+def test_a_policy_that_was_stored_before_it_was_checked_still_says_when() -> None:
+    for coefficient in (math.nan, math.inf, 1e308):
+        for attempt in (1, 2, 1000):
+            policy = RetryPolicy(10**9, coefficient, 100 * 10**9, 0)
+            assert 10**9 <= backoff_ns(policy, attempt) <= 100 * 10**9

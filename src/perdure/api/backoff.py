@@ -96,7 +96,9 @@ def backoff_ns(policy: RetryPolicy, attempt: int) -> int:
         interval = policy.initial_interval_ns * policy.backoff_coefficient ** (attempt - 1)
     except OverflowError:
         interval = DURATION_MAX_NS
-    return int(min(interval, policy.maximum_interval_ns or DURATION_MAX_NS, DURATION_MAX_NS))
+    if not interval < DURATION_MAX_NS:  # nor is it NaN: a policy may have been stored before it was checked
+        interval = DURATION_MAX_NS
+    return int(min(interval, policy.maximum_interval_ns or DURATION_MAX_NS))
 
 
 def _wait_ns(policy: RetryPolicy, attempt: int, failure: Failure) -> int:

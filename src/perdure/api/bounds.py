@@ -19,6 +19,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.common.v1 import Priority
 
 from perdure.api.times import NS_PER_SECOND
 
@@ -28,6 +29,7 @@ DURATION_MAX_NS = DURATION_MAX_S * NS_PER_SECOND
 COEFFICIENT_MAX = float(DURATION_MAX_NS)
 """From a nanosecond to a century in one step: a back-off cannot grow faster."""
 
+_FAIRNESS_KEY_LENGTH_MAX = 64
 _NANOS_MAX = NS_PER_SECOND - 1
 _TIMESTAMP_MIN_S, _TIMESTAMP_MAX_S = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, as protobuf has it (google/protobuf/timestamp.proto)."""
@@ -119,6 +121,17 @@ def _check_timestamp(value: Timestamp, _: int) -> None:
         )
 
 
+def _check_priority(value: Priority, _: int) -> None:
+    if value.priority_key < 0:
+        raise OutOfBounds(f"priority key can't be negative: {value.priority_key}")
+    if not 0 <= value.fairness_weight < math.inf:
+        raise OutOfBounds(f"fairness weight must be a number greater than zero, not {value.fairness_weight}")
+    if len(value.fairness_key) > _FAIRNESS_KEY_LENGTH_MAX:
+        raise OutOfBounds(
+            f"fairness key length exceeds limit: {len(value.fairness_key)} > {_FAIRNESS_KEY_LENGTH_MAX} characters"
+        )
+
+
 def _check_number(value: float, _: int) -> None:
     if not math.isfinite(value):
         raise OutOfBounds(f"is not a finite number: {value}")
@@ -129,6 +142,7 @@ _Check = Callable[[Any, int], None]
 _LEAVES: dict[str, _Check] = {
     Duration.DESCRIPTOR.full_name: _check_duration,
     Timestamp.DESCRIPTOR.full_name: _check_timestamp,
+    Priority.DESCRIPTOR.full_name: _check_priority,
 }
 _OPAQUE = frozenset(
     {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import EventType, TimeoutType, WorkflowExecutionStatus
@@ -33,13 +34,17 @@ class EventLine:
 
 def event_name(event_type: int) -> str:
     """`ActivityTaskScheduled` of EVENT_TYPE_ACTIVITY_TASK_SCHEDULED."""
-    return _camel(EventType.Name(event_type), "EVENT_TYPE_")  # pyright: ignore[reportArgumentType]
+    return _camel(_name(EventType, event_type), "EVENT_TYPE_")
 
 
 def status_name(status: int) -> str:
     """`RUNNING` of WORKFLOW_EXECUTION_STATUS_RUNNING."""
-    name = WorkflowExecutionStatus.Name(status)  # pyright: ignore[reportArgumentType]
-    return name.removeprefix("WORKFLOW_EXECUTION_STATUS_")
+    return _name(WorkflowExecutionStatus, status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
+
+
+def _name(kind: Any, number: int) -> str:
+    """Of a member of an enum of the API; the number itself, of one that a later version has."""
+    return kind.Name(number) if number in kind.values() else str(number)
 
 
 def _camel(name: str, prefix: str) -> str:
@@ -111,7 +116,7 @@ def _one_failure(failure: Failure) -> str:
     if failure.HasField("application_failure_info") and failure.application_failure_info.type:
         return f"{failure.application_failure_info.type}: {failure.message}"
     if failure.HasField("timeout_failure_info"):
-        kind = _camel(TimeoutType.Name(failure.timeout_failure_info.timeout_type), "TIMEOUT_TYPE_")
+        kind = _camel(_name(TimeoutType, failure.timeout_failure_info.timeout_type), "TIMEOUT_TYPE_")
         return f"{failure.message} ({kind})"
     return failure.message
 

@@ -70,6 +70,10 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
     activity_id = command.activity_id
     check_id(draft, cause, "activityId", activity_id)
     check_id(draft, cause, "activityType", command.activity_type.name)
+    if command.HasField("retry_policy"):
+        why = retry.fault(command.retry_policy)
+        if why:
+            raise BadCommand(cause, why)
     if len(command.task_queue.name) > draft.limits.id_length:
         raise BadCommand(cause, "TaskQueue exceeds length limit.")
     to_close = check_timeout("ScheduleToCloseTimeout", command.schedule_to_close_timeout, cause)
@@ -82,10 +86,6 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
             "a valid StartToCloseTimeout or ScheduleToCloseTimeout must be set on the activity."
             f" ActivityId={activity_id} ActivityType={command.activity_type.name}",
         )
-    if command.HasField("retry_policy"):
-        why = retry.fault(command.retry_policy)
-        if why:
-            raise BadCommand(cause, why)
     check_blob(draft, cause, "ScheduleActivityTaskCommandAttributes.Input", command.input)
     execution = draft.execution
     if activity_id in execution.activity_ids or activity_id in draft.activity_ids:

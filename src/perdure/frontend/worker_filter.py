@@ -17,8 +17,14 @@ Condition = tuple[Callable[[WorkerHeartbeat], str], bool, str]
 """A property, whether it must be equal, and to what."""
 
 
+_STATUSES: dict[int, str] = {
+    number: name.removeprefix("WORKER_STATUS_").replace("_", "").lower() for name, number in WorkerStatus.items()
+}
+"""A worker of a later version may have one that is not among them."""
+
+
 def _status(heartbeat: WorkerHeartbeat) -> str:
-    return WorkerStatus.Name(heartbeat.status).removeprefix("WORKER_STATUS_").replace("_", "").lower()
+    return _STATUSES.get(heartbeat.status, str(heartbeat.status))
 
 
 PROPERTIES: dict[str, Callable[[WorkerHeartbeat], str]] = {
