@@ -64,6 +64,8 @@ class Talks:
     def run(self) -> None:
         workflow.sleep("1h")
 
+    def sign(self) -> None: ...
+
     @workflow.update
     def add(self, number: int) -> int:
         return number
@@ -150,8 +152,8 @@ REFUSALS: list[tuple[str, Callable[[TestEngine], Any], str]] = [
     ("type", lambda e: e.add_search_attributes({"A": "Words"}), "attribute 'A' must be one of 'Text'"),  # pyright: ignore
     ("run in", lambda e: _definition(run_in="gpu"), "run_in of one of many must be one of 'auto', 'loop'"),
     ("cancellation", lambda e: _definition(cancellation="soon"), "cancellation must be one of 'try', 'wait'"),
-    ("unfinished", lambda e: workflow.signal(unfinished="drop")(lambda self: None), "unfinished must be one of 'warn'"),  # pyright: ignore
-    ("of update", lambda e: workflow.update(unfinished="drop")(lambda self: None), "unfinished must be one of 'warn'"),  # pyright: ignore
+    ("unfinished", lambda e: workflow.signal(unfinished="drop")(Talks.cls.sign), "unfinished must be one of 'warn'"),  # pyright: ignore
+    ("of update", lambda e: workflow.update(unfinished="drop")(Talks.cls.sign), "unfinished must be one of 'warn'"),  # pyright: ignore
 ]  # fmt: skip
 
 

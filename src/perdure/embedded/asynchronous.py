@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams
@@ -19,7 +19,7 @@ from perdure.sdk.client import Client
 from perdure.sdk.client.events import listen
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
-from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, WorkflowDefinition, default_registry
+from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.green_threads import check_threads
 from perdure.sdk.option_names import lists_options
@@ -43,8 +43,8 @@ class AsyncEngine(Client):
         *,
         task_queue: str = "default",
         namespace: str = "default",
-        workflows: Iterable[WorkflowDefinition[Any, Any]] | None = None,
-        activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
+        workflows: Iterable[object] | None = None,
+        activities: Iterable[object] | None = None,
         identity: str | None = None,
         codec: PayloadCodec | None = None,
         max_concurrent_activities: int = 200,
@@ -204,9 +204,7 @@ def _far_home(url: str) -> _Home:
         raise StoreError(str(error)) from error
 
 
-def _registry_of(
-    workflows: Iterable[WorkflowDefinition[Any, Any]] | None, activities: Iterable[ActivityDefinition[Any, Any]] | None
-) -> Registry:
+def _registry_of(workflows: Iterable[object] | None, activities: Iterable[object] | None) -> Registry:
     if workflows is None and activities is None:
         return default_registry
     return Registry(

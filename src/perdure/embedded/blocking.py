@@ -15,7 +15,6 @@ from perdure.interventions import AlertHook, SyncInterventions
 from perdure.sdk.client import UpdateHandle, WorkflowHandle
 from perdure.sdk.client.schedules import SyncSchedules
 from perdure.sdk.convert import PayloadCodec
-from perdure.sdk.definitions import ActivityDefinition, WorkflowDefinition
 from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.loop_thread import LoopThread
 from perdure.sdk.option_names import lists_options
@@ -68,8 +67,8 @@ class Engine:
             or a server: "grpc://host:7233", "grpcs://…" with TLS (`perdure server`, or any of Temporal's API).
         task_queue: which queue this engine's worker serves, and starts on.
         namespace: where its workflows live.
-        workflows: what its worker runs; default everything decorated in this process.
-        activities: likewise.
+        workflows: what its worker runs, and modules of it; default everything decorated in this process.
+        activities: likewise; of an object, its methods that are decorated.
         identity: how history names it; default `pid@host`.
         codec: applied to all payloads, e.g. to encrypt them.
         max_concurrent_activities: attempts running at once, also the most threads for `def` activities.
@@ -96,8 +95,8 @@ class Engine:
         *,
         task_queue: str = "default",
         namespace: str = "default",
-        workflows: Iterable[WorkflowDefinition[Any, Any]] | None = None,
-        activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
+        workflows: Iterable[object] | None = None,
+        activities: Iterable[object] | None = None,
         identity: str | None = None,
         codec: PayloadCodec | None = None,
         max_concurrent_activities: int = 200,

@@ -15,14 +15,22 @@ import logging
 from collections.abc import Callable, Coroutine, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
 
-from perdure.sdk.definitions import ActivityDefinition, AsyncActivity, SyncActivity, default_registry
-from perdure.sdk.errors import CancelledError, EngineError
+from perdure.sdk.definitions import ActivityDefinition, AsyncActivity, SyncActivity, default_registry, needs_object
+from perdure.sdk.errors import CancelledError, DefinitionError, EngineError
 from perdure.sdk.option_names import lists_options, options_of
-from perdure.sdk.options import SECOND_NS, Cancellation, Duration, Retry, activity_options, optional_duration
+from perdure.sdk.options import (
+    SECOND_NS,
+    ActivityOptions,
+    Cancellation,
+    Duration,
+    Retry,
+    activity_options,
+    optional_duration,
+)
 from perdure.sdk.transaction import TransactionalActivity, TransactionalDecorator
 
 P = ParamSpec("P")
@@ -256,17 +264,18 @@ class ActivityNamespace:
             local_retry_threshold=local_retry_threshold,
         )
 
-        def decorate(function: Callable[..., Any]) -> ActivityDefinition[Any, Any]:
-            definition: ActivityDefinition[Any, Any]
-            if transactional:
+        def decorate(function: Any) -> ActivityDefinition[Any, Any]:
+            if isinstance(function, ActivityDefinition):
+                definition = _known_again(cast("ActivityDefinition[Any, Any]", function), name, declared)
+            elif transactional:
                 definition = TransactionalActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
+            else:
+                definition = SyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
+                if definition.is_async:
+                    definition = AsyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
+                definition.dynamic = dynamic
+            if definition.is_declared:
                 default_registry.add(definition)
-                return definition
-            definition = SyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
-            if definition.is_async:
-                definition = AsyncActivity[Any, Any](function, name=name, options=declared, run_in=run_in)
-            definition.dynamic = dynamic
-            default_registry.add(definition)
             return definition
 
         return decorate if fn is None else decorate(fn)
@@ -308,6 +317,21 @@ class ActivityNamespace:
     def wait_for_cancelled_sync(self, timeout: Duration | None = None) -> bool:
         """In a `def` activity: blocks until it is asked to stop; False when `timeout` passed first."""
         return _current().wait_cancelled_sync(optional_duration(timeout, "timeout"))
+
+
+def _known_again(
+    definition: ActivityDefinition[Any, Any], name: str | None, declared: ActivityOptions
+) -> ActivityDefinition[Any, Any]:
+    """A method of an object whose class has it decorated: for all engines of the process, perhaps by another name.
+
+    Raises DefinitionError for what is an activity already, and has no object.
+    """
+    if not definition.is_declared:
+        raise DefinitionError(needs_object(definition))
+    if definition.instance is None or declared != ActivityOptions():
+        called = definition.__name__
+        raise DefinitionError(f"{called} is an activity already; to call it otherwise, write {called}.options(...)")
+    return definition.renamed(name or definition.name)
 
 
 activity = ActivityNamespace()

@@ -13,6 +13,8 @@ from functools import lru_cache, partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, UnionType
 from typing import Any, NamedTuple, Optional, cast
 
+from perdure.sdk.errors import DefinitionError
+
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _NO_NAME = "<lambda>"
 
@@ -67,6 +69,38 @@ def own_name(fn: Any) -> str | None:
         return own_name(fn.func)
     name = getattr(fn, "__name__", None) or type(fn).__name__
     return None if name == _NO_NAME else name
+
+
+def checked_callable(fn: Any, what: str, name: str | None) -> str:
+    """The name under which something is to be known: its own, unless it is given one.
+
+    Args:
+        what: as the user wrote it, e.g. "@activity".
+
+    Raises DefinitionError when it cannot be called, or is no use when called; says what to write instead.
+    """
+    if isinstance(fn, str):
+        raise DefinitionError(f"{what} takes a function, not a text: to name it, write {what}(name={fn!r})")
+    if isinstance(fn, type):
+        raise DefinitionError(f"{what} takes a function, and {fn.__name__} is a class: decorate its methods")
+    if not callable(fn):
+        raise DefinitionError(f"{what} takes a function, not {fn!r}")
+    known = name or own_name(fn)
+    if known is None:
+        raise DefinitionError(f"a lambda has no name that history could keep: write {what}(name=...)")
+    if is_generator(fn):
+        raise DefinitionError(f"{known} is a generator; use a plain `def` or an `async def` function")
+    if signature_of(fn) is None:
+        raise DefinitionError(f"Python does not tell what {known} takes: write a function around it")
+    return known
+
+
+def is_method_like(fn: Any) -> bool:
+    """Whether a function that is being decorated stands in the body of a class, and is given its object."""
+    place, _, _ = getattr(fn, "__qualname__", "").rpartition(".")
+    if not isinstance(fn, FunctionType) or not place or place.endswith("<locals>"):
+        return False
+    return next(iter(inspect.signature(fn).parameters), "") in ("self", "cls")
 
 
 def is_async(fn: Any) -> bool:

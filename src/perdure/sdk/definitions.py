@@ -13,10 +13,32 @@ other functions (tests) replace each other, the latest wins.
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, TypeVarTuple, cast
+from types import MethodType, ModuleType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    TypeVarTuple,
+    cast,
+    overload,
+)
 
+from perdure.sdk.callables import (
+    Shape,
+    checked_callable,
+    code_of,
+    function_of,
+    is_async,
+    is_method_like,
+    own_name,
+    shape_by,
+)
 from perdure.sdk.choices import word_of
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.option_names import lists_options, meant_by, unknown_option
@@ -26,6 +48,9 @@ from perdure.sdk.texts import check_text
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+T = TypeVar("T")
 
 RUN_IN = ("auto", "loop", "thread", "process")
 
@@ -37,31 +62,30 @@ raises DeterminismViolation inside workflow code. Outside of it a direct call is
 class Definition(Generic[P, R_co]):
     """A function, its name in history, and the types its values are decoded to."""
 
+    decorator = "@definition"
+    """As users write it."""
     dynamic: bool = False
     """Whether it stands for every type that has no definition of its own; it is given the type's name first."""
 
     def __init__(self, fn: Callable[..., Any], name: str | None) -> None:
-        if not callable(fn) or inspect.isclass(fn):
-            raise DefinitionError(f"expected a function, got {fn!r}")
-        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-            raise DefinitionError(f"{fn.__qualname__} is a generator; use a plain `def` or an `async def` function")
-        self.fn = fn
+        fn = fn.__func__ if isinstance(fn, staticmethod) else fn
         check_text(name, "name")
-        self.name = name or fn.__name__
-        self.is_async = inspect.iscoroutinefunction(fn)
-        self.__name__ = fn.__name__
-        self.__qualname__ = fn.__qualname__
-        self.__module__ = fn.__module__
+        self.name = checked_callable(fn, self.decorator, name)
+        function = function_of(fn)
+        self.fn = fn
+        self.is_async = is_async(fn)
+        self.__name__ = own_name(fn) or self.name
+        self.__qualname__ = getattr(function, "__qualname__", self.__name__)
+        self.__module__ = getattr(function, "__module__", None) or "builtins"
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
         self._signature: inspect.Signature | None = None
-        self._accepts: tuple[int, float] | None = None
-        self._types: tuple[list[Any], Any] | None = None
+        self._shape: Shape | None = None
 
     @property
     def location(self) -> str:
         """`file:line` of the function."""
-        code = getattr(self.fn, "__code__", None)
+        code = code_of(self.fn)
         return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else self.__module__
 
     @property
@@ -71,20 +95,34 @@ class Definition(Generic[P, R_co]):
 
     @property
     def signature(self) -> inspect.Signature:
-        """The function's own."""
+        """Of a call: the function's own, less what the caller does not give."""
         if self._signature is None:
-            self._signature = inspect.signature(self.fn)
+            whole = inspect.signature(self.fn)
+            parameters = list(whole.parameters.values())[self.given_by_worker :]
+            self._signature = whole.replace(parameters=parameters) if self.given_by_worker else whole
         return self._signature
 
     @property
+    def given_by_worker(self) -> int:
+        """How many of the function's first parameters the worker fills in."""
+        return 0
+
+    @property
+    def shape(self) -> Shape:
+        """What a call takes by position, and what it gives."""
+        if self._shape is None:
+            self._shape = shape_by(self.fn, self.signature)
+        return self._shape
+
+    @property
     def argument_types(self) -> list[Any]:
-        """The annotation of each positional parameter; Any where there is none. For *args its own, repeated by need."""
-        return self._resolved()[0]
+        """The annotation of each positional parameter; Any where there is none."""
+        return self.shape.types
 
     @property
     def return_type(self) -> Any:
         """The return annotation, Any where there is none, NoneType for None."""
-        return self._resolved()[1]
+        return self.shape.returns
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Positional arguments of a call: what is recorded. Raises TypeError as the call itself would."""
@@ -117,10 +155,8 @@ class Definition(Generic[P, R_co]):
         return converter.from_payloads(payloads, self.argument_types, what)
 
     def _check_count(self, args: tuple[Any, ...]) -> None:
-        if self._accepts is None:
-            self._accepts = _accepted_counts(self.signature)
-        low, high = self._accepts
-        if not low <= len(args) <= high:
+        shape = self._shape or self.shape
+        if not shape.least <= len(args) <= shape.most:
             self._bound(args, {})
             raise TypeError(f"{self.name}() does not take {len(args)} arguments")
 
@@ -138,54 +174,31 @@ class Definition(Generic[P, R_co]):
     def _unknown_argument(self, given: str, names: list[str]) -> TypeError:
         return unknown_option(f"{self.name}()", given, names, "parameter")
 
-    def _resolved(self) -> tuple[list[Any], Any]:
-        if self._types is None:
-            self._types = types_of(self.fn, self.signature)
-        return self._types
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.location}>"
-
-
-def _accepted_counts(signature: inspect.Signature) -> tuple[int, float]:
-    low, high = 0, 0.0
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            high = float("inf")
-        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            high += 1
-            low += parameter.default is parameter.empty
-        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-            return 1, 0
-    return low, high
-
-
-def types_of(fn: Callable[..., Any], signature: inspect.Signature) -> tuple[list[Any], Any]:
-    """The annotations of a function's positional parameters, and of its result; Any where there is none."""
-    try:
-        hints = typing.get_type_hints(fn, include_extras=True)
-    except (NameError, AttributeError, TypeError):
-        # An annotation that only a type checker can see (TYPE_CHECKING imports): decode untyped.
-        hints = {}
-    positional = [
-        hints.get(p.name, Any)
-        for p in signature.parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    return positional, hints.get("return", Any)
 
 
 @lists_options
 class ActivityDefinition(Definition[P, R_co]):
     """An activity: `R` is what `call` gives back. Immutable; `.options(...)` gives a changed copy."""
 
+    decorator = "@activity"
     transactional: bool = False
     """Whether it runs in the store's write transaction (`sdk/transaction.py`)."""
+    owner: type[Any] | None = None
+    """The class whose method it is while it has no object of it: to be called, and not to be run."""
+    instance: Any = None
+    """The object that it is a method of, where it has one."""
 
     def __init__(
         self, fn: Callable[..., Any], *, name: str | None, options: ActivityOptions, run_in: str = "auto"
     ) -> None:
-        super().__init__(fn, name)
+        self._is_classmethod = isinstance(fn, classmethod)
+        self._is_static = isinstance(fn, staticmethod)
+        super().__init__(cast(Any, fn).__func__ if self._is_classmethod else fn, name)
+        self._is_method_like = not self._is_static and is_method_like(self.fn)
+        self.is_declared = not self._is_method_like and not self._is_classmethod
+        """Whether it can be run as it stands: a method needs an object, or at least its class."""
         run_in = word_of(RUN_IN, run_in, f"run_in of {self.name}", error=DefinitionError)
         if self.is_async and run_in in ("thread", "process"):
             raise DefinitionError(
@@ -195,6 +208,8 @@ class ActivityDefinition(Definition[P, R_co]):
             raise DefinitionError(
                 f"{self.name} is a plain `def`: on the loop it would block everything; make it `async def`"
             )
+        if run_in == "process" and (self._is_method_like or function_of(self.fn) is not self.fn):
+            raise DefinitionError(f"{self.name} has an object with it: another process cannot import that")
         if run_in == "process" and self.is_local:
             raise DefinitionError(f"{self.name} is defined inside a function: another process cannot import it")
         self.activity_options = options
@@ -228,6 +243,43 @@ class ActivityDefinition(Definition[P, R_co]):
         )
         return changed
 
+    @property
+    def given_by_worker(self) -> int:
+        """The object of a method that has none yet."""
+        return int(self.owner is not None)
+
+    def renamed(self, name: str) -> Self:
+        """The same under another name in history."""
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__)
+        changed.name = name
+        return changed
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        """It stands in the body of a class."""
+        if self._is_static or self.__qualname__ != f"{owner.__qualname__}.{self.__name__}":
+            return
+        self._signature = self._shape = None
+        if self._is_classmethod:
+            self.fn, self.instance, self.is_declared = MethodType(self.fn, owner), owner, True
+            default_registry.add(self)
+            return
+        self.owner, self.is_declared = owner, False
+        default_registry.activities.set_aside(cast(AnyActivity, self))
+
+    def bound_to(self, instance: Any) -> Self:
+        """The method of an object."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound.fn, bound.instance, bound.owner = MethodType(self.fn, instance), instance, None
+        bound.is_declared = True
+        bound._signature = bound._shape = None
+        return bound
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        """Of an object, its method; of a class, the one that has no object, to be called in workflows."""
+        return self if instance is None or self.owner is None else self.bound_to(instance)
+
     def _unknown_argument(self, given: str, names: list[str]) -> TypeError:
         options = inspect.signature(self.options).parameters
         option = given if given in options else meant_by(given, options)
@@ -245,6 +297,18 @@ class ActivityDefinition(Definition[P, R_co]):
 class SyncActivity(ActivityDefinition[P, R_co]):
     """A `def` activity. Called directly, outside a workflow, it is the plain function."""
 
+    if TYPE_CHECKING:  # a method's call has no `self`, with an object or without
+
+        @overload
+        def __get__(
+            self: SyncActivity[Concatenate[S, Q], T], instance: None, owner: type[Any] | None = None
+        ) -> SyncActivity[Q, T]: ...
+        @overload
+        def __get__(
+            self: SyncActivity[Concatenate[S, Q], T], instance: S, owner: type[Any] | None = None
+        ) -> SyncActivity[Q, T]: ...
+        def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any: ...
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         for check in direct_call_guard:
             check(self.name)
@@ -253,6 +317,18 @@ class SyncActivity(ActivityDefinition[P, R_co]):
 
 class AsyncActivity(ActivityDefinition[P, R_co]):
     """An `async def` activity. Called directly, outside a workflow, it is the plain coroutine function."""
+
+    if TYPE_CHECKING:  # as of a SyncActivity
+
+        @overload
+        def __get__(
+            self: AsyncActivity[Concatenate[S, Q], T], instance: None, owner: type[Any] | None = None
+        ) -> AsyncActivity[Q, T]: ...
+        @overload
+        def __get__(
+            self: AsyncActivity[Concatenate[S, Q], T], instance: S, owner: type[Any] | None = None
+        ) -> AsyncActivity[Q, T]: ...
+        def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any: ...
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
         for check in direct_call_guard:
@@ -263,6 +339,7 @@ class AsyncActivity(ActivityDefinition[P, R_co]):
 class WorkflowDefinition(Definition[P, R_co]):
     """A workflow: `R` is its result. `sdk/workflow.py` declares them: what can be called, and how it is run."""
 
+    decorator = "@workflow"
     fail_on: tuple[type[BaseException], ...] = ()
     """Exceptions that fail the run, beside the FailureErrors; any other one is a bug and fails the task alone."""
     guarded: bool = True
@@ -295,6 +372,9 @@ AnyWorkflow = WorkflowDefinition[Any, Any]
 D = TypeVar("D", bound=Definition[Any, Any])
 
 
+_methods: dict[str, AnyActivity] = {}
+"""Activities that are methods and have no object, by name: what is to be said when one is asked for."""
+
 _PLURAL = {"workflow": "workflows", "activity": "activities"}
 
 
@@ -321,12 +401,14 @@ class Shelf(Generic[D]):
         if not isinstance(definition, self._kind):
             name = getattr(definition, "__qualname__", definition)
             raise DefinitionError(f"{name!r} is not decorated with @{self._word}")
+        if not getattr(definition, "is_declared", True):
+            raise DefinitionError(needs_object(cast(Any, definition)))
         if definition.dynamic:
             self._add_dynamic(definition)
             return
         name = definition.name
         same_name = self._ambiguous.pop(name, None) or [self._found[name]] if name in self._found else []
-        others = [other for other in same_name if not _replaces(definition, other)]
+        others = [other for other in same_name if not self._replaces(definition, other)]
         if others and not self._collecting:
             raise DefinitionError(self._two_of_one_name(others[0], definition))
         if others:
@@ -336,11 +418,28 @@ class Shelf(Generic[D]):
     def _add_dynamic(self, definition: D) -> None:
         """Raises DefinitionError when there is another one."""
         other = self._dynamic
-        if other is not None and not self._collecting and not _replaces(definition, other):
+        if other is not None and not self._collecting and not self._replaces(definition, other):
             raise DefinitionError(
                 f"two {_PLURAL[self._word]} are dynamic: {other.location} and {definition.location}; one must do"
             )
         self._dynamic = definition
+
+    def _replaces(self, definition: D, other: D) -> bool:
+        one, two = getattr(definition, "instance", None), getattr(other, "instance", None)
+        if one is not two and not self._collecting:
+            return False  # two objects of one class, or an object's beside a function
+        return _replaces(definition, other)
+
+    def set_aside(self, method: D) -> None:
+        """What was added turns out to be a method: it is run for an object alone."""
+        _methods[method.name] = cast(AnyActivity, method)
+        if self._found.get(method.name) is method:
+            del self._found[method.name]
+        left = [other for other in self._ambiguous.pop(method.name, ()) if other is not method]
+        if left:
+            self._found[method.name] = left[-1]
+        if len(left) > 1:
+            self._ambiguous[method.name] = left
 
     def get(self, name: str) -> D | None:
         """The latest of that name."""
@@ -363,8 +462,12 @@ class Shelf(Generic[D]):
             raise UnknownTypeError(self._two_of_one_name(*self._ambiguous[name][:2]))
         found = self._found.get(name, self._dynamic)
         if found is None:
+            method = _methods.get(name) if self._word == "activity" else None
             names = ", ".join(sorted(self._found)) or "none"
-            raise UnknownTypeError(f"{self._word} type {name!r} is not registered with this worker; it knows: {names}")
+            hint = "" if method is None else f"; {needs_object(method)}"
+            raise UnknownTypeError(
+                f"{self._word} type {name!r} is not registered with this worker; it knows: {names}{hint}"
+            )
         return found
 
     def complaints(self) -> list[str]:
@@ -377,6 +480,28 @@ class Shelf(Generic[D]):
             f"two {plural} are named {one.name!r}: {one.location} and {other.location}; give one of them another name, "
             f"as in @{self._word}(name=...), or tell the engine what to run, as in Engine(..., {plural}=[...])"
         )
+
+
+def needs_object(method: AnyActivity) -> str:
+    """What is to be said of a method that has no object."""
+    if method.owner is None:
+        return f"{method.__qualname__} is a method whose class does not know it: write @activity above @classmethod"
+    cls = method.owner.__name__
+    return (
+        f"{method.__qualname__} is a method, and is run for an object: give the engine one, as in "
+        f"Engine(..., activities=[{cls}(...)])"
+    )
+
+
+def activity_given(what: str, activity: Any) -> AnyActivity:
+    """The activity that workflow code names. Raises DefinitionError, which says what to write."""
+    if isinstance(activity, ActivityDefinition):
+        return cast(AnyActivity, activity)
+    beneath = getattr(activity, "__func__", None)
+    if isinstance(beneath, ActivityDefinition):  # what @classmethod makes of one, from Python 3.13 on
+        raise DefinitionError(needs_object(cast(AnyActivity, beneath)))
+    name = getattr(activity, "__qualname__", repr(activity))
+    raise DefinitionError(f"{what} takes a function decorated with @activity, and {name} is none; decorate it")
 
 
 def _replaces(definition: Definition[Any, Any], other: Definition[Any, Any]) -> bool:
@@ -429,9 +554,26 @@ def _shelf_of(word: str, kind: type[Any], definitions: Iterable[Any] | Shelf[Any
     if isinstance(definitions, Shelf):
         return definitions
     shelf = Shelf[Any](word, kind)
-    for definition in definitions:
-        shelf.add(definition)
+    for item in definitions:
+        for definition in _definitions_in(item, kind):
+            shelf.add(definition)
     return shelf
+
+
+def _definitions_in(item: Any, kind: type[Any]) -> list[Any]:
+    """A definition itself; those of a module; the methods of an object that are activities.
+
+    Raises DefinitionError for a class whose methods need an object.
+    """
+    if isinstance(item, kind):
+        return [item]
+    if isinstance(item, ModuleType):
+        found = [member for member in vars(item).values() if isinstance(member, kind)]
+        return list({id(member): member for member in found}.values())
+    cls = item if isinstance(item, type) else type(item)
+    members = inspect.getmembers_static(cls) if kind is ActivityDefinition else ()
+    methods = [name for name, member in members if isinstance(getattr(member, "__func__", member), kind)]
+    return [getattr(item, name) for name in methods] or [item]
 
 
 default_registry = Registry(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_args
 
-from perdure.sdk.callables import Shape, is_async, shape_of
+from perdure.sdk.callables import Shape, is_async, is_generator, shape_of
 from perdure.sdk.choices import word_of
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.texts import check_text
@@ -55,8 +55,10 @@ class Handler:
         validator: Callable[..., Any] | None = None,
         is_method: bool = False,
     ) -> None:
-        if not callable(fn):
+        if not callable(fn) or isinstance(fn, type):
             raise DefinitionError(f"the handler of {kind} {name!r} must be a function, not {fn!r}")
+        if is_generator(fn):
+            raise DefinitionError(f"the handler of {kind} {name!r} is a generator: called, it would do nothing")
         self.fn = fn
         self.kind = kind
         check_text(name, "name")
@@ -70,6 +72,16 @@ class Handler:
         if kind == "query" and self.is_async:
             raise DefinitionError(f"the handler of query {name!r} must be a plain `def`: it can wait for nothing")
         self._shape: Shape | None = None
+        if is_method:
+            self._check_method()
+
+    def _check_method(self) -> None:
+        whole = shape_of(self.fn)
+        if whole.least > whole.most:
+            raise DefinitionError(f"{self.fn.__qualname__} has a parameter that is given by name; messages have none")
+        if self.shape.most < 0:
+            given = "self" if self.name is not None else "self and the name"
+            raise DefinitionError(f"{self.fn.__qualname__} is for the messages of a {self.kind}: it must take {given}")
 
     @property
     def shape(self) -> Shape:
@@ -129,6 +141,18 @@ class UpdateMethod(Generic[P, R]):
         )
 
 
+def check_markable(fn: Any, decorator: str) -> None:
+    """Raises DefinitionError for what is not a plain method, or has a part to play already."""
+    if isinstance(fn, str):
+        raise DefinitionError(f"{decorator} takes a method, not a text: to name it, write {decorator}(name={fn!r})")
+    if type(fn) in (staticmethod, classmethod, property):
+        raise DefinitionError(f"{decorator} stands above a plain method, and not above @{type(fn).__name__}")
+    if isinstance(fn, type) or not callable(fn) or not hasattr(fn, "__name__"):
+        raise DefinitionError(f"{decorator} takes a method, not {fn!r}")
+    if type(fn) is UpdateMethod or hasattr(fn, MARK) or hasattr(fn, RUN_MARK):
+        raise DefinitionError(f"{fn.__qualname__} has one decorator of the workflow already; write a second method")
+
+
 def marked(fn: F, kind: Kind, name: str | None, unfinished: Unfinished) -> F:
     """A method, made known as a handler. Raises DefinitionError."""
     setattr(fn, MARK, Handler(fn, kind, name, unfinished=unfinished, is_method=True))
@@ -166,7 +190,8 @@ class Handlers:
         self.queries: dict[str | None, Handler] = {}
         self.updates: dict[str | None, Handler] = {}
         by_kind = {"signal": self.signals, "query": self.queries, "update": self.updates}
-        for _, member in inspect.getmembers_static(cls):
+        for name, member in inspect.getmembers_static(cls):
+            _check_plain(cls, name, member)
             handler = cast(Any, member).handler() if isinstance(member, UpdateMethod) else getattr(member, MARK, None)
             if not isinstance(handler, Handler):
                 continue
@@ -187,6 +212,15 @@ class Handlers:
                 f"{handler.fn.__qualname__} is `async def` and the run method of {self.cls.__qualname__} is not; "
                 "make both `async def`, or both `def`"
             )
+
+
+def _check_plain(cls: type[Any], name: str, member: Any) -> None:
+    """Raises DefinitionError for a handler that hides beneath another decorator: nobody would find it."""
+    beneath = member.fget if isinstance(member, property) else getattr(member, "__func__", None)
+    if isinstance(beneath, UpdateMethod) or hasattr(beneath, MARK) or hasattr(beneath, RUN_MARK):
+        raise DefinitionError(
+            f"{cls.__qualname__}.{name} is a plain method of the workflow: take @{type(member).__name__} away"
+        )
 
 
 def _run_method(cls: type[Any]) -> Callable[..., Any]:

@@ -12,9 +12,9 @@ Of an activity's options the time-outs `start_to_close` and `schedule_to_close` 
 
 from __future__ import annotations
 
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
-from perdure.sdk.definitions import ActivityDefinition, AnyActivity
+from perdure.sdk.definitions import ActivityDefinition, activity_given
 from perdure.sdk.errors import DefinitionError, EngineError
 from perdure.sdk.handles import Handle, handle_of
 from perdure.sdk.replay.fiber import GreenletFiber
@@ -54,10 +54,7 @@ def start_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: 
 def _start(
     machine: WorkflowMachine, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> LocalActivity:
-    if not isinstance(activity, ActivityDefinition):
-        name = getattr(activity, "__qualname__", repr(activity))
-        raise DefinitionError(f"{what} takes a function decorated with @activity, and {name} is none; decorate it")
-    definition = cast(AnyActivity, activity)
+    definition = activity_given(what, activity)
     if definition.transactional:
         raise DefinitionError(
             f"{definition.name} is transactional: its completion is a commit of its own, and a local activity has "

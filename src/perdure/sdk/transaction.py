@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from perdure.sdk.definitions import ActivityDefinition, direct_call_guard
 from perdure.sdk.errors import DefinitionError
@@ -20,6 +20,9 @@ from perdure.sdk.options import ActivityOptions
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+Q = ParamSpec("Q")
+S = TypeVar("S")
+T = TypeVar("T")
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -88,8 +91,9 @@ class TransactionalActivity(ActivityDefinition[P, R_co]):
             raise DefinitionError(
                 f"{self.name} is transactional: a plain `def` in a thread, for the store waits while it runs"
             )
-        given = list(inspect.signature(fn).parameters.values())
-        if not given or given[0].kind not in (
+        given = list(inspect.signature(self.fn).parameters.values())
+        place = int(not self.is_declared)
+        if len(given) <= place or given[place].kind not in (
             inspect.Parameter.POSITIONAL_ONLY,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
         ):
@@ -98,12 +102,21 @@ class TransactionalActivity(ActivityDefinition[P, R_co]):
             )
 
     @property
-    def signature(self) -> inspect.Signature:
-        """Of a call: the function's own, less the transaction."""
-        if self._signature is None:
-            whole = inspect.signature(self.fn)
-            self._signature = whole.replace(parameters=list(whole.parameters.values())[1:])
-        return self._signature
+    def given_by_worker(self) -> int:
+        """The transaction, behind the object of a method."""
+        return super().given_by_worker + 1
+
+    if TYPE_CHECKING:  # a method's call has no `self`, with an object or without
+
+        @overload
+        def __get__(
+            self: TransactionalActivity[Concatenate[S, Q], T], instance: None, owner: type[Any] | None = None
+        ) -> TransactionalActivity[Q, T]: ...
+        @overload
+        def __get__(
+            self: TransactionalActivity[Concatenate[S, Q], T], instance: object, owner: type[Any] | None = None
+        ) -> TransactionalActivity[Q, T]: ...
+        def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any: ...
 
     def __call__(self, tx: Any, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """The plain function, with any connection in the transaction's place: for tests and scripts."""

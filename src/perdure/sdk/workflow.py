@@ -28,14 +28,17 @@ from _thread import get_ident
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
 
+from perdure.sdk.callables import code_of, function_of, is_async, is_method_like, own_name
 from perdure.sdk.children import Children
 from perdure.sdk.definitions import (
     ActivityDefinition,
     WorkflowDefinition,
+    activity_given,
     default_registry,
     direct_call_guard,
 )
@@ -146,10 +149,7 @@ class WorkflowDecorator(Protocol):
 def _schedule(
     machine: WorkflowMachine, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Activity:
-    if not isinstance(activity, ActivityDefinition):
-        name = getattr(activity, "__qualname__", repr(activity))
-        raise DefinitionError(f"{what} takes a function decorated with @activity, and {name} is none; decorate it")
-    return machine.schedule_activity(cast("ActivityDefinition[..., Any]", activity), args, kwargs)
+    return machine.schedule_activity(activity_given(what, activity), args, kwargs)
 
 
 def _carrier(machine: WorkflowMachine, what: str, instead: str) -> GreenletFiber:
@@ -506,10 +506,28 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         return current("workflow.history_length()").history_length
 
 
-def _definition_of(function: Callable[..., Any], name: str | None) -> WorkflowDefinition[Any, Any]:
-    if inspect.isclass(function):
-        return ClassWorkflow[Any, Any](function, name)
-    if inspect.iscoroutinefunction(function):
+def _is_partial(fn: Any) -> bool:
+    return isinstance(fn, partial)
+
+
+def _definition_of(given: Any, name: str | None) -> WorkflowDefinition[Any, Any]:
+    if inspect.isclass(given):
+        return ClassWorkflow[Any, Any](given, name)
+    function: Any = given.__func__ if type(given) is staticmethod else given
+    beneath = function_of(function)
+    if is_method_like(function) or type(function) is classmethod:
+        raise DefinitionError(
+            f"{beneath.__qualname__} is a method: decorate the class with @workflow and this with @workflow.run, or "
+            "write a function"
+        )
+    if beneath is not function and not _is_partial(function):
+        raise DefinitionError(
+            f"{own_name(function)} has an object with it, which no history remembers: a workflow is a function, or a "
+            "class of which each run has an object"
+        )
+    if callable(function) and code_of(function) is None:
+        raise DefinitionError(f"{own_name(function)} is not written in Python: nothing of it could be replayed")
+    if is_async(function):
         return AsyncWorkflow[Any, Any](function, name)
     return SyncWorkflow[Any, Any](function, name)
 

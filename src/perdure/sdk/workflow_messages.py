@@ -25,9 +25,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
+from perdure.sdk.callables import own_name
 from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.errors import DefinitionError
-from perdure.sdk.handlers import RUN_MARK, Handler, Kind, Unfinished, UpdateMethod, marked
+from perdure.sdk.handlers import RUN_MARK, Handler, Kind, Unfinished, UpdateMethod, check_markable, marked
 from perdure.sdk.handles import handle_of, wait_any
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, parse_duration
@@ -50,6 +51,7 @@ class Messages:
     @staticmethod
     def run(fn: F) -> F:
         """In a class: the method that is the workflow. Named `run`, it tells type checkers the workflow's result."""
+        check_markable(fn, "@workflow.run")
         setattr(fn, RUN_MARK, True)
         return fn
 
@@ -107,6 +109,7 @@ class Messages:
         """
 
         def decorate(function: Callable[..., Any]) -> UpdateMethod[..., Any]:
+            check_markable(function, "@workflow.update")
             return UpdateMethod(function, _name(function, name, dynamic), unfinished)
 
         return decorate if fn is None else decorate(fn)
@@ -219,11 +222,15 @@ def _value_of(wait: SignalWait, timeout: Duration) -> Any:
 def _name(fn: Callable[..., Any], name: str | None, dynamic: bool) -> str | None:
     if dynamic and name is not None:
         raise DefinitionError(f"{fn.__qualname__} is dynamic, so it has no name of its own: leave out {name!r}")
-    return None if dynamic else name or fn.__name__
+    known = name or own_name(fn)
+    if known is None and not dynamic:
+        raise DefinitionError("a lambda has no name that clients could use: say name=...")
+    return None if dynamic else known
 
 
 def _method(kind: Kind, fn: Any, name: str | None, dynamic: bool, unfinished: Unfinished) -> Any:
     def decorate(function: F) -> F:
+        check_markable(function, f"@workflow.{kind}")
         return marked(function, kind, _name(function, name, dynamic), unfinished)
 
     return decorate if fn is None else decorate(fn)

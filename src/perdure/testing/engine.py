@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 from perdure.api.digest import digest
 from perdure.api.status import OPEN_FILTER
 from perdure.embedded import AsyncEngine, Engine, EngineSeams
-from perdure.sdk.definitions import ActivityDefinition, AnyActivity, WorkflowDefinition
+from perdure.sdk.definitions import AnyActivity
 from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration
@@ -53,8 +53,8 @@ class AsyncTestEngine(AsyncEngine):
         url: str = "memory://",
         *,
         task_queue: str = "default",
-        workflows: Iterable[WorkflowDefinition[Any, Any]] | None = None,
-        activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
+        workflows: Iterable[object] | None = None,
+        activities: Iterable[object] | None = None,
         starts_at: datetime | None = None,
         seed: int = 0,
         attempts: int = DEFAULT_ATTEMPTS,
@@ -163,8 +163,8 @@ class TestEngine(Engine):
         url: str = "memory://",
         *,
         task_queue: str = "default",
-        workflows: Iterable[WorkflowDefinition[Any, Any]] | None = None,
-        activities: Iterable[ActivityDefinition[Any, Any]] | None = None,
+        workflows: Iterable[object] | None = None,
+        activities: Iterable[object] | None = None,
         starts_at: datetime | None = None,
         seed: int = 0,
         patience: Duration = DEFAULT_PATIENCE,

@@ -120,7 +120,8 @@ def _definition(
     is_async = inspect.iscoroutinefunction(fn)
     kind = cast(type[ActivityDefinition[Any, Any]], AsyncActivity if is_async else SyncActivity)
     definition = kind(run_async if is_async else run, name=name, options=ActivityOptions())
-    setattr(definition, "_types", _types(real, fn))
+    types, returns = _types(real, fn)
+    setattr(definition, "_shape", definition.shape._replace(types=types, returns=returns))
     return definition
 
 

@@ -112,8 +112,8 @@ def test_only_what_can_run_can_be_declared() -> None:
         ),
         (lambda: activity(run_in="loop")(transfer.fn), "on the loop it would block everything"),
         (lambda: activity(run_in="thread")(pay_out.fn), "it runs on the event loop"),
-        (lambda: activity(run_in="process")(lambda: None), "another process cannot import it"),
-        (lambda: activity(int), "expected a function"),
+        (lambda: activity(run_in="process", name="x")(lambda: None), "another process cannot import it"),
+        (lambda: activity(int), "@activity takes a function, and int is a class"),
         (lambda: activity(generator), "is a generator"),
     ]
     for declare, complaint in refusals:

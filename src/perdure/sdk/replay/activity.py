@@ -21,8 +21,15 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.convert import details_of
-from perdure.sdk.definitions import AnyActivity
-from perdure.sdk.errors import ActivityError, CancelledError, FailureError, RetryState
+from perdure.sdk.definitions import AnyActivity, needs_object
+from perdure.sdk.errors import (
+    ActivityError,
+    CancelledError,
+    DefinitionError,
+    FailureError,
+    RetryState,
+    UnknownTypeError,
+)
 from perdure.sdk.options import JITTER_HEADER, duration_message
 from perdure.sdk.replay.entry import Entry, Operation
 
@@ -276,3 +283,22 @@ def describe_event(event: HistoryEvent) -> str | None:
         scheduled = event.activity_task_cancel_requested_event_attributes.scheduled_event_id
         return f"cancellation of the activity scheduled by event {scheduled}"
     return None
+
+
+def check_object(machine: WorkflowMachine, activity: AnyActivity) -> None:
+    """Of a method that has no object: whether the worker has one of that name that does, if the call goes to it.
+
+    Raises DefinitionError, which fails the task even if caught: in replay nobody asks.
+    """
+    if activity.owner is not None:
+        queue = activity.activity_options.task_queue
+        if machine.replaying or machine.finds is None or (queue and queue != machine.task_queue):
+            return
+        try:
+            machine.finds(activity.name)
+        except UnknownTypeError:
+            pass  # told of below, with what is to be written
+        else:
+            return
+    machine.violation = DefinitionError(needs_object(activity))
+    raise machine.violation

@@ -34,6 +34,7 @@ from perdure.sdk.convert import details_of
 from perdure.sdk.definitions import AnyActivity
 from perdure.sdk.errors import ActivityError, CancelledError, PayloadError, RetryState
 from perdure.sdk.options import SECOND_NS, ActivityOptions
+from perdure.sdk.replay.activity import check_object
 from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.local_work import LocalOutcome, LocalRequest, LocalWork, Report
 from perdure.sdk.replay.marker import Marker
@@ -398,6 +399,8 @@ def start_local_activity(
 ) -> LocalActivity:
     """Raises TypeError as the call itself would, PayloadError for an argument that cannot be serialised."""
     machine.check_open()
+    if not activity.is_declared:
+        check_object(machine, activity)
     bound = activity.bind(args, kwargs)
     machine.activity_count += 1
     try:

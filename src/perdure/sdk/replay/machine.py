@@ -32,8 +32,7 @@ from perdure.sdk.errors import (
 )
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay import carrying, mismatch
-from perdure.sdk.replay.activity import Activity
-from perdure.sdk.replay.completion import Completion
+from perdure.sdk.replay.activity import Activity, check_object
 from perdure.sdk.replay.conclusion import conclude
 from perdure.sdk.replay.entry import COMMANDS_MAX, Entry, Site, current_site, greed
 from perdure.sdk.replay.events import COMMAND_EVENTS, EVENT_HANDLERS
@@ -46,7 +45,7 @@ from perdure.sdk.replay.local_work import Report, go_on, pending
 from perdure.sdk.replay.outcome import NON_DETERMINISTIC, UNHANDLED, HistoryGapError, TaskOutcome
 from perdure.sdk.replay.patch import may_be_left_out
 from perdure.sdk.replay.query import answer
-from perdure.sdk.replay.returns import ReturnWatch
+from perdure.sdk.replay.returns import ReturnWatch, with_return_site
 from perdure.sdk.replay.running import guarded, running
 from perdure.sdk.replay.search import begin_with
 from perdure.sdk.replay.timer import Timer
@@ -66,6 +65,7 @@ class WorkflowMachine:
         converter: of arguments, results and failures.
         namespace, task_queue: where the run lives; activities go to that queue unless they name another.
         guard: watch the code for what replay could not repeat.
+        finds: an activity of the worker by its name; raises UnknownTypeError.
     """
 
     __slots__ = (
@@ -74,7 +74,6 @@ class WorkflowMachine:
         "_index",
         "_input",
         "_requests",
-        "_watch",
         "activities",
         "activity_count",
         "barred",
@@ -86,6 +85,7 @@ class WorkflowMachine:
         "definition",
         "extras",
         "fiber",
+        "finds",
         "flags",
         "guard",
         "history_length",
@@ -110,12 +110,15 @@ class WorkflowMachine:
         "timers",
         "unguarded",
         "violation",
+        "watch",
     )
 
     def __init__(
-        self, definition: AnyWorkflow, converter: Converter, *, namespace: str, task_queue: str, guard: bool = True
-    ) -> None:
+        self, definition: AnyWorkflow, converter: Converter, *, namespace: str, task_queue: str, guard: bool = True,
+        finds: Callable[[str], object] | None = None,
+    ) -> None:  # fmt: skip
         self.definition = definition
+        self.finds = finds
         self.converter = converter
         self.namespace = namespace
         self.task_queue = task_queue
@@ -156,7 +159,7 @@ class WorkflowMachine:
         self._events: Sequence[HistoryEvent] = ()
         self._index = 0
         self._requests: Sequence[Message] = ()
-        self._watch: ReturnWatch | None = None
+        self.watch: ReturnWatch | None = None
         make: Callable[[Any], Fiber] = self.definition.fiber or GreenletFiber
         self.fiber: Fiber = make(self)
 
@@ -195,7 +198,7 @@ class WorkflowMachine:
         try:
             live = self._apply(events)
         except NonDeterminismError as error:
-            return self.task_failed(self._with_return_site(task, error), NON_DETERMINISTIC)
+            return self.task_failed(with_return_site(self, task, error), NON_DETERMINISTIC)
         except Exception as error:
             return self.task_failed(error, UNHANDLED)
         finally:
@@ -272,22 +275,6 @@ class WorkflowMachine:
         """The outcome of a task that could not be answered; the machine starts over."""
         self.next_event_id = 0
         return TaskOutcome([], failure_of(error, self.converter), cause, False, error)
-
-    def _with_return_site(self, task: PollWorkflowTaskQueueResponse, error: NonDeterminismError) -> NonDeterminismError:
-        """Where code returned too early is not known afterwards: replay once more, with an eye on returns.
-
-        No cost to any other replay. The second one is thrown away.
-        """
-        returned = any(isinstance(entry, Completion) and entry.error is None for entry in self.produced)
-        if not returned or self._watch is not None or task.history.events[0].event_id != 1:
-            return error
-        again = WorkflowMachine(
-            self.definition, self.converter, namespace=self.namespace, task_queue=self.task_queue, guard=self.guard
-        )
-        again._watch = ReturnWatch(self.definition.fn)
-        outcome = again.process(task)
-        again.close()
-        return outcome.error if isinstance(outcome.error, NonDeterminismError) else error
 
     # --- walking through history -----------------------------------------------------------------
 
@@ -389,10 +376,10 @@ class WorkflowMachine:
                 self.inbox.deliver()
             if work is not None and replaying:
                 work.replay(self, first=True)
-            if self._watch is None:
+            if self.watch is None:
                 self.fiber.run()
             else:
-                self._watch.run(self.fiber.run)
+                self.watch.run(self.fiber.run)
             if self.locals is not None and replaying:
                 self.locals.replay(self, first=False)
             if self.inbox is not None and (replaying or self.locals is None):
@@ -429,7 +416,7 @@ class WorkflowMachine:
         return mismatch.entry_text(entry, self._returned_at())
 
     def _returned_at(self) -> Site | None:
-        return None if self._watch is None else self._watch.site
+        return None if self.watch is None else self.watch.site
 
     def _event_after_commands(self) -> HistoryEvent | None:
         """The event that stands where the next command's should be: behind the task, behind those that matched."""
@@ -459,6 +446,8 @@ class WorkflowMachine:
         """Raises TypeError as the call itself would, PayloadError for an argument that cannot be serialised."""
         if self.barred is not None:
             self.check_open()
+        if not activity.is_declared:
+            check_object(self, activity)
         args = activity.bind(args, kwargs)
         self.activity_count += 1
         entry = Activity(self, activity, str(self.activity_count))

@@ -175,8 +175,9 @@ class Worker:
 
     def _make_machine(self, definition: AnyWorkflow) -> Machine:
         return WorkflowMachine(
-            definition, self._converter, namespace=self.name.namespace, task_queue=self.name.task_queue
-        )
+            definition, self._converter, namespace=self.name.namespace, task_queue=self.name.task_queue,
+            finds=self._registry.activity,
+        )  # fmt: skip
 
     def _on_lost(self, home: object) -> None:
         """The workflow thread was given up: its runs are replayed when their next task comes."""
