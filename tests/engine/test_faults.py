@@ -8,10 +8,12 @@ import pytest
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.faults import Faults, Setbacks, as_rejected, is_passing
-from perdure.stores.api import StoreError, Unstorable
+from perdure.stores.api import ReadsBusy, ReadTooLong, StoreError, Unstorable
 
 CODES: list[tuple[Exception, StatusCode, bool]] = [
     (StoreError("the disk is full"), StatusCode.UNAVAILABLE, True),
+    (ReadTooLong("narrow its filter"), StatusCode.DEADLINE_EXCEEDED, False),
+    (ReadsBusy("too many"), StatusCode.RESOURCE_EXHAUSTED, True),
     (Unstorable("too large a number", True), StatusCode.INVALID_ARGUMENT, False),
     (Unstorable("it contradicts itself", False), StatusCode.INTERNAL, False),
     (MemoryError(), StatusCode.RESOURCE_EXHAUSTED, True),

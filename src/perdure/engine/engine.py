@@ -50,7 +50,7 @@ from perdure.engine.updates import Updates
 from perdure.engine.wakeups import Waker
 from perdure.engine.watchers import Watchers
 from perdure.engine.workers import Workers
-from perdure.stores.api import Found, Page, Store, StoreError
+from perdure.stores.api import Found, Page, ReadsBusy, ReadTooLong, Store, StoreError
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 
@@ -298,5 +298,6 @@ class Engine:
         try:
             return await reading
         except StoreError as error:
-            self._metrics.store_errors += 1
+            if not isinstance(error, (ReadTooLong, ReadsBusy)):
+                self._metrics.store_errors += 1
             raise as_rejected(error) from error

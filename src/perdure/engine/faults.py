@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Hashable
 from typing import Generic, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.stores.api import StoreError, Unstorable
+from perdure.stores.api import ReadsBusy, ReadTooLong, StoreError, Unstorable
 
 _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED)
 _STORE_IN_TROUBLE = "The store cannot serve now, and the server's log says why: try again later."
@@ -28,7 +28,7 @@ def is_passing(error: BaseException) -> bool:
     """Whether the same may work a moment later: the store, the machine or the target cannot take it just now."""
     if isinstance(error, Rejected):
         return error.code in _PASSING
-    if isinstance(error, Unstorable):
+    if isinstance(error, (Unstorable, ReadTooLong)):
         return False
     return isinstance(error, (StoreError, MemoryError, OSError))
 
@@ -36,14 +36,19 @@ def is_passing(error: BaseException) -> bool:
 def as_rejected(error: Exception, who: str = "The engine") -> Rejected:
     """What a client is told of an error that `who` raised.
 
-    UNAVAILABLE what the store said and may pass, INVALID_ARGUMENT a value that cannot be stored,
-    RESOURCE_EXHAUSTED a lack of memory, INTERNAL all else, which is a bug.
+    UNAVAILABLE what the store said and may pass, DEADLINE_EXCEEDED a read that takes too long, INVALID_ARGUMENT a
+    value that cannot be stored, RESOURCE_EXHAUSTED a lack of memory, or of threads for such reads, INTERNAL all else,
+    which is a bug.
     """
     if isinstance(error, Rejected):
         return error
     if isinstance(error, Unstorable):
         code, outside = (StatusCode.INVALID_ARGUMENT, "") if error.is_value else (StatusCode.INTERNAL, _FAULT)
         return Rejected(code, str(error), outside=outside)
+    if isinstance(error, ReadTooLong):
+        return Rejected(StatusCode.DEADLINE_EXCEEDED, str(error))
+    if isinstance(error, ReadsBusy):
+        return Rejected(StatusCode.RESOURCE_EXHAUSTED, str(error))
     if isinstance(error, StoreError):
         return Rejected(StatusCode.UNAVAILABLE, str(error), outside=_STORE_IN_TROUBLE)
     if isinstance(error, MemoryError):

@@ -25,6 +25,14 @@ class StoreError(Exception):
     """The store cannot serve: the message says why and what to do."""
 
 
+class ReadTooLong(StoreError):
+    """A list or count looked at so much that it was ended: asked again it takes as long, unless it asks for less."""
+
+
+class ReadsBusy(StoreError):
+    """Too many lists and counts that take long: later there may be room."""
+
+
 class Unstorable(StoreError):
     """What became of one commit or one change of a record that cannot be stored, now or later: its message says why.
 
@@ -287,7 +295,10 @@ class Store(Protocol):
         ...
 
     async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
-        """How many of the executions found have each WorkflowExecutionStatus; a status that none has is left out."""
+        """How many of the executions found have each WorkflowExecutionStatus; a status that none has is left out.
+
+        A list or count that would take too long raises ReadTooLong, ReadsBusy when too many such are asked for.
+        """
         ...
 
     async def closed_before(self, namespace: str, closed_before_ns: int, limit: int) -> Sequence[ExecutionKey]:

@@ -65,6 +65,11 @@ def is_corruption(error: sqlite3.Error) -> bool:
     return _code(error) & _KIND in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def is_interrupt(error: sqlite3.Error) -> bool:
+    """Whether a statement was ended because it was told to."""
+    return _code(error) & _KIND == sqlite3.SQLITE_INTERRUPT
+
+
 def is_fsync_failure(error: sqlite3.Error) -> bool:
     """Whether what was written may or may not be on disk, and only reading it back can tell."""
     return _code(error) in _FSYNC_ERRORS

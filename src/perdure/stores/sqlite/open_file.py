@@ -28,6 +28,7 @@ from perdure.stores.sqlite.connection import (
 )
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
 from perdure.stores.sqlite.ownership import Ownership, is_owned_here
+from perdure.stores.sqlite.scans import Scans
 from perdure.stores.sqlite.transaction import SAVEPOINT, run_guarded
 from perdure.stores.sqlite.whereabouts import Watch, Whereabouts
 from perdure.stores.sqlite.writer import Writer
@@ -67,6 +68,7 @@ class OpenFile:
         self._connections: list[sqlite3.Connection] = []
         self._disk = Disk()
         self._threads = ThreadPoolExecutor(1, "perdure-disk")
+        self.scans = Scans(self.connect)
         try:
             with as_store_error(path):
                 self._connect()
@@ -89,11 +91,17 @@ class OpenFile:
         self.reader = connect_reader(path)
         self._connections.append(self.reader)
 
+    def connect(self) -> sqlite3.Connection:
+        """A connection for reading, in any thread. Raises StoreError, sqlite3.Error."""
+        self.check_whereabouts()  # the name is opened once more
+        return connect_reader(self.path)
+
     def release(self) -> None:
         """Close what is open, the writer last, so that it copies the log into the file; then disown it."""
         if self._watch is not None:
             self._watch.stop()
         self._threads.shutdown()
+        self.scans.close()
         for connection in reversed(self._connections):
             connection.close()
         self._ownership.release()

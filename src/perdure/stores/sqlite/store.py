@@ -38,7 +38,6 @@ from perdure.stores.api import (
 )
 from perdure.stores.encoding import Written, encode_chains, encode_namespace, put_back
 from perdure.stores.sqlite import backup, reader
-from perdure.stores.sqlite.connection import connect_reader
 from perdure.stores.sqlite.errors import as_store_error, store_error
 from perdure.stores.sqlite.open_file import OpenFile
 from perdure.stores.sqlite.queries import query
@@ -111,7 +110,7 @@ class SqliteStore:
 
     async def count_tasks(self, queue: QueueName) -> int:
         """See `Store.count_tasks`."""
-        return self._read(reader.count_tasks, queue)
+        return await self._scan(reader.count_tasks, queue)
 
     async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
         """See `Store.pending_messages`."""
@@ -232,11 +231,11 @@ class SqliteStore:
         while the copy is made. Raises StoreError when something is at `path` already or cannot be
         written there.
         """
-        await self._scan(backup.copy, Path(path), progress)
+        await self._whole(backup.copy, Path(path), progress)
 
     async def check(self) -> Sequence[str]:
         """What is wrong with the file, a sentence each; nothing when it is sound. Reads all of it."""
-        return await self._scan(backup.check)
+        return await self._whole(backup.check)
 
     def _opened(self) -> OpenFile:
         if self._file is None:
@@ -261,13 +260,22 @@ class SqliteStore:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """A read of many rows, in a thread and on a connection of its own."""
+        """A read of many rows, with an end, in a thread and on a connection of its own."""
+        with as_store_error(self.path):
+            return await self._opened().scans.read(lambda connection: read(connection, *args, **kwargs))
+
+    async def _whole(
+        self,
+        read: Callable[Concatenate[sqlite3.Connection, Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """A read of the whole file, however long it takes, in a thread and on a connection of its own."""
         file = self._opened()
 
         def scan() -> Result:
             with as_store_error(self.path):
-                file.check_whereabouts()  # the name is opened once more
-                connection = connect_reader(self.path)
+                connection = file.connect()
                 try:
                     return read(connection, *args, **kwargs)
                 finally:
