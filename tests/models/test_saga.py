@@ -102,6 +102,18 @@ def own_error() -> str:
         return "undone"
 
 
+class Mute(ApplicationError):
+    def __str__(self) -> str:
+        raise OSError("no text")
+
+
+@workflow
+def fails_without_a_text() -> None:
+    with Saga() as saga:
+        saga.compensate(undo, "a")
+        raise Mute("declined")
+
+
 ORDERS = [order_sync, order_async]
 SLEEPERS = [sleeper_sync, sleeper_async]
 
@@ -308,3 +320,16 @@ def test_a_compensation_without_a_policy_has_a_ceiling_and_a_declared_one_is_kep
         assert len(attempts) == 3
         assert waiting(engine).step == "saga.slow"
         engine.terminate("o")
+
+
+def test_an_error_that_has_no_text_does_not_hide_what_was_not_undone() -> None:
+    with TestEngine() as engine:
+        engine.mock("perdure.alert", returns=None)
+        engine.mock("saga.undo", lambda step: 1 / 0)
+        handle = engine.start(fails_without_a_text, id="o")
+        engine.advance("1h")
+        engine.interventions.fail(engine.interventions.list()[0], who="Ada", why="the bank is gone")
+        error = failed_with(engine, handle)
+    assert isinstance(error, ApplicationError) and error.type == "CompensationFailed"
+    assert "the saga failed with: Mute (its text could not be made: OSError)" in error.message
+    assert isinstance(error.cause, ApplicationError) and error.cause.message == "declined"

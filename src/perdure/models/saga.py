@@ -30,6 +30,7 @@ from perdure.sdk.definitions import ActivityDefinition
 from perdure.sdk.errors import ApplicationError, CancelledError, FailureError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Retry
+from perdure.sdk.texts import text_of
 from perdure.sdk.workflow import Handle, start, wait, workflow
 
 P = ParamSpec("P")
@@ -119,7 +120,7 @@ class Saga:
     def _complain(self, error: BaseException) -> None:
         if self._failed:
             raise ApplicationError(
-                f"not undone: {', '.join(self._failed)}; the saga failed with: {error}",
+                f"not undone: {', '.join(self._failed)}; the saga failed with: {text_of(error)}",
                 type="CompensationFailed",
                 details=self._failed,
             ) from error

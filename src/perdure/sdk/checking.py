@@ -25,6 +25,7 @@ from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, Registry, WorkflowDefinition, default_registry
 from perdure.sdk.errors import DefinitionError, NonDeterminismError, PerdureError
 from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.texts import class_name, text_of
 
 Workflows = AnyWorkflow | ModuleType | Iterable[AnyWorkflow | ModuleType] | Registry | None
 """Workflow code: one workflow, a module of them, several of either, or None for everything decorated here."""
@@ -166,7 +167,7 @@ class ReplayChecker:
             workflow_id=execution.workflow_id,
             run_id=execution.run_id,
             workflow_type=definition.name,
-            message=str(error) if disagrees else f"{type(error).__name__}: {error}",
+            message=str(error) if disagrees else f"{class_name(error)}: {text_of(error)}",
             event_id=error.event_id if disagrees else None,
             event=error.history if disagrees else "",
             command=error.code if disagrees else "",
