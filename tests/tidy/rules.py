@@ -12,6 +12,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 FILE_LINES_MAX = 600
@@ -202,6 +203,20 @@ def _only_waits(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and (
         isinstance(statement.value, ast.Constant) or "time.sleep(" in ast.unparse(statement)
     )
+
+
+def stray_strings(source: str) -> list[str]:
+    """A string among a function's statements documents the assignment before it; elsewhere nobody ever reads it."""
+    return [
+        f"{after.lineno}: a string that is no docstring: it stands behind the first statement"
+        for node in ast.walk(parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for before, after in pairwise(node.body)
+        if isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+        and isinstance(after.value.value, str)
+        and not isinstance(before, ast.Assign | ast.AnnAssign)
+    ]
 
 
 def open_by_hand(source: str) -> list[str]:

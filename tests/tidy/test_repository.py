@@ -27,7 +27,9 @@ def test_code(rule: Callable[[str], list[str]]) -> None:
     hold(rule, code_files())
 
 
-@pytest.mark.parametrize("rule", [rules.too_long_functions, rules.swallowed_exceptions, rules.bare_excepts])
+@pytest.mark.parametrize(
+    "rule", [rules.too_long_functions, rules.swallowed_exceptions, rules.bare_excepts, rules.stray_strings]
+)
 def test_python(rule: Callable[[str], list[str]]) -> None:
     hold(rule, python_files())
 

@@ -35,6 +35,11 @@ SAMPLES: list[tuple[Rule, str, str]] = [
         "@pytest.mark.skip\ndef test(): ...\n",
         "@pytest.mark.parametrize('a', [1])\ndef t(a): ...\n",
     ),
+    (
+        rules.stray_strings,
+        'def f():\n    g()\n    """Says."""\n',
+        'def f():\n    """Says."""\n    x = 1\n    """Of x."""\n',
+    ),
     (rules.open_by_hand, "QUERY = 'ExecutionStatus = \"Running\"'\n", "from perdure.api.status import OPEN_FILTER\n"),
     (rules.real_sleeps, "time.sleep(1)\n", "clock.advance(1)\n"),
     (rules.endless_waits, "while not ready():\n    pass\n", "eventually(ready, 'it is ready')\n"),

@@ -8,19 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 _log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
-
-
-class Service(Protocol):
-    """The one contract: `start` once on a running event loop, then `stop`, which is idempotent."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
 
 
 class Signal:
