@@ -168,6 +168,8 @@ class _AsyncHost:
         if self._loop.shields_of(self._task) > self._shields:
             self._loop.behind_shield(self._task, self._tell)
             return
+        if self._loop.postpones(self._task, self._tell):
+            return
         self._asked = True
         self._loop.deliver(self._task, self)
 
@@ -191,7 +193,8 @@ class _AsyncHost:
 
     def cancel_task(self, task: asyncio.Task[Any]) -> None:
         """Cancel a task that was created in the block."""
-        self._loop.deliver(task, self)
+        if not task.done() and not self._loop.postpones(task, lambda: self.cancel_task(task)):
+            self._loop.deliver(task, self)
 
 
 @lists_options

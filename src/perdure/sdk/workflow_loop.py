@@ -34,6 +34,7 @@ from perdure.sdk.loop_tasks import Cancelling, LoopFuture, LoopTask
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.entry import SCOPE, Operation, Site, current_site, is_user_frame, site_text
 from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended
+from perdure.sdk.replay.flags import Flag, uses
 from perdure.sdk.replay.running import WorkflowClosed, running
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class WorkflowLoop(LoopSurface):
         self.value: Any = None
         self.error: BaseException | None = None
         self._ready: deque[asyncio.Handle] = deque()
+        self._later: deque[asyncio.Handle] | None = None
+        """What is ready, and waits while handlers of new messages begin."""
         self._main: asyncio.Task[Any] | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._tasks_limit = 16
@@ -154,12 +157,14 @@ class WorkflowLoop(LoopSurface):
 
     def _begin_spawned(self) -> None:
         """Handlers of this task's messages go first; what else it brought resumes behind them."""
-        later, self._ready = self._ready, deque()
+        later = self._later = self._ready
+        self._ready = deque()
         spawned, self._spawned = self._spawned, []
         for work, ended, holds in spawned:
             self.spawn(work, ended, holds=holds)
         self._drain()
         self._ready.extend(later)
+        self._later = None
 
     def _is_over(self) -> bool:
         """The main branch has ended, and with it the run, unless a handler holds it open."""
@@ -264,6 +269,18 @@ class WorkflowLoop(LoopSurface):
             task.cancel(message)
         finally:
             self.canceller = outer
+
+    def postpones(self, task: asyncio.Task[Any], tell: Callable[[], object]) -> bool:
+        """Whether a task, or one that it awaits, is about to be given how something ended: it is told behind that."""
+        awaited = cast(Any, task)._fut_waiter
+        while isinstance(awaited, LoopTask) and not awaited.done():
+            awaited = cast(Any, awaited)._fut_waiter
+        if awaited is None or not awaited.done() or awaited.cancelled():
+            return False
+        if not uses(self.machine, Flag.CANCELLATION_KEPT):
+            return False
+        (self._later or self._ready).append(asyncio.Handle(tell, (), self))
+        return True
 
     def holds_back(self, task: LoopTask[Any]) -> bool:
         """Whether the cancellation under way must not reach the task now; it is made up for behind the shield."""

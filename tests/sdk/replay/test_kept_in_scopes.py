@@ -407,3 +407,24 @@ def test_a_run_that_is_cancelled_while_it_waits_for_a_child_is_cancelled_and_not
     assert run.task() == ["cancel child kid"]
     run.history.child_closed("kid", "canceled")
     assert run.task() == ["cancel workflow"]
+
+
+@pytest.mark.parametrize("end", ["well", "fails"])
+@pytest.mark.parametrize("order", ["the end first", "the signal first"])
+@pytest.mark.parametrize("kind", ["activity", "child"])
+@pytest.mark.parametrize("way", [None, *WAYS])
+def test_a_scope_that_is_cancelled_as_its_call_ends_hands_the_end_over_first(
+    way: str | None, kind: str, order: str, end: str
+) -> None:
+    heard: list[str] = []
+    run = Played(scoped(kind, heard) if way is None else scoped_async(kind, way, heard), heard)
+    run.task()
+    if kind == "child":
+        run.history.child_started("kid")
+    if order == "the signal first":
+        run.history.signaled("stop")
+    ENDS[kind][end](run.history)
+    if order == "the end first":
+        run.history.signaled("stop")
+    run.task()
+    assert heard == TOLD[kind][end]
