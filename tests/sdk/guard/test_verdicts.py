@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ from temporalio.api.common.v1 import Payload
 
 from perdure.sdk.convert import Converter
 from perdure.sdk.errors import DeterminismViolation
-from perdure.sdk.guard import whose
+from perdure.sdk.guard import patches, whose
+from perdure.sdk.guard.table import Asked, Kind
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.workflow import call, workflow
 from tests.sdk.guard.probes import FINE, REFUSED
@@ -176,6 +178,7 @@ LIBRARY = """
 import datetime
 import os
 import pathlib
+import tempfile
 import threading
 
 def setting():
@@ -190,6 +193,10 @@ def file_of(path):
 
 def clock():
     return datetime.datetime.now()
+
+def temporary():
+    tempfile.tempdir = None
+    return tempfile.gettempdir()
 
 def thread():
     threading.Thread(target=print).start()
@@ -229,6 +236,24 @@ def outcome_of(ask: Any) -> Any:
 def test_an_installed_library_may_look_at_settings_and_its_own_data(library: Any) -> None:
     assert outcome_of(library.setting).error is None
     assert texts(outcome_of(library.data_of_its_own).commands) == ['complete "of its own"']
+
+
+def test_a_library_may_find_the_folder_for_temporary_files_once_and_again(library: Any) -> None:
+    assert outcome_of(library.temporary).error is None
+    assert outcome_of(lambda: library.tempfile.gettempdir()).error is not None, "not the user"
+
+
+def test_what_the_guard_itself_puts_in_between_is_nobodys(library: Any) -> None:
+    """A function that it has wrapped and lets through may call one that it does not."""
+    looked_at = patches._wrapper(threading.Thread(target=print).start, "made up", Asked(Kind.LOOK, "nothing"))
+    assert isinstance(outcome_of(lambda: library.calls(looked_at)).error, DeterminismViolation)
+
+
+def test_so_may_a_library_that_perdure_itself_calls(library: Any) -> None:
+    ours: dict[str, Any] = {"__name__": "perdure.sdk.made_up"}
+    exec("def asks(function):\n    return function()\n", ours)
+    assert outcome_of(lambda: ours["asks"](library.setting)).error is None
+    assert isinstance(outcome_of(lambda: ours["asks"](library.clock)).error, DeterminismViolation)
 
 
 def test_not_at_files_of_the_application_at_clocks_or_threads(library: Any) -> None:

@@ -428,3 +428,49 @@ def test_a_scope_that_is_cancelled_as_its_call_ends_hands_the_end_over_first(
         run.history.signaled("stop")
     run.task()
     assert heard == TOLD[kind][end]
+
+
+def test_clean_up_in_an_inner_block_is_not_interrupted_again_by_its_own_scope() -> None:
+    heard: list[str] = []
+
+    @version_of("kept")
+    def code() -> None:
+        heard.clear()
+        with workflow.scope() as outer, workflow.scope() as inner:
+            inner.cancel()
+            outer.cancel()
+            try:
+                workflow.sleep(60)
+            finally:
+                heard.append(call(b))
+        heard.append("behind")
+
+    @version_of("kept")
+    async def async_code() -> None:
+        heard.clear()
+        with workflow.scope() as outer, workflow.scope() as inner:
+            inner.cancel()
+            outer.cancel()
+            try:
+                await workflow.sleep(60)
+            finally:
+                heard.append(await start(b))
+        heard.append("behind")
+
+    for definition in (code, async_code):
+        run = Played(definition, heard)
+        assert run.task() == ["schedule b() as 1"]
+        run.history.completed("1", "cleaned")
+        assert run.task() == ["complete null"]
+        assert heard == ["cleaned", "behind"]
+
+
+def test_a_child_that_was_asked_by_each_that_was_cancelled_is_so_in_replay() -> None:
+    """The first release asked it once for the run, and twice for a scope."""
+    heard: list[str] = []
+    history = Letters(scoped("child", heard)).task().done().child("kid", "kid").child_started("kid")
+    history.cancel_requested().task().done().cancel_sent("kid")
+    history.signaled("stop").task().done().cancel_sent("kid").cancel_sent("kid")
+    history.child_closed("kid", "completed", "value").task().done().timer().signaled("x").task()
+    assert history.cold().error is None
+    assert heard == ["value"]

@@ -62,6 +62,10 @@ _PERMITTED = frozenset(
 """Whatever happens below these is not the workflow's decision: imports, log lines (`talkers.py`), tracebacks,
 finalizers, debuggers and pytest's assertion texts. And `platform`, which asks a program what it keeps."""
 
+_PERMITTED_FUNCTIONS = frozenset(("__del__", "_get_default_tempdir"))
+"""Functions below which nothing is. The second finds, once, the folder for temporary files, by trying to write there;
+who may ask for that folder is decided before."""
+
 _FIRST_USE = frozenset(
     (
         "_strptime",
@@ -147,7 +151,11 @@ def _who_calls(frame: FrameType | None, kind: Kind, subject: object) -> tuple[Fr
     decodes = False
     while frame is not None:
         name: str = frame.f_globals.get("__name__") or ""
-        if root_of(frame) in _PERMITTED or frame.f_code.co_name == "__del__" or frame.f_code in interruptions:
+        if (
+            root_of(frame) in _PERMITTED
+            or frame.f_code.co_name in _PERMITTED_FUNCTIONS
+            or frame.f_code in interruptions
+        ):
             return None, None
         if name in BASES:
             break
