@@ -1,7 +1,7 @@
 """Scene 02: the event history is the source of truth, memory is a cache.
 
 An order of four steps is worked on by five processes, four of them killed with SIGKILL in the middle of a step.
-After every death one file is all that is left, and the state of the order is the fold of the events in it.
+After every death a SQLite database is all that is left, and the state of the order is the fold of the events in it.
 """
 
 from __future__ import annotations

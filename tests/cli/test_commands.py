@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from perdure import Engine, Retry, activity, call, workflow
 from perdure.api.digest import digest
 from perdure.cli.main import cli
 from perdure.errors import ApplicationError, WorkflowFailedError
+from perdure.stores.api import StoreError
 from perdure.stores.reading import StoreFile
 from tests.eventually import eventually
 
@@ -248,6 +250,47 @@ def test_what_is_no_store_is_told_so(run: Run, store: str, tmp_path: Path) -> No
     for name, sentence in [("letter.txt", "is not a SQLite database"), ("other.db", "database of another application")]:
         assert refused(run("workflow", "list", "--store", str(tmp_path / name)), sentence)
     assert refused(run("workflow", "list", "--store", "postgresql://x"), "cannot be read from outside")
+
+
+def test_a_backup_is_restored_once_and_over_another_store_only_when_told(run: Run, store: str, tmp_path: Path) -> None:
+    copy, place = tmp_path / "copy.db", tmp_path / "place.db"
+    run("store", "backup", str(copy), "--store", store)
+    assert f"{place}: " in run("store", "restore", str(copy), str(place)).output
+    assert refused(run("store", "restore", str(copy), f"sqlite:///{place}"), "exists already")
+    assert run("store", "restore", str(copy), f"sqlite:///{place}", "--overwrite").exit_code == 0
+    assert "0 differ" in run("store", "check", "--store", str(place)).output
+    with Engine(f"sqlite:///{place}", workflows=[greeting, patience], activities=[greet]) as engine:
+        assert engine.run(greeting, "Ada", id="greeting-1") == "Hello, Ada"
+        assert refused(run("store", "restore", str(copy), str(place), "--overwrite"), "is open already")
+
+
+def test_check_names_what_is_damaged(run: Run, store: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    run("store", "backup", str(copy), "--store", store)
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE history SET data = x'00' WHERE execution_id = 1 AND first_event_id = 1")
+    result = run("store", "check", "--store", str(copy), "--json")
+    assert result.exit_code == 1
+    assert ["does not fit its checksum" in problem for problem in json.loads(result.output)["damage"]] == [True]
+    assert ", 1 damaged" in run("store", "check", "--store", str(copy)).output
+
+
+def test_a_store_that_lost_its_log_goes_on_when_told(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with Engine(f"sqlite:///{path}", workflows=[greeting], activities=[greet]) as engine:
+        engine.run(greeting, "Ada", id="greeting-1")
+        for suffix in ("", ".lock"):
+            shutil.copy(f"{path}{suffix}", tmp_path / f"killed.db{suffix}")
+    killed = str(tmp_path / "killed.db")
+    with pytest.raises(StoreError, match="accept-loss"), Engine(f"sqlite:///{killed}", workflows=[greeting]):
+        pass
+    checked = run("store", "check", "--store", killed)
+    assert checked.exit_code == 1
+    assert "write-ahead log" in checked.output
+    assert "goes on without" in run("store", "accept-loss", "--store", killed).output
+    assert "lacks nothing" in run("store", "accept-loss", "--store", killed).output
+    with Engine(f"sqlite:///{killed}", workflows=[greeting], activities=[greet]) as engine:
+        assert engine.count() == 0
 
 
 def test_a_backup_overwrites_nothing(run: Run, store: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.faults import Faults, Setbacks, as_rejected, is_passing
-from perdure.stores.api import ReadsBusy, ReadTooLong, StoreError, Unstorable
+from perdure.stores.api import Damaged, ReadsBusy, ReadTooLong, StoreError, Unstorable
 
 CODES: list[tuple[Exception, StatusCode, bool]] = [
     (StoreError("the disk is full"), StatusCode.UNAVAILABLE, True),
@@ -16,6 +16,7 @@ CODES: list[tuple[Exception, StatusCode, bool]] = [
     (ReadsBusy("too many"), StatusCode.RESOURCE_EXHAUSTED, True),
     (Unstorable("too large a number", True), StatusCode.INVALID_ARGUMENT, False),
     (Unstorable("it contradicts itself", False), StatusCode.INTERNAL, False),
+    (Damaged("a bit was flipped"), StatusCode.DATA_LOSS, False),
     (MemoryError(), StatusCode.RESOURCE_EXHAUSTED, True),
     (ZeroDivisionError("a bug"), StatusCode.INTERNAL, False),
     (Rejected(StatusCode.ABORTED, "busy"), StatusCode.ABORTED, True),

@@ -11,7 +11,7 @@ from perdure.core.execution import blank
 from perdure.core.message import Message, Origin, SignalExternal
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind, TaskRef
 from perdure.core.state import WorkflowTask
-from perdure.stores.api import Batch, Outcome, Reference, Store
+from perdure.stores.api import Batch, Outcome, PendingMessage, Reference, Store
 
 RUNNING, COMPLETED, FAILED = 1, 2, 3
 SECOND = 1_000_000_000
@@ -25,6 +25,12 @@ def message(message_id: str) -> Message:
     """A message of any kind; `message_id` is written all over it."""
     body = SignalExternal(message_id.encode(), Origin("default", "order-1", "run-1", 5), False)
     return Message(message_id, "default", "order-2", "", body)
+
+
+def message_id(row: PendingMessage) -> str:
+    """Of a row of the outbox that is sound."""
+    assert row.message is not None
+    return row.message.id
 
 
 class Run:

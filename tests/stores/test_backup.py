@@ -87,7 +87,7 @@ async def test_a_backup_that_fails_leaves_nothing_behind(
     def fail(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(backup, "_synchronise", fail)
+    monkeypatch.setattr(backup, "synchronise", fail)
     with pytest.raises(StoreError, match="No space left"):
         await sqlite.backup(tmp_path / "copies" / "backup.db")
     assert list((tmp_path / "copies").iterdir()) == []

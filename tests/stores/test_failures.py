@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from perdure.stores.api import StoreError, Unstorable
+from perdure.stores.api import Damaged, StoreError, Unstorable
 from perdure.stores.sqlite import SqliteStore, open_file
 from perdure.stores.sqlite.writer import Writer
 from tests.stores.given import APPLIED, Run, queued, stored
@@ -193,9 +193,8 @@ def files_may_grow_to(size: int) -> Generator[None]:
 async def test_a_quota_fails_the_batch_and_the_store_serves_again(sqlite: SqliteStore) -> None:
     await sqlite.open()
     await sqlite.commit([Run("kept").commit(events=1)])
-    log = sqlite.path.with_name("store.db-wal")
     batch = [Run(f"order-{number}").commit(events=5) for number in range(100)]
-    with files_may_grow_to(log.stat().st_size + 20_000), pytest.raises(StoreError, match=r"store\.db"):
+    with files_may_grow_to(40_000), pytest.raises(StoreError, match=r"store\.db"):
         await sqlite.commit(batch)
     assert await sqlite.count_executions("default") == {1: 1}
     assert await sqlite.commit(batch) == [APPLIED] * 100
@@ -318,9 +317,8 @@ async def test_one_damaged_snapshot_harms_nobody_else(sqlite: SqliteStore) -> No
     with sqlite3.connect(sqlite.path) as connection:
         connection.execute("UPDATE executions SET snapshot = x'c1' WHERE workflow_id = 'order-1'")
     connection.close()
-    with pytest.raises(Exception, match=r"MessagePack|malformed") as failure:
+    with pytest.raises(Damaged, match="order-1"):
         await sqlite.load([runs[0].reference])
-    assert not isinstance(failure.value, StoreError), "the store as a whole is sound"
     assert (await stored(sqlite, runs[1]))[0] == 1
     await sqlite.close()
 
@@ -333,7 +331,7 @@ def test_rows_that_contradict_each_other_are_no_conflict(sqlite: SqliteStore) ->
         run = Run()
         await sqlite.commit([run.commit(events=2)])
         with sqlite3.connect(sqlite.path) as connection:
-            connection.execute("INSERT INTO history VALUES (1, 3, x'')")
+            connection.execute("INSERT INTO history VALUES (1, 3, x'', 0)")
         connection.close()
         try:
             [refused] = await sqlite.commit([run.commit(events=2)])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from perdure.stores.api import Store
-from tests.stores.given import APPLIED, COMPLETED, CONFLICT, Run, message
+from tests.stores.given import APPLIED, COMPLETED, CONFLICT, Run, message, message_id
 
 
 async def pending(store: Store, after_position: int = 0, limit: int = 100) -> list[str]:
-    return [row.message.id for row in await store.pending_messages(after_position, limit)]
+    return [message_id(row) for row in await store.pending_messages(after_position, limit)]
 
 
 async def test_messages_are_durable_with_their_commit_in_order(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from perdure.core.commit import Commit
 from perdure.core.state import Attempt
-from perdure.stores.api import Store
+from perdure.stores.api import Store, StoreError
 from perdure.stores.reading import StoreFile
 from perdure.stores.sqlite import SqliteStore
 from perdure.stores.visibility.query import ALL
@@ -93,7 +93,10 @@ async def test_a_state_that_lacks_them_is_damaged(sqlite: SqliteStore, damage: s
     connection.execute(damage)
     connection.commit()
     connection.close()
-    with StoreFile(str(sqlite.path)) as file, pytest.raises(Exception, match="is damaged: the state lacks"):
+    with (
+        StoreFile(str(sqlite.path)) as file,
+        pytest.raises(StoreError, match="damaged"),
+    ):
         file.load("order-1")
 
 

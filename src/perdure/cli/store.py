@@ -8,8 +8,9 @@ import click
 
 from perdure.cli.options import file_option, group, json_option, namespace_option
 from perdure.cli.output import plain_errors, print_json, say
-from perdure.stores.api import StoreError
-from perdure.stores.reading import StoreFile, differences, fold
+from perdure.stores.api import StoreError, Summary
+from perdure.stores.reading import StoreFile, differences, fold, path_of
+from perdure.stores.sqlite import restoring
 
 
 @group(short_help="A store's file: check it, back it up.")
@@ -22,34 +23,46 @@ def store() -> None:
 @namespace_option
 @json_option
 def check(store_url: str, namespace: str, as_json: bool) -> None:
-    """Fold every history again and compare it with the stored state and the index. Exit code 1 when one differs."""
-    problems: list[str] = []
-    events_folded = 0
+    """Read everything: checksums, tables, pages; fold every history again and compare it with the stored state and the
+    index. Exit code 1 when something is damaged or differs."""
     with plain_errors(), StoreFile(store_url) as file:
+        damage = file.check()
         summaries = file.executions(namespace)
+        problems: list[str] = []
+        events_folded = 0
         for summary in summaries:
-            try:
-                stored = file.load(summary.key.workflow_id, summary.key.run_id, namespace)
-            except StoreError as error:
-                problems.append(f"{summary.key.workflow_id} (run {summary.key.run_id}): {error}")
-                continue
-            events = file.history(summary.key)
-            events_folded += len(events)
-            if stored is not None and stored.next_event_id <= len(events):
-                continue  # it went on between the two reads
-            wrong = ["state"] if stored is None else differences(stored, fold(summary.key, events))
-            if file.index_differs(summary.key):
-                wrong.append("index")
+            wrong, events = _differences(file, summary)
+            events_folded += events
             if wrong:
                 problems.append(f"{summary.key.workflow_id} (run {summary.key.run_id}): {', '.join(wrong)}")
     if as_json:
-        print_json({"executions": len(summaries), "events": events_folded, "problems": problems})
+        totals = {"executions": len(summaries), "events": events_folded}
+        print_json({**totals, "problems": problems, "damage": damage})
     else:
+        for problem in damage:
+            say(f"damaged: {problem}")
         for problem in problems:
             say(f"differs from its history: {problem}")
-        say(f"{len(summaries)} executions, {events_folded} events folded, {len(problems)} differ")
-    if problems:
+        told = f"{len(summaries)} executions, {events_folded} events folded, {len(problems)} differ"
+        say(f"{told}, {len(damage)} damaged" if damage else told)
+    if problems or damage:
         raise SystemExit(1)
+
+
+def _differences(file: StoreFile, summary: Summary) -> tuple[list[str], int]:
+    """What of an execution is not as its history says, and how many events that has."""
+    key = summary.key
+    try:
+        stored = file.load(key.workflow_id, key.run_id, key.namespace)
+        events = file.history(key)
+    except StoreError as error:
+        return [str(error)], 0
+    if stored is not None and stored.next_event_id <= len(events):
+        return [], len(events)  # it went on between the two reads
+    wrong = ["state"] if stored is None else differences(stored, fold(key, events))
+    if file.index_differs(key):
+        wrong.append("index")
+    return wrong, len(events)
 
 
 @store.command()
@@ -60,3 +73,26 @@ def backup(target: Path, store_url: str) -> None:
     with plain_errors(), StoreFile(store_url) as file:
         file.backup(target)
     say(f"{target}: {target.stat().st_size:,} bytes")
+
+
+@store.command()
+@click.argument("source", metavar="BACKUP", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("target", metavar="STORE")
+@click.option("--overwrite", is_flag=True, help="Put it in the place of a store that is there.")
+def restore(source: Path, target: str, overwrite: bool) -> None:
+    """Make STORE a copy of BACKUP, once all of that was checked: whole, or not at all. No engine may be on it."""
+    with plain_errors():
+        path = path_of(target)
+        restoring.restore(source, path, overwrite=overwrite)
+    say(f"{path}: {path.stat().st_size:,} bytes")
+
+
+@store.command()
+@file_option
+def accept_loss(store_url: str) -> None:
+    """Have the next engine go on with a store whose write-ahead log is missing. What was in it alone stays lost."""
+    with plain_errors():
+        path = path_of(store_url)
+        lacks = restoring.accept_loss(path)
+    told = "lacks nothing that is known of" if lacks is None else f"goes on without {lacks}"
+    say(f"{path} {told}")

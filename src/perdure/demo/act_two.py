@@ -35,7 +35,7 @@ def act_two(screen: Screen, directory: Path) -> Survived:
         2,
         "the same steps on perdure",
         "The same activity functions, called by a workflow. Its process is killed at the same moment,",
-        "and once more between two steps. All that is left each time is one SQLite file.",
+        "and once more between two steps. All that is left each time is a SQLite database.",
     )
     with Town(directory) as town:
         act = _Act(screen, town, directory)

@@ -1,4 +1,4 @@
-"""The one file that the engine keeps, looked at from outside while no engine runs.
+"""The store that the engine keeps, looked at from outside while no engine runs.
 
 What is shown of it is read from disk with no engine at hand: the strip is not the engine's word.
 """

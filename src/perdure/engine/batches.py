@@ -31,7 +31,7 @@ from perdure.engine.pace import Pace
 from perdure.engine.record_waker import RecordWaker
 from perdure.engine.records import Records
 from perdure.engine.service import Signal
-from perdure.stores.api import Page, Record, RecordChange, Store
+from perdure.stores.api import Damaged, Page, Record, RecordChange, Store
 from perdure.stores.visibility import AllOf, Attribute, Condition, Order, Query, QueryError, Where, bind, parse
 
 _log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class Batches:
 
     async def _wake(self, record: Record) -> None:
         """Do the next page; a batch that is over and was kept long enough is forgotten."""
-        batch = law.decode(record.data)
+        batch = _read(record)
         if not batch.is_running:
             await self._records.put(RecordChange(KIND, record.namespace, record.name, record.version, None))
             return
@@ -176,6 +176,9 @@ class Batches:
         """End a batch that cannot be carried out, with the reason. Raises Rejected UNAVAILABLE."""
         stored = await self._records.get(KIND, record.namespace, record.name)
         if stored is None:
+            return
+        if stored.damage:  # what is written now would look sound
+            self._records.parked(record, stored.damage)
             return
         data, wake_at_ns = stored.data, None
         try:
@@ -246,10 +249,17 @@ class Batches:
         return failures
 
 
+def _read(record: Record) -> Batch:
+    """Raises Damaged, and msgspec.DecodeError for what is no batch."""
+    if record.damage:
+        raise Damaged(record.damage)
+    return law.decode(record.data)
+
+
 def _shown(record: Record) -> Batch:
     """As it is, or what stands for one that cannot be read: it has failed."""
     try:
-        return law.decode(record.data)
+        return _read(record)
     except Exception as error:
         return Batch("", b"", 0, 0, law.FAILED, stop_reason=f"cannot be read: {reason_of(error)}")
 

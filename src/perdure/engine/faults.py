@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Hashable
 from typing import Generic, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.stores.api import ReadsBusy, ReadTooLong, StoreError, Unstorable
+from perdure.stores.api import Damaged, ReadsBusy, ReadTooLong, StoreError, Unstorable
 
 _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED)
 _STORE_IN_TROUBLE = "The store cannot serve now, and the server's log says why: try again later."
@@ -28,7 +28,7 @@ def is_passing(error: BaseException) -> bool:
     """Whether the same may work a moment later: the store, the machine or the target cannot take it just now."""
     if isinstance(error, Rejected):
         return error.code in _PASSING
-    if isinstance(error, (Unstorable, ReadTooLong)):
+    if isinstance(error, (Unstorable, Damaged, ReadTooLong)):
         return False
     return isinstance(error, (StoreError, MemoryError, OSError))
 
@@ -37,14 +37,16 @@ def as_rejected(error: Exception, who: str = "The engine") -> Rejected:
     """What a client is told of an error that `who` raised.
 
     UNAVAILABLE what the store said and may pass, DEADLINE_EXCEEDED a read that takes too long, INVALID_ARGUMENT a
-    value that cannot be stored, RESOURCE_EXHAUSTED a lack of memory, or of threads for such reads, INTERNAL all else,
-    which is a bug.
+    value that cannot be stored, DATA_LOSS what is damaged, RESOURCE_EXHAUSTED a lack of memory, or of threads for such
+    reads, INTERNAL all else, which is a bug.
     """
     if isinstance(error, Rejected):
         return error
     if isinstance(error, Unstorable):
         code, outside = (StatusCode.INVALID_ARGUMENT, "") if error.is_value else (StatusCode.INTERNAL, _FAULT)
         return Rejected(code, str(error), outside=outside)
+    if isinstance(error, Damaged):
+        return Rejected(StatusCode.DATA_LOSS, str(error))
     if isinstance(error, ReadTooLong):
         return Rejected(StatusCode.DEADLINE_EXCEEDED, str(error))
     if isinstance(error, ReadsBusy):

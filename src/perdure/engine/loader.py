@@ -16,7 +16,7 @@ from perdure.engine.faults import Faults, as_rejected
 from perdure.engine.mailbox import Mailbox
 from perdure.engine.metrics import Metrics
 from perdure.engine.service import Gatherer
-from perdure.stores.api import Reference, Store, StoreError
+from perdure.stores.api import Damaged, Reference, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class Loader(Gatherer[Wanted]):
         references = [Reference(mailbox.namespace, mailbox.workflow_id, run_id) for mailbox, run_id in batch]
         try:
             executions = await self._store.load(references)
+        except Damaged as error:
+            await self._one_by_one(batch, error)
+            return
         except StoreError as error:
             self._metrics.store_errors += 1
             for mailbox, _ in batch:

@@ -73,6 +73,8 @@ class Outbox:
         self._troubled: dict[str, _Trouble] = {}
         """Those that were not delivered at once."""
         self._parked: set[str] = set()
+        self._damaged: set[int] = set()
+        """Positions of rows that cannot be read."""
         self._overflowed = False
         """Some are in the store alone."""
         self._removals: list[str] = []
@@ -125,15 +127,26 @@ class Outbox:
         while True:
             page = await self._store.pending_messages(position, self._page)
             for row in page:
-                if row.message.id in self._open or row.message.id in self._parked:
+                message = row.message
+                if message is None:
+                    self._note_damage(row.position)
+                    continue
+                if message.id in self._open or message.id in self._parked:
                     continue
                 if len(self._open) >= self._max:
                     self._overflowed = True
                     return
-                self._deliver(row.message)
+                self._deliver(message)
             if len(page) < self._page:
                 return
             position = page[-1].position
+
+    def _note_damage(self, position: int) -> None:
+        """A message that cannot be read is left in the store, and holds up no other."""
+        if position not in self._damaged:
+            self._damaged.add(position)
+            self._metrics.parked_messages += 1
+            _log.error("a message between workflows (row %d) is damaged and cannot be delivered", position)
 
     async def _read_again(self) -> None:
         while True:

@@ -52,6 +52,8 @@ class RecordWaker:
             config.store_retry_ns / 1e9, config.record_retry_max_ns / 1e9, lambda: asyncio.get_running_loop().time()
         )
         self._faults = Faults(_log)
+        self._given_up: dict[Name, int] = {}
+        """Versions of records that are parked and, being damaged, could not be written to: due, and left alone."""
         self._again_at: float | None = None
         """Loop time of the next look for the sake of what failed. No matter of the wall clock."""
         self._task: asyncio.Task[None] | None = None
@@ -160,10 +162,12 @@ class RecordWaker:
             seen_bytes += sum(len(record.data) for record in page)
             if not page:
                 break
-            await self._wake_page([record for record in page if not self._setbacks.rests(_name(record))])
-        self._setbacks.keep({_name(record) for record in due})
+            await self._wake_page([record for record in page if not self._is_left_alone(record)])
+        names = {_name(record) for record in due}
+        self._setbacks.keep(names)
+        self._given_up = {name: version for name, version in self._given_up.items() if name in names}
         for record in due:
-            if not self._setbacks.rests(_name(record)):
+            if not self._is_left_alone(record):
                 self._setbacks.add(_name(record))  # its owner has changed nothing: not in a tight loop
         rest_s = self._setbacks.rest_s()
         self._again_at = None if rest_s is None else asyncio.get_running_loop().time() + rest_s
@@ -181,6 +185,10 @@ class RecordWaker:
         finally:
             for task in waking:
                 task.cancel()
+
+    def _is_left_alone(self, record: Record) -> bool:
+        name = _name(record)
+        return self._setbacks.rests(name) or self._given_up.get(name) == record.version
 
     async def _wake(self, record: Record) -> None:
         owner = self._owners.get(record.kind)
@@ -209,6 +217,7 @@ class RecordWaker:
             self._faults.tell(second, "%s %r cannot be parked", record.kind, record.name)
             return
         self._setbacks.forget(_name(record))
+        self._given_up[_name(record)] = record.version
 
 
 def _name(record: Record) -> Name:

@@ -154,7 +154,7 @@ class Schedules:
 
     def _resume(self, record: Record) -> None:
         """After a restart. Most schedules only wait, and cost no more than a look."""
-        stored = state.decode(record.data)
+        stored = state.decode(record.data) if not record.damage else self._machine(record).state
         if not self._namespaces.is_usable(record.namespace) or stored.parked or not (stored.running or stored.starting):
             return
         key = Key(record.namespace, record.name)
@@ -171,6 +171,8 @@ class Schedules:
 
     def _machine(self, record: Record) -> Machine:
         """Raises Rejected NOT_FOUND, DATA_LOSS."""
+        if record.damage:
+            raise Rejected(StatusCode.DATA_LOSS, record.damage)
         try:
             return self.machine(Key(record.namespace, record.name), record.data)
         except Rejected:
@@ -344,6 +346,9 @@ class Schedules:
         for _ in range(self._tries_max):
             record = await self._records.get(KIND, *key)
             if record is None:
+                return
+            if record.damage:  # what is written now would look sound
+                self._records.parked(record, record.damage)
                 return
             try:
                 stored = state.decode(record.data)

@@ -48,6 +48,10 @@ class Unstorable(StoreError):
         self.is_value = is_value
 
 
+class Damaged(StoreError):
+    """What the store holds of one thing is not what was written: only a backup helps. The others can be read."""
+
+
 PAGE_BYTES = 2 << 20
 """What a page of rows weighs at most, unless its first one alone is heavier: an answer of lists fits in 4 MB."""
 
@@ -114,7 +118,8 @@ class PendingMessage:
     """A row of the outbox with its position: ascending, never reused while the store is open."""
 
     position: int
-    message: Message
+    message: Message | None
+    """None: the row is damaged."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -172,6 +177,8 @@ class Record:
     wake_at_ns: int | None
     """When its owner wants to look at it again; None: never."""
     data: bytes
+    damage: str = ""
+    """Why `data` is not what was written, if it is not; nothing is to be made of it then."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -223,14 +230,14 @@ class Store(Protocol):
     async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
         """The stored state of each, in order; None where there is none. Every call decodes a fresh object.
 
-        All reads see every commit whose `commit` has returned.
+        All reads see every commit whose `commit` has returned. Raises Damaged.
         """
         ...
 
     async def history(self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20) -> Sequence[Batch]:
         """Whole batches in order, from the one that holds `first_event_id`; `limit_bytes` in all, but at least one.
 
-        Empty when the run does not exist or has no such event yet.
+        Empty when the run does not exist or has no such event yet. Raises Damaged.
         """
         ...
 
@@ -290,7 +297,7 @@ class Store(Protocol):
 
         States are without what is kept beside their snapshots; `limit_bytes` is of snapshots.
         `after` belongs to a query of the same order. An execution that changes meanwhile may be found
-        as it was or as it is.
+        as it was or as it is. One that is damaged is left out, and logged.
         """
         ...
 

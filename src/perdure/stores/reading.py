@@ -20,7 +20,9 @@ from perdure.core.execution import Execution, blank, evolve
 from perdure.core.names import ExecutionKey, QueueName
 from perdure.stores.api import Reference, StoreError, Summary
 from perdure.stores.open import sqlite_path
-from perdure.stores.sqlite import backup, reader
+from perdure.stores.sqlite import backup, checking, reader
+from perdure.stores.sqlite.mark import missing
+from perdure.stores.sqlite.ownership import mark_beside
 from perdure.stores.sqlite.read_only import ReadOnlyFile
 from perdure.stores.visibility import QueryError, bind, parse
 from perdure.stores.visibility.evaluation import uncommon_rows
@@ -87,6 +89,13 @@ class StoreFile:
     def index_differs(self, key: ExecutionKey) -> bool:
         """Whether lists would find an execution by something else than its stored state says."""
         return self._file.read(_index_differs, key)
+
+    def check(self) -> list[str]:
+        """What is wrong with the store, a sentence each; nothing when it is sound. Reads all of it."""
+        mark = mark_beside(self.path)  # first: an engine may be writing
+        found = self._file.read(checking.check)
+        lacks = None if mark is None else self._file.read(missing, mark)
+        return found if lacks is None else [f"it lacks {lacks}: its write-ahead log is missing or incomplete", *found]
 
     def waiting_tasks(self) -> dict[QueueName, int]:
         """How many tasks wait on each queue for a worker."""

@@ -1,4 +1,4 @@
-"""Copies a live store to another file, and checks one.
+"""Copies a live store to another file.
 
 SQLite's backup begins anew whenever another connection commits, so beside a busy engine it would
 never end. The copying connection therefore holds a read transaction: it copies the file as it was
@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from perdure.stores.api import StoreError
+from perdure.stores.sqlite import mark
 from perdure.stores.sqlite.connection import make_private
-from perdure.stores.sqlite.errors import as_store_error, is_corruption
+from perdure.stores.sqlite.errors import as_store_error
+from perdure.stores.sqlite.queries import query
 
+_RENEW_LINEAGE = query("renew_lineage")
 _PAGES_PER_STEP = 1024
 """4 MB between two chances for other threads to run."""
 
@@ -46,9 +49,9 @@ def new_file(path: Path) -> Generator[Path]:
     try:
         with as_store_error(path):
             yield partial
-        _synchronise(partial)
+        synchronise(partial)
         os.link(partial, path)
-        _synchronise(path.parent)
+        synchronise(path.parent)
     except FileExistsError:
         raise _would_overwrite(path) from None
     except OSError as error:
@@ -72,30 +75,29 @@ def copy_pages(source: sqlite3.Connection, partial: Path, progress: Progress | N
 
     partial.unlink(missing_ok=True)
     make_private(partial)
-    target = sqlite3.connect(partial, isolation_level=None)
-    try:
-        source.execute("BEGIN")
-        source.execute("SELECT 1 FROM sqlite_schema").fetchone()
-        source.backup(target, pages=_PAGES_PER_STEP, progress=step)
-    finally:
-        target.close()
-        source.rollback()
+    with as_store_error(partial):
+        target = sqlite3.connect(partial, isolation_level=None)
+        try:
+            source.execute("BEGIN")
+            source.execute("SELECT 1 FROM sqlite_schema").fetchone()
+            source.backup(target, pages=_PAGES_PER_STEP, progress=step)
+            _make_independent(target)
+        finally:
+            target.close()
+            source.rollback()
 
 
-def _synchronise(path: Path) -> None:
+def _make_independent(copy: sqlite3.Connection) -> None:
+    """One file that needs no log beside it, and a lineage of its own: what is said of the store is not said of it."""
+    copy.execute("PRAGMA journal_mode = DELETE")
+    if copy.execute("PRAGMA user_version").fetchone()[0] >= mark.MARKED_SINCE:
+        copy.execute(_RENEW_LINEAGE)
+
+
+def synchronise(path: Path) -> None:
+    """Have a file, or a directory's entries, on the disk."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def check(connection: sqlite3.Connection) -> list[str]:
-    """SQLite's own check of every page, row and index entry."""
-    try:
-        found = [row[0] for row in connection.execute("PRAGMA integrity_check").fetchall()]
-    except sqlite3.DatabaseError as error:
-        if not is_corruption(error):
-            raise
-        found = [str(error)]
-    return [] if found == ["ok"] else found

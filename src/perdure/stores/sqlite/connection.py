@@ -51,19 +51,31 @@ def check_kind(path: Path) -> None:
         )
 
 
-def make_private(path: Path) -> None:
+def refuse_a_lone_log(path: Path) -> None:
+    """Raises StoreError for a log without its store, which SQLite would silently throw away."""
+    log = path.with_name(path.name + "-wal")
+    if not path.exists() and log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"The store {path} is gone and its write-ahead log {log} is there, with what was acknowledged last: put "
+            "the store back, or restore a backup (`perdure store restore`); to begin anew, move the log away."
+        )
+
+
+def make_private(path: Path) -> bool:
     """Make an empty file that only its owner may read and write, whatever the umask says; one that exists is left.
 
+    Returns whether it was made.
     SQLite gives the log and its index the rights of the file.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
     except FileExistsError:
-        return
+        return False
     try:
         os.fchmod(file, PRIVATE)
     finally:
         os.close(file)
+    return True
 
 
 def take_rights_away(path: Path) -> None:

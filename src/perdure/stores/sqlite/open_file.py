@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from perdure.stores.api import Deferred, Outcome, StoreError, Unstorable
 from perdure.stores.encoding import Written, encode_or_refuse
+from perdure.stores.sqlite import mark as mark_module
 from perdure.stores.sqlite import schema
 from perdure.stores.sqlite.connection import (
     check_kind,
@@ -25,6 +26,8 @@ from perdure.stores.sqlite.connection import (
     connect_writer,
     make_durable,
     make_private,
+    refuse_a_lone_log,
+    take_rights_away,
 )
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
 from perdure.stores.sqlite.ownership import Ownership, is_owned_here
@@ -45,8 +48,10 @@ _HICCUP_S = 0.002
 _LONG_HOLD_S = 0.25
 """A user's function that has the write transaction for longer is named in the log: everybody waits for it."""
 
+_PRIVATE_SINCE = 6
+"""Schema from which on the files of a store are made for their owner alone."""
 _LOOK_S = 0.1
-"""How long a look at the files is good for."""
+"""How long a look at the files is good for. (At every commit it would cost a twentieth of one.)"""
 
 _log = logging.getLogger(__name__)
 
@@ -80,16 +85,32 @@ class OpenFile:
 
     def _connect(self) -> None:
         path = self.path
-        make_private(path)
+        refuse_a_lone_log(path)
+        is_new = make_private(path)
         self.connection = connect_writer(path)
         self._connections.append(self.connection)
         migrations = schema.read_migrations()
         version = schema.identify(self.connection, path, max(migrations, default=schema.FIRST_VERSION))
+        if not is_new:
+            self._check_mark(version)
         make_durable(self.connection, path)
         schema.migrate(self.connection, version, migrations)
+        if not version:  # from its first commit on the file says itself which store it is
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if 0 < version < _PRIVATE_SINCE:
+            take_rights_away(path)
         self.writer = Writer(self.connection)
         self.reader = connect_reader(path)
         self._connections.append(self.reader)
+
+    def _check_mark(self, version: int) -> None:
+        """Raises StoreError when the database lacks what was acknowledged: its log is missing."""
+        mark = self._ownership.read_mark()
+        if mark is None or 0 < version < mark_module.MARKED_SINCE:
+            return
+        lacks = mark_module.missing(self.connection, mark) if version else "everything: it is an empty file"
+        if lacks is not None:
+            raise StoreError(mark_module.refusal(self.path, lacks))
 
     def connect(self) -> sqlite3.Connection:
         """A connection for reading, in any thread. Raises StoreError, sqlite3.Error."""
@@ -102,15 +123,32 @@ class OpenFile:
             self._watch.stop()
         self._threads.shutdown()
         self.scans.close()
+        is_whole = False
         for connection in reversed(self._connections):
+            if connection is self.connection and hasattr(self, "writer"):
+                is_whole = self._copy_log()
             connection.close()
+        if is_whole:
+            self._ownership.forget_mark()
         self._ownership.release()
+
+    def _copy_log(self) -> bool:
+        """Copy all of the log into the file. False: a reader holds some of it back, or the file is not sound."""
+        if self._why_broken is not None:
+            return False
+        try:
+            is_held_back, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            _log.warning("the log of the store %s was not copied into it at its end: %s", self.path, error)
+            return False
+        return not is_held_back
 
     # --- where the file is ------------------------------------------------------------------------
 
     def _look(self) -> bool:
-        """Notice what has happened to the files. False: something has, and nothing is taken any more."""
+        """Notice what has happened to the files, and mark how far they have come. False: nothing is taken any more."""
         self._looked_at = time.monotonic()
+        self._ownership.write_mark(self.writer.mark())
         if self._why_broken is None:
             fault = self._whereabouts.fault()
             if fault is not None:
@@ -152,6 +190,15 @@ class OpenFile:
                 self.writer.abandon()
                 raise
             return result
+
+    async def change(self, write: Callable[[], Result], size: int = 1) -> Result:
+        """A transaction that changes something other than executions' commits. Raises StoreError."""
+
+        def counted() -> Result:
+            self.writer.count_change()
+            return write()
+
+        return await self.transact(counted, size)
 
     async def transact_deferred(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
         """One transaction for all of them, each behind a savepoint of its own. Raises StoreError."""

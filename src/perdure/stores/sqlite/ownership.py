@@ -11,6 +11,7 @@ let two processes lock two files of one name.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
 import struct
@@ -21,11 +22,17 @@ from threading import Lock
 import msgspec
 
 from perdure.stores.api import StoreError
+from perdure.stores.sqlite import mark
 from perdure.stores.sqlite.connection import make_private
+from perdure.stores.sqlite.mark import Mark
+
+_log = logging.getLogger(__name__)
 
 _owned: dict[Path, int] = {}
 """Files owned in this process, and its pid: after a fork the child sees its parent's."""
 _owned_guard = Lock()
+_MARK_AT = 512
+"""Where the mark stands in the lock file, behind its owner."""
 _FLOCK = "hhqqi4x"
 """`struct flock` of 64-bit Linux: kind, whence, start, length, pid."""
 
@@ -45,6 +52,8 @@ class Ownership:
     def __init__(self, path: Path) -> None:
         """Raises StoreError naming the owner when there is one already."""
         self._path = path.resolve()
+        self._mark: Mark | None = None
+        self._can_mark = True
         self.lock_path = self._path.with_name(self._path.name + ".lock")
         with _owned_guard:
             if self._path in _owned:
@@ -66,8 +75,8 @@ class Ownership:
             ) from error
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(file, 0)
-            os.pwrite(file, _describe_this_process(), 0)
+            self._mark = mark.decode(os.pread(file, mark.MARK_BYTES, _MARK_AT))
+            os.pwrite(file, _describe_this_process().ljust(_MARK_AT), 0)
         except BlockingIOError:
             owner = _read_owner(file)
             os.close(file)
@@ -82,6 +91,29 @@ class Ownership:
             ) from error
         return file
 
+    def read_mark(self) -> Mark | None:
+        """How far the store had come, as the process before this one left it written."""
+        return self._mark
+
+    def write_mark(self, newest: Mark) -> None:
+        """So far it has come, durably. A mark that cannot be written stays behind, which harms nobody."""
+        if newest != self._mark:
+            self._mark = newest
+            self._put_mark(newest.encode())
+
+    def forget_mark(self) -> None:
+        """All that was acknowledged is in the file itself."""
+        self._mark = None
+        self._put_mark(mark.NO_MARK)
+
+    def _put_mark(self, line: bytes) -> None:
+        if self._can_mark:
+            try:
+                os.pwrite(self._file, line, _MARK_AT)
+            except OSError as error:
+                self._can_mark = False
+                _log.warning("a missing log of %s would not be noticed at the next start: %s", self._path, error)
+
     def release(self) -> None:
         """Let another process own the file. Idempotent."""
         with _owned_guard:
@@ -89,6 +121,22 @@ class Ownership:
                 del _owned[self._path]
                 os.close(self._file)
                 self._file = -1
+
+
+def mark_beside(path: Path) -> Mark | None:
+    """How far the store at `path` has come, as its engine left it written; None: that is not known here."""
+    path = path.resolve()
+    with _owned_guard:
+        if path in _owned:  # see `owner_of`
+            return None
+        try:
+            file = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return mark.decode(os.pread(file, mark.MARK_BYTES, _MARK_AT))
+        finally:
+            os.close(file)
 
 
 def is_owned_here(path: Path) -> bool:
@@ -124,7 +172,7 @@ def _describe_this_process() -> bytes:
 def _read_owner(file: int) -> str:
     """Who wrote the lock file, in words; it may be half written just now."""
     try:
-        owner = msgspec.json.decode(os.pread(file, 4096, 0), type=Owner)
+        owner = msgspec.json.decode(os.pread(file, _MARK_AT, 0), type=Owner)
     except msgspec.MsgspecError:
         return "which is just starting"
     return f"pid {owner.pid} on {owner.host} since {owner.since}"

@@ -41,9 +41,12 @@ def missing(path: Path) -> StoreError:
 
 
 class ReadOnlyFile:
-    """The file at `path`, open for reading until `close`. Raises StoreError throughout, for a missing file too."""
+    """The file at `path`, open for reading until `close`. Raises StoreError throughout, for a missing file too.
 
-    def __init__(self, path: Path) -> None:
+    `any_version`: also one that an older perdure wrote, which is not read by its present statements.
+    """
+
+    def __init__(self, path: Path, any_version: bool = False) -> None:
         self.path = path
         self._log = path.with_name(path.name + "-wal")
         if not path.is_file():
@@ -51,7 +54,7 @@ class ReadOnlyFile:
         self._at_rest = self._stamp_at_rest()
         self._connection = self._connect()
         try:
-            self.read(self._check_schema)
+            self.read(self._check_schema, any_version)
         except BaseException:
             self._connection.close()
             raise
@@ -100,9 +103,9 @@ class ReadOnlyFile:
                 check_same_thread=False,
             )
 
-    def _check_schema(self, connection: sqlite3.Connection) -> None:
+    def _check_schema(self, connection: sqlite3.Connection, any_version: bool) -> None:
         version = schema.identify(connection, self.path, _NEWEST_SCHEMA)
-        if version != _NEWEST_SCHEMA:
+        if version != _NEWEST_SCHEMA and not (any_version and version):
             raise StoreError(
                 f"The store {self.path} has schema {version}, this perdure reads {_NEWEST_SCHEMA}: "
                 "an engine brings it up to date when it opens it."

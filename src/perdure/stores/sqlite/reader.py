@@ -19,7 +19,7 @@ from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.search_attributes import Row
 from perdure.stores.api import Batch, Namespace, Page, PendingMessage, QueuedTask, Record, Reference, Summary, paged
 from perdure.stores.encoding import decode_namespace
-from perdure.stores.sqlite import filters
+from perdure.stores.sqlite import checksums, filters
 from perdure.stores.sqlite.queries import query
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import Query
@@ -52,36 +52,50 @@ _summary_rows = msgspec.json.Decoder(list[_SummaryRow])
 
 
 def load(connection: sqlite3.Connection, reference: Reference) -> Execution | None:
-    """The stored state. Raises msgspec.MsgspecError when it is damaged."""
+    """The stored state. Raises Damaged, and msgspec.MsgspecError when the snapshot is none."""
     workflow = (reference.namespace, reference.workflow_id)
     if reference.run_id is None:
         row = connection.execute(_LOAD_CURRENT_RUN, workflow).fetchone()
     else:
         row = connection.execute(_LOAD_RUN, (*workflow, reference.run_id)).fetchone()
-    return decode(row[1], lambda: list_parts(connection, row[0])) if row else None
+    if row is None:
+        return None
+    number, snapshot, checksum = row
+    if checksums.of_snapshot(snapshot, number) != checksum:
+        raise checksums.damaged(f"the state of workflow {reference.workflow_id!r}")
+    return decode(snapshot, lambda: list_parts(connection, number))
 
 
 def list_parts(connection: sqlite3.Connection, number: int) -> dict[int, bytes]:
-    """What is kept beside the snapshot of an execution, by event."""
-    return dict(connection.execute(_LIST_PARTS, (number,)).fetchall())
+    """What is kept beside the snapshot of an execution, by event. Raises Damaged."""
+    parts: dict[int, bytes] = {}
+    for event_id, data, checksum in connection.execute(_LIST_PARTS, (number,)).fetchall():
+        if checksums.of_event_bytes(data, number, event_id) != checksum:
+            raise checksums.damaged(f"a part of the state of execution {number}")
+        parts[event_id] = data
+    return parts
 
 
 def read_history(
     connection: sqlite3.Connection, key: ExecutionKey, first_event_id: int, limit_bytes: int
 ) -> list[Batch]:
-    """See `Store.history`."""
+    """See `Store.history`. Raises Damaged."""
     found = connection.execute(_FIND_HISTORY, (key.namespace, key.workflow_id, key.run_id, first_event_id)).fetchone()
     if found is None:
         return []
     batches: list[Batch] = []
     size = 0
     cursor = connection.execute(_READ_HISTORY, (found[0], found[0], first_event_id))
-    for first, data in cursor:
-        size += len(data)
-        if batches and size > limit_bytes:
-            break
-        batches.append(Batch(first, data))
-    cursor.close()  # ends the read transaction, so that the log can be copied past it
+    try:
+        for first, data, checksum in cursor:
+            size += len(data)
+            if batches and size > limit_bytes:
+                break
+            if checksums.of_event_bytes(data, found[0], first) != checksum:
+                raise checksums.damaged(f"the history of workflow {key.workflow_id!r} from event {first} on")
+            batches.append(Batch(first, data))
+    finally:
+        cursor.close()  # ends the read transaction, so that the log can be copied past it
     return batches
 
 
@@ -112,9 +126,12 @@ def count_tasks(connection: sqlite3.Connection, queue: QueueName) -> int:
 
 
 def list_messages(connection: sqlite3.Connection, after_position: int, limit: int) -> list[PendingMessage]:
-    """See `Store.pending_messages`. Raises msgspec.MsgspecError when a row is damaged."""
-    rows = connection.execute(_LIST_MESSAGES, (after_position, limit)).fetchall()
-    return [PendingMessage(position, decode_message(data)) for position, data in rows]
+    """See `Store.pending_messages`."""
+    found: list[PendingMessage] = []
+    for position, data, checksum in connection.execute(_LIST_MESSAGES, (after_position, limit)).fetchall():
+        is_sound = checksums.of_message(data, position) == checksum
+        found.append(PendingMessage(position, decode_message(data) if is_sound else None))
+    return found
 
 
 def list_queues(connection: sqlite3.Connection) -> list[QueueName]:
@@ -163,16 +180,18 @@ def list_search_attributes(connection: sqlite3.Connection, key: ExecutionKey) ->
 
 
 def read_numbered(connection: sqlite3.Connection, number: int) -> bytes | None:
-    """The snapshot of an execution."""
+    """The snapshot of an execution. Raises Damaged."""
     row = connection.execute(_LOAD_NUMBERED, (number,)).fetchone()
-    return row[0] if row else None
+    if row is None:
+        return None
+    snapshot, checksum = row
+    if checksums.of_snapshot(snapshot, number) != checksum:
+        raise checksums.damaged(f"the state of execution {number}")
+    return snapshot
 
 
 def load_numbered(connection: sqlite3.Connection, number: int) -> Execution | None:
-    """The stored state for a line of a list: without what is kept beside the snapshot.
-
-    Raises msgspec.MsgspecError when the snapshot is damaged.
-    """
+    """The stored state for a line of a list: without what is kept beside the snapshot. Raises as `load`."""
     snapshot = read_numbered(connection, number)
     return None if snapshot is None else decode(snapshot)
 
@@ -203,7 +222,14 @@ def list_namespaces(connection: sqlite3.Connection) -> list[Namespace]:
 def find_record(connection: sqlite3.Connection, kind: str, namespace: str, name: str) -> Record | None:
     """See `Store.record`."""
     row = connection.execute(_FIND_RECORD, (kind, namespace, name)).fetchone()
-    return Record(*row) if row else None
+    return _record(row) if row else None
+
+
+def _record(row: tuple[str, str, str, int, int | None, bytes, int]) -> Record:
+    kind, namespace, name, version, wake_at_ns, data, checksum = row
+    is_sound = checksums.of_record(data, version) == checksum
+    damage = "" if is_sound else str(checksums.damaged(f"{kind} {name!r}"))
+    return Record(kind, namespace, name, version, wake_at_ns, data, damage)
 
 
 def list_records(
@@ -228,7 +254,7 @@ def list_due_records(connection: sqlite3.Connection, now_ns: int, limit: int, li
 
 def _record_page(cursor: sqlite3.Cursor, limit: int, limit_bytes: int) -> Page[Record]:
     try:
-        return paged((Record(*row) for row in cursor), lambda record: len(record.data), limit, limit_bytes)
+        return paged(map(_record, cursor), lambda record: len(record.data), limit, limit_bytes)
     finally:
         cursor.close()  # ends the read transaction, so that the log can be copied past it
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from perdure.stores.api import StoreError
+from perdure.stores.sqlite import checksums
 
 APPLICATION_ID = 0x70726475
 """ASCII `prdu`: marks a SQLite file as a perdure store."""
@@ -57,6 +58,7 @@ def migrate(connection: sqlite3.Connection, version: int, migrations: Mapping[in
 
     Raises sqlite3.Error when a script fails, with nothing of that script kept.
     """
+    checksums.teach(connection)
     if version == 0:
         newest = max(migrations, default=FIRST_VERSION)
         _run(connection, f"PRAGMA application_id = {APPLICATION_ID};\n{read_schema()}", newest)

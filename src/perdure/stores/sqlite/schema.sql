@@ -5,7 +5,7 @@
 -- commits touches tens of pages instead of hundreds, and index entries are a dozen bytes. (Measured:
 -- 14 µs a commit; 30 µs with history clustered by execution. docs/adr/0002-sqlite-writer.md)
 --
--- Times are nanoseconds since the epoch.
+-- Times are nanoseconds since the epoch. What is kept as bytes has a checksum beside it (stores/sqlite/checksums.py).
 
 -- One row for each run of each workflow: the snapshot, and the columns that are searched by.
 CREATE TABLE executions (
@@ -23,14 +23,16 @@ CREATE TABLE executions (
     workflow_type  TEXT    NOT NULL,
     task_queue     TEXT    NOT NULL,
     snapshot       BLOB    NOT NULL,     -- late, so that what is searched by fits before an overflow page
-    history_bytes  INTEGER               -- how large the history was when the run closed
+    history_bytes  INTEGER,              -- how large the history was when the run closed
+    checksum       INTEGER NOT NULL DEFAULT 0  -- of the snapshot
 ) STRICT;
 
 -- What of a state is large and seldom changes, beside the snapshot, which is written with every commit.
 CREATE TABLE state_parts (
     execution_id INTEGER NOT NULL,
     event_id     INTEGER NOT NULL,   -- 1: what the run began with; an activity's Scheduled event: heartbeat details
-    data         BLOB    NOT NULL
+    data         BLOB    NOT NULL,
+    checksum     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Names a part.
@@ -70,7 +72,8 @@ CREATE INDEX search_attributes_value ON search_attributes (name, type, value);
 CREATE TABLE history (
     execution_id   INTEGER NOT NULL,
     first_event_id INTEGER NOT NULL,
-    data           BLOB    NOT NULL
+    data           BLOB    NOT NULL,
+    checksum       INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE UNIQUE INDEX history_key ON history (execution_id, first_event_id);
@@ -96,7 +99,8 @@ CREATE UNIQUE INDEX tasks_key ON tasks (execution_id, scheduled_event_id, kind);
 CREATE TABLE messages (
     position INTEGER PRIMARY KEY,  -- given out by the store, ascending
     id       TEXT    NOT NULL,     -- the sender's run, event and purpose
-    data     BLOB    NOT NULL
+    data     BLOB    NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Names a row to remove.
@@ -109,7 +113,8 @@ CREATE TABLE records (
     name       TEXT    NOT NULL,
     version    INTEGER NOT NULL,     -- what the compare-and-set compares
     wake_at_ns INTEGER,              -- when its owner looks at it again; null: never
-    data       BLOB    NOT NULL
+    data       BLOB    NOT NULL,
+    checksum   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Names a record; gives pages their order.
@@ -124,3 +129,12 @@ CREATE TABLE namespaces (
     description  TEXT    NOT NULL,
     details      BLOB    NOT NULL   -- state, owner, search attributes, ...: as the store encodes them
 ) STRICT, WITHOUT ROWID;
+
+-- One row: which store this is, and how often something other than an execution was changed (stores/sqlite/mark.py).
+CREATE TABLE perdure_store (
+    id      INTEGER PRIMARY KEY,
+    lineage TEXT    NOT NULL,  -- a copy that goes its own way has another one
+    changes INTEGER NOT NULL   -- transactions without commits of executions, ascending
+) STRICT;
+
+INSERT INTO perdure_store VALUES (1, lower(hex(randomblob(16))), 0);

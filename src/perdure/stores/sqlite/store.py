@@ -12,6 +12,7 @@ One transaction at a time: the next batch waits for the one that is being synchr
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from perdure.core.names import ExecutionKey, QueueName
 from perdure.stores.api import (
     PAGE_BYTES,
     Batch,
+    Damaged,
     Deferred,
     Found,
     Namespace,
@@ -37,7 +39,7 @@ from perdure.stores.api import (
     Summary,
 )
 from perdure.stores.encoding import Written, encode_chains, encode_namespace, put_back
-from perdure.stores.sqlite import backup, reader
+from perdure.stores.sqlite import backup, checking, reader
 from perdure.stores.sqlite.errors import as_store_error, store_error
 from perdure.stores.sqlite.open_file import OpenFile
 from perdure.stores.sqlite.queries import query
@@ -52,6 +54,8 @@ _ROWS_A_TURN = 20
 """Of a list, between two looks at what else the event loop has to do."""
 _LARGE_ROW_BYTES = 256 << 10
 """Such a row has a turn of its own."""
+
+_log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -119,7 +123,7 @@ class SqliteStore:
     async def remove_messages(self, ids: Sequence[str]) -> None:
         """See `Store.remove_messages`."""
         file = self._opened()
-        await file.transact(lambda: file.writer.remove_messages(ids), 1)
+        await file.change(lambda: file.writer.remove_messages(ids))
 
     async def queues(self) -> Sequence[QueueName]:
         """See `Store.queues`."""
@@ -154,9 +158,9 @@ class SqliteStore:
         found, size = Page[Found](), 0
         found.more = len(places) >= limit
         for number, cursor in enumerate(places, 1):
-            snapshot = self._read(reader.read_numbered, cast(int, cursor[-1]))
+            snapshot = self._snapshot_at(cursor)
             if snapshot is None:
-                continue  # it was deleted meanwhile
+                continue
             size += len(snapshot)
             if found and size > limit_bytes:
                 found.more = True
@@ -165,6 +169,14 @@ class SqliteStore:
             if number % _ROWS_A_TURN == 0 or len(snapshot) > _LARGE_ROW_BYTES:
                 await asyncio.sleep(0)
         return found
+
+    def _snapshot_at(self, place: Cursor) -> bytes | None:
+        """None: it was deleted meanwhile, or is damaged, which costs its own line and nobody else's."""
+        try:
+            return self._read(reader.read_numbered, cast(int, place[-1]))
+        except Damaged as error:
+            _log.error("a list leaves one out: %s", error)
+            return None
 
     async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
         """See `Store.count_executions`."""
@@ -177,12 +189,12 @@ class SqliteStore:
     async def delete_executions(self, keys: Sequence[ExecutionKey]) -> int:
         """See `Store.delete_executions`."""
         file = self._opened()
-        return await file.transact(lambda: file.writer.delete(keys), len(keys)) if keys else 0
+        return await file.change(lambda: file.writer.delete(keys)) if keys else 0
 
     async def put_records(self, changes: Sequence[RecordChange]) -> Sequence[Written]:
         """See `Store.put_records`."""
         file = self._opened()
-        return await file.transact(lambda: file.writer.write_records(changes), len(changes)) if changes else []
+        return await file.change(lambda: file.writer.write_records(changes), len(changes)) if changes else []
 
     async def record(self, kind: str, namespace: str, name: str) -> Record | None:
         """See `Store.record`."""
@@ -212,12 +224,12 @@ class SqliteStore:
         """See `Store.put_namespace`."""
         file = self._opened()
         row = encode_namespace(namespace)
-        await file.transact(lambda: file.connection.execute(_PUT_NAMESPACE, row), 1)
+        await file.change(lambda: file.connection.execute(_PUT_NAMESPACE, row))
 
     async def remove_namespace(self, name: str) -> None:
         """See `Store.remove_namespace`."""
         file = self._opened()
-        await file.transact(lambda: file.writer.remove_namespace(name), 1)
+        await file.change(lambda: file.writer.remove_namespace(name))
 
     async def namespaces(self) -> Sequence[Namespace]:
         """See `Store.namespaces`."""
@@ -235,7 +247,7 @@ class SqliteStore:
 
     async def check(self) -> Sequence[str]:
         """What is wrong with the file, a sentence each; nothing when it is sound. Reads all of it."""
-        return await self._whole(backup.check)
+        return await self._whole(checking.check)
 
     def _opened(self) -> OpenFile:
         if self._file is None:

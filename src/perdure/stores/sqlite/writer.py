@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 from perdure.core.names import ExecutionKey
 from perdure.stores.api import Outcome, RecordChange
 from perdure.stores.encoding import Chain, EncodedCommit, Written, check_change
+from perdure.stores.sqlite import checksums
 from perdure.stores.sqlite.errors import is_of_the_store, set_apart
+from perdure.stores.sqlite.mark import Mark
 from perdure.stores.sqlite.queries import query
 
 Row = tuple[Any, ...]
@@ -45,6 +47,8 @@ _ADD_MESSAGE = query("add_message")
 _FIND_EXECUTION = query("find_execution")
 _FIND_CURRENT_RUN = query("find_current_run")
 _FIND_LAST_NUMBERS = query("find_last_numbers")
+_FIND_LINEAGE = query("find_lineage")
+_COUNT_CHANGE = query("count_change")
 _FIND_RECORD = query("find_record")
 _REMOVE_EXECUTION = query("remove_execution")
 _REMOVE_HISTORY = query("remove_history")
@@ -73,6 +77,10 @@ class _Remembered(NamedTuple):
     in_flight: bool
 
 
+_Come = tuple[int, int, int]
+"""Counted changes; number and version of the execution that was written last; 0, 0: none since the last such change."""
+
+
 def _rows() -> list[Row]:
     return []
 
@@ -96,6 +104,8 @@ class _Plan:
     added_tasks: list[Row] = field(default_factory=_rows)
     removed_messages: list[Row] = field(default_factory=_rows)
     added_messages: list[Row] = field(default_factory=_rows)
+    newest: tuple[int, int] = (0, 0)
+    """Number and version of the last execution in it."""
 
 
 class _Missed(Exception):
@@ -110,12 +120,17 @@ class Writer:
         self._known: dict[ExecutionKey, _Remembered] = {}
         self._planned: dict[ExecutionKey, _Remembered] = {}
         """What will be known once the transaction is durable, and not before."""
+        self._lineage, changes = connection.execute(_FIND_LINEAGE).fetchone()
+        self._come: _Come = (changes, 0, 0)
+        """How far what is durable has come. One value: another thread asks for it too."""
+        self._coming = self._come
         self._last_id, self._last_position, self._last_message = connection.execute(_FIND_LAST_NUMBERS).fetchone()
 
     def begin(self) -> None:
         """Take the write lock at once. Raises sqlite3.OperationalError (busy) when another program has it."""
         self._connection.execute("BEGIN IMMEDIATE")
         self._planned = {}
+        self._coming = self._come
 
     def write(self, chains: Sequence[Chain]) -> Sequence[Written]:
         """Write what has no conflict and no fault, within the transaction that was begun."""
@@ -173,6 +188,7 @@ class Writer:
 
     def remember(self) -> None:
         """The transaction is durable: what it wrote may be relied on."""
+        self._come = self._coming
         known = self._known
         for key, remembered in self._planned.items():
             known.pop(key, None)
@@ -180,6 +196,15 @@ class Writer:
                 known[key] = remembered
         while len(known) > _REMEMBERED_MAX:
             del known[next(iter(known))]
+
+    def count_change(self) -> None:
+        """This transaction changes something other than executions' commits: by its number it will be known."""
+        self._connection.execute(_COUNT_CHANGE)
+        self._coming = (self._come[0] + 1, 0, 0)
+
+    def mark(self) -> Mark:
+        """How far what is durable has come. Any thread may ask."""
+        return Mark(self._lineage, *self._come)
 
     def abandon(self) -> None:
         """Drop what was written since `begin`, if the transaction still stands."""
@@ -193,10 +218,15 @@ class Writer:
             for link in chain:
                 number = self._plan_start(plan, link) if link.expected_version == 0 else self._plan_advance(plan, link)
                 if link.batch:
-                    plan.batches.append((number, link.first_event_id, link.batch))
+                    checksum = checksums.of_event_bytes(link.batch, number, link.first_event_id)
+                    plan.batches.append((number, link.first_event_id, link.batch, checksum))
                 if link.parts:
                     plan.dropped_parts.extend((number, event_id) for event_id, part in link.parts if not part)
-                    plan.put_parts.extend((number, event_id, part) for event_id, part in link.parts if part)
+                    plan.put_parts.extend(
+                        (number, event_id, part, checksums.of_event_bytes(part, number, event_id))
+                        for event_id, part in link.parts
+                        if part
+                    )
                 if link.index_rows is not None:
                     if link.expected_version:
                         plan.unindexed.append((number,))
@@ -205,6 +235,7 @@ class Writer:
                     self._plan_tasks(plan, number, link)
                 if link.messages or link.remove_messages:
                     self._plan_messages(plan, link)
+                plan.newest = (number, link.version)
         return plan
 
     def _plan_start(self, plan: _Plan, link: EncodedCommit) -> int:
@@ -213,7 +244,8 @@ class Writer:
         plan.started.append(
             (number, key.namespace, key.workflow_id, key.run_id, link.version, link.status, link.in_flight,
              link.history_length, link.wake_at_ns, link.started_at_ns, link.closed_at_ns, link.workflow_type,
-             link.task_queue, link.snapshot, None if link.closed_at_ns is None else link.history_bytes)
+             link.task_queue, link.snapshot, None if link.closed_at_ns is None else link.history_bytes,
+             checksums.of_snapshot(link.snapshot, number))
         )  # fmt: skip
         if link.expected_current_run_id is None:
             plan.claimed.append((key.namespace, key.workflow_id, number))
@@ -229,21 +261,24 @@ class Writer:
         key = link.key
         known = self._planned.get(key) or self._known.get(key) or self._look_up(key)
         number, wake_at_ns, was_open, status, was_in_flight = known
+        checksum = checksums.of_snapshot(link.snapshot, number)
         if link.closed_at_ns is not None or not was_open or status != link.status:
             closed = link.closed_at_ns
             size = None if closed is None else link.history_bytes
             plan.settled.append(
-                (link.version, link.in_flight, link.history_length, link.snapshot, link.wake_at_ns, link.status,
-                 closed, size, number, link.expected_version)
+                (link.version, link.in_flight, link.history_length, link.snapshot, checksum, link.wake_at_ns,
+                 link.status, closed, size, number, link.expected_version)
             )  # fmt: skip
             self._planned[key] = _Remembered(number, link.wake_at_ns, closed is None, link.status, link.in_flight)
         elif wake_at_ns == link.wake_at_ns and was_in_flight == link.in_flight:
-            plan.advanced.append((link.version, link.history_length, link.snapshot, number, link.expected_version))
+            plan.advanced.append(
+                (link.version, link.history_length, link.snapshot, checksum, number, link.expected_version)
+            )
             self._planned[key] = known
         else:
             plan.turned.append(
-                (link.version, link.in_flight, link.history_length, link.snapshot, link.wake_at_ns, number,
-                 link.expected_version)
+                (link.version, link.in_flight, link.history_length, link.snapshot, checksum, link.wake_at_ns,
+                 number, link.expected_version)
             )  # fmt: skip
             self._planned[key] = _Remembered(number, link.wake_at_ns, True, status, link.in_flight)
         return number
@@ -264,7 +299,8 @@ class Writer:
             plan.removed_messages.append((message_id,))
         for message_id, data in link.messages:
             self._last_message += 1
-            plan.added_messages.append((self._last_message, message_id, data))
+            checksum = checksums.of_message(data, self._last_message)
+            plan.added_messages.append((self._last_message, message_id, data, checksum))
 
     def remove_messages(self, ids: Sequence[str]) -> None:
         """Within the transaction that was begun."""
@@ -309,10 +345,12 @@ class Writer:
         if change.data is None:
             cursor = self._connection.execute(_DELETE_RECORD, (*name, change.expected_version))
         elif change.expected_version:
-            row = (change.expected_version, change.wake_at_ns, change.data, *name, change.expected_version)
+            checksum = checksums.of_record(change.data, change.expected_version + 1)
+            row = (change.expected_version, change.wake_at_ns, change.data, checksum, *name, change.expected_version)
             cursor = self._connection.execute(_UPDATE_RECORD, row)
         else:
-            cursor = self._connection.execute(_INSERT_RECORD, (*name, change.wake_at_ns, change.data))
+            row = (*name, change.wake_at_ns, change.data, checksums.of_record(change.data, 1))
+            cursor = self._connection.execute(_INSERT_RECORD, row)
         return Outcome.APPLIED if cursor.rowcount else Outcome.CONFLICT
 
     def _look_up(self, key: ExecutionKey) -> _Remembered:
@@ -343,3 +381,4 @@ class Writer:
         ):
             if rows and self._connection.executemany(statement, rows).rowcount != len(rows) and must_hit:
                 raise _Missed("a row that it goes on from is not there")
+        self._coming = (self._come[0], *plan.newest)

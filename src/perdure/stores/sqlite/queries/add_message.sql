@@ -1,2 +1,2 @@
 -- A message waits to be delivered.
-INSERT OR REPLACE INTO messages (position, id, data) VALUES (?, ?, ?)
+INSERT OR REPLACE INTO messages (position, id, data, checksum) VALUES (?, ?, ?, ?)

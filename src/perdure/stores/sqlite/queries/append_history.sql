@@ -1,2 +1,2 @@
 -- The events of one commit.
-INSERT INTO history (execution_id, first_event_id, data) VALUES (?, ?, ?)
+INSERT INTO history (execution_id, first_event_id, data, checksum) VALUES (?, ?, ?, ?)

@@ -1,2 +1,2 @@
 -- One record.
-SELECT kind, namespace, name, version, wake_at_ns, data FROM records WHERE kind = ? AND namespace = ? AND name = ?
+SELECT kind, namespace, name, version, wake_at_ns, data, checksum FROM records WHERE kind = ? AND namespace = ? AND name = ?

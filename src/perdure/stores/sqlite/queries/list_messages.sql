@@ -1,2 +1,2 @@
 -- A page of messages.
-SELECT position, data FROM messages WHERE position > ? ORDER BY position LIMIT ?
+SELECT position, data, checksum FROM messages WHERE position > ? ORDER BY position LIMIT ?

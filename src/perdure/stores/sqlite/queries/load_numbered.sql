@@ -1,2 +1,2 @@
 -- One execution by its number.
-SELECT snapshot FROM executions WHERE id = ?
+SELECT snapshot, checksum FROM executions WHERE id = ?

@@ -1,2 +1,2 @@
 -- The state of one run.
-SELECT id, snapshot FROM executions WHERE namespace = ? AND workflow_id = ? AND run_id = ?
+SELECT id, snapshot, checksum FROM executions WHERE namespace = ? AND workflow_id = ? AND run_id = ?

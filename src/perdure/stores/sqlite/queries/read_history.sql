@@ -1,5 +1,5 @@
 -- Batches in order, from the one that holds an event.
-SELECT first_event_id, data
+SELECT first_event_id, data, checksum
 FROM history
 WHERE execution_id = ?
   AND first_event_id >= (

@@ -1,0 +1,2 @@
+-- Every message, to check it.
+SELECT position, id, data, checksum FROM messages

@@ -1,0 +1,2 @@
+-- Everything that is kept beside snapshots, to check it.
+SELECT execution_id, event_id, data, checksum FROM state_parts

@@ -1,0 +1,2 @@
+-- How far an execution has come.
+SELECT version FROM executions WHERE id = ?
