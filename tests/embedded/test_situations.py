@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from perdure import Engine, activity, call, start_child, workflow
 from perdure.cli.main import cli
+from perdure.errors import EngineError
 from tests.eventually import eventually
 
 
@@ -165,6 +166,16 @@ def test_an_update_that_does_not_end_says_what_its_workflow_waits_for(stuck: Any
     ) as e:
         handle.result(timeout=0.01)
     assert "in Counts.slowly" in str(e.value)
+
+
+def test_a_question_to_code_that_fails_is_answered_at_once_with_what_is_wrong(stuck: Any) -> None:
+    engine, _ = stuck
+    eventually(lambda: engine.describe(typo.name).workflow_task_attempt >= 3, "the third attempt")
+    failing = r"in failed state\. attempt \d+ of its workflow task failed.*: KeyError: 'price' \(at test_situations\.py:"
+    with pytest.raises(EngineError, match=failing):
+        engine.query(typo.name, "anything")
+    with pytest.raises(EngineError, match=failing):
+        engine.update(typo.name, "anything")
 
 
 def test_a_description_without_a_stack_asks_no_worker(stuck: Any) -> None:

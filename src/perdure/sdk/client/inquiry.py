@@ -14,9 +14,9 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.digest import duration_words
-from perdure.api.errors import Rejected
+from perdure.api.errors import Rejected, StatusCode
 from perdure.api.status import is_open
-from perdure.sdk.client.calls import Reach
+from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.situation import (
     WORKFLOW_QUEUE,
     Queue,
@@ -26,7 +26,7 @@ from perdure.sdk.client.situation import (
     sentence_of,
     waits_of,
 )
-from perdure.sdk.errors import PerdureError
+from perdure.sdk.errors import EngineError, PerdureError
 from perdure.sdk.options import Duration, parse_duration
 
 EVENTS_MAX = 1_024
@@ -85,6 +85,24 @@ async def timed_out(reach: Reach, workflow_id: str, what: str, limit: Duration) 
     reason = await why(reach, workflow_id)
     within = limit if isinstance(limit, str) else duration_words(parse_duration(limit, "timeout"))
     return TimeoutError(f"{what} within {within}{f': {reason}' if reason else ''}; it goes on")
+
+
+async def refusal(reach: Reach, rejected: Rejected, what: str, workflow_id: str) -> Exception:
+    """The error that users know for a refused question to a workflow's code; it says why the code cannot answer."""
+    error = public_error(rejected, what)
+    if rejected.code not in (StatusCode.FAILED_PRECONDITION, StatusCode.DEADLINE_EXCEEDED):
+        return error
+    try:
+        async with asyncio.timeout(WHY_WAIT_S):
+            seen = await look(reach, WorkflowExecution(workflow_id=workflow_id), stack=False)
+    except Exception:
+        return error  # which is told in any case
+    queue = seen.description.workflow_execution_info.task_queue
+    if seen.pollers.get((queue, WORKFLOW_QUEUE)) == []:
+        reason = f"nobody polls its task queue {queue!r}: start a worker for it"
+    else:
+        reason = sentence_of(waits_of(seen), ())
+    return EngineError(f"{error} {reason}" if reason else str(error))
 
 
 async def _newest(reach: Reach, execution: WorkflowExecution) -> list[HistoryEvent]:

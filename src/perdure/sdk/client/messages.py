@@ -18,7 +18,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected
 from perdure.sdk.choices import word_of
 from perdure.sdk.client import inquiry
-from perdure.sdk.client.calls import Reach, public_error
+from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import error_of
 from perdure.sdk.errors import QueryFailedError, UpdateFailedError
@@ -70,7 +70,7 @@ async def query(reach: Reach, execution: WorkflowExecution, message: Any, args: 
         response = await reach.call(reach.connection.query_workflow, request)
     except Rejected as rejected:
         if not isinstance(rejected.detail, QueryFailedFailure):
-            raise public_error(rejected, what) from rejected
+            raise await inquiry.refusal(reach, rejected, what, execution.workflow_id) from rejected
         error = QueryFailedError(f"{what} failed: {rejected.message}", query=name)
         detail = rejected.detail
         raise error from error_of(detail.failure, reach.converter) if detail.HasField("failure") else rejected
@@ -174,7 +174,10 @@ async def update(reach: Reach, request: service.UpdateWorkflowExecutionRequest, 
     name, workflow_id = request.request.input.name, request.workflow_execution.workflow_id
     what = f"update {name!r} of workflow {workflow_id!r}"
     while True:
-        response = await reach.ask(reach.connection.update_workflow_execution, request, what)
+        try:
+            response = await reach.call(reach.connection.update_workflow_execution, request)
+        except Rejected as rejected:
+            raise await inquiry.refusal(reach, rejected, what, workflow_id) from rejected
         # A server lets go of a caller after a while: the same id asks again after the same update.
         if response.HasField("outcome") or response.stage >= STAGES["accepted"]:
             return handle_of(reach, request, response, returns)
