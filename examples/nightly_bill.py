@@ -3,7 +3,7 @@
 Run it, stop it with Ctrl-C, wait a minute, run it again: the times that were missed are made up for, each once.
 
     python examples/nightly_bill.py            # until Ctrl-C
-    perdure schedule list --store sqlite:///bills.db
+    perdure schedule list --store sqlite:///bills.db            # in another terminal, while it runs or later
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ def bill(customer: str) -> str:
     return said
 
 
+STORE = "sqlite:///bills.db"
+
+
 def main(seconds: float) -> None:
-    with Engine("sqlite:///bills.db") as engine:
+    with Engine(STORE) as engine:
         try:
             engine.schedules.create(
                 "nightly-bill",
@@ -40,11 +43,17 @@ def main(seconds: float) -> None:
             )
         except ScheduleAlreadyExistsError:
             print("the schedule is there from before, and has made up for what it missed")
+        print("A bill every 10 seconds, until Ctrl-C. Meanwhile, in another terminal:", flush=True)
+        for command in ("schedule list", "schedule describe nightly-bill", "workflow list"):
+            print(f"    perdure {command} --store {STORE}", flush=True)
+        seen: dict[str, str] = {}
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(min(2.0, seconds))
-            for run in engine.schedules.describe("nightly-bill").recent[-3:]:
-                print(f"{run.status.name:10} {run.workflow_id}")
+            for run in engine.schedules.describe("nightly-bill").recent:
+                if seen.get(run.workflow_id) != run.status.name:
+                    seen[run.workflow_id] = run.status.name
+                    print(f"{run.status.name:10} {run.workflow_id}", flush=True)
 
 
 if __name__ == "__main__":

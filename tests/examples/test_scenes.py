@@ -142,3 +142,25 @@ def test_the_nightly_bill_makes_up_for_what_it_missed(tmp_path: Path) -> None:
     assert "nightly-bill-20" in first.stdout
     again = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert "the schedule is there from before" in again.stdout
+
+
+def test_the_commands_that_the_nightly_bill_names_work_while_it_runs(tmp_path: Path) -> None:
+    script = [sys.executable, EXAMPLES / "nightly_bill.py", "60"]
+    with subprocess.Popen(script, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            commands: list[str] = []
+            for line in running.stdout:
+                if "nightly-bill-20" in line:
+                    break
+                commands += [line.strip()] if line.startswith("    perdure ") else []
+            assert [command.split()[1:3] for command in commands] == [
+                ["schedule", "list"], ["schedule", "describe"], ["workflow", "list"],
+            ]  # fmt: skip
+            for command in commands:
+                perdure = [sys.executable, "-m", *command.split()]
+                shown = subprocess.run(perdure, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+                assert (shown.returncode, shown.stderr) == (0, ""), command
+                assert "nightly-bill" in shown.stdout
+        finally:
+            running.kill()
