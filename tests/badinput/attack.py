@@ -25,6 +25,7 @@ from temporalio.api.enums.v1 import CommandType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.bounds import is_free
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.search_attributes import TYPE_NAMES
 from perdure.engine import Engine, EngineConfig, TimeOrderedIds
@@ -44,6 +45,8 @@ FORBIDDEN = frozenset(
 """Codes that say that the server is to blame."""
 CANARY_EVERY = 250
 HANG_S = 600.0
+_TROUBLES = ("store_errors", "decision_errors", "parked_messages", "parked_records")
+"""What an engine counts that should never happen."""
 _MS = 1_000_000
 _FINDINGS_MAX = 25
 
@@ -87,15 +90,18 @@ class Attack:
             for rpc in rpcs({WORKFLOW_SERVICE: self._rpcs, OPERATOR_SERVICE: self._operator})
             if rpc.handler is not None
         ]
+        # Most of all those with numbers and maps in them.
+        self._weights = [1 if is_free(rpc.request.DESCRIPTOR) else 5 for rpc in self._served]
         self._tokens: dict[str, list[bytes]] = {}
         self._runs: list[str] = []
         self._count = 0
+        self._troubles_before = dict.fromkeys(_TROUBLES, 0)
 
     async def run(self, inputs: int, log: _Log) -> Report:
         """Ask, and see between whiles that the honest are served."""
         await self._prepare()
         for number in range(inputs):
-            rpc = self._dice.choice(self._served)
+            [rpc] = self._dice.choices(self._served, self._weights)
             await self._prepare_for(rpc)
             request = self._maker.request(rpc.request)
             if self._dice.random() < 0.9:
@@ -103,7 +109,7 @@ class Attack:
             await self._ask(rpc, request, number)
             if rpc.name in ("CreateSchedule", "UpdateSchedule", "PatchSchedule"):
                 await self._let_it_act(request)
-            for found in log.found:
+            for found in [*log.found, *self._troubles()]:
                 self._found(number, rpc, request, found)
             log.found.clear()
             if number % CANARY_EVERY == 0:
@@ -115,6 +121,13 @@ class Attack:
         await self._canary(inputs)
         await self._read_everything()
         return self.report
+
+    def _troubles(self) -> list[str]:
+        """What was refused, or given up, only by core or the store: it should not have come so far."""
+        metrics, before = self._engine.metrics(), self._troubles_before
+        now = {name: getattr(metrics, name) for name in before}
+        self._troubles_before = now
+        return [f"{name}: {now[name] - before[name]} more" for name in now if now[name] > before[name]]
 
     async def _ask(self, rpc: Rpc, request: Any, number: int) -> None:
         assert rpc.handler is not None

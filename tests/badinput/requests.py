@@ -293,7 +293,7 @@ _NUMBERS = frozenset(
 def _weight(field: Any) -> int:
     """How often a field is chosen: numbers, times and tokens are what this is about."""
     if field.message_type is not None:
-        return 6 if field.message_type.full_name in _STAMPS else 2
+        return 20 if field.message_type.full_name in _STAMPS else 2
     if field.cpp_type in _NUMBERS or field.name.endswith("token") or field.name in ("query", "cron_string"):
         return 6
     return 3 if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM else 1

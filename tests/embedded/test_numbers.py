@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +72,9 @@ def test_a_nap_of_a_century_is_a_nap(length: dict[str, float]) -> None:
         engine.run(done)
         started = engine.start(naps, length, id="long")
         assert started.describe().status.name == "RUNNING"
+
+
+@pytest.mark.parametrize("year", [1, 1677, 2262, 9999])
+def test_a_test_begins_at_a_time_that_a_store_holds(year: int) -> None:
+    with pytest.raises(ValueError, match="starts_at must be in the years 1678 to 2261"):
+        TestEngine(starts_at=datetime(year, 1, 1, tzinfo=UTC))

@@ -90,4 +90,11 @@ async def test_bad_requests_change_nothing() -> None:
             await service.unlock_time_skipping_with_sleep(SleepRequest(duration=Duration(seconds=-1)))
         with pytest.raises(Rejected, match="Timestamp"):
             await service.sleep_until(SleepUntilRequest())
+        for request in (Duration(seconds=10**12), Duration(seconds=300 * YEAR_S)):
+            with pytest.raises(Rejected, match="The time of this server ends at"):
+                await service.unlock_time_skipping_with_sleep(SleepRequest(duration=request))
+        with pytest.raises(Rejected, match="The time of this server ends at"):
+            await service.sleep_until(SleepUntilRequest(timestamp=Timestamp(seconds=253_402_300_799)))
+        with pytest.raises(Rejected, match="duration: duration has seconds and nanos with different signs"):
+            await service.sleep(SleepRequest(duration=Duration(seconds=1, nanos=-1)))
         await service.unlock_time_skipping(UnlockTimeSkippingRequest())  # its one lock is still there

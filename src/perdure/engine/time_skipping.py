@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 LOOK_S = 0.002
 """Between two looks while time may jump."""
-_LAST_NS = LONG_MAX - 365 * 86_400 * NS_PER_SECOND
+LAST_NS = LONG_MAX - 365 * 86_400 * NS_PER_SECOND
 """A year before the end of time (`perdure.api.times`): nothing that is due later ever happens."""
 CALM_LOOKS = 3
 """Looks in a row that must find nothing going on: answers of workers travel between processes."""
@@ -43,7 +43,7 @@ class SkippingClock:
 
     def skip_to(self, time_ns: int) -> None:
         """Jump forward, never back, and not so far that there is no time left to work in."""
-        self.skipped_ns += max(0, min(time_ns, _LAST_NS) - self.now_ns())
+        self.skipped_ns += max(0, min(time_ns, LAST_NS) - self.now_ns())
 
 
 class TimeSkipper:
@@ -144,7 +144,7 @@ class TimeSkipper:
             *self._sleepers.values(),
         ]
         next_ns = min((deadline for deadline in deadlines if deadline is not None), default=None)
-        if next_ns is None or self._locks:
+        if next_ns is None or next_ns > LAST_NS or self._locks:
             return
         self._clock.skip_to(next_ns)
         self._engine.clock_moved()

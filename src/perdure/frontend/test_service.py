@@ -5,9 +5,9 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 from temporalio.api.testservice import v1 as service
 
-from perdure.api.times import duration_ns, later, set_timestamp, timestamp_ns
+from perdure.api.times import NS_PER_SECOND, duration_ns, later, set_timestamp, timestamp_ns
 from perdure.core.limits import DEFAULT_LIMITS
-from perdure.engine.time_skipping import TimeSkipper
+from perdure.engine.time_skipping import LAST_NS, TimeSkipper
 from perdure.frontend import gate
 from perdure.frontend.edge import invalid
 from perdure.frontend.rpcs import TEST_SERVICE
@@ -36,25 +36,31 @@ class TestService:
 
     async def sleep(self, request: service.SleepRequest) -> service.SleepResponse:
         """Sleep, by the server's time."""
-        await self._skipper.sleep_until(later(self._skipper.now_ns(), _length_ns(request)))
+        await self._skipper.sleep_until(self._end_ns(request))
         return service.SleepResponse()
 
     async def sleep_until(self, request: service.SleepUntilRequest) -> service.SleepResponse:
         """SleepUntil, by the server's time; at once when that is past."""
         if not request.HasField("timestamp"):
             raise invalid("Timestamp is not set on request.")
-        await self._skipper.sleep_until(timestamp_ns(request.timestamp))
+        await self._skipper.sleep_until(_reachable(timestamp_ns(request.timestamp)))
         return service.SleepResponse()
 
     async def unlock_time_skipping_with_sleep(self, request: service.SleepRequest) -> service.SleepResponse:
         """UnlockTimeSkippingWithSleep: one lock fewer while it sleeps."""
-        length_ns = _length_ns(request)
+        end_ns = self._end_ns(request)
         self._skipper.unlock()
         try:
-            await self._skipper.sleep_until(later(self._skipper.now_ns(), length_ns))
+            await self._skipper.sleep_until(end_ns)
         finally:
             self._skipper.lock()
         return service.SleepResponse()
+
+    def _end_ns(self, request: service.SleepRequest) -> int:
+        length_ns = duration_ns(request.duration)
+        if length_ns < 0:
+            raise invalid("Duration is negative.")
+        return _reachable(later(self._skipper.now_ns(), length_ns))
 
     async def get_current_time(self, request: Empty) -> service.GetCurrentTimeResponse:
         """GetCurrentTime: the server's, with what was skipped."""
@@ -63,8 +69,8 @@ class TestService:
         return response
 
 
-def _length_ns(request: service.SleepRequest) -> int:
-    length_ns = duration_ns(request.duration)
-    if length_ns < 0:
-        raise invalid("Duration is negative.")
-    return length_ns
+def _reachable(time_ns: int) -> int:
+    """Raises Rejected INVALID_ARGUMENT for a time that is never reached."""
+    if time_ns > LAST_NS:
+        raise invalid(f"The time of this server ends at {LAST_NS // NS_PER_SECOND} s: it would sleep for ever.")
+    return time_ns

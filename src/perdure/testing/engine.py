@@ -23,7 +23,7 @@ from perdure.embedded import AsyncEngine, Engine, EngineSeams
 from perdure.sdk.definitions import AnyActivity
 from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.options import SECOND_NS, Duration, parse_duration
+from perdure.sdk.options import SECOND_NS, YEARS, Duration, parse_duration
 from perdure.sdk.replay.running import running
 from perdure.sdk.worker import WorkerConfig
 from perdure.testing.bugs import DEFAULT_ATTEMPTS, Bugs, WatchedReach
@@ -60,7 +60,7 @@ class AsyncTestEngine(AsyncEngine):
         attempts: int = DEFAULT_ATTEMPTS,
         retry_bugs: bool = False,
     ) -> None:
-        epoch_ns = DEFAULT_EPOCH_NS if starts_at is None else round(starts_at.timestamp() * 1e6) * 1000
+        epoch_ns = DEFAULT_EPOCH_NS if starts_at is None else _epoch_ns(starts_at)
         self.clock = TestClock(epoch_ns)
         self._bugs = Bugs(retry=retry_bugs, attempts=attempts)
         super().__init__(
@@ -312,6 +312,13 @@ class TestEngine(Engine):
         self._is_open = False
         if self._loop is not None:
             abandon(self._loop)
+
+
+def _epoch_ns(starts_at: datetime) -> int:
+    """Raises ValueError for a time that no store holds."""
+    if starts_at.year not in YEARS:
+        raise ValueError(f"starts_at must be in the years {YEARS[0]} to {YEARS[-1]}, not {starts_at!r}")
+    return round(starts_at.timestamp() * 1e6) * 1000
 
 
 def virtual_time(test: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:

@@ -24,6 +24,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from perdure.api.bounds import DURATION_MAX_NS
+from perdure.api.times import LONG_MAX
 from perdure.core.limits import Limits
 from perdure.engine.config import EngineConfig
 
@@ -86,7 +88,14 @@ def _value(path: Path, what: str, field: str, value: object, default: object) ->
         found = _DURATION.fullmatch(value) if isinstance(value, str) else None
         if found is None:
             raise SettingsError(f'{path}: {what} is {value!r}; write a duration such as "30s", "500ms", "2h"')
-        return round(float(found[1]) * _UNITS_NS[found[2]])
+        ns = float(found[1]) * _UNITS_NS[found[2]]
+        if ns > DURATION_MAX_NS:
+            raise SettingsError(f"{path}: {what} is {value!r}; nothing takes longer than 100 years (36500d)")
+        return round(ns)
     if type(value) is not type(default) or (isinstance(value, int) and value < 0):
         raise SettingsError(f"{path}: {what} is {value!r}; write a number that is not negative, as {default!r} is")
+    if isinstance(value, int | float) and not value <= LONG_MAX:
+        raise SettingsError(f"{path}: {what} is {value!r}; write a number that 64 bits hold")
+    if isinstance(value, float) and value <= 0:
+        raise SettingsError(f"{path}: {what} is {value!r}; write a number greater than 0, as {default!r} is")
     return value
