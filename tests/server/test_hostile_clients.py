@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest import mock
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -15,6 +16,7 @@ from perdure.frontend.server import bounds, frames
 from perdure.frontend.server.connection import Connection
 from perdure.frontend.server.transport import Transport
 from tests.engine.world import history_request, start_request, workflow_poll
+from tests.server.battery import body
 from tests.server.given import FREE, World, served
 from tests.server.wire import grpc_message
 
@@ -237,6 +239,93 @@ async def test_whoever_changes_the_windows_again_and_again_is_cut_off(world: Wor
     (goaway,) = client.socket.sent(frames.GOAWAY)
     assert int.from_bytes(goaway[4:8], "big") == frames.ENHANCE_YOUR_CALM
     assert client.socket.is_closed
+
+
+@served
+async def test_whoever_changes_the_windows_now_and_then_is_followed(world: World) -> None:
+    client = Hostile(world.transport)
+    for size in range(3 * bounds.WINDOW_CHANGES_MAX):
+        client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: size + 1}))
+        if size % 50 == 0:
+            client.connection.check(0.0, bounds.SILENT_S, bounds.STUCK_S, bounds.GREETING_S)
+    assert not client.socket.sent(frames.GOAWAY)
+
+
+@served
+async def test_a_call_beyond_the_number_that_one_connection_may_have_is_refused_alone(world: World) -> None:
+    client = Hostile(world.transport)
+    with mock.patch.object(bounds, "STREAMS_MAX", 3):
+        polls = [client.call("PollWorkflowTaskQueue", workflow_poll()) for _ in range(5)]
+        client.send(*(call for _, call in polls))
+        await turns(5)
+        assert list(client.connection.streams) == [stream_id for stream_id, _ in polls[:3]]
+        assert client.socket.sent(frames.RST_STREAM) == [frames.REFUSED_STREAM.to_bytes(4, "big")] * 2
+        client.send(frames.reset(polls[0][0], CANCEL), client.call("PollWorkflowTaskQueue", workflow_poll())[1])
+        assert len(client.connection.streams) == 3, "there was room again"
+    client.connection.connection_lost(None)
+
+
+@served
+async def test_beyond_what_all_may_keep_whoever_has_more_than_a_request_is_cut_off(world: World) -> None:
+    greedy, modest = Hostile(world.transport), Hostile(world.transport)
+    half = b"\0" + (3 << 20).to_bytes(4, "big") + bytes(2 << 20)
+    with mock.patch.object(bounds, "BUFFERED_ALL_BYTES_MAX", 6 << 20):
+        for client in (modest, greedy, greedy, greedy):
+            stream_id, headers = client.opening(f"/{WORKFLOW_SERVICE}/GetSystemInfo")
+            client.send(headers, body(stream_id, half, 0))
+    assert (greedy.socket.is_closed, modest.socket.is_closed) == (True, False)
+    greedy.connection.connection_lost(None)
+    assert world.transport.buffered == len(half)
+    modest.connection.connection_lost(None)
+    assert world.transport.buffered == 0
+
+
+@served
+async def test_a_request_of_more_than_one_message_is_not_kept(world: World) -> None:
+    client = Hostile(world.transport)
+    stream_id, headers = client.opening(f"/{WORKFLOW_SERVICE}/GetSystemInfo")
+    client.send(headers)
+    for _ in range(20):
+        client.send(body(stream_id, grpc_message(bytes(1_000)), 0))
+    assert world.transport.buffered == 0
+    client.connection.connection_lost(None)
+
+
+@served
+async def test_what_a_client_says_shows_that_an_answer_before_has_left(world: World) -> None:
+    client = Hostile(world.transport)
+    client.socket.behind = 1
+    client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 1 << 20}))
+    client.send(client.call("PollWorkflowTaskQueue", workflow_poll())[1])
+    await world.engine.matching.polls.reached(1)
+    (poller,) = world.polls()
+    await world.client.call("StartWorkflowExecution", start_request())
+    await asyncio.wait([poller.answer])
+    await turns(5)
+    client.socket.behind = 0
+    client.send(frames.window_update(0, 1))
+    client.connection.connection_lost(None)
+    empty = await world.client.call("PollWorkflowTaskQueue", workflow_poll(), timeout=2.1)
+    assert not empty.task_token
+
+
+@served
+async def test_a_connection_that_is_told_to_leave_ends_with_its_last_call(world: World) -> None:
+    answered, given_up = Hostile(world.transport), Hostile(world.transport)
+    for client in (answered, given_up):
+        client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 1 << 20}))
+        client.send(client.call("PollWorkflowTaskQueue", workflow_poll())[1])
+        client.connection.leave()
+        client.send(client.call("GetSystemInfo", INFO)[1])
+        assert list(client.connection.streams) == [1], "what comes later goes elsewhere"
+        assert not client.socket.is_closed
+    given_up.send(frames.reset(1, CANCEL))
+    assert given_up.socket.is_closed
+    await world.engine.matching.polls.reached(1)
+    await world.client.call("StartWorkflowExecution", start_request())
+    await turns(20)
+    assert answered.socket.sent(frames.DATA)
+    assert answered.socket.is_closed
 
 
 @served

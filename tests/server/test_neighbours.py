@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from perdure.api.errors import StatusCode
 from perdure.frontend.server import bounds, frames
-from perdure.frontend.server.frames import END_STREAM, Broken, frame
+from perdure.frontend.server.frames import Broken, frame
 from perdure.frontend.server.receiving import Event, Receiver, Reply
 from perdure.frontend.server.stream import Stream
 from tests.server import battery_frames, battery_requests
@@ -179,6 +179,8 @@ def test_a_conversation_that_is_refused_ends_behind_its_answers() -> None:
             assert client.connection.unsent, "its client takes nothing yet"
             client.send(body(1, b"\0\xff\xff\xff\xff", 0))
             await turns(5)
+            client.send(body(1, bytes(100_000), 0))
+            assert not client.connection.streams[1].data, "nobody needs it"
             client.send(frames.window_update(1, 1 << 20))
             await turns(5)
             assert client.socket.sent(frames.DATA), "the answer"
@@ -216,20 +218,22 @@ def test_questions_that_nobody_has_taken_are_counted_and_their_window_is_closed(
     asyncio.run(scenario())
 
 
-def test_a_conversation_goes_on_for_ever_in_a_window_of_four_mebibytes() -> None:
+def test_a_conversation_is_given_back_what_it_used_of_its_window() -> None:
     async def scenario() -> None:
         async with bare() as here:
-            wire = await here.wire()
-            wire.send(head(1, pseudo(REFLECTION) + GRPC))
-            padded = b"\xff" + grpc_message(QUESTION) + bytes(255)
-            rounds = bounds.STREAM_WINDOW // (10 * len(padded)) + 10
-            for _ in range(rounds):
-                wire.send(frame(frames.DATA, frames.PADDED, 1, padded) * 10)
-                for _ in range(10):
-                    await wire.frame_of(frames.DATA)
-            wire.send(frame(frames.DATA, END_STREAM, 1))
-            heard = await wire.listen({1}, Heard())
-            assert heard.headers[1]["grpc-status"] == "0"
-            assert here.transport.buffered == 0
+            client = Hostile(here.transport)
+            client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 1 << 20}))
+            client.send(head(1, pseudo(REFLECTION) + GRPC))
+            stream = client.connection.streams[1]
+            payload = b"\x64" + grpc_message(QUESTION) + bytes(100)
+            client.send(frame(frames.DATA, frames.PADDED, 1, payload) * 3)
+            assert stream.room == bounds.STREAM_WINDOW - 3 * len(grpc_message(QUESTION)), "the padding is nobody's"
+            await turns(20)
+            assert len(client.socket.sent(frames.DATA)) == 3
+            assert stream.room == bounds.STREAM_WINDOW
+            told = [int.from_bytes(increment, "big") for increment in client.socket.sent(frames.WINDOW_UPDATE)]
+            assert sum(told[1:]) == 3 * len(payload), "beside the greeting's"
+            assert here.transport.buffered == 0, "while it goes on"
+            client.connection.connection_lost(None)
 
     asyncio.run(scenario())

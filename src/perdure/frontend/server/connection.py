@@ -340,9 +340,7 @@ class Connection(asyncio.Protocol):
         if stream.is_open:  # the client still sends: it need not
             stream.is_open = False
             self._sender.write(frames.reset(stream.stream_id, frames.NO_ERROR))
-        if self._is_leaving and not self.streams:
-            self._sender.flush()
-            self._transport.close()
+        self._close_if_left()
 
     def _reset(self, stream_id: int, code: int) -> None:
         """The stream ends here, and with it its call."""
@@ -359,6 +357,7 @@ class Connection(asyncio.Protocol):
             undelivered(stream)
         self._cancel(stream)
         self._go_on()
+        self._close_if_left()
 
     def _cancel(self, stream: Stream) -> None:
         """Nobody works on it any more. Those that only waited for their turn are swept when they are the half."""
@@ -375,7 +374,10 @@ class Connection(asyncio.Protocol):
         """Take no further call; the connection closes behind the last one that is here."""
         self._is_leaving = True
         self._sender.write(frames.goaway(self._taken_stream_id, frames.NO_ERROR))
-        if not self.streams:
+        self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        if self._is_leaving and not self.streams:
             self._sender.flush()
             self._transport.close()
 
