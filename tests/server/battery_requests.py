@@ -366,6 +366,7 @@ GRPCS = [
     Case("half a message", lambda s: call(s, data=b"\0\0\0\0\x05ab"), _INTERNAL),
     Case("two messages", lambda s: call(s, data=EMPTY * 2), _INTERNAL),
     Case("two messages, one frame each", lambda s: opening(s) + body(s, flags=0) + body(s), _INTERNAL),
+    Case("two messages, and noise", lambda s: opening(s) + body(s, EMPTY * 2, 0) + body(s, b"\xff" * 99), _INTERNAL),
     Case("many messages", lambda s: opening(s) + body(s, EMPTY * 100_000), _INTERNAL),
     Case("bytes that are no message", lambda s: call(s, data=grpc_message(b"\xff")), _INTERNAL),
     Case("a message of 4 GiB", lambda s: call(s, data=b"\0\xff\xff\xff\xff"), _REFUSED),

@@ -329,6 +329,72 @@ async def test_a_connection_that_is_told_to_leave_ends_with_its_last_call(world:
 
 
 @served
+async def test_nothing_is_written_to_a_socket_that_is_behind(world: World) -> None:
+    client = Hostile(world.transport)
+    client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 1 << 20}))
+    client.connection.pause_writing()
+    client.send(*(client.call("GetSystemInfo", INFO)[1] for _ in range(3)))
+    await turns(20)
+    assert not client.socket.sent(frames.DATA)
+    assert client.connection.unsent, "it is made, and waits"
+    client.connection.resume_writing()
+    await turns(2)
+    assert len(client.socket.sent(frames.DATA)) == 3
+    assert client.connection.unsent == 0
+
+
+@served
+async def test_whoever_lets_its_socket_fall_far_behind_is_cut_off(world: World) -> None:
+    client = Hostile(world.transport)
+    client.socket.behind = bounds.WRITTEN_BYTES_MAX
+    client.send(frames.frame(frames.PING, 0, 0, bytes(8)))
+    await turns(2)
+    assert not client.socket.is_closed
+    client.socket.behind += 1
+    client.send(frames.frame(frames.PING, 0, 0, bytes(8)))
+    await turns(2)
+    assert client.socket.is_closed
+
+
+@served
+async def test_frames_are_as_large_as_the_client_lets_them_be(world: World) -> None:
+    request = start_request()
+    request.input.payloads.add(data=bytes(300_000))
+    await world.client.call("StartWorkflowExecution", request)
+    for allowed, largest in ((0, 16_384), (20_000, 20_000), (1 << 20, bounds.FRAME_SENT_MAX)):
+        client = Hostile(world.transport)
+        client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 1 << 20}), frames.window_update(0, 1 << 20))
+        if allowed:
+            client.send(frames.settings({frames.SETTING_MAX_FRAME_SIZE: allowed}))
+        client.send(client.call("GetWorkflowExecutionHistory", history_request())[1])
+        await turns(50)
+        assert max(len(payload) for payload in client.socket.sent(frames.DATA)) == largest
+        client.connection.connection_lost(None)
+
+
+@served
+async def test_whoever_is_answered_early_is_told_to_send_no_more(world: World) -> None:
+    client = Hostile(world.transport)
+    stream_id, headers = client.opening(f"/{WORKFLOW_SERVICE}/GetSystemInfo")
+    client.send(headers, body(stream_id, b"\0\xff\xff\xff\xff", 0))
+    await turns(2)
+    assert client.socket.sent(frames.RST_STREAM) == [frames.NO_ERROR.to_bytes(4, "big")]
+    client.connection.connection_lost(None)
+
+
+@served
+async def test_an_answer_that_comes_after_its_call_was_reset_is_told_that_it_did_not_arrive(world: World) -> None:
+    client = Hostile(world.transport)
+    client.send(client.call("PollWorkflowTaskQueue", workflow_poll())[1])
+    stream, told = client.connection.streams[1], list[str]()
+    stream.undelivered = lambda: told.append("undelivered")
+    client.send(frames.reset(1, CANCEL))
+    client.connection.respond(stream, b"a task")
+    assert told == ["undelivered"]
+    client.connection.connection_lost(None)
+
+
+@served
 async def test_one_who_is_told_to_leave_is_never_told_of_a_later_stream(world: World) -> None:
     client = Hostile(world.transport)
     first, call = client.call("PollWorkflowTaskQueue", workflow_poll())

@@ -333,8 +333,6 @@ class Connection(asyncio.Protocol):
 
     def _forget(self, stream: Stream) -> None:
         """All was said on the stream."""
-        if stream.stream_id not in self.streams:
-            return
         self._receiver.close(stream)
         self.release(stream)
         if stream.is_open:  # the client still sends: it need not

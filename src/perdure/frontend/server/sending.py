@@ -60,7 +60,7 @@ class Sender:
         """The one answer of a call, and its end."""
         size = len(message) + MESSAGE_HEAD
         id4 = stream.id4
-        if self._waiting or self.is_full or size > min(self._window, stream.window, self._frame_max):
+        if self.is_full or size > min(self._window, stream.window, self._frame_max):
             stream.trailers = frames.TRAILERS_HEAD + id4 + frames.TRAILERS_BLOCK
             self.send(stream, b"\0" + len(message).to_bytes(4, "big") + message)
             return
@@ -77,7 +77,7 @@ class Sender:
         stream.out.append(memoryview(data))
         stream.out_bytes += len(data)
         self.expect(len(data))
-        if len(stream.out) == 1 and not stream.is_parked:
+        if len(stream.out) == 1:
             if not self._waiting:
                 self.progress_at = self._loop.time()
             self._waiting.append(stream)
