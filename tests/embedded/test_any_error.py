@@ -30,6 +30,7 @@ from perdure import (
     call,
     local_call,
     start,
+    start_child,
     workflow,
 )
 from perdure.embedded import EngineSeams, SyncWorkflowHandle
@@ -360,6 +361,69 @@ def test_a_cancellation_whose_details_cannot_be_written_is_a_cancellation(engine
     with pytest.raises(WorkflowFailedError, match="was cancelled"):
         handle.result()
     assert handle.describe().status is WorkflowStatus.CANCELED
+
+
+# --- what cannot be written ------------------------------------------------------------------------
+
+
+@workflow
+def cannot_write(what: str) -> str:
+    try:
+        match what:
+            case "side effect":
+                workflow.side_effect(threading.Lock)
+            case "memo":
+                workflow.upsert_memo({"lock": threading.Lock()})
+            case "argument":
+                call(on_a_thread, threading.Lock())  # pyright: ignore[reportArgumentType]
+            case "local argument":
+                local_call(on_a_thread, threading.Lock())  # pyright: ignore[reportArgumentType]
+            case "child":
+                start_child(fails, threading.Lock())  # pyright: ignore[reportArgumentType]
+            case "signal":
+                workflow.external("other").signal("go", threading.Lock())
+            case _:
+                workflow.continue_as_new(threading.Lock())
+    except Exception:  # the task fails all the same: in replay nothing is written, and nothing raised
+        return "went another way"
+    return "went through"
+
+
+@pytest.mark.parametrize(
+    "what", ["side effect", "memo", "argument", "local argument", "child", "signal", "continue as new"]
+)
+def test_what_cannot_be_written_fails_the_task_with_the_line_that_gave_it(engine: Engine, what: str) -> None:
+    handle = engine.start(cannot_write, what, id=f"cannot write {what}")
+    told = trouble_of(handle)
+    handle.terminate()
+    assert told.startswith("PayloadError: ")
+    assert "is of type _thread.lock" in told
+    assert "(at test_any_error.py:" in told
+    assert "in cannot_write" in told
+
+
+class Unmovable:
+    """A codec that cannot be taken to another process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def encode(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
+        return payloads
+
+    decode = encode
+
+
+def test_a_process_that_cannot_be_started_is_the_failure_of_its_attempt() -> None:
+    with Engine("memory://", codec=Unmovable(), shutdown_grace="100ms") as engine:
+        kind, message = engine.run(calls, "process", "no text", id="unmovable")
+    assert kind == "ProcessDied"
+    assert message == "no process could be started for an activity: TypeError: cannot pickle '_thread.lock' object"
+
+
+def test_what_is_no_error_cannot_be_told_as_one(engine: Engine) -> None:
+    with pytest.raises(TypeError, match="error must be an exception, not str"):
+        engine.fail_activity("no reason", workflow_id="w", activity_id="1")  # pyright: ignore[reportArgumentType]
 
 
 # --- heartbeats, and codecs that are down ----------------------------------------------------------

@@ -25,6 +25,7 @@ from temporalio.api.common.v1 import Payload
 from perdure.sdk.errors import PayloadError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import YEARS, shown
+from perdure.sdk.texts import unsendable
 
 SearchAttributeType = Literal["Keyword", "Int", "Double", "Bool", "Datetime", "Text", "KeywordList"]
 
@@ -127,7 +128,11 @@ def _payload(key: str | SearchAttribute, value: Any, *, removing: bool) -> Paylo
     kind = given or _type_of(name, value)
     if not _fits(value, kind):
         raise PayloadError(f"the search attribute {name!r} is a {kind}, and {shown(value)} is none")
-    return Payload(metadata={**_JSON, _TYPE: kind.encode()}, data=msgspec.json.encode(_plain(name, value)))
+    try:
+        data = msgspec.json.encode(_plain(name, value))
+    except UnicodeEncodeError as error:
+        raise PayloadError(str(unsendable(f"the search attribute {name!a}", error.object))) from None
+    return Payload(metadata={**_JSON, _TYPE: kind.encode()}, data=data)
 
 
 def _type_of(name: str, value: Any) -> SearchAttributeType:

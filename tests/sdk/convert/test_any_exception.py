@@ -8,7 +8,9 @@ from random import Random
 import pytest
 from temporalio.api.failure.v1 import Failure
 
+from perdure.api.digest import failure_text
 from perdure.api.failures import FAILURE_DEPTH_MAX, headline
+from perdure.api.tracebacks import traceback_text
 from perdure.sdk.convert import Converter, error_of, failure_of
 from tests.sdk.convert import strange
 
@@ -46,6 +48,8 @@ def there_and_back(seed: int) -> None:
         link, links = link.cause, links + 1
     assert links < FAILURE_DEPTH_MAX
     assert headline(read) not in ("", "a failure without a text")
+    assert failure_text(read)
+    traceback_text(read)
     back = error_of(read, converter)
     assert str(back) is not None and repr(back)
     assert failure_of(back, Converter()) == read, "an error that passes through is written as it was read"

@@ -27,7 +27,9 @@ from perdure.sdk.worker import Worker, WorkerConfig, local_activities
 from perdure.sdk.worker.activity_tasks import run_sync
 from perdure.sdk.worker.attempt import Attempt
 from perdure.sdk.worker.handover import Returns, ThreadHands
+from perdure.sdk.worker.machines import CachedRun
 from perdure.sdk.worker.raised import Raised
+from perdure.sdk.worker.workflow_thread import InlineWorkflows, WorkflowThread
 from perdure.sdk.workflow import workflow
 from tests.sdk.worker.fake import FakeServer, activity_task, event, first_events, until, workflow_task
 
@@ -268,3 +270,49 @@ def test_the_failure_of_an_attempt_is_written_where_it_was_raised() -> None:
     assert isinstance(outcomes[0], Raised)
     assert isinstance(outcomes[0].failure, Failure)
     assert outcomes[0].failure.message == "slow"
+
+
+class BadMachine:
+    """Raises whatever is asked of it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.history_length = 0
+        self.closed = threading.Event()
+
+    def process(self, task: Any) -> Any:
+        raise self.error
+
+    def close(self) -> None:
+        self.closed.set()
+        raise Bug("in its clean-up")
+
+
+ENDS: list[tuple[BaseException, str]] = [
+    (StopIteration(3), "workflow code raised StopIteration: 3"),
+    (SystemExit(3), "workflow code raised SystemExit: 3"),
+    (asyncio.CancelledError(), "workflow code raised CancelledError: "),
+    (Bug("a bug"), "a bug"),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), ENDS)
+async def test_whatever_a_machine_raises_is_handed_on(error: BaseException, text: str) -> None:
+    returns = Returns(asyncio.get_running_loop())
+    for executor in (InlineWorkflows(), WorkflowThread(returns, 0, lambda home: None)):
+        run = CachedRun("rid", cast(Any, quick), cast(Any, BadMachine(error)), executor.home)
+        with pytest.raises(Exception, match=text):
+            await asyncio.wait_for(executor.process(run, workflow_task("quick", [])), 10)
+        await executor.stop()
+
+
+async def test_a_run_that_cannot_be_closed_costs_no_thread(caplog: pytest.LogCaptureFixture) -> None:
+    thread = WorkflowThread(Returns(asyncio.get_running_loop()), 0, lambda home: None)
+    machine = BadMachine(Bug("a bug"))
+    run = CachedRun("rid", cast(Any, quick), cast(Any, machine), thread.home)
+    thread.dispose(run)
+    with pytest.raises(Bug):
+        await asyncio.wait_for(thread.process(run, workflow_task("quick", [])), 10)
+    await thread.stop()
+    assert machine.closed.is_set()
+    assert "could not be closed" in caplog.text

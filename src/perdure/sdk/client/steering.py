@@ -17,6 +17,7 @@ from perdure.sdk.client.resets import Reapply, Step
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import failure_of
 from perdure.sdk.option_names import lists_options
+from perdure.sdk.texts import class_name
 
 
 @lists_options
@@ -73,6 +74,8 @@ class Steering(ActivityControls):
         run_id: str | None = None,
     ) -> None:
         """End an attempt of such an activity badly: it is retried as its policy says. Raises as `complete_activity`."""
+        if not isinstance(error, BaseException):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"error must be an exception, not {class_name(error)}: write ApplicationError(...)")
         reach = self._reach
         failure = failure_of(error, reach.converter)
         if token is not None:

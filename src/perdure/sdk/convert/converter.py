@@ -117,7 +117,10 @@ def _encode(value: Any, what: str) -> Payload:
     try:
         return Payload(metadata=_JSON, data=encode_json(value))
     except Exception as error:  # the value's own code runs here (model hooks), so anything can be raised
-        path, part = find_unserialisable(value)
+        try:
+            path, part = find_unserialisable(value)
+        except Exception:  # of the value's own code again: its place is not known, then
+            path, part = "value", value
         raise PayloadError(
             f"{what} cannot be serialised: {path} is of type {type_name(type(part))} ({text_of(error)}); "
             "use JSON values, dataclasses, msgspec Structs or pydantic models"

@@ -20,6 +20,7 @@ from perdure.sdk.convert import other_types
 from perdure.sdk.convert.lost_keys import LISTS, field_names, lost_key
 from perdure.sdk.convert.other_types import NOTHING
 from perdure.sdk.errors import PayloadError
+from perdure.sdk.texts import repr_of, text_of
 
 JsonDecoder = Callable[[bytes], Any]
 
@@ -57,7 +58,7 @@ def type_name(kind: Any) -> str:
     """As a person would write it in an annotation."""
     if isinstance(kind, type):
         return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return str(kind)
+    return text_of(kind, 1_000)
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_encode_hook)
@@ -117,7 +118,7 @@ def _build(kind: Any) -> JsonDecoder:
         adapter = _pydantic_adapter(kind)
         if adapter is not None:
             return adapter
-        raise PayloadError(f"cannot decode to the annotation {type_name(kind)}: {error}") from error
+        raise PayloadError(f"cannot decode to the annotation {type_name(kind)}: {text_of(error)}") from error
 
 
 def _pydantic_adapter(kind: Any) -> JsonDecoder | None:
@@ -135,7 +136,7 @@ def find_unserialisable(value: Any, path: str = "value", depth: int = 0) -> tupl
     """The path to, and the value of, the first part that has no JSON form; the whole when no part alone is it."""
     for key in _keys(value):
         if not _encodes({key: None}):
-            return f"{path} (its key {key!r})", key
+            return f"{path} (its key {repr_of(key, 100)})", key
     if depth < 50:
         for name, part in _parts(value):
             if not _encodes(part):
@@ -158,7 +159,7 @@ def _encodes(value: Any) -> bool:
 def _parts(value: Any) -> list[tuple[str, Any]]:
     """The members of a value, each with what leads to it."""
     if isinstance(value, Mapping):
-        return [(f"[{key!r}]", part) for key, part in cast("Mapping[Any, Any]", value).items()]
+        return [(f"[{repr_of(key, 100)}]", part) for key, part in cast("Mapping[Any, Any]", value).items()]
     if isinstance(value, LISTS):
         return [(f"[{index}]", part) for index, part in enumerate(cast("list[Any]", value))]
-    return [(f".{name}", getattr(value, name)) for name in field_names(type(value))]
+    return [(f".{name}", getattr(value, name, None)) for name in field_names(type(value))]

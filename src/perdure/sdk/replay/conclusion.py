@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.sdk.convert import failure_of
-from perdure.sdk.errors import EngineError, FailureError
+from perdure.sdk.errors import EngineError, FailureError, PayloadError
 from perdure.sdk.replay import mismatch
 from perdure.sdk.replay.completion import Completion, ContinueAsNew, Ending, fails_run, is_cancellation
 from perdure.sdk.replay.flags import Flag, uses
@@ -29,7 +29,10 @@ def conclude(machine: WorkflowMachine) -> None:
     elif isinstance(error, ContinueAsNew):
         entry = Completion(Ending.CONTINUE_AS_NEW, None)
         if not replaying:
-            entry.continue_as_new(error, machine)
+            try:
+                entry.continue_as_new(error, machine)
+            except PayloadError as problem:
+                raise problem.with_traceback(error.__traceback__) from problem.__cause__  # where the code asked for it
     elif _cancels_run(machine, error):
         entry = Completion(Ending.CANCEL, error)
         if not replaying:

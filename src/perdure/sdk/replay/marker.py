@@ -104,7 +104,10 @@ def side_effect(machine: WorkflowMachine, make: Callable[[], Any], kind: Any) ->
             value = machine.without_guard(make)
         finally:
             machine.barred = None
-        entry.build(machine.converter, value)
+        try:
+            entry.build(machine.converter, value)
+        except Exception as error:
+            raise machine.not_built("the value of a side effect", error) from error.__cause__
         assert entry.command is not None
         payloads = entry.command.record_marker_command_attributes.details[_DATA]
     machine.produced.append(entry)

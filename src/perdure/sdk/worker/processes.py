@@ -20,6 +20,7 @@ from temporalio.api.failure.v1 import Failure
 
 from perdure.sdk.convert import Converter
 from perdure.sdk.errors import ApplicationError, CancelledError
+from perdure.sdk.texts import class_name, text_of
 from perdure.sdk.worker.attempt import Attempt, Stop
 from perdure.sdk.worker.handover import Returns
 from perdure.sdk.worker.process_child import CANCELLED, ELSEWHERE, child_main
@@ -133,8 +134,8 @@ class ProcessHands:
         """Run an attempt in a process of its own choosing; waits for a free one."""
         try:
             lane = await self._free_lane()
-        except OSError as error:
-            text = f"no process could be started for an activity: {error}"
+        except Exception as error:  # of the system, or of a codec that cannot be taken to another process
+            text = f"no process could be started for an activity: {class_name(error)}: {text_of(error)}"
             return raised(ApplicationError(text, type="ProcessDied"), self._converter)
         try:
             if attempt.stop is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.traces import stack_text
 from perdure.sdk.worker.handover import Returns, settle
 from perdure.sdk.worker.machines import CachedRun
+
+logger = logging.getLogger("perdure.worker")
 
 STOP_S = 2.0
 """How long `stop` waits for a thread that nothing watches."""
@@ -77,10 +80,10 @@ class InlineWorkflows:
         future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
         try:
             future.set_result(run.machine.process(task))
-        except Exception as error:  # handed on: the future is its way to the caller
-            future.set_exception(error)
-        except (SystemExit, GeneratorExit, asyncio.CancelledError) as error:  # not a Ctrl-C, which is nobody's answer
-            future.set_exception(as_exception(error))
+        except KeyboardInterrupt:  # a Ctrl-C, which is nobody's answer
+            raise
+        except BaseException as error:  # handed on: the future is its way to the caller
+            future.set_exception(_to_be_set(error))
         return future
 
     def dispose(self, run: CachedRun) -> None:
@@ -130,13 +133,13 @@ class _Thread:
         get, put = self.jobs.get, self._returns.put
         while (job := get()) is not None:
             if job.task is None:
-                job.run.machine.close()
+                _close(job.run)
                 continue
             self.current = job
             try:
                 result: Any = job.run.machine.process(job.task)
             except BaseException as error:  # even SystemExit: it is this one run's, not the thread's
-                result = error if isinstance(error, Exception) else as_exception(error)
+                result = _to_be_set(error)
             self.current = None
             put(_settle, (job, result))
             del job, result
@@ -151,7 +154,20 @@ class _Thread:
             except Empty:
                 return
             if job is not None and job.task is None:
-                job.run.machine.close()
+                _close(job.run)
+
+
+def _close(run: CachedRun) -> None:
+    """Whatever clean-up code does, the thread goes on with the other runs."""
+    try:
+        run.machine.close()
+    except Exception:  # a fault of ours: what the code raises ends with the code
+        logger.exception("a run could not be closed")
+
+
+def _to_be_set(error: BaseException) -> Exception:
+    """An error as a future takes it."""
+    return error if isinstance(error, Exception) and not isinstance(error, StopIteration) else as_exception(error)
 
 
 def _settle(done: tuple[_Job, Any]) -> None:
