@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.client import Client, IdConflictPolicy, IdReusePolicy, WorkflowStatus
-from perdure.sdk.convert import Converter, failure_of
+from perdure.sdk.convert import Converter, PayloadCodec, failure_of
 from perdure.sdk.errors import (
     ApplicationError,
     CancelledError,
@@ -111,6 +112,16 @@ def completed(value: Any) -> HistoryEvent:
     return event
 
 
+def began(*args: Any, workflow_type: str = "pay", first: str = "") -> service.GetWorkflowExecutionHistoryResponse:
+    """The first page of a history; `first`: of the first run of the chain that this one continues."""
+    event, attributes = closing("STARTED")
+    attributes.workflow_type.name = workflow_type
+    attributes.input.payloads.extend(CONVERTER.to_payloads(args))
+    if first:
+        attributes.first_execution_run_id, attributes.continued_execution_run_id = first, "the one before"
+    return page(event)
+
+
 async def test_a_start_says_what_runs_where_and_with_what() -> None:
     server = Server(start_workflow_execution=[started()])
     handle = await client(server, namespace="ns", task_queue="q").start(
@@ -155,33 +166,136 @@ async def test_without_an_id_a_fresh_one_is_made() -> None:
     assert len(one.id) == 36
 
 
-async def test_starting_an_open_id_attaches_to_its_run() -> None:
+async def test_the_same_request_again_attaches_to_the_open_run() -> None:
     server = Server(
         start_workflow_execution=[started("old", new=False)],
-        describe_workflow_execution=[described("pay", WorkflowStatus.RUNNING)],
+        get_workflow_execution_history=[began(42)],
     )
     handle = await client(server).start(pay, 42, id="id")
     assert handle.run_id == "old"
+    assert (server.requests[-1].execution.run_id, server.requests[-1].maximum_page_size) == ("old", 1)
 
 
-async def test_starting_a_closed_id_gives_its_result() -> None:
+async def test_the_same_request_again_gives_the_result_of_the_closed_run() -> None:
     server = Server(
-        start_workflow_execution=[exists("old")],
+        start_workflow_execution=[exists("r1")],
         describe_workflow_execution=[described("pay", WorkflowStatus.COMPLETED)],
-        get_workflow_execution_history=[page(completed({"amount": 7}))],
+        get_workflow_execution_history=[began(42), page(completed({"amount": 7}))],
     )
     assert await client(server).run(pay, 42, id="id") == Receipt(7)
-    assert server.requests[-1].execution.run_id == "old"
+    assert server.requests[-1].execution.run_id == "r1"
 
 
-@pytest.mark.parametrize("first", [started("old", new=False), exists("old")])
+@pytest.mark.parametrize("first", [started("r1", new=False), exists("r1")])
 async def test_an_id_of_another_type_is_refused(first: Any) -> None:
     server = Server(
         start_workflow_execution=[first],
         describe_workflow_execution=[described("refund", WorkflowStatus.RUNNING)],
+        get_workflow_execution_history=[began(42, workflow_type="refund")],
     )
     with pytest.raises(WorkflowAlreadyStartedError, match="belongs to a run of type 'refund', not 'pay'"):
         await client(server).start(pay, 42, id="id")
+
+
+OTHERS: list[tuple[tuple[Any, ...], tuple[Any, ...], str]] = [
+    ((42,), (41,), "amount is 41 there and 42 here"),
+    ((42,), (), "amount is missing there and 42 here"),
+    ((42, "USD"), (42,), "currency is 'EUR' there and 'USD' here"),
+    ((42,), (42, "USD"), "currency is 'USD' there and 'EUR' here"),
+    ((42, "EUR"), (41, "USD"), "amount is 41 there and 42 here; currency is 'USD' there and 'EUR' here"),
+    ((42, "EUR"), (42, "EUR", 3), "argument 3 is 3 there and missing here"),
+    ((42, "x" * 100), (42,), "currency is 'EUR' there and 'xxxxxxxxxxxxxxxxxxx"),
+    ((42, "EUR"), (42,), ""),
+    ((42,), (42, "EUR"), ""),
+]
+
+
+@pytest.mark.parametrize(("asked", "there", "told"), OTHERS)
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_another_request_under_a_taken_id_is_told_what_differs(
+    asked: tuple[Any, ...], there: tuple[Any, ...], told: str, is_open: bool
+) -> None:
+    server = Server(
+        start_workflow_execution=[started("r1", new=False) if is_open else exists("r1")],
+        describe_workflow_execution=[described("pay", WorkflowStatus.COMPLETED)],
+        get_workflow_execution_history=[began(*there)],
+    )
+    starting = client(server).start(pay, *asked, id="id")
+    if not told:
+        assert (await starting).run_id == "r1"
+        return
+    with pytest.raises(WorkflowAlreadyStartedError) as raised:
+        await starting
+    text = str(raised.value)
+    assert f"workflow id 'id' is taken by a run with other arguments: {told}" in text
+    assert (raised.value.workflow_id, raised.value.run_id, raised.value.workflow_type) == ("id", "r1", "pay")
+    assert len(text) < 400
+
+
+async def test_a_chain_of_runs_is_what_its_first_one_was_asked_for() -> None:
+    pages = [began(900, first="r0"), began(42)]
+    server = Server(start_workflow_execution=[started("r9", new=False)] * 2, get_workflow_execution_history=pages * 2)
+    assert (await client(server).start(pay, 42, id="id")).run_id == "r9"
+    assert [request.execution.run_id for request in server.requests[1:]] == ["r9", "r0"]
+    with pytest.raises(WorkflowAlreadyStartedError, match="amount is 42 there and 900 here"):
+        await client(server).start(pay, 900, id="id")
+
+
+async def test_a_chain_whose_first_run_was_deleted_is_not_held_against_anybody() -> None:
+    gone = Rejected(StatusCode.NOT_FOUND, "no such run")
+    server = Server(
+        start_workflow_execution=[started("r9", new=False)],
+        get_workflow_execution_history=[began(900, first="r0"), gone],
+    )
+    assert (await client(server).start(pay, 42, id="id")).run_id == "r9"
+
+
+async def test_who_says_use_existing_attaches_whatever_the_arguments_are() -> None:
+    server = Server(
+        start_workflow_execution=[started("r1", new=False)] * 2,
+        get_workflow_execution_history=[began(41), began(41, workflow_type="refund")],
+    )
+    assert (await client(server).start(pay, 42, id="id", id_conflict_policy="use_existing")).run_id == "r1"
+    with pytest.raises(WorkflowAlreadyStartedError, match="of type 'refund'"):
+        await client(server).start(pay, 42, id="id", id_conflict_policy="use_existing")
+
+
+class Nonces(PayloadCodec):
+    """Writes the same differently each time, as encryption does."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        self._count += 1
+        metadata = {"encoding": b"nonce", "nonce": str(self._count).encode()}
+        return [Payload(metadata=metadata, data=payload.SerializeToString()) for payload in payloads]
+
+    def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return [Payload.FromString(payload.data) for payload in payloads]
+
+
+async def test_a_codec_that_never_writes_the_same_twice_hides_no_request_and_no_secret() -> None:
+    converter = Converter(Nonces())
+    there = began()
+    attributes = there.history.events[0].workflow_execution_started_event_attributes
+    attributes.input.payloads.extend(converter.to_payloads((42, "EUR")))
+    server = Server(start_workflow_execution=[started("r1", new=False)] * 2, get_workflow_execution_history=[there] * 2)
+    assert (await client(server, converter=converter).start(pay, 42, id="id")).run_id == "r1"
+    with pytest.raises(WorkflowAlreadyStartedError, match="currency is something else there and something else here"):
+        await client(server, converter=converter).start(pay, 42, "USD", id="id")
+
+
+async def test_arguments_that_another_sdk_wrote_with_spaces_are_the_same() -> None:
+    there = began(workflow_type="shows")
+    attributes = there.history.events[0].workflow_execution_started_event_attributes
+    attributes.input.payloads.add(metadata={"encoding": b"json/plain"}, data=b' { "amount" : 4.0 }')
+    server = Server(start_workflow_execution=[started("r1", new=False)], get_workflow_execution_history=[there])
+    assert (await client(server).start(shows, Receipt(4), id="id")).run_id == "r1"
+
+
+@workflow(name="shows")
+def shows(receipt: Receipt) -> None: ...
 
 
 @pytest.mark.parametrize(

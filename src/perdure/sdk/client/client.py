@@ -1,8 +1,8 @@
 """The client.
 
-A workflow id is an idempotency key: starting an id that exists attaches to what exists, open or
+A workflow id is an idempotency key: the same request under an id that exists attaches to what exists, open or
 closed, unless the caller's policies say otherwise. So a program that died between starting and
-noting that it had started simply starts again.
+noting that it had started simply starts again. Another request under that id is refused (`attaching.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any, TypeVar, TypeVarTuple, cast
 
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
-from temporalio.api.errordetails.v1 import WorkflowExecutionAlreadyStartedFailure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice import v1 as service
@@ -25,7 +24,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.status import OPEN_FILTER
 from perdure.sdk.checking import ReplayReport, Workflows
-from perdure.sdk.client import messages
+from perdure.sdk.client import attaching, messages
 from perdure.sdk.client.attributes import AttributeRegistry
 from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.checking import check_replay
@@ -38,7 +37,7 @@ from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
-from perdure.sdk.errors import DefinitionError, EngineError, WorkflowAlreadyStartedError
+from perdure.sdk.errors import DefinitionError, EngineError
 from perdure.sdk.handlers import name_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, duration_message, positive_duration
@@ -131,12 +130,14 @@ class Client(Steering, Emitting, AttributeRegistry):
             task_timeout: for one turn of workflow code; the server's default is 10 s.
             start_delay: wait before the first turn.
             id_reuse_policy: for a closed run of that id; default: attach to it.
-            id_conflict_policy: for an open run of that id; default: attach to it.
+            id_conflict_policy: for an open run of that id; default: attach to it. "use_existing": attach whatever its
+                arguments are.
             memo: values kept beside the run, for people.
             search_attributes: values by which runs are listed, by name or by `SearchAttribute`.
 
         Raises:
-            WorkflowAlreadyStartedError: the id belongs to another workflow type, or the policies forbid.
+            WorkflowAlreadyStartedError: the id belongs to a run of another type or with other arguments, or the
+                policies forbid.
             PayloadError: an argument cannot be serialised, or is too large; a search attribute has no such type.
             TypeError: the arguments do not fit the workflow.
             ValueError: an empty id, a policy or a time-out that cannot be.
@@ -161,7 +162,7 @@ class Client(Steering, Emitting, AttributeRegistry):
             request.memo.fields[name].CopyFrom(self._reach.converter.to_payload(value, f"memo {name!r}"))
         for name, payload in payloads_of(search_attributes or {}).items():
             request.search_attributes.indexed_fields[name].CopyFrom(payload)
-        run_id = await self._start(request, reuse, conflict)
+        run_id = await self._start(request, definition, reuse, conflict)
         return WorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
 
     async def run(
@@ -429,6 +430,7 @@ class Client(Steering, Emitting, AttributeRegistry):
     async def _start(
         self,
         request: service.StartWorkflowExecutionRequest,
+        definition: AnyWorkflow,
         reuse: IdReusePolicy | None,
         conflict: IdConflictPolicy | None,
     ) -> str:
@@ -438,50 +440,10 @@ class Client(Steering, Emitting, AttributeRegistry):
         except Rejected as rejected:
             if rejected.code != StatusCode.ALREADY_EXISTS:
                 raise public_error(rejected, f"starting workflow {request.workflow_id!r}") from rejected
-            return await self._attach(request, rejected, reuse, conflict)
+            return await attaching.attach(self._reach, request, definition, rejected, reuse, conflict)
         if not response.started:
-            await self._check_type(request, response.run_id)
+            await attaching.check_same(self._reach, request, definition, response.run_id, conflict)
         return response.run_id
-
-    async def _attach(
-        self,
-        request: service.StartWorkflowExecutionRequest,
-        rejected: Rejected,
-        reuse: IdReusePolicy | None,
-        conflict: IdConflictPolicy | None,
-    ) -> str:
-        detail = rejected.detail
-        run_id = detail.run_id if isinstance(detail, WorkflowExecutionAlreadyStartedFailure) else ""
-        is_open = await self._check_type(request, run_id)
-        given = conflict if is_open else reuse
-        if given is not None:
-            raise WorkflowAlreadyStartedError(
-                f"workflow {request.workflow_id!r} is {'open' if is_open else 'closed'} already "
-                f"(run {run_id}), and {given} forbids another run",
-                workflow_id=request.workflow_id,
-                run_id=run_id,
-                workflow_type=request.workflow_type.name,
-            ) from rejected
-        return run_id
-
-    async def _check_type(self, request: service.StartWorkflowExecutionRequest, run_id: str) -> bool:
-        """Whether the run is open. Raises WorkflowAlreadyStartedError when it is of another type."""
-        execution = WorkflowExecution(workflow_id=request.workflow_id, run_id=run_id)
-        response = await self._reach.ask(
-            self._reach.connection.describe_workflow_execution,
-            service.DescribeWorkflowExecutionRequest(namespace=self._reach.namespace, execution=execution),
-            f"attaching to workflow {request.workflow_id!r}",
-        )
-        summary = summary_of(response.workflow_execution_info)
-        if summary.workflow_type != request.workflow_type.name:
-            raise WorkflowAlreadyStartedError(
-                f"workflow id {request.workflow_id!r} belongs to a run of type {summary.workflow_type!r}, "
-                f"not {request.workflow_type.name!r}; ids are shared by all types: use another one",
-                workflow_id=request.workflow_id,
-                run_id=summary.run_id,
-                workflow_type=summary.workflow_type,
-            )
-        return summary.status.is_open
 
 
 _random = random.Random()

@@ -44,6 +44,11 @@ class Converter:
         self._codec = codec
         self.limit_bytes = limit_bytes
 
+    @property
+    def has_codec(self) -> bool:
+        """Whether payloads are not what values become alone: perhaps encrypted."""
+        return self._codec is not None
+
     def to_payloads(self, values: Iterable[Any], what: str = "value") -> list[Payload]:
         """Encode values, in order.
 
