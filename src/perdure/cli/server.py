@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from perdure.cli import logs
 from perdure.cli.output import plain_errors
 from perdure.engine.config import EngineConfig
 from perdure.frontend.server.settings import read_settings
@@ -26,6 +27,8 @@ except ImportError:
 @click.option("--address", default="127.0.0.1:7233", show_default=True, help="Of gRPC; port 0: a free one.")
 @click.option("--http-address", default="127.0.0.1:8233", show_default=True, help='Of /healthz and /metrics; "": none.')
 @click.option("--namespace", "namespaces", multiple=True, default=("default",), help="Made if missing; repeatable.")
+@click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="Of its log.")
+@click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True, help="Of its log.")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings and limits, a TOML file; options go first.")
 @click.pass_context
 def server(context: click.Context, config: Path | None, **options: Any) -> None:
@@ -40,11 +43,21 @@ def server(context: click.Context, config: Path | None, **options: Any) -> None:
             for name, value in said.items():
                 if context.get_parameter_source(name) is ParameterSource.DEFAULT:
                     options[name] = value
+        logs.set_up(_one_of(logs.LEVELS, options.pop("log_level")), _one_of(logs.FORMATS, options.pop("log_format")))
         _run(options.pop("store"), engine=engine, **options)
 
 
-_TOP = {"store": str, "address": str, "http_address": str, "namespaces": list}
+_TOP = {
+    "store": str, "address": str, "http_address": str, "namespaces": list, "log_level": str, "log_format": str
+}  # fmt: skip
 """What a configuration file may say outside of its sections: the options' names."""
+
+
+def _one_of(choices: tuple[str, ...], value: str) -> str:
+    """The value; a configuration file may hold any. Raises ValueError."""
+    if value not in choices:
+        raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+    return value
 
 
 @click.command(short_help="Serve tests whose time may jump.")
@@ -57,6 +70,7 @@ def test_server(port: int) -> None:
     test server of their time-skipping environment.
     """
     with plain_errors(OSError):
+        logs.set_up("warning", "text")
         _run("memory://", address=f"127.0.0.1:{port}", http_address="", time_skipping=True)
 
 

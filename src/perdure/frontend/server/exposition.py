@@ -9,15 +9,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from perdure.engine.metrics import Metrics
+from perdure.frontend.server.lag import Stalls
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GAUGES = {"cached", "cached_bytes", "waiting_calls"}
 """What goes up and down; everything else is a total since the start."""
 
 
-def exposition(engine: Metrics, calls: Mapping[str, int], refusals: Mapping[tuple[str, str], int]) -> str:
-    """All of it. `calls` by RPC; `refusals` by RPC and status code."""
-    return "\n".join((*_engine_lines(engine), *_rpc_lines(calls, refusals))) + "\n"
+def exposition(
+    engine: Metrics,
+    calls: Mapping[str, int],
+    refusals: Mapping[tuple[str, str], int],
+    stalls: Mapping[str, Stalls] | None = None,
+) -> str:
+    """All of it. `calls` by RPC; `refusals` by RPC and status code; `stalls` of the event loop by what held it."""
+    return "\n".join((*_engine_lines(engine), *_rpc_lines(calls, refusals), *_lag_lines(stalls or {}))) + "\n"
 
 
 def _engine_lines(metrics: Metrics) -> Iterator[str]:
@@ -35,3 +41,19 @@ def _rpc_lines(calls: Mapping[str, int], refusals: Mapping[tuple[str, str], int]
     yield "# TYPE perdure_rpc_refusals_total counter"
     for (rpc, code), count in sorted(refusals.items()):
         yield f'perdure_rpc_refusals_total{{rpc="{rpc}",code="{code}"}} {count}'
+
+
+def _lag_lines(stalls: Mapping[str, Stalls]) -> Iterator[str]:
+    """How often, how long in all and how long at most the event loop stood still, beyond a tenth of a second."""
+    for name, kind, field in (
+        ("perdure_loop_lag_stalls_total", "counter", "count"),
+        ("perdure_loop_lag_seconds_total", "counter", "seconds"),
+        ("perdure_loop_lag_seconds_max", "gauge", "longest_s"),
+    ):
+        yield f"# TYPE {name} {kind}"
+        for what, one in sorted(stalls.items()):
+            yield f'{name}{{what="{_escaped(what)}"}} {getattr(one, field):g}'
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

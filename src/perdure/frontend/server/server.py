@@ -14,6 +14,7 @@ from perdure.frontend.operator_service import OperatorService
 from perdure.frontend.rpcs import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from perdure.frontend.server.exposition import CONTENT_TYPE, exposition
 from perdure.frontend.server.http import SideDoor
+from perdure.frontend.server.lag import LagWatch
 from perdure.frontend.server.transport import Counts, Transport, split_address
 from perdure.frontend.service import WorkflowService
 from perdure.frontend.test_service import TestService
@@ -48,6 +49,7 @@ class Server:
         self.engine = Engine(store, clock, config=self.config.engine)
         self._skipper = TimeSkipper(self.engine, clock) if isinstance(clock, SkippingClock) else None
         self.transport: Transport | None = None
+        self.lag = LagWatch()
         self.address = self.config.address
         self.http_address = self.config.http_address
         self._side_door = SideDoor({"/healthz": self._health, "/metrics": self._metrics})
@@ -61,6 +63,7 @@ class Server:
             await self._make_namespaces()
             if self._skipper is not None:
                 await self._skipper.start()
+            self.lag.start()
             self.transport = Transport(self.services())
             self.address = await self.transport.start(self.config.address)
             if self.config.http_address:
@@ -92,13 +95,15 @@ class Server:
 
     def _metrics(self) -> tuple[int, str, str]:
         counts = self.transport.counts if self.transport is not None else Counts()
-        return 200, CONTENT_TYPE, exposition(self.engine.metrics(), counts.calls, counts.refusals)
+        text = exposition(self.engine.metrics(), counts.calls, counts.refusals, self.lag.stalls)
+        return 200, CONTENT_TYPE, text
 
     async def stop(self) -> None:
         """Send polls away, let calls under way end, then close the store."""
         transport, self.transport = self.transport, None
         if transport is not None:
             await transport.stop(self.config.drain_ns / 1e9, self.engine.send_away)
+        self.lag.stop()
         await self._side_door.stop()
         if self._skipper is not None:
             await self._skipper.stop()

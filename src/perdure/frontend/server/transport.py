@@ -190,7 +190,7 @@ class Transport:
         self.counts.calls[name] = self.counts.calls.get(name, 0) + 1
         waits = name in WAITING or (name == MAY_WAIT and request.wait_new_event)
         set_caller(Caller(stream.call.timeout_s, stream) if waits else None)
-        stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request))
+        stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request), name=name)
         if not waits:
             answer_bytes = bounds.HISTORY_BYTES if name in READS_HISTORY else 0
             connection.running += 1
