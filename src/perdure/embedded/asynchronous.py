@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from perdure.embedded.forever import Ending, heard
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams
 from perdure.engine import collector
 from perdure.engine.config import EngineConfig
@@ -91,6 +92,7 @@ class AsyncEngine(Client):
             )
         self._state = "not opened yet: use it in a `with` block, or call open()"
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = asyncio.Event()
         self._pid = 0
 
     @property
@@ -137,12 +139,43 @@ class AsyncEngine(Client):
             return
         self._check_usable()
         self._state = "closed"
+        self._closing.set()
         try:
             if self._worker is not None:
                 await self._worker.stop(at_once=at_once)
         finally:
             collector.restore()
             await self._home.close()
+
+    async def run_forever(self) -> None:
+        """Work until SIGTERM or SIGINT comes, or until the engine is closed; then close it, as `close` does.
+
+        Told once, it takes no new task and lets running activities end within the grace period; told again, it stops
+        at once. It opens an engine that is not open. Beside the main thread it hears no signals: `close` ends it.
+
+        Raises as `open`.
+        """
+        if self._loop is None:
+            await self.open()
+        loop = asyncio.get_running_loop()
+        ending = Ending(self._hurry)
+        with heard(lambda number: loop.call_soon_threadsafe(ending.tell, number)):
+            await self._serve(ending)
+
+    async def _serve(self, ending: Ending) -> None:
+        """Until it is told to end, or closed by somebody; then close."""
+        self._check_usable()
+        waits = [asyncio.ensure_future(event.wait()) for event in (ending.told, self._closing)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        await self.close()
+
+    def _hurry(self) -> None:
+        if self._worker is not None:
+            self._worker.hurry()
 
     async def __aenter__(self) -> AsyncEngine:
         return await self.open()

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from perdure.embedded.asynchronous import AsyncEngine
+from perdure.embedded.forever import Ending, heard
 from perdure.embedded.handles import SyncUpdateHandle, SyncWorkflowHandle
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams
 from perdure.interventions import AlertHook, SyncInterventions
@@ -152,6 +153,23 @@ class Engine:
                 thread.call(self._engine.close(at_once=at_once))
             finally:
                 thread.stop()
+
+    def run_forever(self) -> None:
+        """See `AsyncEngine.run_forever`: work until SIGTERM, SIGINT or `close`, then drain and return.
+
+        Engine("sqlite:///orders.db").run_forever()      # or, to do something first: within a `with` block
+        """
+        if self._thread is None:
+            self.open()
+        engine, thread = self._engine, self._thread
+        assert thread is not None, "it was opened"
+        ending = Ending(engine._hurry)  # pyright: ignore[reportPrivateUsage] - its bridge
+        with heard(lambda number: thread.call_soon(ending.tell, number)):
+            try:
+                self._call(engine._serve(ending))  # pyright: ignore[reportPrivateUsage] - its bridge
+            except EngineClosedError:
+                pass  # by another thread, and that is an end like any other
+            self.close()
 
     def __enter__(self) -> Engine:
         return self.open()

@@ -12,7 +12,7 @@ import os
 import threading
 from _thread import get_ident
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
@@ -123,6 +123,13 @@ class LoopThread:
         if isinstance(errand.error, asyncio.CancelledError):
             raise EngineClosedError("the engine was closed while this was asked of it") from errand.error
         raise errand.error
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call it on the loop, and do not wait. From any thread, and a signal's handler; nothing once it ended."""
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            self._has_ended = True  # it was closed
 
     def _wake(self) -> None:
         if not self._is_woken and not self._has_ended:

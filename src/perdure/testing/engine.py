@@ -218,6 +218,10 @@ class TestEngine(Engine):
     async def __aenter__(self) -> AsyncTestEngine:
         return await self._inner.open()
 
+    def run_forever(self) -> None:
+        """Not in a test, whose time stands still between calls. Raises EngineError."""
+        raise EngineError("the time of a test engine passes while it is asked for something: call advance(...)")
+
     def mock(
         self,
         activity: str | AnyActivity,

@@ -101,6 +101,7 @@ class Worker:
         self._failures = FailureLog(seams.on_failure)
         self.name = WorkerName(namespace, task_queue, f"{identity}-{key}", identity, key)
         self._runners: list[AnyRunners] = []
+        self._hurried = asyncio.Event()
         self._cache: RunCache | None = None
         self._executor: WorkflowExecutor | None = None
         self._hands: Hands | None = None
@@ -150,14 +151,17 @@ class Worker:
             runners.start()
 
     async def stop(self, *, at_once: bool = False) -> None:
-        """Stop polling, let running work end within the grace period (`at_once`: none), then cancel it. Idempotent."""
+        """Stop polling, let running work end within the grace period (`at_once`: none), then cancel it. Idempotent.
+
+        `hurry` ends the grace period.
+        """
         runners, self._runners = self._runners, []
         if not runners or self._executor is None or self._activities is None:
             return
         await self._announce_shutdown()
         for group in runners:
             group.stop_polling()
-        if not await _drained(runners, 0 if at_once else self._config.shutdown_grace_ns):
+        if not await self._drains(runners, 0 if at_once else self._config.shutdown_grace_ns):
             self._activities.stop_running(Stop.SHUTDOWN)
             if self._local is not None:
                 self._local.stop_running(Stop.SHUTDOWN)
@@ -172,6 +176,21 @@ class Worker:
             self._hands.stop()
             self._activities.stop()
             self._processes.stop()
+
+    def hurry(self) -> None:
+        """Have `stop` wait for nothing that runs."""
+        self._hurried.set()
+
+    async def _drains(self, groups: list[AnyRunners], limit_ns: int) -> bool:
+        """Whether all that runs ended within the limit, and before `hurry`."""
+        draining = asyncio.ensure_future(_drained(groups, limit_ns))
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        try:
+            await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
+            return draining.done() and draining.result()
+        finally:
+            hurried.cancel()
+            draining.cancel()
 
     def _make_machine(self, definition: AnyWorkflow) -> Machine:
         return WorkflowMachine(
