@@ -18,6 +18,8 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from perdure import Engine, wait
+from perdure import workflow as own_workflow
 from perdure.frontend.server.server import Server, ServerConfig
 from perdure.stores.open import open_store
 
@@ -55,6 +57,25 @@ class Greeting:
     def add(self, name: str) -> int:
         self.names.append(name)
         return len(self.names)
+
+
+@own_workflow(name="Described")
+class Described:
+    """A workflow of our own SDK."""
+
+    @own_workflow.run
+    def run(self) -> None:
+        own_workflow.set_current_details("waiting for pay")
+        wait(lambda: False)
+
+    @own_workflow.signal
+    def pay(self, card: str) -> None:
+        """Pay the order."""
+
+    @own_workflow.query
+    def state(self) -> str:
+        """How it stands."""
+        return "open"
 
 
 class _Background:
@@ -95,6 +116,9 @@ def temporal() -> Iterator[Temporal]:
     background.run(server.start())
     worker = background.run(_worker(server.address))
 
+    own = Engine(f"grpc://{server.address}", task_queue="own", workflows=[Described], activities=[]).open()
+    own.start(Described, id="described")
+
     def run(*arguments: str) -> str:
         command = [program, *arguments, "--address", server.address]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -102,6 +126,7 @@ def temporal() -> Iterator[Temporal]:
         return done.stdout + done.stderr
 
     yield run
+    own.close()
     background.run(worker.__aexit__(None, None, None))
     background.run(server.stop())
     background.stop()
@@ -135,6 +160,15 @@ def test_a_workflow_is_told_asked_and_changed(temporal: Temporal) -> None:
     assert "paused" in temporal("workflow", "pause", "-w", "waits", "--reason", "wait")
     temporal("workflow", "unpause", "-w", "waits", "--reason", "go on")
     assert "Canceled" in temporal("workflow", "cancel", "-w", "waits")
+
+
+def test_a_workflow_of_our_own_sdk_says_what_it_takes(temporal: Temporal) -> None:
+    (said,) = json.loads(temporal("workflow", "metadata", "-w", "described", "--output", "json"))["queryResult"]
+    assert said["currentDetails"] == "waiting for pay"
+    assert said["definition"]["type"] == "Described"
+    assert {"name": "pay", "description": "Pay the order."} in said["definition"]["signalDefinitions"]
+    assert {"name": "state", "description": "How it stands."} in said["definition"]["queryDefinitions"]
+    assert "test_temporal_command.py" in temporal("workflow", "stack", "-w", "described")
 
 
 def test_a_workflow_is_started_and_told_at_once(temporal: Temporal) -> None:

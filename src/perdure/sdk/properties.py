@@ -7,9 +7,11 @@ from typing import Any
 
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.replay.memo import upsert_memo
+from perdure.sdk.replay.metadata import DETAILS
 from perdure.sdk.replay.running import current
 from perdure.sdk.replay.search import upsert_search_attributes
 from perdure.sdk.search_attributes import SearchAttributes
+from perdure.sdk.texts import sendable
 
 
 @lists_options
@@ -33,6 +35,25 @@ class Properties:
             PayloadError: a value cannot be serialised.
         """
         upsert_memo(current("workflow.upsert_memo()"), values)
+
+    @staticmethod
+    def set_current_details(text: str) -> None:
+        """Say where the run stands, in a few words or Markdown, for `temporal workflow metadata` and Temporal's UI.
+
+        It is in no history and costs nothing: a query asks the code for it. Raises TypeError for what is no text.
+        """
+        machine = current("workflow.set_current_details()")
+        machine.check_open()
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the details of a run are a text, not {type(text).__name__}")
+        if machine.extras is None:
+            machine.extras = {}
+        machine.extras[DETAILS] = sendable(text)
+
+    @staticmethod
+    def current_details() -> str:
+        """What `set_current_details` last said; "" at first."""
+        return (current("workflow.current_details()").extras or {}).get(DETAILS, "")
 
     @staticmethod
     def upsert_search_attributes(values: SearchAttributes) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from google.protobuf import json_format
 from temporalio.api.enums.v1 import QueryResultType
 from temporalio.api.query.v1 import WorkflowQueryResult
+from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from perdure import call, wait, workflow
 from tests.sdk.replay.given import failure_text, texts
@@ -82,3 +84,75 @@ def test_questions_come_with_a_task_and_are_answered_behind_it() -> None:
     assert "in Counter.run" in text(outcome.query_results["second"])
     history.signaled("add").signaled("add").task()
     assert texts(history.cold().commands) == ["complete 3"]
+
+
+@workflow
+class Described:
+    @workflow.run
+    def run(self) -> None:
+        workflow.set_current_details("waiting for **pay**")
+        wait(lambda: False)
+
+    @workflow.signal
+    def pay(self, card: str) -> None:
+        """Pay the order,
+        once.
+
+        More about it.
+        """
+
+    @workflow.signal(dynamic=True)
+    def other(self, name: str, *args: str) -> None:
+        """Whatever else comes."""
+
+    @workflow.query(name="state")
+    def asked(self) -> str:
+        return workflow.current_details()
+
+    @workflow.update
+    def change(self, item: str) -> None: ...
+
+    @workflow.query
+    def meddles(self) -> None:
+        workflow.set_current_details("changed")
+
+
+@workflow
+def plain() -> None:
+    wait(lambda: False)
+
+
+def metadata(history: Letters) -> WorkflowMetadata:
+    """As tools read it: in the JSON that Temporal's SDKs write."""
+    result = asked(history, "__temporal_workflow_metadata")
+    assert result.answer.payloads[0].metadata == {
+        "encoding": b"json/protobuf", "messageType": b"temporal.api.sdk.v1.WorkflowMetadata"
+    }  # fmt: skip
+    return json_format.Parse(text(result), WorkflowMetadata())
+
+
+def test_a_run_says_what_it_takes_and_where_it_stands() -> None:
+    found = metadata(Letters(Described).task().done())
+    assert found.current_details == "waiting for **pay**"
+    definition = found.definition
+    assert definition.type == "Described"
+    assert [(d.name, d.description) for d in definition.signal_definitions] == [
+        ("", "Whatever else comes."), ("pay", "Pay the order, once."),
+    ]  # fmt: skip
+    assert [d.name for d in definition.query_definitions] == [
+        "__stack_trace", "__temporal_workflow_metadata", "meddles", "state",
+    ]  # fmt: skip
+    assert [d.name for d in definition.update_definitions] == ["change"]
+
+
+def test_a_function_without_handlers_says_so_too() -> None:
+    found = metadata(Letters(plain).task().done())
+    assert (found.definition.type, found.current_details) == ("plain", "")
+    assert [d.name for d in found.definition.query_definitions] == ["__stack_trace", "__temporal_workflow_metadata"]
+
+
+def test_a_query_may_read_the_details_and_not_set_them() -> None:
+    history = Letters(Described).task().done()
+    assert text(asked(history, "state")) == '"waiting for **pay**"'
+    assert "must not" in text(asked(history, "meddles"))
+    assert metadata(history).current_details == "waiting for **pay**"

@@ -53,6 +53,7 @@ _UPDATE_ACCEPTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
 class HandlerView(Protocol):
     """What the inbox knows of a handler (`sdk/handlers.py`)."""
 
+    fn: Callable[..., Any]
     name: str | None
     unfinished: Any
 

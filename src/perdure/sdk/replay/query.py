@@ -7,17 +7,20 @@ throw the run's dice raises.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.enums.v1 import QueryResultType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.query.v1 import WorkflowQuery, WorkflowQueryResult
+from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from perdure.api.failures import headline
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import ApplicationError, EngineError
 from perdure.sdk.replay.entry import site_text
 from perdure.sdk.replay.inbox import HandlerView
+from perdure.sdk.replay.metadata import METADATA, metadata
 from perdure.sdk.replay.remarks import RESERVED
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ def answer(machine: WorkflowMachine, query: WorkflowQuery) -> WorkflowQueryResul
     name = query.query_type
     machine.barred = f"the query {name}"
     try:
-        value = _stack_trace(machine) if name == STACK_TRACE else _ask(machine, name, query)
+        builtin = _BUILTIN.get(name)
+        value = _ask(machine, name, query) if builtin is None else builtin(machine)
         payloads = machine.converter.to_payloads_message((value,), f"the answer to query {name}")
         if machine.fiber.disturbed():
             raise EngineError(f"the query {name} set off something in the workflow; a query must only look")
@@ -76,3 +80,11 @@ def _stack_trace(machine: WorkflowMachine) -> str:
     """Where each branch of the code waits, the innermost line first."""
     stacks = ["\n".join(site_text(site) for site in stack) for stack in machine.fiber.stacks() if stack]
     return "\n\n".join(stacks) or "nothing waits: the workflow's code has ended, or has not begun"
+
+
+def _metadata(machine: WorkflowMachine) -> WorkflowMetadata:
+    return metadata(machine, _BUILTIN)
+
+
+_BUILTIN: Final[dict[str, Callable[[WorkflowMachine], Any]]] = {STACK_TRACE: _stack_trace, METADATA: _metadata}
+"""Queries that every run answers, whatever its code."""
