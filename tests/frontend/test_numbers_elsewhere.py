@@ -287,13 +287,21 @@ async def test_deadlines_beyond_the_end_of_time_are_its_end(world: World) -> Non
         await rpcs.start_workflow_execution(start_request("order-2"))
         task = await rpcs.poll_workflow_task_queue(workflow_poll())
         timer = command("START_TIMER", start_to_fire_timeout=LONG[0])
+        await rpcs.respond_workflow_task_completed(completion(task.task_token, timer))
+        await rpcs.start_workflow_execution(start_request("order-3"))
+        task = await rpcs.poll_workflow_task_queue(workflow_poll())
         act = schedule("a", seconds=DURATION_MAX_S)
-        await rpcs.respond_workflow_task_completed(completion(task.task_token, timer, act))
-        for workflow_id in ("order-1", "order-2"):
+        act.schedule_activity_task_command_attributes.schedule_to_close_timeout.seconds = DURATION_MAX_S
+        await rpcs.respond_workflow_task_completed(completion(task.task_token, act))
+        bounded = start_request("order-4")
+        bounded.workflow_run_timeout.seconds = DURATION_MAX_S
+        await rpcs.start_workflow_execution(bounded)
+        for workflow_id in ("order-1", "order-2", "order-3", "order-4"):
             await rpcs.describe_workflow_execution(describe_request(workflow_id))
             assert await history(rpcs, workflow_id)
         soon_ns = world.clock.now_ns() + 60 * 10**9
         assert await engine.store.next_wake_at_ns(soon_ns) == LONG_MAX
+        assert await engine.store.next_wake_at_ns(LONG_MAX) is None
 
 
 @virtual
