@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.api import enums
+from perdure.api.errors import StatusCode
 from perdure.core.limits import Limits
 from tests.core import given
 from tests.core.given import World, refused, schedule, timer
@@ -47,17 +48,30 @@ def test_a_worker_is_told_to_continue_as_new_in_time() -> None:
 
 def test_a_history_with_too_many_events_is_terminated_with_the_reason() -> None:
     world, task = started(Limits(history_events=6))
-    world.complete_task(task, *[given.marker() for _ in range(5)])
+    rejected = refused(lambda: world.complete_task(task, *[given.marker() for _ in range(5)]))
+    assert (rejected.code, rejected.message) == (StatusCode.INVALID_ARGUMENT, "Workflow history count exceeds limit.")
+    assert given.names(world.history)[-2:] == ["WorkflowTaskFailed", "WorkflowExecutionTerminated"], "and no marker"
+    failed = world.history[-2].workflow_task_failed_event_attributes
+    assert (failed.cause, failed.HasField("failure")) == (enums.FAILED_FORCE_CLOSE_COMMAND, False)
     attributes = world.history[-1].workflow_execution_terminated_event_attributes
     assert attributes.reason == "Workflow history count exceeds limit."
     assert not world.run.is_open
 
 
 def test_a_history_of_exactly_the_allowed_length_goes_on() -> None:
-    for markers, is_open in ((2, True), (3, False)):
-        world, task = started(Limits(history_events=6))
-        world.complete_task(task, *[given.marker() for _ in range(markers)])
-        assert world.run.is_open is is_open
+    world, task = started(Limits(history_events=6))
+    world.complete_task(task, given.marker(), given.marker())
+    assert world.run.is_open
+    world, task = started(Limits(history_events=6))
+    refused(lambda: world.complete_task(task, *[given.marker() for _ in range(3)]))
+    assert not world.run.is_open
+
+
+def test_what_comes_from_outside_ends_a_run_whose_history_is_full() -> None:
+    world, task = started(Limits(history_events=6))
+    world.complete_task(task, given.marker(), given.marker())
+    world.ask(given.law.Signal(given.signal_request()))
+    assert given.names(world.history)[-1] == "WorkflowExecutionTerminated"
 
 
 def test_a_history_that_is_too_big_is_terminated_with_the_reason() -> None:

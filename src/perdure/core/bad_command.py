@@ -24,6 +24,17 @@ class BadCommand(Exception):
         super().__init__(self.message)
 
 
+class HistoryTooLong(BadCommand):
+    """More commands than the run's history has room for: the run ends, before any of them is applied."""
+
+    def __init__(self) -> None:
+        super().__init__(enums.FAILED_FORCE_CLOSE_COMMAND, "", closes=True)
+        self.message = HISTORY_TOO_LONG
+
+
+HISTORY_TOO_LONG = "Workflow history count exceeds limit."
+
+
 class Overtaken(BadCommand):
     """A command that closes the run, and does not know of what came meanwhile: the workflow is asked again."""
 

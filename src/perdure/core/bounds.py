@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from perdure.api import enums
 from perdure.core import close, completion
+from perdure.core.bad_command import HISTORY_TOO_LONG
 from perdure.core.turn import Turn
 
 ENGINE_IDENTITY = "history-service"
@@ -21,7 +22,7 @@ def enforce(turn: Turn) -> None:
         return
     limits = turn.limits
     if execution.next_event_id - 1 > limits.history_events:
-        close.terminate(turn, "Workflow history count exceeds limit.", None, ENGINE_IDENTITY)
+        close.terminate(turn, HISTORY_TOO_LONG, None, ENGINE_IDENTITY)
     elif execution.history_bytes > limits.history_bytes:
         close.terminate(turn, "Workflow history size exceeds limit.", None, ENGINE_IDENTITY)
     elif execution.facts.state_bytes > limits.state_bytes:

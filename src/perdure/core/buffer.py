@@ -20,6 +20,7 @@ def flush(turn: Turn) -> bool:
         return False
     waiting = [decode_event(data) for data in facts.buffered]
     facts.buffered = []
+    turn.fired = None
     started_ids: dict[int, int] = {}
     for event in waiting:
         if event.event_type not in _LAST:

@@ -20,12 +20,13 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
 from perdure.api.times import duration_ns
 from perdure.core import activity, buffer, child, close, external, succession, timer, update, validation, workflow_task
-from perdure.core.bad_command import BadCommand, Overtaken
+from perdure.core.bad_command import BadCommand, HistoryTooLong, Overtaken
 from perdure.core.commands import CompleteWorkflowTask, FailWorkflowTask
 from perdure.core.names import TaskKind
 from perdure.core.replies import WorkflowTaskCompleted
 from perdure.core.started import StartedActivityTask
 from perdure.core.state import Execution, WorkflowTask
+from perdure.core.steps import STEP, Steps
 from perdure.core.turn import Turn
 
 _WITH_COMPLETION = "request-from-RespondWorkflowTaskCompleted"
@@ -47,7 +48,7 @@ class Answer:
         self.eager: list[StartedActivityTask] = []
 
 
-def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted | Rejected:
+def complete(turn: Turn, command: CompleteWorkflowTask) -> Steps[WorkflowTaskCompleted | Rejected]:
     """Apply a worker's answer. Raises Rejected NOT_FOUND for a stale token; returns (not raises) the
     Rejected of a bad command, because the failed task is in history then."""
     request = command.request
@@ -56,7 +57,7 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
     messages = list(request.commands)
     inbox = update.Inbox(execution, request.messages, turn.limits) if request.messages else None
     try:
-        validation.validate(turn, messages, inbox)
+        yield from validation.validate(turn, messages, inbox)
     except BadCommand as bad:
         return _fail_for(turn, bad, request.identity)
     if workflow_task.is_speculative(execution) and _leaves_nothing(execution, task, request, inbox):
@@ -64,7 +65,9 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> WorkflowTaskCompleted
     completed_event_id = workflow_task.complete(turn, task, request)
     _remember_sticky(execution, request)
     answer = Answer(turn, request.identity, completed_event_id, inbox)
-    for message in messages:
+    for number, message in enumerate(messages, 1):
+        if number % STEP == 0:
+            yield
         if message.HasField("user_metadata") or message.event_group_markers:
             turn.command = message
         _APPLY[message.command_type](answer, message)
@@ -140,7 +143,8 @@ def _fail_for(turn: Turn, bad: BadCommand, identity: str) -> Rejected:
     failure = Failure(message=bad.message)
     failure.server_failure_info.SetInParent()
     if bad.closes:
-        workflow_task.fail(turn, bad.cause, failure, identity)
+        said = None if isinstance(bad, HistoryTooLong) else failure  # as Temporal has it: the closing event says why
+        workflow_task.fail(turn, bad.cause, said, identity)
         close.terminate(turn, bad.message, None, "history-service")
     else:
         if bad.cause == enums.BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE:

@@ -50,6 +50,7 @@ from perdure.core.refusals import (
     workflow_task_not_found,
 )
 from perdure.core.state import Execution, decode, encode
+from perdure.core.steps import STEP, Steps, finish
 from perdure.core.turn import Turn
 
 __all__ = ["Execution", "UnknownEvent", "blank", "decide", "decode", "encode", "evolve"]
@@ -76,6 +77,26 @@ def decide(execution: Execution | None, commands: Sequence[commands.Command], co
     return chain.commit(replies)
 
 
+def decide_in_steps(execution: Execution | None, command: commands.Command, context: Context) -> Steps[Commit]:
+    """As `decide` of one command; others may be served between two steps, but this execution is nobody's meanwhile."""
+    chain = Chain(execution, context)
+    try:
+        reply = yield from chain.handle_in_steps(command)
+    except Rejected as rejected:
+        reply = rejected
+    return chain.commit([reply])
+
+
+def takes_steps(command: object) -> bool:
+    """Whether deciding it does so much that it is better done in steps."""
+    if isinstance(command, commands.CompleteWorkflowTask):
+        return len(command.request.commands) > _LONG
+    return isinstance(command, commands.ResetWorkflow) and len(command.copied) + len(command.later) > _LONG
+
+
+_LONG = 2 * STEP
+
+
 class Chain:
     """The runs that one batch of commands touches: the addressed one, and those that start after it."""
 
@@ -98,9 +119,22 @@ class Chain:
         if not self.turns:
             raise workflow_not_found()
         if isinstance(command, commands.ResetWorkflow):
-            return self._reset(command)
+            return finish(self._reset(command))
         turn = self.turns[-1]
         reply = _HANDLERS[type(command)](turn, command)
+        if turn.successor is not None:
+            self.turns.append(turn.successor)
+        return reply
+
+    def handle_in_steps(self, command: commands.Command) -> Steps[Any]:
+        """As `handle`. Raises Rejected."""
+        if isinstance(command, commands.ResetWorkflow) and self.turns:
+            return (yield from self._reset(command))
+        if not isinstance(command, commands.CompleteWorkflowTask) or not self.turns:
+            return self.handle(command)
+        turn = self.turns[-1]
+        _require_run(turn, command.token.key, workflow_task_not_found)
+        reply = yield from completion.complete(turn, command)
         if turn.successor is not None:
             self.turns.append(turn.successor)
         return reply
@@ -155,12 +189,12 @@ class Chain:
         except Rejected as refused:
             raise admission.multi_operation_failure([None, refused]) from refused
 
-    def _reset(self, command: commands.ResetWorkflow) -> str:
+    def _reset(self, command: commands.ResetWorkflow) -> Steps[str]:
         current = self.turns[-1]
         request_id = command.request.request_id
         if not request_id or request_id != current.execution.facts.request_id:
             reset.require_current(current, command)
-            self.turns.append(reset.reset(current, command))
+            self.turns.append((yield from reset.reset(current, command)))
         return self.turns[-1].execution.key.run_id
 
     @property
@@ -276,6 +310,10 @@ def _of_token(
     return handle
 
 
+def _complete(turn: Turn, command: commands.CompleteWorkflowTask) -> Any:
+    return finish(completion.complete(turn, command))
+
+
 def _wake(turn: Turn, command: commands.Wake) -> None:
     deadlines.wake(turn)
 
@@ -290,7 +328,7 @@ def _forget_sticky(turn: Turn, command: commands.ForgetSticky) -> None:
 
 _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.StartTask: _start_task,
-    commands.CompleteWorkflowTask: _of_token(completion.complete, workflow_task_not_found),
+    commands.CompleteWorkflowTask: _of_token(_complete, workflow_task_not_found),
     commands.FailWorkflowTask: _of_token(completion.fail, workflow_task_not_found),
     commands.CompleteActivity: _of_token(attempts.complete),
     commands.FailActivity: _of_token(attempts.fail),

@@ -66,9 +66,14 @@ def _require(turn: Turn, run_id: str) -> None:
 
 def is_paused(execution: Execution) -> bool:
     """Whether the run is paused, or will be behind its running workflow task."""
-    paused = execution.status == enums.PAUSED
-    for data in execution.facts.buffered:
-        kind = HistoryEvent.FromString(data).event_type
-        if kind in (enums.WORKFLOW_EXECUTION_PAUSED, enums.WORKFLOW_EXECUTION_UNPAUSED):
-            paused = kind == enums.WORKFLOW_EXECUTION_PAUSED
-    return paused
+    for data in reversed(execution.facts.buffered):
+        if any(mark in data for mark in _MARKS):  # of thousands that wait hardly one is read
+            kind = HistoryEvent.FromString(data).event_type
+            if kind in _KINDS:
+                return kind == enums.WORKFLOW_EXECUTION_PAUSED
+    return execution.status == enums.PAUSED
+
+
+_KINDS = (enums.WORKFLOW_EXECUTION_PAUSED, enums.WORKFLOW_EXECUTION_UNPAUSED)
+_MARKS = tuple(HistoryEvent(event_type=kind).SerializeToString() for kind in _KINDS)
+"""What is in the bytes of such an event, and seldom in another's."""

@@ -33,6 +33,7 @@ from perdure.core.fold import blank
 from perdure.core.names import ExecutionKey, TaskKind
 from perdure.core.refusals import invalid
 from perdure.core.state import Attempt, Control, PendingUpdate
+from perdure.core.steps import STEP, Steps
 from perdure.core.turn import Turn
 
 _RESETTER = "history-resetter"
@@ -90,7 +91,7 @@ def require_current(turn: Turn, command: ResetWorkflow) -> None:
         raise Rejected(StatusCode.ABORTED, "The workflow has gone on while it was to be reset: try again.")
 
 
-def reset(current: Turn, command: ResetWorkflow) -> Turn:
+def reset(current: Turn, command: ResetWorkflow) -> Steps[Turn]:
     """End the current run if it is open, and begin the new one, whose turn is returned."""
     request = command.request
     told_since = list(command.later)
@@ -104,12 +105,14 @@ def reset(current: Turn, command: ResetWorkflow) -> Turn:
     key = current.execution.key
     turn = Turn(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), current.context, 0)
     turn.commit.expected_current_run_id = key.run_id
-    _copy(turn, command.copied)
+    yield from _copy(turn, command.copied)
     turn.execution.facts.request_id = request.request_id
     turn.execution.facts.reset_at_ns = turn.now_ns
     _fail_task(turn, request, command.base_run_id)
-    for event in _reapplied(request, told_since):
+    for number, event in enumerate(_reapplied(request, told_since), 1):
         _tell_again(turn, event)
+        if number % STEP == 0:
+            yield
     for operation in request.post_reset_operations:
         chosen = operation.update_workflow_options
         options.change(turn, chosen.workflow_execution_options, chosen.update_mask, "")
@@ -121,10 +124,12 @@ def reset(current: Turn, command: ResetWorkflow) -> Turn:
     return turn
 
 
-def _copy(turn: Turn, events: Sequence[HistoryEvent]) -> None:
+def _copy(turn: Turn, events: Sequence[HistoryEvent]) -> Steps[None]:
     close.TABLE.next(close.State.NONE, close.Trigger.START)
     execution = turn.execution
-    for event in events:
+    for number, event in enumerate(events, 1):
+        if number % STEP == 0:
+            yield
         turn.add_dated(event)
         if event.event_type == enums.WORKFLOW_EXECUTION_SIGNALED:
             signal.remember(execution, event.workflow_execution_signaled_event_attributes.request_id, turn.limits)

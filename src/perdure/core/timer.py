@@ -71,7 +71,7 @@ def cancel(turn: Turn, attributes: CancelTimerCommandAttributes, completed_event
     timer = execution.timers[attributes.timer_id]
     if attributes.timer_id in execution.facts.fired_timers:
         TABLE.next(State.FIRED, Trigger.CANCEL)
-        _drop_buffered(execution, timer)
+        _drop_buffered(turn, timer)
     else:
         TABLE.next(State.RUNNING, Trigger.CANCEL)
     turn.add(
@@ -87,17 +87,17 @@ def cancel(turn: Turn, attributes: CancelTimerCommandAttributes, completed_event
     )
 
 
-def _drop_buffered(execution: Execution, timer: Timer) -> None:
-    facts = execution.facts
+def _drop_buffered(turn: Turn, timer: Timer) -> None:
+    """Thousands may be cancelled in one answer: what is buffered is read once for all of them."""
+    facts = turn.execution.facts
     facts.fired_timers.discard(timer.timer_id)
-    for position, data in enumerate(facts.buffered):
-        event = HistoryEvent.FromString(data)
-        if (
-            event.event_type == enums.TIMER_FIRED
-            and event.timer_fired_event_attributes.started_event_id == timer.started_event_id
-        ):
-            del facts.buffered[position]
-            return
+    if turn.fired is None:
+        turn.fired = {}
+        for data in facts.buffered:
+            event = HistoryEvent.FromString(data)
+            if event.event_type == enums.TIMER_FIRED:
+                turn.fired[event.timer_fired_event_attributes.started_event_id] = data
+    facts.buffered.remove(turn.fired.pop(timer.started_event_id))
 
 
 def fire_due(turn: Turn) -> bool:

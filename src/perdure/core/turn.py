@@ -26,7 +26,7 @@ from perdure.core.workflow_task_events import TABLE, State, Trigger, scheduled_e
 class Turn:
     """The decisions of one commit on one execution, in the making."""
 
-    __slots__ = ("command", "commit", "context", "execution", "limits", "now", "now_ns", "queued", "successor")
+    __slots__ = ("command", "commit", "context", "execution", "fired", "limits", "now", "now_ns", "queued", "successor")
 
     def __init__(self, execution: Execution, context: Context, expected_version: int) -> None:
         self.execution = execution
@@ -39,6 +39,8 @@ class Turn:
         """A command that says something to people, until the first event that comes of it: that one keeps it."""
         self.queued: list[Task] = []
         """Tasks owed since this turn began, neither on the durable queue nor given to a poller yet."""
+        self.fired: dict[int, bytes] | None = None
+        """Buffered TimerFired events by the event that started the timer. None: they were not read yet."""
         self.successor: Turn | None = None
         """The run that follows this one in the same transaction."""
 
@@ -82,6 +84,7 @@ class Turn:
                 self.record_scheduled(task)
             return self.add_dated(event)
         execution.facts.buffered.append(event.SerializeToString())
+        self.fired = None
         self.commit.changed = True
         return 0
 
@@ -108,7 +111,8 @@ class Turn:
         self.commit.changed = True
         if self.execution.status == PAUSED:
             return
-        for position, task in enumerate(self.queued):
+        for position in range(len(self.queued) - 1, -1, -1):  # what is undone was mostly done a moment ago
+            task = self.queued[position]
             if task.scheduled_event_id == scheduled_event_id and task.queue.kind == kind:
                 del self.queued[position]
                 return

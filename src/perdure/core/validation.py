@@ -15,21 +15,25 @@ from perdure.api import bounds, enums
 from perdure.api.bounds import cap
 from perdure.api.errors import Rejected
 from perdure.core import child, external, retry
-from perdure.core.bad_command import BadCommand, Overtaken, builder_state
+from perdure.core.bad_command import BadCommand, HistoryTooLong, Overtaken, builder_state
 from perdure.core.draft import Draft, check_blob, check_id, check_name, check_search_attributes, check_timeout
 from perdure.core.refusals import invalid
+from perdure.core.steps import STEP, Steps
 from perdure.core.turn import Turn
 from perdure.core.update import Inbox
 
 
-def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None = None) -> None:
+def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None = None) -> Steps[None]:
     """Raises BadCommand for the first command that cannot be applied after those before it,
     Rejected INVALID_ARGUMENT for one that is unknown."""
     draft = Draft(turn.execution, turn.limits, turn.context.find_zone)
     draft.inbox = inbox
     entries_max = draft.limits.entries
     draft.attribute_type = turn.context.attribute_type
-    for message in commands:
+    _check_length(turn, commands)
+    for number, message in enumerate(commands, 1):
+        if number % STEP == 0:
+            yield
         found = _JUDGES.get(message.command_type)
         if found is None:
             raise _unsupported(message)
@@ -47,6 +51,17 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
     dropped = len(draft.canceled_timers & facts.fired_timers) if facts.fired_timers else 0
     if draft.closed and len(facts.buffered) > dropped:
         raise Overtaken
+
+
+def _check_length(turn: Turn, commands: Sequence[CommandMessage]) -> None:
+    """Raises BadCommand, one that ends the run, when its history would be too long: before all that is written."""
+    limit = turn.limits.history_events
+    if turn.execution.next_event_id + len(commands) <= limit:
+        return
+    # messages alone may leave no event: an update that is rejected
+    events = sum(command.command_type != enums.COMMAND_PROTOCOL_MESSAGE for command in commands)
+    if turn.execution.next_event_id + events > limit:
+        raise HistoryTooLong
 
 
 _UNSUPPORTED = {

@@ -102,6 +102,8 @@ class EngineConfig:
 
     # --- history ------------------------------------------------------------------------------
     history_page_bytes: int = 4 << 20
+    history_page_events: int = 4_000
+    """About: small events are many in a page of bytes, and each is an object while the page is made."""
     history_wait_ns: int = 20 * _SECOND_NS
     """How long a reader of history waits for what comes, before it is told to ask again."""
     watchers_max: int = 200_000

@@ -28,6 +28,7 @@ class Histories:
     def __init__(self, store: Store, config: EngineConfig, metrics: Metrics, mailboxes: Mailboxes) -> None:
         self._store = store
         self._page_bytes = config.history_page_bytes
+        self._page_events = config.history_page_events
         self._decoded_max = config.decoded_bytes_max
         self._metrics = metrics
         self._mailboxes = mailboxes
@@ -41,7 +42,7 @@ class Histories:
         return None if mailbox is None else mailbox.recent(key.run_id, first_event_id, last_event_id)
 
     async def page(self, key: ExecutionKey, first_event_id: int, last_event_id: int) -> Sequence[HistoryEvent]:
-        """Events from `first_event_id` on, up to `last_event_id` or about a page of bytes; at least one.
+        """Events from `first_event_id` on, up to `last_event_id` or about a page, by bytes and number; at least one.
 
         Raises Rejected DATA_LOSS when the store does not hold what it should.
         """
@@ -49,7 +50,8 @@ class Histories:
         if recent is not None:
             return recent
         batches = await self._read(key, first_event_id, self._page_bytes)
-        events = decode_batch(b"".join(batch.data for batch in batches))
+        end = first_event_id + self._page_events
+        events = decode_batch(b"".join(batch.data for batch in batches if batch.first_event_id < end))
         skip = first_event_id - events[0].event_id
         return events[skip : skip + last_event_id - first_event_id + 1]
 

@@ -19,13 +19,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, cast
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartTask, StartWorkflow, UpdateWithStart
 from perdure.core.commit import Commit
 from perdure.core.context import Context, Poller
-from perdure.core.execution import Execution, decide
+from perdure.core.execution import Execution, decide, decide_in_steps, takes_steps
 from perdure.core.names import ExecutionKey
 from perdure.engine.cache import RestingCache
 from perdure.engine.clock import Clock
@@ -76,6 +77,8 @@ class Mailboxes:
         self._ready: deque[Mailbox] = deque()
         self._turn_is_due = False
         self._is_open = False
+        self._long: set[asyncio.Task[None]] = set()
+        """What decides in steps."""
         self._owed = 0
         self._cache = RestingCache(config.cache_bytes_max, config.closed_max, metrics, self._drop)
         self._committer = Committer(
@@ -114,6 +117,8 @@ class Mailboxes:
         await self._loader.stop()
         await self._committer.stop()
         await self._transactor.stop()
+        for task in self._long:
+            task.cancel()
         for mailbox in list(self._mailboxes.values()):
             self._fail([*mailbox.calls, *mailbox.pending], _stopping())
             mailbox.calls = []
@@ -253,8 +258,15 @@ class Mailboxes:
             self._fail([call], rejected)
 
     def _decide(self, mailbox: Mailbox, head: Call) -> bool:
-        """Decide the calls at the head of the queue; True: a commit is under way."""
+        """Decide the calls at the head of the queue; True: a commit is under way, or will be."""
         execution = self._state_for(mailbox, head)
+        if takes_steps(head.command):
+            mailbox.solo = max(0, mailbox.solo - 1)
+            mailbox.calls = [mailbox.pending.popleft()]
+            task = self._loop.create_task(self._decide_in_steps(mailbox, head), name=type(head.command).__name__)
+            self._long.add(task)
+            task.add_done_callback(self._long.discard)
+            return True
         calls = self._take_calls(mailbox, head, execution)
         context = self._context
         context.now_ns = self._now_ns()
@@ -269,6 +281,35 @@ class Mailboxes:
             return False
         if reserved:
             self._matching.keep_reserved(commit)
+        return self._decided(mailbox, calls, commit)
+
+    async def _decide_in_steps(self, mailbox: Mailbox, call: Call) -> None:
+        """As `_decide`, of one command that does much; the mailbox is busy until then, and others have their turns."""
+        execution = self._state_for(mailbox, call)
+        context = replace(self._context, now_ns=self._now_ns())
+        self._metrics.decisions += 1
+        steps = decide_in_steps(execution, cast(Command, call.command), context)
+        commit: Commit | None = None
+        while commit is None:
+            try:
+                next(steps)
+            except StopIteration as end:
+                commit = end.value
+            except Exception as error:
+                self._matching.release_reserved()
+                mailbox.calls = []
+                self._recover_decision(mailbox, [call], error)
+                self._go_on(mailbox)
+                return
+            else:
+                await asyncio.sleep(0)
+        self._matching.keep_reserved(commit)
+        mailbox.calls = []
+        if not self._decided(mailbox, [call], commit):
+            self._go_on(mailbox)
+
+    def _decided(self, mailbox: Mailbox, calls: list[Call], commit: Commit) -> bool:
+        """True: what was decided is to be written; else it is answered."""
         if commit.changed:
             mailbox.calls = calls
             mailbox.commit = commit
@@ -297,7 +338,7 @@ class Mailboxes:
         while pending and len(calls) < room and not alone:
             call = pending[0]
             same = call.run_id == head.run_id if foreign else call.run_id is None or call.run_id == run_id
-            if not same or isinstance(call.command, _APART):
+            if not same or isinstance(call.command, _APART) or takes_steps(call.command):
                 break
             pending.popleft()
             if call.future.done():

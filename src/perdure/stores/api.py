@@ -96,7 +96,7 @@ class Reference:
 
 @dataclass(slots=True, frozen=True)
 class Batch:
-    """The events of one commit as one serialised `temporal.api.history.v1.History`.
+    """The events of one commit, or some of them, as one serialised `temporal.api.history.v1.History`.
 
     Batches concatenate into a valid `History`.
     """

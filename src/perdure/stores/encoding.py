@@ -19,7 +19,7 @@ from perdure.core.execution import Execution, encode
 from perdure.core.message import encode_message
 from perdure.core.names import ExecutionKey, Task, TaskRef
 from perdure.core.search_attributes import Row as IndexRow
-from perdure.stores.api import Namespace, Outcome, RecordChange, Summary, Unstorable
+from perdure.stores.api import Batch, Namespace, Outcome, RecordChange, Summary, Unstorable
 from perdure.stores.visibility.evaluation import uncommon_rows
 
 Row = TypeVar("Row", Task, TaskRef)
@@ -49,9 +49,8 @@ class EncodedCommit:
     history_length: int
     wake_at_ns: int | None
     in_flight: bool
-    first_event_id: int
-    batch: bytes
-    """The new events as one serialised `History`; empty when the commit has none."""
+    batches: Sequence[Batch]
+    """The new events; one batch, but of very many or large ones several, so that each is read in a moment."""
     add_tasks: Sequence[Task]
     remove_tasks: Sequence[TaskRef]
     messages: Sequence[tuple[str, bytes]]
@@ -110,8 +109,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         execution.next_event_id - 1,
         commit.wake_at_ns,
         execution.in_flight,
-        events[0].event_id if events else 0,
-        encode_batch(commit.encoded) if events else b"",
+        _batches(events[0].event_id, commit.encoded) if events else (),
         _own(commit.key, commit.add_tasks) if commit.add_tasks else (),
         _own(commit.key, commit.remove_tasks) if commit.remove_tasks else (),
         [(message.id, encode_message(message)) for message in commit.messages] if commit.messages else (),
@@ -120,6 +118,26 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         _index_rows(commit, execution),
         tuple(commit.parts.items()) if commit.parts else (),
     )
+
+
+_BATCH_EVENTS_MAX = 1_000
+_BATCH_BYTES_MAX = 512 << 10
+
+
+def _batches(first_event_id: int, encoded: Sequence[bytes]) -> Sequence[Batch]:
+    if len(encoded) <= _BATCH_EVENTS_MAX:
+        data = encode_batch(encoded)
+        if len(data) <= _BATCH_BYTES_MAX:
+            return (Batch(first_event_id, data),)
+    batches: list[Batch] = []
+    begin = size = 0
+    for place, event in enumerate(encoded):
+        if place > begin and (place - begin == _BATCH_EVENTS_MAX or size + len(event) > _BATCH_BYTES_MAX):
+            batches.append(Batch(first_event_id + begin, encode_batch(encoded[begin:place])))
+            begin, size = place, 0
+        size += len(event)
+    batches.append(Batch(first_event_id + begin, encode_batch(encoded[begin:])))
+    return batches
 
 
 def _index_rows(commit: Commit, execution: Execution) -> Sequence[IndexRow] | None:

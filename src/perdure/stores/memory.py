@@ -164,8 +164,7 @@ class MemoryStore:
             self._current[key.namespace, key.workflow_id] = key.run_id
         run = self._runs[key]
         run.latest = link
-        if link.batch:
-            run.batches.append(Batch(link.first_event_id, link.batch))
+        run.batches.extend(link.batches)
         for event_id, part in link.parts:
             run.parts.pop(event_id, None)
             if part:

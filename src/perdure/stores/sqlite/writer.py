@@ -217,9 +217,9 @@ class Writer:
         for chain in chains:
             for link in chain:
                 number = self._plan_start(plan, link) if link.expected_version == 0 else self._plan_advance(plan, link)
-                if link.batch:
-                    checksum = checksums.of_event_bytes(link.batch, number, link.first_event_id)
-                    plan.batches.append((number, link.first_event_id, link.batch, checksum))
+                for batch in link.batches:
+                    checksum = checksums.of_event_bytes(batch.data, number, batch.first_event_id)
+                    plan.batches.append((number, batch.first_event_id, batch.data, checksum))
                 if link.parts:
                     plan.dropped_parts.extend((number, event_id) for event_id, part in link.parts if not part)
                     plan.put_parts.extend(
