@@ -39,6 +39,7 @@ from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
 from perdure.sdk.texts import check_text
+from perdure.sdk.unawaited import told
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -64,11 +65,11 @@ class _Done:
 _DONE = _Done()
 
 
-def _sent(machine: WorkflowMachine, operation: Operation) -> Awaitable[None]:
+def _sent(machine: WorkflowMachine, operation: Operation, what: str) -> Awaitable[None]:
     if type(machine.fiber) is GreenletFiber:
         machine.fiber.join(operation)
         return _DONE
-    return handle_of(machine, operation)
+    return told(machine, operation, what)
 
 
 @lists_options
@@ -86,15 +87,14 @@ class ExternalHandle:
 
     def signal(self, signal: Any, *args: Any) -> Awaitable[None]:
         """Send a signal, given by its name or as the method that handles it. Raises PayloadError."""
-        return _sent(
-            self._machine, send_signal(self._machine, self.id, self.run_id or "", signal, args, is_child=False)
-        )
+        operation = send_signal(self._machine, self.id, self.run_id or "", signal, args, is_child=False)
+        return _sent(self._machine, operation, "external.signal")
 
     def cancel(self) -> Awaitable[None]:
         """Ask it to stop."""
         operation = CancelExternal(self._machine, self.id, self.run_id or "", is_child=False)
         self._machine.emit(operation)
-        return _sent(self._machine, operation)
+        return _sent(self._machine, operation, "external.cancel")
 
 
 @lists_options
@@ -116,7 +116,7 @@ class ChildHandle(Handle[R]):
     def signal(self, signal: Any, *args: Any) -> Awaitable[None]:
         """As `ExternalHandle.signal`."""
         machine = cast(Child, self.operation).machine
-        return _sent(machine, send_signal(machine, self.id, "", signal, args, is_child=True))
+        return _sent(machine, send_signal(machine, self.id, "", signal, args, is_child=True), "child.signal")
 
 
 def send_signal(

@@ -40,6 +40,7 @@ from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import WorkflowClosed, current
 from perdure.sdk.shielding import Shield
+from perdure.sdk.unawaited import noted
 from perdure.sdk.workflow_loop import WorkflowLoop
 from perdure.sdk.workflow_messages import Messages
 
@@ -176,7 +177,7 @@ class Subscription:
             CancelledError: the workflow was cancelled.
         """
         if type(self._machine.fiber) is not GreenletFiber:
-            return self._next_async(timeout)
+            return noted(self._machine, "subscription.next", self._next_async(timeout))
         while not self._news:
             try:
                 self._take(Messages.wait_signal(self._signal, timeout))
@@ -214,12 +215,13 @@ class Subscription:
 
     def open(self) -> Awaitable[None]:
         """Subscribe; returns, or can be awaited, when the hub has taken note."""
-        return follow(self._machine, tell(self._machine, self._hub_id, "subscribe", (self._subscriber,)))
+        steps = tell(self._machine, self._hub_id, "subscribe", (self._subscriber,))
+        return noted(self._machine, "subscription.open", follow(self._machine, steps))
 
     def close(self) -> Awaitable[None]:
         """Unsubscribe; returns, or can be awaited, when the hub has taken note. Not interrupted by a cancellation."""
         if type(self._machine.fiber) is not GreenletFiber:
-            return self._close_async()
+            return noted(self._machine, "subscription.close", self._close_async())
         with Shield(self._machine.fiber):
             return follow(self._machine, self._leave())
 
@@ -288,7 +290,7 @@ class Events:
         machine = current("workflow.emit()")
         info = _info(machine)
         header = Header(f"{info.workflow_id}/{info.original_run_id}/{_count(machine, 'emitted')}", name, key)
-        return follow(machine, tell(machine, hub_of(name), "emit", (header, value)))
+        return noted(machine, "workflow.emit", follow(machine, tell(machine, hub_of(name), "emit", (header, value))))
 
     @staticmethod
     def subscribe(name: str, *, key: str | None = None, returns: Any = Any) -> Subscription:
@@ -318,7 +320,7 @@ class Events:
         machine = current("workflow.wait_event()")
         subscription = Subscription(machine, name, key, returns, once=True)
         if type(machine.fiber) is not GreenletFiber:
-            return _wait_event_async(subscription, machine, timeout)
+            return noted(machine, "workflow.wait_event", _wait_event_async(subscription, machine, timeout))
         subscription.open()
         try:
             return subscription.next(timeout)

@@ -60,6 +60,7 @@ from perdure.sdk.replay.running import current, running
 from perdure.sdk.scopes import CancelScope, Scopes
 from perdure.sdk.shielding import Shielding
 from perdure.sdk.talkers import quiet_in_replay
+from perdure.sdk.unawaited import noted
 from perdure.sdk.versions import Versions
 from perdure.sdk.workflow_loop import WorkflowLoop
 from perdure.sdk.workflow_messages import Messages
@@ -267,8 +268,27 @@ _SLEPT = _Slept()
 
 
 async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
-    """`workflow.sleep` of an `async def` workflow: a coroutine, so that Python warns of one that is not awaited."""
+    """`workflow.sleep` of an `async def` workflow."""
     await handle_of(machine, machine.start_timer(duration_ns))
+
+
+async def wait_condition(
+    machine: WorkflowMachine, loop: WorkflowLoop, condition: Callable[[], object], timeout: Duration | None
+) -> bool:
+    """`workflow.wait_condition`, which looks at the condition when it is awaited."""
+    if machine.look(condition):
+        return True
+    future = loop.condition(lambda: machine.look(condition))
+    if timeout is None:
+        return await future
+    timer = handle_of(machine, machine.start_timer(parse_duration(timeout, "timeout")))
+    try:
+        await asyncio.wait((future, timer), return_when=asyncio.FIRST_COMPLETED)
+        return future.done() and future.result()
+    finally:
+        future.cancel()
+        if machine.barred is None:
+            timer.cancel()
 
 
 @lists_options
@@ -382,7 +402,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         if type(machine.fiber) is GreenletFiber:
             machine.fiber.join(machine.start_timer(duration_ns))
             return _SLEPT
-        return sleep(machine, duration_ns)
+        return noted(machine, "workflow.sleep", sleep(machine, duration_ns))
 
     @staticmethod
     def timer(duration: Duration) -> Handle[None]:
@@ -427,25 +447,13 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
     # --- waiting -----------------------------------------------------------------------------------
 
     @staticmethod
-    async def wait_condition(condition: Callable[[], object], timeout: Duration | None = None) -> bool:
+    def wait_condition(condition: Callable[[], object], timeout: Duration | None = None) -> Coroutine[Any, Any, bool]:
         """In an `async def` workflow: what `wait` is in a `def` one."""
         machine = current("workflow.wait_condition()")
         loop = machine.fiber
         if not isinstance(loop, WorkflowLoop):
             raise EngineError("workflow.wait_condition() is for `async def` workflows; write `wait(...)`")
-        if machine.look(condition):
-            return True
-        future = loop.condition(lambda: machine.look(condition))
-        if timeout is None:
-            return await future
-        timer = handle_of(machine, machine.start_timer(parse_duration(timeout, "timeout")))
-        try:
-            await asyncio.wait((future, timer), return_when=asyncio.FIRST_COMPLETED)
-            return future.done() and future.result()
-        finally:
-            future.cancel()
-            if machine.barred is None:
-                timer.cancel()
+        return noted(machine, "workflow.wait_condition", wait_condition(machine, loop, condition, timeout))
 
     @staticmethod
     def wait_all(*handles: Handle[Any], timeout: Duration | None = None) -> list[Any]:

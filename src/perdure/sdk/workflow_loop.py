@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from perdure.api.bounds import DURATION_MAX_S
 from perdure.sdk.abandoned import abandon
 from perdure.sdk.anyio_order import keep_order
-from perdure.sdk.errors import CancelledError, DeterminismViolation
+from perdure.sdk.errors import CancelledError, DeterminismViolation, EngineError
 from perdure.sdk.loop_surface import LoopSurface
 from perdure.sdk.loop_tasks import Cancelling, LoopFuture, LoopTask
 from perdure.sdk.options import SECOND_NS
@@ -36,6 +36,7 @@ from perdure.sdk.replay.entry import SCOPE, Operation, Site, current_site, is_us
 from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended
 from perdure.sdk.replay.flags import Flag, uses
 from perdure.sdk.replay.running import WorkflowClosed, running
+from perdure.sdk.unawaited import Unawaited
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine
@@ -100,6 +101,7 @@ class WorkflowLoop(LoopSurface):
         self._holding: dict[asyncio.Task[Any], None] = {}
         self._shields: dict[asyncio.Task[Any], int] = {}
         self._held_back: dict[asyncio.Task[Any], list[Callable[[], object]]] = {}
+        self.unawaited = Unawaited()
         self.cancelling: Cancelling | None = None
         """The `cancel()` of a task that is under way."""
         self.canceller: Canceller | None = None
@@ -310,6 +312,7 @@ class WorkflowLoop(LoopSurface):
                     _close_task(task)
         finally:
             events._set_running_loop(outer)
+        self.unawaited.drop()
         self._ready.clear()
         self._conditions.clear()
         self._main = None
@@ -328,6 +331,9 @@ class WorkflowLoop(LoopSurface):
 
     def disturbed(self) -> bool:
         return bool(self._ready)
+
+    def never_awaited(self) -> EngineError | None:
+        return self.unawaited.error(self._tasks)
 
     # --- what asyncio asks -----------------------------------------------------------------------
 

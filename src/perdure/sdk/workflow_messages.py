@@ -36,6 +36,7 @@ from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.inbox import SignalWait
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current
+from perdure.sdk.unawaited import noted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -177,7 +178,7 @@ class Messages:
         wait = machine.open_inbox().wait(name, returns)
         fiber = machine.fiber
         if type(fiber) is not GreenletFiber:
-            return _wait_async(machine, wait, timeout)
+            return noted(machine, "workflow.wait_signal", _wait_async(machine, wait, timeout))
         if timeout is None or wait.done:
             return fiber.join(wait)
         timer = machine.start_timer(parse_duration(timeout, "timeout"))

@@ -365,17 +365,6 @@ def test_wait_condition_in_a_def_workflow_says_what_to_write() -> None:
     assert "`wait(...)`" in str(outcome.error)
 
 
-def test_a_sleep_that_is_not_awaited_is_warned_of() -> None:
-    @workflow
-    async def forgets() -> str:
-        workflow.sleep(1)
-        return "done"
-
-    with pytest.warns(RuntimeWarning, match=r"coroutine 'sleep' was never awaited"):
-        outcome = History(forgets).task().cold()
-    assert texts(outcome.commands) == ['complete "done"']
-
-
 def test_context_variables_belong_to_tasks() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

@@ -19,6 +19,11 @@ def conclude(machine: WorkflowMachine) -> None:
     """The code ended: its last command, or a failure of the task when it raised what no one foresaw."""
     error = machine.fiber.error
     replaying = machine.replaying
+    if not replaying and (error is None or isinstance(error, ContinueAsNew)):
+        # A history that has an end keeps it, and another error says more.
+        never_awaited = machine.fiber.never_awaited()
+        if never_awaited is not None:
+            raise never_awaited
     if error is None:
         entry = Completion(Ending.COMPLETE, None)
         if not replaying:

@@ -66,6 +66,10 @@ class Fiber(Protocol):
         """Whether something is about to run although the code was only looked at."""
         ...
 
+    def never_awaited(self) -> Exception | None:
+        """What fails the task when the code has ended well and something that it had to await was not awaited."""
+        ...
+
     def spawn(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
         """Begin another branch, at the next `run` or later in the present one.
 
@@ -381,6 +385,9 @@ class GreenletFiber:
 
     def disturbed(self) -> bool:
         return False  # nothing but the machine makes a branch go on
+
+    def never_awaited(self) -> None:
+        return None  # a call has waited when it returns
 
 
 def _stack(frame: FrameType | None) -> list[Site]:
