@@ -88,6 +88,7 @@ class Walker:
             self.update,
             self.control,
             self.pause,
+            self.set_clock,
         ]
         command = choices[what % len(choices)](which, how)
         if command is not None:
@@ -283,6 +284,12 @@ class Walker:
 
     def wake(self, which: int, how: int) -> law.Command:
         return law.Wake()
+
+    def set_clock(self, which: int, how: int) -> law.Command:
+        self.flush()
+        by_ns = (3600, -3600, 30, -5, 86_400)[which % 5] * 1_000_000_000
+        self.world.now_ns += by_ns
+        return law.MoveClock(by_ns, self.world.now_ns)
 
     def lose_workers(self, which: int, how: int) -> law.Command | None:
         if how % 3:

@@ -109,9 +109,9 @@ def schedule(turn: Turn, message: Command, completed_event_id: int) -> int:
     event = _scheduled_event(execution, message.schedule_activity_task_command_attributes, completed_event_id)
     event_id = turn.add(event)
     activity = execution.activities[event_id]
-    execution.facts.attempts[event_id] = Attempt(State.SCHEDULED, 1, turn.now_ns)
+    attempt = execution.facts.attempts[event_id] = Attempt(State.SCHEDULED, 1, turn.now_ns)
     turn.enqueue(TaskKind.ACTIVITY, activity.task_queue, event_id, 1)
-    deadline_ns = _queued_deadline(activity, turn.now_ns)
+    deadline_ns = _queued_deadline(activity, attempt)
     if deadline_ns is not None:
         turn.lower(deadline_ns)
     return event_id
@@ -263,18 +263,20 @@ def recorded(execution: Execution, scheduled_event_id: int) -> None:
     TABLE.next(attempt.state, Trigger.RECORD)
 
 
-def _queued_deadline(activity: Activity, attempt_scheduled_at_ns: int) -> int | None:
+def _queued_deadline(activity: Activity, attempt: Attempt) -> int | None:
     """The earlier of schedule-to-start (of this attempt) and schedule-to-close (of all)."""
-    to_start = attempt_scheduled_at_ns + activity.schedule_to_start_ns if activity.schedule_to_start_ns else None
-    to_close = expires_at(activity)
+    to_start = attempt.scheduled_at_ns + activity.schedule_to_start_ns if activity.schedule_to_start_ns else None
+    to_close = expires_at(activity, attempt)
     if to_close and (to_start is None or to_close < to_start):
         return to_close
     return to_start
 
 
-def expires_at(activity: Activity) -> int:
+def expires_at(activity: Activity, attempt: Attempt) -> int:
     """When trying ends (schedule-to-close); 0: never."""
-    return activity.scheduled_at_ns + activity.schedule_to_close_ns if activity.schedule_to_close_ns else 0
+    if not activity.schedule_to_close_ns:
+        return 0
+    return activity.scheduled_at_ns + attempt.moved_ns + activity.schedule_to_close_ns
 
 
 def _started_deadline(activity: Activity, attempt: Attempt) -> int | None:
@@ -284,7 +286,7 @@ def _started_deadline(activity: Activity, attempt: Attempt) -> int | None:
         for origin, timeout in (
             (attempt.started_at_ns, activity.start_to_close_ns),
             (attempt.heartbeat_at_ns, activity.heartbeat_ns),
-            (activity.scheduled_at_ns, activity.schedule_to_close_ns),
+            (activity.scheduled_at_ns + attempt.moved_ns, activity.schedule_to_close_ns),
         )
         if timeout
     ]
@@ -297,11 +299,11 @@ def next_deadline(activity: Activity, attempt: Attempt) -> int | None:
     if attempt.state == State.STARTED:
         return _started_deadline(activity, attempt)
     if attempt.state == State.SCHEDULED:
-        return _queued_deadline(activity, attempt.scheduled_at_ns)
+        return _queued_deadline(activity, attempt)
     if attempt.state == State.BACKING_OFF:
-        return min(attempt.scheduled_at_ns, expires_at(activity) or attempt.scheduled_at_ns)
+        return min(attempt.scheduled_at_ns, expires_at(activity, attempt) or attempt.scheduled_at_ns)
     if attempt.state == State.PAUSED:
-        return expires_at(activity) or None
+        return expires_at(activity, attempt) or None
     return None
 
 
@@ -319,7 +321,7 @@ def fail_attempt(
     is_reset = control is not None and control.reset_requested
     # A worker's task names the attempt that it was given, so the number stays until that attempt has ended.
     tried = 1 if is_reset else attempt.attempt
-    verdict = backoff.judge(options.retry, tried, failure, turn.now_ns, expires_at(options))
+    verdict = backoff.judge(options.retry, tried, failure, turn.now_ns, expires_at(options, attempt))
     if verdict.retry_state != enums.RETRY_IN_PROGRESS:
         return verdict.retry_state
     wait_ns = 0 if at_once else verdict.backoff_ns
@@ -342,7 +344,7 @@ def fail_attempt(
     attempt.identity = attempt.request_id = ""
     turn.touch()
     if is_paused:
-        expires_at_ns = expires_at(options)
+        expires_at_ns = expires_at(options, attempt)
         if expires_at_ns:
             turn.lower(expires_at_ns)
     elif wait_ns:
@@ -356,7 +358,7 @@ def queue(turn: Turn, activity: Activity, attempt: Attempt) -> None:
     """Owe a worker this attempt now."""
     activity = effective(activity, attempt)
     turn.enqueue(TaskKind.ACTIVITY, activity.task_queue, activity.scheduled_event_id, attempt.attempt)
-    deadline_ns = _queued_deadline(activity, attempt.scheduled_at_ns)
+    deadline_ns = _queued_deadline(activity, attempt)
     if deadline_ns is not None:
         turn.lower(deadline_ns)
 
@@ -376,7 +378,7 @@ def overdue(activity: Activity, attempt: Attempt, now_ns: int) -> enums.TimeoutT
     activity = effective(activity, attempt)
     if attempt.state == State.SCHEDULED and _passed(attempt.scheduled_at_ns, activity.schedule_to_start_ns, now_ns):
         return enums.SCHEDULE_TO_START
-    if _passed(activity.scheduled_at_ns, activity.schedule_to_close_ns, now_ns):
+    if _passed(activity.scheduled_at_ns + attempt.moved_ns, activity.schedule_to_close_ns, now_ns):
         return enums.SCHEDULE_TO_CLOSE
     if attempt.state == State.STARTED:
         if _passed(attempt.started_at_ns, activity.start_to_close_ns, now_ns):

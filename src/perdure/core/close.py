@@ -192,7 +192,7 @@ def run_deadline(execution: Execution) -> int | None:
         deadlines.append(began_ns + execution.run_timeout_ns)
     if execution.execution_expires_at_ns:
         deadlines.append(execution.execution_expires_at_ns)
-    return min(deadlines, default=None)
+    return min(deadlines) + execution.facts.run_moved_ns if deadlines else None
 
 
 def _closes(event_type: enums.EventType, trigger: Trigger) -> None:

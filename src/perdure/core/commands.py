@@ -230,6 +230,15 @@ class Wake(msgspec.Struct, frozen=True):
     """A deadline passed, perhaps: late, early and duplicate wake-ups are no-ops. Reply: None."""
 
 
+class MoveClock(msgspec.Struct, frozen=True):
+    """The wall clock was set, by so much, and has gone on from `since_ns`. Reply: None (`core.clock_moved`)."""
+
+    by_ns: int
+    """Negative: it was set back."""
+    since_ns: int
+    """The first instant of the new time, in nanoseconds since the epoch."""
+
+
 class LoseWorkers(msgspec.Struct, frozen=True):
     """Every worker that held a task of this execution is known to be dead (an embedded engine restarted).
 
@@ -265,5 +274,6 @@ Command = (
     | Terminate
     | UpdateOptions
     | Wake
+    | MoveClock
     | LoseWorkers
 )

@@ -25,6 +25,7 @@ from perdure.core import (
     attempts,
     bounds,
     child,
+    clock_moved,
     commands,
     completion,
     deadlines,
@@ -348,5 +349,6 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.RequestCancel: request_cancel.request_cancel,
     commands.Terminate: request_cancel.terminate,
     commands.Wake: _wake,
+    commands.MoveClock: clock_moved.move,
     commands.LoseWorkers: lost.lose_workers,
 }

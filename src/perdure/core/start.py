@@ -326,7 +326,8 @@ def waits_for_first_task(execution: Execution) -> bool:
 
 
 def first_task_deadline(execution: Execution) -> int:
-    return later(execution.started_at_ns, execution.first_task_backoff_ns)
+    """When the start delay is over; a clock that was set back does not make it longer."""
+    return later(execution.started_at_ns, execution.first_task_backoff_ns) + min(0, execution.facts.run_moved_ns)
 
 
 @folds(enums.WORKFLOW_EXECUTION_STARTED)

@@ -88,6 +88,8 @@ class Attempt(msgspec.Struct, array_like=True):
     control: Control | None = None
     completed_at_ns: int = 0
     """When the attempt before this one ended. 0: there was none."""
+    moved_ns: int = 0
+    """By so much the clock was set since the activity was scheduled (`core.clock_moved`)."""
 
 
 class Timer(msgspec.Struct, array_like=True):
@@ -181,6 +183,12 @@ class Facts(msgspec.Struct, array_like=True):
     Scheduled event, `first_event` by event 1."""
     state_bytes: int = 0
     """How large the state was when it was last written: the snapshot, and what is kept apart."""
+    run_moved_ns: int = 0
+    """By so much the clock was set since the run began (`core.clock_moved`)."""
+    task_moved: tuple[int, int] = (0, 0)
+    """The same of the current workflow task: the instant that its time-out counts from, and by how much."""
+    timers_moved: dict[int, int] = {}
+    """The same of pending timers, by started event id: only by a clock that was set back."""
 
 
 class Paused(msgspec.Struct, array_like=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from temporalio.api.command.v1 import CancelTimerCommandAttributes, Command
@@ -104,8 +105,9 @@ def fire_due(turn: Turn) -> bool:
     """Fire every timer whose time has come, earliest first. True when one fired."""
     execution = turn.execution
     fired = execution.facts.fired_timers
-    due = [t for t in execution.timers.values() if t.fire_at_ns <= turn.now_ns and t.timer_id not in fired]
-    due.sort(key=lambda timer: (timer.fire_at_ns, timer.started_event_id))
+    moved = execution.facts.timers_moved
+    due = [t for t in execution.timers.values() if fires_at(t, moved) <= turn.now_ns and t.timer_id not in fired]
+    due.sort(key=lambda timer: (fires_at(timer, moved), timer.started_event_id))
     for timer in due:
         event = HistoryEvent(
             event_type=enums.TIMER_FIRED,
@@ -129,7 +131,13 @@ def recorded(execution: Execution, timer_id: str) -> None:
 def next_deadline(execution: Execution) -> int | None:
     """When the next timer fires."""
     fired = execution.facts.fired_timers
-    return min((t.fire_at_ns for t in execution.timers.values() if t.timer_id not in fired), default=None)
+    moved = execution.facts.timers_moved
+    return min((fires_at(t, moved) for t in execution.timers.values() if t.timer_id not in fired), default=None)
+
+
+def fires_at(timer: Timer, moved: Mapping[int, int]) -> int:
+    """When it fires, in nanoseconds since the epoch; `moved` is the run's `facts.timers_moved`."""
+    return timer.fire_at_ns + moved.get(timer.started_event_id, 0) if moved else timer.fire_at_ns
 
 
 @folds(enums.TIMER_STARTED)

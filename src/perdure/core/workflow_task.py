@@ -28,7 +28,7 @@ from perdure.core.limits import Limits
 from perdure.core.names import QueueName, TaskKind
 from perdure.core.refusals import workflow_task_not_found
 from perdure.core.started import StartedWorkflowTask
-from perdure.core.state import Execution, WorkflowTask
+from perdure.core.state import Execution, Facts, WorkflowTask
 from perdure.core.tokens import TaskToken, encode_token
 from perdure.core.turn import Turn
 from perdure.core.workflow_task_events import (
@@ -401,12 +401,17 @@ def next_deadline(execution: Execution) -> int | None:
     task = execution.current_task
     if task is None:
         return None
-    if task.started_event_id:
-        return task.started_at_ns + task.start_to_close_ns
     facts = execution.facts
+    if task.started_event_id:
+        return task.started_at_ns + task.start_to_close_ns + _moved(facts, task.started_at_ns)
     if task.sticky and facts.sticky_schedule_to_start_ns:
-        return task.scheduled_at_ns + facts.sticky_schedule_to_start_ns
+        return task.scheduled_at_ns + facts.sticky_schedule_to_start_ns + _moved(facts, task.scheduled_at_ns)
     return facts.task_not_before_ns or None
+
+
+def _moved(facts: Facts, since_ns: int) -> int:
+    """By how much the clock was set since that instant of the current task."""
+    return facts.task_moved[1] if facts.task_moved[0] == since_ns else 0
 
 
 def _queue_name(execution: Execution, queue: str) -> QueueName:

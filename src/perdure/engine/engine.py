@@ -27,7 +27,7 @@ from perdure.core.names import ExecutionKey, QueueName, Task
 from perdure.core.started import StartedTask
 from perdure.engine.alarms import Alarms
 from perdure.engine.batches import Batches
-from perdure.engine.clock import Clock, SystemClock
+from perdure.engine.clock import Clock, Jump, SystemClock, WatchedClock
 from perdure.engine.config import EngineConfig
 from perdure.engine.faults import as_rejected
 from perdure.engine.histories import Histories
@@ -69,6 +69,7 @@ class Engine:
     ) -> None:
         self.config = config or EngineConfig()
         self.clock: Clock = clock or SystemClock()
+        self._watched = WatchedClock(self.clock, self._clock_was_set)
         self.new_id = ids or TimeOrderedIds(self.clock)
         self.store = store
         self._metrics = Metrics()
@@ -76,7 +77,7 @@ class Engine:
         self.namespaces = Namespaces(store, self.new_id, self.config)
         self.mailboxes = Mailboxes(
             store,
-            self.clock,
+            self._watched,
             self.new_id,
             self.config,
             self._metrics,
@@ -89,11 +90,11 @@ class Engine:
         self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.mailboxes, self.matching, self.new_id, self.config)
-        self.waker = Waker(store, self.clock, self.config, self._metrics, self.submit)
+        self.waker = Waker(store, self._watched, self.config, self._metrics, self.submit)
         self.watchers = Watchers(self.config)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
         self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
-        self.record_waker = RecordWaker(store, self.clock, self.config, self._metrics)
+        self.record_waker = RecordWaker(store, self._watched, self.config, self._metrics)
         self.records = Records(store, self._metrics, self.record_waker.lower)
         self.schedules = Schedules(
             store,
@@ -120,6 +121,7 @@ class Engine:
     async def start(self) -> None:
         """Open the store, recover, and serve. Raises StoreError; then nothing is left running."""
         await self.store.open()
+        self._watched.start(asyncio.get_running_loop().time)
         try:
             await self._start_answering()
             if self.config.has_duties:
@@ -187,8 +189,15 @@ class Engine:
 
     def clock_moved(self) -> None:
         """The clock was set forward by whoever gave it to this engine: look for what is due."""
+        self._watched.accept()
         self.waker.clock_moved()
         self.record_waker.clock_moved()
+
+    def _clock_was_set(self, jump: Jump) -> None:
+        """Somebody has set the clock of the machine."""
+        self._metrics.clock_jumps += 1
+        self.waker.clock_was_set(jump)
+        self.record_waker.clock_was_set(jump)
 
     def metrics(self) -> Metrics:
         """What was counted up to now; the same object every time."""

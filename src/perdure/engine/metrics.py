@@ -42,6 +42,8 @@ class Metrics:
     """Messages between workflows that this engine does not try to deliver any more: each is a bug."""
     parked_records: int = 0
     """Schedules and batch operations that could not be carried out, and are left alone until somebody changes them."""
+    clock_jumps: int = 0
+    """How often the machine's wall clock was set."""
     wakes: int = 0
     pruned: int = 0
     """Executions deleted because their namespace keeps them no longer."""

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from perdure.api.errors import Rejected
-from perdure.engine.clock import Clock
+from perdure.engine.clock import Clock, Jump
 from perdure.engine.config import EngineConfig
 from perdure.engine.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.metrics import Metrics
@@ -56,6 +56,8 @@ class RecordWaker:
         """Versions of records that are parked and, being damaged, could not be written to: due, and left alone."""
         self._again_at: float | None = None
         """Loop time of the next look for the sake of what failed. No matter of the wall clock."""
+        self._soon_ns = 0
+        """Once, what is due until then is looked at: the clock was set back, and it was to be soon."""
         self._task: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
         self._is_in_trouble = False
@@ -98,6 +100,13 @@ class RecordWaker:
         """The clock was set forward: what was far may be due."""
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
+
+    def clock_was_set(self, jump: Jump) -> None:
+        """The wall clock was set: a page of a batch that was to be done in a second does not wait for an hour."""
+        if jump.by_ns < 0:
+            self._soon_ns = jump.old_ns + self._config.wake_recheck_ns
+            self.next_ns = 0
+        self.clock_moved()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -155,14 +164,17 @@ class RecordWaker:
         seen_bytes = 0
         while True:
             now_ns = self._now_ns()
+            until_ns = max(now_ns, self._soon_ns)
             number, size = self._config.record_page + len(seen), PAGE_BYTES + seen_bytes
-            due = await self._store.due_records(now_ns, number, size)
+            due = await self._store.due_records(until_ns, number, size)
             page = [record for record in due if (_name(record), record.version) not in seen]
             seen.update((_name(record), record.version) for record in page)
             seen_bytes += sum(len(record.data) for record in page)
             if not page:
                 break
             await self._wake_page([record for record in page if not self._is_left_alone(record)])
+        self._soon_ns = 0
+        due = [record for record in due if record.wake_at_ns is not None and record.wake_at_ns <= now_ns]
         names = {_name(record) for record in due}
         self._setbacks.keep(names)
         self._given_up = {name: version for name, version in self._given_up.items() if name in names}

@@ -5,6 +5,8 @@ what is due in pages, and submits a Wake for each, one page at a time, so that a
 sleepers due at once need the memory of one page. A deadline may be stored too early, never too late:
 a Wake that finds nothing due is a no-op that corrects it.
 
+When the wall clock is set, everything that is in hand is told before anybody is woken by the new time (`MoveClock`).
+
 An execution that cannot be woken (its state cannot be read, or not be stored) is tried again more and more slowly, and
 holds up nobody else.
 """
@@ -17,9 +19,9 @@ from typing import Any
 
 from perdure.api.errors import Rejected
 from perdure.api.times import LONG_MAX
-from perdure.core.commands import Wake
+from perdure.core.commands import Command, MoveClock, Wake
 from perdure.core.names import ExecutionKey
-from perdure.engine.clock import Clock
+from perdure.engine.clock import Clock, Jump
 from perdure.engine.config import EngineConfig
 from perdure.engine.faults import Setbacks, is_passing
 from perdure.engine.matching import Submit
@@ -58,6 +60,8 @@ class Waker:
         )
         self._again_at: float | None = None
         """Loop time of the next look for the sake of what could not be woken. No matter of the wall clock."""
+        self._jumps: list[Jump] = []
+        """What those in hand are not told of yet."""
         self.next_ns = NEVER_NS
         self.passes = Signal()
 
@@ -101,6 +105,37 @@ class Waker:
         """The clock was set forward: what was far may be due."""
         if self._pass is None:
             self._arm()
+
+    def clock_was_set(self, jump: Jump) -> None:
+        """The wall clock was set, by nobody who has to do with the engine."""
+        if self._is_open and not self._config.store_is_shared:
+            self._jumps.append(jump)
+            if self._pass is None:
+                self._pass = self._loop.create_task(self._look(), name="Waker")
+
+    async def _tell_of_jumps(self) -> None:
+        """Everything that a worker holds; of a clock that was set back also what would soon have been due."""
+        while self._jumps:
+            jump = self._jumps[0]
+            told: set[ExecutionKey] = set()
+            command = MoveClock(jump.by_ns, jump.since_ns)
+            for _ in range(2):  # what was being written when it was set is found by the second look
+                after: ExecutionKey | None = None
+                while page := await self._store.in_flight(after, self._config.wake_page):
+                    await self._tell([key for key in page if key not in told], command)
+                    told.update(page)
+                    after = page[-1]
+            if jump.by_ns < 0:
+                horizon_ns = jump.old_ns - jump.by_ns
+                soon = await self._store.due(horizon_ns, self._config.wake_stuck_max)
+                await self._tell([key for key in soon if key not in told], command)
+                told.update(soon)
+            del self._jumps[0]
+            _log.warning(
+                "the wall clock was set by %+.1f s: %d executions keep the time that they were given",
+                jump.by_ns / 1e9,
+                len(told),
+            )
 
     def _refresh(self) -> None:
         """Other engines lower deadlines as well, and may die: look at least this often."""
@@ -158,6 +193,8 @@ class Waker:
         while len(stuck) < self._config.wake_stuck_max:
             limit = self._config.wake_page + len(stuck)
             now_ns = self._now_ns()
+            if self._jumps:
+                await self._tell_of_jumps()
             due = await self._store.due(now_ns, limit)
             for key in due:
                 if key in woken and key not in stuck:
@@ -207,11 +244,15 @@ class Waker:
     async def _wake(self, page: list[ExecutionKey]) -> dict[ExecutionKey, BaseException]:
         """Wake these and wait until that is durable; returns those that failed, and why."""
         self._metrics.wakes += len(page)
+        return await self._tell(page, Wake())
+
+    async def _tell(self, page: list[ExecutionKey], command: Command) -> dict[ExecutionKey, BaseException]:
+        """Have each decide on this, durably; returns those that failed, and why."""
         failed: dict[ExecutionKey, BaseException] = {}
         replies: list[tuple[ExecutionKey, asyncio.Future[Any]]] = []
         for key in page:
             try:
-                replies.append((key, self._submit(key.namespace, key.workflow_id, key.run_id, Wake())))
+                replies.append((key, self._submit(key.namespace, key.workflow_id, key.run_id, command)))
             except Rejected as error:
                 failed[key] = error
         if replies:
