@@ -131,6 +131,52 @@ async def _nobody_waits() -> None:
     """Nobody has to be sent away."""
 
 
+class Lists:
+    """Serves lists of so many bytes each, when it may."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.may_answer = asyncio.Event()
+        self.begun = 0
+
+    async def list_workflow_executions(
+        self, request: service.ListWorkflowExecutionsRequest
+    ) -> service.ListWorkflowExecutionsResponse:
+        self.begun += 1
+        await self.may_answer.wait()
+        return service.ListWorkflowExecutionsResponse(next_page_token=b"x" * self.size)
+
+
+def test_answers_that_are_being_made_are_counted_by_what_they_are_likely_to_weigh() -> None:
+    async def scenario() -> None:
+        request = service.ListWorkflowExecutionsRequest()
+        large, small = Lists(2 << 20), Lists(100)
+        for lists, begun in ((large, 2), (small, 20)):
+            transport = Transport({WORKFLOW_SERVICE: lists})
+            await transport.start(FREE)
+            client = Hostile(transport)
+            client.send(frames.settings({frames.SETTING_INITIAL_WINDOW_SIZE: 1 << 30}))
+            client.send(frames.window_update(0, 1 << 30))
+            client.send(*(client.call("ListWorkflowExecutions", request)[1] for _ in range(50)))
+            await turns(60)
+            first = lists.begun
+            assert first * bounds.READ_BYTES <= bounds.UNSENT_BYTES_MAX + 2 * bounds.READ_BYTES, "nobody knows yet"
+            lists.may_answer.set()
+            await turns(400)
+            assert lists.begun == 50, "all of them are taken in the end"
+            lists.may_answer.clear()
+            lists.begun = 0
+            client.send(*(client.call("ListWorkflowExecutions", request)[1] for _ in range(20)))
+            await turns(60)
+            assert lists.begun == begun, "it is known what they weigh"
+            client.connection.connection_lost(None)
+            await turns(5)
+            assert transport.unsent == 0
+            await transport.stop(0, _nobody_waits)
+
+    asyncio.run(scenario())
+
+
 @served
 async def test_a_task_that_was_written_and_did_not_leave_the_process_goes_to_the_next_poller(world: World) -> None:
     client = Hostile(world.transport)

@@ -58,8 +58,8 @@ BUFFERED_ALL_BYTES_MAX = 256 << 20
 """Of requests: beyond it, a connection with more than a whole request is cut off when it sends more."""
 UNSENT_ALL_BYTES_MAX = 64 << 20
 """Of answers that wait for their clients: beyond it, those with many of them get no more."""
-HISTORY_BYTES = 512 << 10
-"""What a read of history is taken to answer, until it has."""
+READ_BYTES = 1 << 20
+"""What a read (of histories, lists, descriptions) is taken to answer, before its connection has had one such answer."""
 STARTS_PER_TURN = 8
 """Calls that are started before other callbacks of the event loop get their turn."""
 CHECK_S = 10.0

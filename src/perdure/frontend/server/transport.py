@@ -41,7 +41,8 @@ WAITING = frozenset(
 )
 """RPCs that wait for something to happen. A read of history does so when it says so."""
 MAY_WAIT = "GetWorkflowExecutionHistory"
-READS_HISTORY = frozenset({MAY_WAIT, "GetWorkflowExecutionHistoryReverse"})
+READS = ("Describe", "GetWorkflowExecutionHistory", "List", "Scan")
+"""How the names of RPCs begin whose answers may be large."""
 
 Streaming = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
@@ -68,6 +69,8 @@ class Transport:
         }
         self._streaming.update(reflect((*SERVICES, self._health.NAME)))
         self._connections: set[Connection] = set()
+        self._usual: dict[Connection, dict[str, int]] = {}
+        """What answers to reads weigh, by RPC: so much of them is counted as unsent while they are made."""
         self._turn: deque[Connection] = deque()
         self._held: set[Connection] = set()
         """Those that wait until the others' answers are taken."""
@@ -120,11 +123,13 @@ class Transport:
         if len(self._connections) >= bounds.CONNECTIONS_MAX:
             return False
         self._connections.add(connection)
+        self._usual[connection] = {}
         return True
 
     def went(self, connection: Connection) -> None:
         """See `connection.Host`."""
         self._connections.discard(connection)
+        self._usual.pop(connection, None)
         self._held.discard(connection)
 
     def opened(self, connection: Connection, stream: Stream) -> None:
@@ -192,7 +197,9 @@ class Transport:
         set_caller(Caller(stream.call.timeout_s, stream) if waits else None)
         stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request), name=name)
         if not waits:
-            answer_bytes = bounds.HISTORY_BYTES if name in READS_HISTORY else 0
+            answer_bytes = 0
+            if name.startswith(READS):
+                answer_bytes = self._usual.get(connection, {}).get(name, bounds.READ_BYTES)
             connection.running += 1
             connection.expect(answer_bytes)
             # No `finally` would do: a call that is reset before its first step never gets there.
@@ -216,7 +223,15 @@ class Transport:
             self.counts.refusals[rpc.name, "INTERNAL"] += 1
             connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why."))
         else:
+            if rpc.name.startswith(READS):
+                self._learn(connection, rpc.name, len(message))
             connection.respond(stream, message)
+
+    def _learn(self, connection: Connection, name: str, size: int) -> None:
+        """What the next such answer is taken to weigh: as much as this one; heavier ones are forgotten by halves."""
+        usual = self._usual.get(connection)
+        if usual is not None:
+            usual[name] = max(size, usual.get(name, bounds.READ_BYTES) // 2)
 
     def _tell(self, rpc: Rpc, error: Rejected) -> None:
         """What the client is not told, once a second at most: while a store is in trouble, everybody is refused."""

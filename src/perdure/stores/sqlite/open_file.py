@@ -50,6 +50,8 @@ _LONG_HOLD_S = 0.25
 
 _PRIVATE_SINCE = 6
 """Schema from which on the files of a store are made for their owner alone."""
+_PAGES_MAX = 4
+"""Pages of executions that are made at a time."""
 _LOOK_S = 0.1
 """How long a look at the files is good for. (At every commit it would cost a twentieth of one.)"""
 
@@ -74,6 +76,8 @@ class OpenFile:
         self._disk = Disk()
         self._threads = ThreadPoolExecutor(1, "perdure-disk")
         self.scans = Scans(self.connect)
+        self.pages = asyncio.Semaphore(_PAGES_MAX)
+        """For who makes a page of executions: it may have some megabytes."""
         try:
             with as_store_error(path):
                 self._connect()

@@ -155,6 +155,10 @@ class SqliteStore:
     ) -> Page[Found]:
         """See `Store.find_executions`. Places are found in a thread; the rows are read here, a few at a time."""
         places = await self._scan(reader.find_executions, namespace, query, after, limit)
+        async with self._opened().pages:
+            return await self._load_page(places, limit, limit_bytes)
+
+    async def _load_page(self, places: Sequence[Cursor], limit: int, limit_bytes: int) -> Page[Found]:
         found, size = Page[Found](), 0
         found.more = len(places) >= limit
         for number, cursor in enumerate(places, 1):
