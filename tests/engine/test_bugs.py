@@ -9,6 +9,7 @@ import pytest
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import Commit
+from perdure.engine import mailboxes
 from perdure.engine.service import Gatherer
 from perdure.frontend import WorkflowService
 from tests.engine.test_mailboxes import cancel, rejection, start, status
@@ -94,3 +95,18 @@ async def test_a_call_for_an_older_run_that_is_taken_back_is_skipped(world: Worl
         world.store.gate.set()
         await asyncio.gather(first, calls[0], calls[2])
         assert engine.metrics().waiting_calls == 0
+
+
+@virtual
+async def test_a_lack_of_memory_is_no_bug_and_passes(world: World) -> None:
+    async with world.engine() as engine:
+
+        def starved(*arguments: Any) -> Any:
+            raise MemoryError
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mailboxes, "decide", starved)
+            with pytest.raises(Rejected) as refused:
+                await engine.submit("default", "order-1", None, start())
+            assert refused.value.code is StatusCode.RESOURCE_EXHAUSTED
+        assert (await engine.submit("default", "order-1", None, start())).created

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 import pytest
@@ -18,6 +19,9 @@ CODES: list[tuple[Exception, StatusCode, bool]] = [
     (Unstorable("it contradicts itself", False), StatusCode.INTERNAL, False),
     (Damaged("a bit was flipped"), StatusCode.DATA_LOSS, False),
     (MemoryError(), StatusCode.RESOURCE_EXHAUSTED, True),
+    (RuntimeError("can't start new thread"), StatusCode.RESOURCE_EXHAUSTED, True),
+    (OSError(errno.EMFILE, "Too many open files"), StatusCode.RESOURCE_EXHAUSTED, True),
+    (RuntimeError("a bug"), StatusCode.INTERNAL, False),
     (ZeroDivisionError("a bug"), StatusCode.INTERNAL, False),
     (Rejected(StatusCode.ABORTED, "busy"), StatusCode.ABORTED, True),
     (Rejected(StatusCode.NOT_FOUND, "gone"), StatusCode.NOT_FOUND, False),

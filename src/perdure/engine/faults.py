@@ -6,6 +6,7 @@ One place for these questions, so that every loop answers them alike.
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Container, Hashable
@@ -18,6 +19,10 @@ _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.AB
 _STORE_IN_TROUBLE = "The store cannot serve now, and the server's log says why: try again later."
 _FAULT = "The engine failed at this, and the server's log says why; nothing was changed."
 """What a client in another process is told: a store's own words name files, an error's a line of code."""
+_SHORTAGE = "The server is short of memory, threads or descriptors: try again, with less at a time."
+_SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS)
+_NO_THREAD = "can't start new thread"
+"""What Python says when the system gives none."""
 _TRACEBACK_EVERY_S = 60.0
 _REASON_CHARACTERS = 1_000
 _PLACES_MAX = 1_000
@@ -30,7 +35,14 @@ def is_passing(error: BaseException) -> bool:
         return error.code in _PASSING
     if isinstance(error, (Unstorable, Damaged, ReadTooLong)):
         return False
-    return isinstance(error, (StoreError, MemoryError, OSError))
+    return isinstance(error, (StoreError, OSError)) or is_shortage(error)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether the machine had no memory, thread or descriptor to give just then."""
+    if isinstance(error, OSError):
+        return error.errno in _SHORT_OF
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and str(error) == _NO_THREAD)
 
 
 def as_rejected(error: Exception, who: str = "The engine") -> Rejected:
@@ -53,8 +65,10 @@ def as_rejected(error: Exception, who: str = "The engine") -> Rejected:
         return Rejected(StatusCode.RESOURCE_EXHAUSTED, str(error))
     if isinstance(error, StoreError):
         return Rejected(StatusCode.UNAVAILABLE, str(error), outside=_STORE_IN_TROUBLE)
-    if isinstance(error, MemoryError):
-        return Rejected(StatusCode.RESOURCE_EXHAUSTED, f"{who} ran out of memory: try again, with less at a time.")
+    if is_shortage(error):
+        what = str(error) or "out of memory"
+        text = f"{who} is short of memory, threads or descriptors ({what}): try again, with less at a time."
+        return Rejected(StatusCode.RESOURCE_EXHAUSTED, text, outside=_SHORTAGE)
     return broken(f"{who} failed unexpectedly: {error!r}")
 
 

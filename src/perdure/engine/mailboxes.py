@@ -32,7 +32,7 @@ from perdure.engine.cache import RestingCache
 from perdure.engine.clock import Clock
 from perdure.engine.committer import Committer
 from perdure.engine.config import EngineConfig
-from perdure.engine.faults import Faults, as_rejected, broken
+from perdure.engine.faults import Faults, as_rejected, broken, is_shortage
 from perdure.engine.loader import Loader
 from perdure.engine.mailbox import Call, InTransaction, Mailbox, Read
 from perdure.engine.matching import Matching
@@ -403,6 +403,9 @@ class Mailboxes:
             mailbox.solo = len(calls)
             return
         name = type(calls[0].command).__name__
+        if is_shortage(error):
+            self._fail(calls, as_rejected(error))
+            return
         self._faults.tell(error, "deciding %s on workflow %r raised", name, mailbox.workflow_id)
         self._fail(calls, broken(f"Deciding {name} failed, nothing was changed: {error!r}"))
 

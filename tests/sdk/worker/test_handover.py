@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from perdure.sdk.convert import Converter
+from perdure.sdk.worker import handover, processes
+from perdure.sdk.worker.attempt import Attempt
 from perdure.sdk.worker.handover import InlineHands, Returns, ThreadHands
+from perdure.sdk.worker.raised import Raised
 
 VARIABLE = contextvars.ContextVar("variable", default="unset")
 
@@ -84,3 +90,88 @@ async def test_inline_hands_run_at_once_in_a_context_of_their_own() -> None:
     hands.submit(lambda: VARIABLE.set("mine"))
     assert VARIABLE.get() == "unset"
     hands.stop()
+
+
+# --- no thread to be had ------------------------------------------------------------------------------
+
+
+class Scarce:
+    """The system gives no thread while `is_short`; counts how often it was asked for one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_short = True
+        self.asked = 0
+        self.enough = asyncio.Event()
+        """It was asked thirty times: far more often than threads are allowed."""
+        self._start = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: self.start(thread))
+        monkeypatch.setattr(handover, "SHORT_S", 0.001)
+
+    def start(self, thread: threading.Thread) -> None:
+        self.asked += 1
+        if self.asked == 30:
+            self.enough.set()
+        if self.is_short:
+            raise RuntimeError("can't start new thread")
+        self._start(thread)
+
+
+async def test_jobs_wait_for_a_thread_that_the_system_does_not_give_yet(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    system = Scarce(monkeypatch)
+    hands = ThreadHands(Returns(asyncio.get_running_loop()), 4, "test")
+    waiting = [hands.submit(lambda n=n: n) for n in range(20)]
+    async with asyncio.timeout(60):
+        await system.enough.wait()
+        assert not any(one.done() for one in waiting)
+        system.is_short = False
+        assert await asyncio.gather(*waiting) == list(range(20))
+        assert await hands.submit(lambda: "and goes on") == "and goes on"
+    assert len([one for one in caplog.records if "no thread can be had" in one.getMessage()]) == 1
+    hands.stop()
+
+
+async def test_a_worker_that_cannot_have_a_single_thread_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Scarce(monkeypatch)
+    hands = ThreadHands(Returns(asyncio.get_running_loop()), 4, "test")
+    with pytest.raises(RuntimeError, match="not even one for activities"):
+        hands.begin()
+    system.is_short = False
+    hands.begin()
+    hands.begin()
+    assert system.asked == 2
+    assert await hands.submit(lambda: 7) == 7
+    hands.stop()
+
+
+async def test_threads_that_are_there_do_the_work_of_those_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Scarce(monkeypatch)
+    system.is_short = False
+    hands = ThreadHands(Returns(asyncio.get_running_loop()), 4, "test")
+    async with asyncio.timeout(60):
+        await hands.submit(lambda: None)
+        system.is_short = True
+        assert await asyncio.gather(*(hands.submit(lambda n=n: n) for n in range(200))) == list(range(200))
+        free = threading.Event()
+        blocked = hands.submit(lambda: free.wait(60))
+        others = [hands.submit(lambda n=n: n) for n in range(5)]
+        await system.enough.wait()
+        free.set()
+        assert await asyncio.gather(blocked, *others) == [True, *range(5)]
+    hands.stop()
+
+
+async def test_who_waits_for_a_process_is_not_forgotten_when_others_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Refused:
+        def __init__(self, *_: object) -> None:
+            raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(processes, "_Lane", Refused)
+    hands = processes.ProcessHands(Returns(asyncio.get_running_loop()), Converter(), 2, "queue")
+    attempts = [cast(Attempt, SimpleNamespace(on_stop=None, stop=None)) for _ in range(6)]
+    async with asyncio.timeout(60):
+        outcomes = await asyncio.gather(*(hands.run(one) for one in attempts))
+    assert all(isinstance(one, Raised) and "Cannot allocate memory" in one.failure.message for one in outcomes)

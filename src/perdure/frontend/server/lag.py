@@ -71,7 +71,10 @@ class LagWatch:
         self._loop_thread = threading.get_ident()
         self._strike()
         self._thread = threading.Thread(target=self._listen, name="perdure-lag", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no thread can be had: stalls are counted, and not named
+            _log.warning("who holds the event loop is not watched: %s", error)
 
     def stop(self) -> None:
         """Idempotent."""

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 
 from perdure.api.depth import decode
 from perdure.api.errors import Rejected, StatusCode
+from perdure.engine.faults import Faults, as_rejected, is_shortage
 from perdure.frontend.rpcs import SERVICES, Rpc, rpcs
 from perdure.frontend.server import bounds
 from perdure.frontend.server.connection import Connection
@@ -76,6 +77,7 @@ class Transport:
         """Those that wait until the others' answers are taken."""
         self._is_turning = False
         self._told_at = -bounds.TELL_S
+        self._faults = Faults(_log)
         self._server: asyncio.Server | None = None
         self._checking: asyncio.Task[None] | None = None
 
@@ -218,10 +220,15 @@ class Transport:
         except asyncio.CancelledError:
             if not stream.is_cancelled:
                 raise
-        except Exception:
-            _log.exception("%s failed", rpc.name)
-            self.counts.refusals[rpc.name, "INTERNAL"] += 1
-            connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why."))
+        except Exception as error:
+            refusal = Rejected(StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why.")
+            if is_shortage(error):
+                refusal = as_rejected(error, "The server")
+                self._tell(rpc, refusal)
+            else:
+                self._faults.tell(error, "%s failed", rpc.name)
+            self.counts.refusals[rpc.name, refusal.code.name] += 1
+            connection.refuse(stream, refusal)
         else:
             if rpc.name.startswith(READS):
                 self._learn(connection, rpc.name, len(message))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import mmap
+import resource
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -69,6 +71,8 @@ def settle(future: asyncio.Future[Any]) -> Callable[[Any], None]:
 class Hands(Protocol):
     """Whatever runs `def` activities. The job itself must not raise."""
 
+    def begin(self) -> None: ...
+
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]: ...
 
     def stop(self) -> None: ...
@@ -76,6 +80,9 @@ class Hands(Protocol):
 
 class InlineHands:
     """Runs jobs at once, on the loop: for simulation, where a thread would be chance."""
+
+    def begin(self) -> None:
+        """Nothing needs to be there."""
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -94,6 +101,9 @@ class ThreadHands:
     thread with it, more threads are woken, twice as many each time. Short jobs are done by one or two
     threads; a hundred blocking ones are on a hundred threads within a few milliseconds.
 
+    When the system has no thread to give (its limit, its memory), jobs wait for a thread that is there, or until one
+    can be started: that is tried again and again.
+
     Each job runs in a fresh copy of the context that the pool was made in, so that what one
     activity sets is not seen by the next.
     """
@@ -109,7 +119,14 @@ class ThreadHands:
         self._threads = 0
         self._relief: asyncio.TimerHandle | None = None
         self._relief_size = 1
+        self._is_short = False
+        """The last thread that was wanted could not be started."""
         self._stopped = False
+
+    def begin(self) -> None:
+        """Have one thread before there is work: later the system may have none to give. Raises RuntimeError."""
+        if not self._threads and not self._start_one():
+            raise RuntimeError("can't start new thread: the system gives none, not even one for activities")
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """From the loop alone."""
@@ -118,8 +135,8 @@ class ThreadHands:
         self._jobs.append((job, future))
         if is_first:
             self._wake_one()
-        elif self._relief is None:
-            self._relief = self._loop.call_later(RELIEF_S, self._relieve)
+        if self._relief is None and (not is_first or self._is_short):
+            self._relief = self._loop.call_later(SHORT_S if self._is_short else RELIEF_S, self._relieve)
         return future
 
     def stop(self) -> None:
@@ -139,16 +156,29 @@ class ThreadHands:
         while woken < min(self._relief_size, len(self._jobs)) and self._wake_one():
             woken += 1
         # With every thread at work nobody is left to wake: they take what is there when they get to it.
-        self._relief = self._loop.call_later(RELIEF_S, self._relieve) if woken else None
+        self._relief = None
+        if woken or self._is_short:
+            self._relief = self._loop.call_later(SHORT_S if self._is_short else RELIEF_S, self._relieve)
 
     def _wake_one(self) -> bool:
         try:
             self._idle.pop().release()
         except IndexError:
-            if self._threads >= self._most:
-                return False
-            self._threads += 1
-            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+            return self._threads < self._most and self._start_one()
+        return True
+
+    def _start_one(self) -> bool:
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{self._threads + 1}", daemon=True)
+        try:
+            _check_room(ROOM_BYTES if self._threads else ROOM_BYTES_FIRST)
+            thread.start()
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not self._is_short:
+                logger.warning("no thread can be had for an activity, it waits for one: %s", error)
+            self._is_short = True
+            return False
+        self._threads += 1
+        self._is_short = False
         return True
 
     def _run(self) -> None:
@@ -180,7 +210,22 @@ class ThreadHands:
         waker.acquire()
 
 
+def _check_room(room_bytes: int) -> None:
+    """Raises OSError when there is no memory for a thread's stack and for what it needs to begin with.
+
+    Python crashes when a new thread gets its stack and nothing more, as under `ulimit -v`: so both are asked for first.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    stack = threading.stack_size() or (limit if 0 < limit < STACK_BYTES_MAX else STACK_BYTES_MAX)
+    mmap.mmap(-1, stack + room_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+
+
 RELIEF_S = 0.001
+STACK_BYTES_MAX = 8 << 20
+ROOM_BYTES, ROOM_BYTES_FIRST = 16 << 20, 2 << 20
+"""Without a single thread nothing would go on, so less is asked for."""
+SHORT_S = 0.1
+"""Between two tries to start a thread that the system does not give."""
 
 
 def _settle(done: tuple[asyncio.Future[Any], Any]) -> None:

@@ -39,13 +39,24 @@ class _Lane:
         self.process = _spawn.Process(
             target=child_main, args=(child_end, converter), name=f"perdure-activities-{number}", daemon=True
         )
-        self.process.start()
-        child_end.close()
+        try:
+            self.process.start()
+        except BaseException:
+            self._pipe.close()
+            raise
+        finally:
+            child_end.close()
         self.ready = False
         self.dead = False
         self.attempt: Attempt | None = None
         self.outcome: asyncio.Future[Outcome] | None = None
-        threading.Thread(target=self._listen, name=f"perdure-lane-{number}", daemon=True).start()
+        try:
+            threading.Thread(target=self._listen, name=f"perdure-lane-{number}", daemon=True).start()
+        except BaseException:  # no thread can be had: a process that nobody listens to is of no use
+            self.process.kill()
+            self.process.join()
+            self._pipe.close()
+            raise
 
     def run(self, attempt: Attempt, task_queue: str) -> asyncio.Future[Outcome]:
         self.attempt = attempt
@@ -172,6 +183,9 @@ class ProcessHands:
         self._starting += 1
         try:
             lane = await asyncio.to_thread(_Lane, self._returns, self._converter, self._started)
+        except BaseException:
+            self._wake_a_waiter()  # there is room for one that it may start
+            raise
         finally:
             self._starting -= 1
         self._lanes.add(lane)
@@ -184,6 +198,9 @@ class ProcessHands:
             self._lanes.discard(lane)
         else:
             self._idle.append(lane)
+        self._wake_a_waiter()
+
+    def _wake_a_waiter(self) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

@@ -132,6 +132,7 @@ class Worker:
         )
         self._cache = RunCache(self._config.cached_runs, self._config.cached_bytes, self._executor.dispose)
         self._hands = InlineHands() if self._inline else ThreadHands(returns, self._config.activity_slots, "perdure")
+        self._hands.begin()
         self._processes = ProcessHands(returns, self._converter, self._config.processes, self.name.task_queue)
         self._activities = ActivityTasks(
             self._connection, self.name, self._registry, self._converter, self._config, returns, self._hands,

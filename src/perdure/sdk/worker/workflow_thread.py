@@ -259,9 +259,13 @@ class WorkflowThread:
         old = self._thread
         frame = sys._current_frames().get(old.thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
         error = _blocked_error(job, frame, self._limit_s)
+        try:
+            self._thread = _Thread(self._returns, self._threads + 1)
+        except (RuntimeError, MemoryError) as short:  # at the next look, if it is blocked still
+            logger.warning("workflow code blocks its thread, and there is no other to be had yet: %s", short)
+            return
         old.given_up = True
         self._threads += 1
-        self._thread = _Thread(self._returns, self._threads)
         self._seen, self._looks = (None, 0), 0
         _settle((job, error))
         self._fail_queued(old)

@@ -32,7 +32,8 @@ _SENTENCES = {
         "{path} is not a SQLite database: name another file in the store's URL, or move this one away."
     ),
     sqlite3.SQLITE_CANTOPEN: (
-        "The store {path} cannot be opened: check that its directory exists and that this user may read and write both."
+        "The store {path} cannot be opened: check that its directory exists, that this user may read and write both, "
+        "and that the process has descriptors left (`ulimit -n`)."
     ),
     sqlite3.SQLITE_PERM: "This user may not access the store {path}: make the file and its directory writable for it.",
     sqlite3.SQLITE_IOERR: (

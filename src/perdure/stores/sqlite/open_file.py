@@ -32,6 +32,7 @@ from perdure.stores.sqlite.connection import (
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
 from perdure.stores.sqlite.ownership import Ownership, is_owned_here
 from perdure.stores.sqlite.scans import Scans
+from perdure.stores.sqlite.threads import hand_over
 from perdure.stores.sqlite.transaction import SAVEPOINT, run_guarded
 from perdure.stores.sqlite.whereabouts import Watch, Whereabouts
 from perdure.stores.sqlite.writer import Writer
@@ -283,7 +284,7 @@ class OpenFile:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         """Run on the store's one thread. A cancellation waits for its end: the connection is in use until then."""
-        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        done = hand_over(self._threads, work)
         _yield_interpreter()
         cancelled: asyncio.CancelledError | None = None
         while not done.done():

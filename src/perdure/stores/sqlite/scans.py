@@ -112,7 +112,13 @@ class Scans:
         job = _Job(self._connect, read, budget_s)
         self._jobs.add(job)
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, job.run)
+            try:
+                done = asyncio.get_running_loop().run_in_executor(threads, job.run)
+            except RuntimeError as error:  # no thread can be had: what is queued for one finds itself stopped, below
+                if threads is self._slow:
+                    raise ReadsBusy(f"There is no thread for a long list or count now, try again: {error}.") from error
+                return job.run()  # a tenth of a second at most
+            return await done
         finally:  # also when whoever asked has gone: the thread is free a moment later
             job.is_stopped = True
             self._jobs.discard(job)

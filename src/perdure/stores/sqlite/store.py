@@ -43,6 +43,7 @@ from perdure.stores.sqlite import backup, checking, reader
 from perdure.stores.sqlite.errors import as_store_error, store_error
 from perdure.stores.sqlite.open_file import OpenFile
 from perdure.stores.sqlite.queries import query
+from perdure.stores.sqlite.threads import hand_over
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 
@@ -69,14 +70,14 @@ class SqliteStore:
         """Own the file, create or migrate its tables. Raises StoreError naming what is wrong and the fix."""
         if self._file is not None:
             raise StoreError(f"The store {self.path} is open already: share that engine, or close it first.")
-        self._file = await asyncio.get_running_loop().run_in_executor(None, OpenFile, self.path)
+        self._file = await hand_over(None, lambda: OpenFile(self.path))
 
     async def close(self) -> None:
         """Finish the transaction under way, close the file and let another process own it. Idempotent."""
         file, self._file = self._file, None
         if file is not None:
             async with file.turn:
-                await asyncio.get_running_loop().run_in_executor(None, file.release)
+                await hand_over(None, file.release)
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Written]:
         """See `Store.commit`."""
@@ -297,4 +298,4 @@ class SqliteStore:
                 finally:
                     connection.close()
 
-        return await asyncio.get_running_loop().run_in_executor(None, scan)
+        return await hand_over(None, scan)
