@@ -53,6 +53,9 @@ bench: runtime ## perdure against DBOS, interleaved, with a profile by stage; th
 	@$(BIN)/python -m benchmarks.signals
 	@$(BIN)/python -m benchmarks.server_order
 
+neighbours: dev ## eight honest clients beside each attack in turn: what they notice
+	@$(BIN)/python -m benchmarks.neighbours $(ARGS)
+
 figures: ## put the newest benchmarks into the README and docs/actors.md
 	@$(PYTHON) scripts/figures.py
 
