@@ -160,15 +160,20 @@ async def numbers_that_nothing_holds(target: str, outcomes: Outcomes) -> None:
             await attacker.answer(task, timer, _activity(schedule_to_close_timeout=large))
 
 
-async def failures_without_end(target: str, outcomes: Outcomes) -> None:
-    """An activity fails with 99 causes; then the queue of its workflow is polled, and the history read."""
-    attacker = Attacker(target, outcomes)
+def _failure(causes: int) -> Failure:
     deep = Failure(message="the last")
-    for number in range(99):
+    for number in range(causes):
         outer = Failure(message=f"cause {number}")
         outer.cause.CopyFrom(deep)
         deep = outer
     deep.application_failure_info.non_retryable = True
+    return deep
+
+
+async def failures_without_end(target: str, outcomes: Outcomes) -> None:
+    """An activity fails with 99 causes; then the queue of its workflow is polled, and the history read."""
+    attacker = Attacker(target, outcomes)
+    deep, less_deep = _failure(97), _failure(90)  # within a command there is less room in a message
     while True:
         workflow_id = await attacker.begin()
         task = await attacker.take()
@@ -181,7 +186,7 @@ async def failures_without_end(target: str, outcomes: Outcomes) -> None:
         told = await attacker.take()
         if told is not None and told.task_token:
             fail = Command(command_type=CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION)
-            fail.fail_workflow_execution_command_attributes.failure.CopyFrom(deep)
+            fail.fail_workflow_execution_command_attributes.failure.CopyFrom(less_deep)
             await attacker.answer(told, fail)
         execution = WorkflowExecution(workflow_id=workflow_id)
         await attacker.ask(service.GetWorkflowExecutionHistoryRequest(execution=execution))

@@ -1,7 +1,7 @@
 """`python -m benchmarks.neighbours`: what honest clients notice of one that is not, an attack at a time.
 
-Eight honest clients start a workflow, take its task and complete it, twenty times a second each; a ninth connection asks
-for the server's health every 10 ms. Beside them, from a process of its own, one client does something that is legal and
+Eight honest clients start a workflow, take its task and complete it, twenty times a second each; a ninth connection
+asks for the server's health every 10 ms. Beside them, from a process of its own, one client does something that is legal and
 meant to hurt: a filter that is slow to read, a schedule that never acts, numbers that nothing holds, failures a hundred
 deep, lists of gigabytes, a state that is rewritten with every signal, counts that nobody waits for, a start with
 300,000 headers, an answer with 100,000 commands, 1,600 schedules a second. Each attack meets a fresh server.
@@ -127,7 +127,8 @@ async def measure(name: str, target: str, pid: int, seconds: float) -> Seen:
     lanes = [asyncio.create_task(honest(target, number, end, seen)) for number in range(HONEST)]
     lanes.append(asyncio.create_task(watch_health(target, end, seen)))
     await asyncio.sleep(BEFORE_S)
-    attacker = subprocess.Popen(
+    attacker = await asyncio.to_thread(
+        subprocess.Popen,
         [sys.executable, "-m", "benchmarks.neighbours", "--role", name, "--target", target, "--seconds", str(seconds)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
