@@ -1,10 +1,9 @@
 """`python -m benchmarks.neighbours`: what honest clients notice of one that is not, an attack at a time.
 
 Eight honest clients start a workflow, take its task and complete it, twenty times a second each; a ninth connection
-asks for the server's health every 10 ms. Beside them, from a process of its own, one client does something that is legal and
-meant to hurt: a filter that is slow to read, a schedule that never acts, numbers that nothing holds, failures a hundred
-deep, lists of gigabytes, a state that is rewritten with every signal, counts that nobody waits for, a start with
-300,000 headers, an answer with 100,000 commands, 1,600 schedules a second. Each attack meets a fresh server.
+asks for the server's health every 10 ms. Beside them, from a process of its own, one client does something that is
+legal and meant to hurt (`benchmarks.attacks`): a filter that is slow to read, a schedule that never acts, numbers that
+nothing holds, failures a hundred deep, lists of gigabytes, and more of the kind. Each attack meets a fresh server.
 
 It fails when an honest call fails, health's p99 is beyond 50 ms, or the server's memory beyond 400 MB.
 """
