@@ -140,7 +140,8 @@ def test_whatever_a_client_can_be_asked_is_watched() -> None:
         for name, member in inspect.getmembers(cls, inspect.iscoroutinefunction)
         if not name.startswith("_") and "sends_texts" not in _wrappers(member)
     ]
-    assert [name for name in bare if name not in ("AsyncEngine.open", "AsyncEngine.close")] == []
+    takes_no_text = ("AsyncEngine.open", "AsyncEngine.close", "AsyncEngine.run_forever")
+    assert [name for name in bare if name not in takes_no_text] == []
 
 
 def _wrappers(member: Any) -> str:

@@ -196,7 +196,7 @@ def test_a_workflow_that_its_worker_does_not_know_is_not_started() -> None:
 
 def test_what_is_not_decorated_is_refused() -> None:
     with pytest.raises(DefinitionError, match="is not decorated with @activity"):
-        Engine("memory://", activities=[len])  # pyright: ignore[reportArgumentType] - that is the point
+        Engine("memory://", activities=[len])
 
 
 def test_a_blocking_engine_can_be_used_inside_a_running_loop() -> None:
