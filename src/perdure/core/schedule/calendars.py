@@ -31,10 +31,12 @@ def utc(instant_s: int) -> int:
 class Calendar:
     """A `StructuredCalendarSpec` made ready for questions."""
 
-    __slots__ = ("_days", "_months", "_seconds", "_weekdays", "_years", "_zone", "is_empty")
+    __slots__ = ("_days", "_months", "_seconds", "_weekdays", "_years", "_zone", "changes_met", "is_empty")
 
     def __init__(self, spec: StructuredCalendarSpec, zone: Zone) -> None:
         self._zone = zone
+        self.changes_met = 0
+        """How many changes of its zone's clocks the last search has met: what it costs grows with them."""
         hours = fields.numbers(fields.HOUR, spec.hour)
         minutes = fields.numbers(fields.MINUTE, spec.minute)
         seconds = fields.numbers(fields.SECOND, spec.second)
@@ -58,6 +60,7 @@ class Calendar:
         if self.is_empty:
             return None
         zone = self._zone
+        self.changes_met = 0
         start = after_s + 1
         while True:
             offset = zone(start)
@@ -67,6 +70,7 @@ class Calendar:
             found = local - offset
             horizon = min(found, start + _REACH_S)
             if zone(horizon) != offset:
+                self.changes_met += 1
                 start = change(zone, start, horizon)
             elif found == horizon:
                 return found

@@ -138,10 +138,13 @@ class _Upcoming:
         budget.left -= _CALENDAR_UNITS
         self._after = after_s
         self._following = following = self._calendar.next(after_s)
+        budget.left -= _CHANGE_UNITS * self._calendar.changes_met
         return following
 
 
 _CALENDAR_UNITS = 20
+_CHANGE_UNITS = 20
+"""Of each change of the clocks that a search has met: it was looked for to the second."""
 _DAY_UNITS = 10
 """Of looking at a calendar, or an interval, of which all seconds of a day are wanted."""
 _DAY = (1 << SECONDS_PER_DAY) - 1
