@@ -24,7 +24,7 @@ def address() -> Iterator[str]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = Server(open_store("memory://"), ServerConfig(address="127.0.0.1:0"))
+    server = Server(open_store("memory://"), ServerConfig(address="127.0.0.1:0", http_address=""))
     asyncio.run_coroutine_threadsafe(server.start(), loop).result()
     yield server.address
     asyncio.run_coroutine_threadsafe(server.stop(), loop).result()

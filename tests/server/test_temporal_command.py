@@ -112,7 +112,7 @@ def temporal() -> Iterator[Temporal]:
     """Runs the command with these arguments and gives what it prints; fails when it fails."""
     program = shutil.which("temporal", path=str(Path(sys.executable).parent)) or "temporal"
     background = _Background()
-    server = Server(open_store("memory://"), ServerConfig(address="127.0.0.1:0"))
+    server = Server(open_store("memory://"), ServerConfig(address="127.0.0.1:0", http_address=""))
     background.run(server.start())
     worker = background.run(_worker(server.address))
 
