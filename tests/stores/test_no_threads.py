@@ -44,8 +44,7 @@ async def test_a_store_does_without_threads_and_with_them_again(
         assert await sqlite.transact([Step(insert(1), Run("order-9").commit())]) == [APPLIED]
         assert await stored(sqlite, runs[0]) == (1, [1, 2])
         assert len(await sqlite.find_executions("default", ALL)) == 6
-        monkeypatch.setattr(scans, "QUICK_S_MIN", -1.0)
-        monkeypatch.setattr(scans, "QUICK_S", -1.0)
+        monkeypatch.setattr(scans, "LONG_S", -1.0)
         monkeypatch.setattr(scans, "_STEPS", 1)
         with pytest.raises(ReadsBusy, match="no thread"):
             await sqlite.find_executions("default", ALL)

@@ -9,6 +9,7 @@ it break on a batch as a whole, the batch is taken apart by halves until what br
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -20,6 +21,9 @@ from perdure.engine.service import Gatherer
 from perdure.stores.api import Outcome, Store, StoreError, Unstorable
 
 _log = logging.getLogger(__name__)
+
+_SLICE = 32
+"""Commits of a batch that are made known in one turn of the event loop."""
 
 
 class Committer(Gatherer[Mailbox]):
@@ -61,11 +65,13 @@ class Committer(Gatherer[Mailbox]):
             await self._take_apart(batch, error)
             return
         self._metrics.batches += 1
-        for mailbox, outcome in zip(batch, outcomes, strict=True):
+        for number, (mailbox, outcome) in enumerate(zip(batch, outcomes, strict=True), 1):
             if isinstance(outcome, Unstorable):
                 self._refuse(mailbox, outcome)
             else:
                 self._done(mailbox, outcome)
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)  # whoever waited for these goes on before the others do
 
     async def _take_apart(self, batch: list[Mailbox], error: Exception) -> None:
         """The store broke: one of the batch may be to blame, and compare-and-set makes trying again safe."""

@@ -19,6 +19,9 @@ from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError,
 
 _log = logging.getLogger(__name__)
 
+_SLICE = 16
+"""Changes of a batch that are made known in one turn of the event loop."""
+
 _TOGETHER_MAX = 500
 """Changes in one transaction."""
 
@@ -103,8 +106,10 @@ class Records(Gatherer[_Waiting]):
                 return
             outcomes = [error]
         self._metrics.record_batches += 1
-        for one, outcome in zip(batch, outcomes, strict=True):
+        for number, (one, outcome) in enumerate(zip(batch, outcomes, strict=True), 1):
             self._settle(one, outcome)
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)  # whoever waited for these goes on before the others do
 
     def _settle(self, one: _Waiting, outcome: Outcome | Exception) -> None:
         change = one.change

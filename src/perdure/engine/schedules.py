@@ -34,7 +34,7 @@ from perdure.engine.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.histories import Histories
 from perdure.engine.matching import Submit
 from perdure.engine.namespaces import Namespaces
-from perdure.engine.pace import Pace
+from perdure.engine.pace import Pace, Turnstile
 from perdure.engine.record_waker import RecordWaker
 from perdure.engine.records import Records
 from perdure.engine.service import Signal
@@ -102,6 +102,7 @@ class Schedules:
         self._carrying: dict[Key, bool] = {}
         """Schedules that a task acts for now, and whether there may be more for it to do."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turnstile = Turnstile()
         self._setbacks: Setbacks[Key | str] = Setbacks(
             config.store_retry_ns / 1e9, config.record_retry_max_ns / 1e9, lambda: asyncio.get_running_loop().time()
         )
@@ -313,6 +314,7 @@ class Schedules:
     ) -> None:
         """As `change`, for ourselves: until the store takes it, or the schedule is gone, or parked."""
         while True:
+            await self._turnstile.enter()
             try:
                 await self.change(key, act, *arguments, **named)
                 return
@@ -383,6 +385,7 @@ class Schedules:
         try:
             while self._carrying[key]:
                 self._carrying[key] = False
+                await self._turnstile.enter()
                 try:
                     error = await self._act(key, await self.get(key), stopped)
                 except Exception as raised:

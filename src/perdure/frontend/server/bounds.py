@@ -61,7 +61,10 @@ UNSENT_ALL_BYTES_MAX = 64 << 20
 READ_BYTES = 1 << 20
 """What a read (of histories, lists, descriptions) is taken to answer, before its connection has had one such answer."""
 STARTS_PER_TURN = 8
-"""Calls that are started before other callbacks of the event loop get their turn."""
+"""Calls that are started before other callbacks of the event loop get their turn: one at first, and twice as many after
+each turn that was short."""
+TURN_S = 0.005
+"""A turn that is longer is not short: its calls did much, and the next ones may."""
 CHECK_S = 10.0
 """Between two looks at who is silent, or stuck."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from perdure.engine.faults import Faults, as_rejected, is_shortage
 from perdure.frontend.rpcs import SERVICES, Rpc, rpcs
 from perdure.frontend.server import bounds
 from perdure.frontend.server.connection import Connection
+from perdure.frontend.server.entries import check_entries
 from perdure.frontend.server.health import Health
 from perdure.frontend.server.reflection import reflect
 from perdure.frontend.server.stream import Message, Stream
@@ -76,6 +78,9 @@ class Transport:
         self._held: set[Connection] = set()
         """Those that wait until the others' answers are taken."""
         self._is_turning = False
+        self._starts = 1
+        self._turned_at = 0.0
+        """When the turn before this one began; 0: there was none."""
         self._told_at = -bounds.TELL_S
         self._faults = Faults(_log)
         self._server: asyncio.Server | None = None
@@ -160,11 +165,18 @@ class Transport:
         return False
 
     def _start_some(self) -> None:
+        began = time.perf_counter()
+        is_short = self._turned_at > 0 and began - self._turned_at < bounds.TURN_S
+        self._starts = min(2 * self._starts, bounds.STARTS_PER_TURN) if is_short else 1
+        self._turned_at = began
         turn = self._turn
-        for _ in range(bounds.STARTS_PER_TURN):
+        for _ in range(self._starts):
             if not turn:
                 self._is_turning = False
+                self._turned_at = 0.0
                 return
+            if time.perf_counter() - began > bounds.TURN_S:
+                break  # a large request takes its time to be decoded
             connection = turn.popleft()
             if self._may_start(connection):
                 stream = connection.ready.popleft()
@@ -185,7 +197,9 @@ class Transport:
                 raise Rejected(StatusCode.UNIMPLEMENTED, f"unknown method {stream.call.path}")
             if rpc.handler is None:
                 raise Rejected(StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
-            request: Any = decode(rpc.request, stream.message())
+            data = stream.message()
+            check_entries(rpc.request, data)
+            request: Any = decode(rpc.request, data)
         except Rejected as error:
             connection.refuse(stream, error)
             return

@@ -45,7 +45,7 @@ from perdure.stores.sqlite.open_file import OpenFile
 from perdure.stores.sqlite.queries import query
 from perdure.stores.sqlite.threads import hand_over
 from perdure.stores.visibility.evaluation import Cursor
-from perdure.stores.visibility.query import ALL, Query
+from perdure.stores.visibility.query import ALL, Query, conditions
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -278,8 +278,9 @@ class SqliteStore:
         **kwargs: Parameters.kwargs,
     ) -> Result:
         """A read of many rows, with an end, in a thread and on a connection of its own."""
+        weight = sum(conditions(one.where) for one in args if isinstance(one, Query))
         with as_store_error(self.path):
-            return await self._opened().scans.read(lambda connection: read(connection, *args, **kwargs))
+            return await self._opened().scans.read(lambda connection: read(connection, *args, **kwargs), weight)
 
     async def _whole(
         self,

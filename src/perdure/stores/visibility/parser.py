@@ -12,6 +12,7 @@ Nothing is looked up here: whether a name exists and a value fits is `binding`'s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from perdure.stores.visibility.query import QueryError
@@ -84,20 +85,16 @@ def parse(text: str) -> Syntax:
 class _Parser:
     """Stands at one token, and looks no further."""
 
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, tokens: Iterator[Token]) -> None:
         self._tokens = tokens
-        self._place = 0
+        self._token = next(tokens)
         self._depth = 0
         self._conditions = 0
-
-    @property
-    def _token(self) -> Token:
-        return self._tokens[self._place]
 
     def _next(self) -> Token:
         token = self._token
         if token.kind is not Kind.END:
-            self._place += 1
+            self._token = next(self._tokens)
         return token
 
     def _is(self, *values: str) -> bool:

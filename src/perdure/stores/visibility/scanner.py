@@ -8,6 +8,7 @@ as the server says it: as a position in the statement that it makes of the filte
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -64,10 +65,10 @@ _TOKEN = re.compile(
 _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
 
 
-def scan(text: str) -> list[Token]:
-    """The tokens of a filter, the last one an END, in time that grows as the text does. Raises QueryError."""
+def scan(text: str) -> Iterator[Token]:
+    """The tokens of a filter, the last one an END, in time that grows as the text does; each is made when it is wanted,
+    for what follows a fault need not be read. Raises QueryError."""
     base = _SHORT_PREFIX if _BEGINS_WITH_CLAUSE.match(text) else _PREFIX
-    tokens: list[Token] = []
     place = 0
     while place < len(text):
         if text.startswith("/*", place):
@@ -82,11 +83,10 @@ def scan(text: str) -> list[Token]:
             continue
         if group == "quote":
             value, place = _string(text, place, match["quote"], base)
-            tokens.append(Token(Kind.STRING, value, base + place))
+            yield Token(Kind.STRING, value, base + place)
         else:
-            tokens.append(_token(match, base))
-    tokens.append(Token(Kind.END, "", base + len(text)))
-    return tokens
+            yield _token(match, base)
+    yield Token(Kind.END, "", base + len(text))
 
 
 def _behind_comment(text: str, begin: int, base: int) -> int:
