@@ -379,7 +379,7 @@ def cannot_write(what: str) -> str:
             case "local argument":
                 local_call(on_a_thread, threading.Lock())  # pyright: ignore[reportArgumentType]
             case "child":
-                start_child(fails, threading.Lock())  # pyright: ignore[reportArgumentType]
+                start_child(fails, threading.Lock())  # pyright: ignore
             case "signal":
                 workflow.external("other").signal("go", threading.Lock())
             case _:

@@ -138,10 +138,10 @@ def test_a_cancellation_too(given: Any, meant: str) -> None:
 
 REFUSALS: list[tuple[str, Callable[[TestEngine], Any], str]] = [
     ("start", lambda e: e.start(child, id_reuse_policy="maybe"), "id_reuse_policy must be one of 'allow_duplicate', "),
-    ("number", lambda e: e.start(child, id_reuse_policy=1), "not 1"),  # pyright: ignore[reportArgumentType]
-    ("truth", lambda e: e.start(child, id_conflict_policy=True), "not True"),  # pyright: ignore[reportArgumentType]
-    ("other", lambda e: e.start(child, id_reuse_policy=Overlap.SKIP), "not <Overlap.SKIP"),  # pyright: ignore[reportArgumentType]
-    ("theirs", lambda e: e.start(child, id_reuse_policy=TheirReusePolicy.NEVER), "id_reuse_policy must be"),  # pyright: ignore[reportArgumentType]
+    ("number", lambda e: e.start(child, id_reuse_policy=1), "not 1"),  # pyright: ignore
+    ("truth", lambda e: e.start(child, id_conflict_policy=True), "not True"),  # pyright: ignore
+    ("other", lambda e: e.start(child, id_reuse_policy=Overlap.SKIP), "not <Overlap.SKIP"),  # pyright: ignore
+    ("theirs", lambda e: e.start(child, id_reuse_policy=TheirReusePolicy.NEVER), "id_reuse_policy must be"),  # pyright: ignore
     ("near", lambda e: e.start(child, id_conflict_policy="use_exsting"), "did you mean 'use_existing'?"),
     ("signal", lambda e: e.signal_with_start(child, id="a", signal="go", id_reuse_policy="no"), "id_reuse_policy must"),
     ("update", lambda e: e.update_with_start(child, id="a", update="u", id_conflict_policy="x"), "id_conflict_policy"),

@@ -1,7 +1,8 @@
-"""What a type checker says of a user's program; `make types` is the test, nothing here runs.
+"""What type checkers say of a user's program; nothing here runs.
 
-`assert_type` states what must be inferred. A line with `pyright: ignore[rule]` states a mistake that must be
-noticed: were it not, the checker would complain that the comment is unnecessary.
+`assert_type` states what must be inferred. A line with `# pyright: ignore` states a mistake that must be noticed.
+Pyright is asked by `make types`, and complains of such a comment if it is unnecessary; mypy by `test_mypy.py`, which
+wants an error at these lines and no other.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from perdure import (
     Engine,
     Handle,
     Retry,
+    SyncUpdateHandle,
     SyncWorkflowHandle,
     Transaction,
+    UpdateHandle,
     WorkflowHandle,
     activity,
     call,
@@ -108,10 +111,10 @@ def from_a_script(engine: Engine) -> None:
     assert_type(engine.run(fulfill, "1001", id="order-1001"), Receipt)
     assert_type(engine.run(fulfill_async, "1001", id="order-1001"), Receipt)
     assert_type(engine.start(fulfill, "1001"), SyncWorkflowHandle[Receipt])
-    engine.run(fulfill, 1001)  # pyright: ignore[reportArgumentType]
-    engine.run(fulfill)  # pyright: ignore[reportArgumentType]
+    engine.run(fulfill, 1001)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    engine.run(fulfill)  # pyright: ignore[reportArgumentType, reportCallIssue]
     engine.run(fulfill, "1001", idd="order-1001")  # pyright: ignore[reportCallIssue]
-    engine.run(charge, Order("1001", 4200))  # pyright: ignore[reportArgumentType]
+    engine.run(charge, Order("1001", 4200))  # pyright: ignore[reportArgumentType, reportCallIssue]
     assert_type(engine.start(fulfill, "1001").result(timeout="5s"), Receipt)
     # Outside a workflow an activity is the plain function that it decorates.
     assert_type(charge(Order("1001", 4200)), Receipt)
@@ -133,21 +136,45 @@ async def from_a_service(engine: AsyncEngine) -> None:
 
 @workflow
 class Cart:
+    def __init__(self) -> None:
+        self.items: list[str] = []
+
     @workflow.run
     async def run(self, owner: str) -> int:
         return len(owner)
 
+    @workflow.signal
+    def pay(self, card: str, tip: int = 0) -> None: ...
+
+    @workflow.query
+    def total(self, factor: int = 1) -> float:
+        return 1.5 * factor
+
     @workflow.update
-    def add(self, item: str) -> int:
+    def add(self, item: str, count: int = 1) -> int:
+        assert_type(self.add("pen"), int)
         return len(item)
 
+    @workflow.update
+    async def remove(self, item: str) -> bool:
+        return True
 
-@workflow
+    @add.validator
+    def check(self, item: str, count: int = 1) -> None: ...
+
+
+@workflow(name="counter")
 class Counter:
     @workflow.run
     def run(self, first: int) -> str:
         assert_type(call_child(fulfill, "1001"), Receipt)
-        assert_type(start_child(Cart, "Ada"), ChildHandle[int])
+        child = start_child(Cart, "Ada", id="cart-1", parent_close_policy="abandon")
+        assert_type(child, ChildHandle[int])
+        child.signal(Cart.pay, "visa")
+        child.signal(Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        workflow.external("cart-1").signal(Cart.pay, "visa", tip=1)
+        workflow.external("cart-1").signal("pay", "visa")
+        start_child(Cart, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
         return str(first)
 
 
@@ -155,7 +182,75 @@ def with_classes(engine: Engine) -> None:
     assert_type(engine.run(Cart, "Ada", id="cart-1"), int)
     assert_type(engine.start(Counter, 1), SyncWorkflowHandle[str])
     assert_type(engine.signal_with_start(Cart, "Ada", id="cart-1", signal=("add", ["pen"])), SyncWorkflowHandle[int])
-    engine.run(Cart, 1)  # pyright: ignore[reportArgumentType]
+    engine.update_with_start(Cart, "Ada", id="cart-1", update=("add", ["pen"]))
+    engine.schedules.create("carts", Cart, "Ada", every="1h")
+    engine.run(Cart, 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    engine.run(int)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    engine.schedules.create("carts", Cart, 1, every="1h")  # pyright: ignore[reportArgumentType]
+    # A class stays the class that it is.
+    assert_type(Cart().items, list[str])
+    Cart().pay("visa")
+
+
+def messages_to_a_class(engine: Engine) -> None:
+    cart = engine.start(Cart, "Ada", id="cart-1")
+    cart.signal(Cart.pay, "visa")
+    cart.signal(Cart.pay, "visa", tip=1)
+    cart.signal(Cart.pay, "visa", 1, request_id="payment-1")
+    cart.signal("pay", 3, request_id="payment-1")
+    assert_type(cart.query(Cart.total), float)
+    assert_type(cart.query(Cart.total, 2), float)
+    assert_type(cart.query("total", returns=float), float)
+    assert_type(cart.update(Cart.add, "pen"), int)
+    assert_type(cart.update(Cart.add, "pen", count=2), int)
+    assert_type(cart.update(Cart.add, "pen", 2, update_id="add-1"), int)
+    assert_type(cart.update(Cart.remove, "pen"), bool)
+    assert_type(cart.update(Cart.remove, "pen", wait_for="accepted"), SyncUpdateHandle[bool])
+    assert_type(cart.update(Cart.add, "pen", 2, update_id="add-1", wait_for="accepted"), SyncUpdateHandle[int])
+    assert_type(engine.query("cart-1", Cart.total), float)
+    assert_type(engine.update("cart-1", Cart.add, "pen", 1, run_id="r"), int)
+    engine.signal("cart-1", Cart.pay, "visa", 1, run_id="r")
+    cart.signal(Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    cart.signal(Cart.pay)  # pyright: ignore[reportCallIssue]
+    cart.signal(Cart.pay, "visa", tipp=1)  # pyright: ignore[reportCallIssue]
+    cart.query(Cart.total, "x")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    cart.update(Cart.add, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    cart.update(Cart.add)  # pyright: ignore[reportCallIssue]
+    engine.signal("cart-1", Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    engine.update("cart-1", Cart.add, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def messages_from_a_service(engine: AsyncEngine) -> None:
+    cart = await engine.start(Cart, "Ada", id="cart-1")
+    assert_type(cart, WorkflowHandle[int])
+    assert_type(await cart.query(Cart.total), float)
+    assert_type(await cart.update(Cart.remove, "pen"), bool)
+    assert_type(await cart.update(Cart.add, "pen", 1, wait_for="accepted"), UpdateHandle[int])
+    assert_type(await engine.query("cart-1", Cart.total), float)
+    await cart.signal(Cart.pay, "visa")
+    await cart.signal(Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+class Payments:
+    @activity(start_to_close="30s")
+    def charge(self, order: Order, cents: int = 1) -> Receipt:
+        return Receipt(order.id)
+
+    @activity
+    async def refund(self, order: Order) -> int:
+        return 1
+
+
+@workflow
+def with_methods(order: Order) -> Receipt:
+    assert_type(call(Payments.refund, order), int)
+    call(Payments.refund, 3)  # pyright: ignore[reportArgumentType]
+    return call(Payments.charge, order, cents=3)
+
+
+def objects_for_an_engine(order: Order) -> None:
+    Engine("memory://", activities=[Payments(), charge])
+    assert_type(Payments().charge(order), Receipt)
 
 
 @on_event("order.paid")

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from perdure.embedded.asynchronous import AsyncEngine
 from perdure.embedded.forever import Ending, heard
 from perdure.embedded.handles import SyncUpdateHandle, SyncWorkflowHandle
+from perdure.embedded.messaging import SyncMessaging
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams
 from perdure.interventions import AlertHook, SyncInterventions
 from perdure.sdk.client import UpdateHandle, WorkflowHandle
@@ -60,7 +61,7 @@ def _bridged_update(
 
 
 @lists_options
-class Engine:
+class Engine(SyncMessaging):
     """A durable execution engine in this process.
 
     Args:
@@ -214,10 +215,7 @@ class Engine:
     start = _bridged_start(AsyncEngine.start)
     describe = _bridged(AsyncEngine.describe)
     history = _bridged(AsyncEngine.history)
-    signal = _bridged(AsyncEngine.signal)
     signal_with_start = _bridged_start(AsyncEngine.signal_with_start)
-    query = _bridged(AsyncEngine.query)
-    update = _bridged_update(AsyncEngine.update)
     update_with_start = _bridged_update(AsyncEngine.update_with_start)
     complete_activity = _bridged(AsyncEngine.complete_activity)
     fail_activity = _bridged(AsyncEngine.fail_activity)

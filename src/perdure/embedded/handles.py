@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.client import UpdateHandle, WorkflowDescription, WorkflowHandle
-from perdure.sdk.client.messages import WaitFor
+from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
 from perdure.sdk.client.resets import Reapply, Step
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 
 R = TypeVar("R")
+P = ParamSpec("P")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 Call = Callable[[Coroutine[Any, Any, Any]], Any]
 """How an engine runs a coroutine of its own, and waits."""
@@ -65,25 +68,53 @@ class SyncWorkflowHandle(Generic[R]):
         work = self._handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
         return SyncWorkflowHandle(self._call, self._call(work))
 
-    def signal(self, signal: Any, *args: Any, request_id: str | None = None) -> None:
+    @overload
+    def signal(self, signal: Callable[Concatenate[Any, P], object], *args: P.args, **named: P.kwargs) -> None: ...
+    @overload
+    def signal(self, signal: Callable[[Any, *Ts], object], *args: *Ts, **options: Unpack[SignalOptions]) -> None: ...
+    @overload
+    def signal(self, signal: str, *args: Any, **options: Unpack[SignalOptions]) -> None: ...
+    def signal(self, signal: Any, *args: Any, **options: Any) -> None:
         """See `WorkflowHandle.signal`."""
-        self._call(self._handle.signal(signal, *args, request_id=request_id))
+        self._call(self._handle.signal(signal, *args, **options))
 
-    def query(self, query: Any, *args: Any, returns: Any = Any) -> Any:
+    @overload
+    def query(self, query: Callable[Concatenate[Any, P], T], *args: P.args, **named: P.kwargs) -> T: ...
+    @overload
+    def query(self, query: str, *args: Any, returns: type[T]) -> T: ...
+    @overload
+    def query(self, query: str, *args: Any, returns: Any = Any) -> Any: ...
+    def query(self, query: Any, *args: Any, **options: Any) -> Any:
         """See `WorkflowHandle.query`."""
-        return self._call(self._handle.query(query, *args, returns=returns))
+        return self._call(self._handle.query(query, *args, **options))
 
+    @overload
     def update(
-        self,
-        update: Any,
-        *args: Any,
-        update_id: str | None = None,
-        wait_for: WaitFor = "completed",
-        returns: Any = Any,
-    ) -> Any:
+        self, update: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], *args: P.args, **named: P.kwargs
+    ) -> T: ...
+    @overload
+    def update(self, update: Callable[Concatenate[Any, P], T], *args: P.args, **named: P.kwargs) -> T: ...
+    @overload
+    def update(
+        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Accepted]
+    ) -> SyncUpdateHandle[T]: ...
+    @overload
+    def update(
+        self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Accepted]
+    ) -> SyncUpdateHandle[T]: ...
+    @overload
+    def update(
+        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Completed]
+    ) -> T: ...
+    @overload
+    def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Completed]) -> T: ...
+    @overload
+    def update(self, update: str, *args: Any, **options: Unpack[Accepted]) -> SyncUpdateHandle[Any]: ...
+    @overload
+    def update(self, update: str, *args: Any, **options: Unpack[Completed]) -> Any: ...
+    def update(self, update: Any, *args: Any, **options: Any) -> Any:
         """See `WorkflowHandle.update`; "accepted" gives back a SyncUpdateHandle."""
-        work = self._handle.update(update, *args, update_id=update_id, wait_for=wait_for, returns=returns)
-        answer = self._call(work)
+        answer = self._call(self._handle.update(update, *args, **options))
         if isinstance(answer, UpdateHandle):
             return SyncUpdateHandle(self._call, cast("UpdateHandle[Any]", answer))
         return answer

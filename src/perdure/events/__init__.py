@@ -10,6 +10,8 @@ The hub is a workflow like any other, written with the SDK's public names: a wor
 among its workflows. An `Engine` always has.
 """
 
+from typing import cast
+
 from perdure.events.hub import EventHub, HubState
 from perdure.sdk.definitions import AnyActivity, AnyWorkflow, Registry
 from perdure.sdk.events import HUB_TYPE
@@ -26,7 +28,7 @@ class _WithHub(Registry):
 
     def workflow(self, name: str) -> AnyWorkflow:
         """Raises UnknownTypeError."""
-        return EventHub if name == HUB_TYPE else self._real.workflow(name)
+        return cast("AnyWorkflow", EventHub) if name == HUB_TYPE else self._real.workflow(name)
 
     def activity(self, name: str) -> AnyActivity:
         """Raises UnknownTypeError."""

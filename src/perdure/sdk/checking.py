@@ -27,7 +27,7 @@ from perdure.sdk.errors import DefinitionError, NonDeterminismError, PerdureErro
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.texts import class_name, text_of
 
-Workflows = AnyWorkflow | ModuleType | Iterable[AnyWorkflow | ModuleType] | Registry | None
+Workflows = AnyWorkflow | type[Any] | ModuleType | Iterable[AnyWorkflow | type[Any] | ModuleType] | Registry | None
 """Workflow code: one workflow, a module of them, several of either, or None for everything decorated here."""
 
 PROBLEMS_MAX = 100_000
@@ -180,10 +180,9 @@ def registry_of(workflows: Workflows) -> Registry:
         return default_registry
     if isinstance(workflows, Registry):
         return workflows
-    if isinstance(workflows, (WorkflowDefinition, ModuleType)):
-        workflows = [workflows]
+    given: Any = [workflows] if isinstance(workflows, (WorkflowDefinition, ModuleType)) else workflows
     found: list[AnyWorkflow] = []
-    for item in workflows:
+    for item in given:
         found.extend(workflows_in(item) if isinstance(item, ModuleType) else [item])
     if not found:
         raise DefinitionError("no workflow was given: name a module that has functions decorated with @workflow")

@@ -9,16 +9,16 @@ workflow that never ends continues as new now and then, so that its history stay
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Mapping
-from typing import Any, Literal, NoReturn, TypeVar, TypeVarTuple, cast, get_args
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, get_args, overload
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdReusePolicy
 
 from perdure.sdk.choices import word_of
-from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
+from perdure.sdk.definitions import AnyWorkflow, WorkflowDefinition
 from perdure.sdk.errors import DefinitionError, EngineError
-from perdure.sdk.handlers import name_of
+from perdure.sdk.handlers import addressed
 from perdure.sdk.handles import Handle, handle_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import (
@@ -38,14 +38,13 @@ from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.running import current
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.startable import ChildOptions, ClosePolicy, Runs, StartableWorkflow
 from perdure.sdk.texts import check_text
 from perdure.sdk.unawaited import told
 
 R = TypeVar("R")
+P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
-
-ClosePolicy = Literal["terminate", "abandon", "request_cancel"]
-"""What becomes of a child that is open when its parent closes."""
 
 _CLOSE_POLICIES: dict[str, ParentClosePolicy.ValueType] = {
     "terminate": ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE,
@@ -85,8 +84,15 @@ class ExternalHandle:
         self.id = workflow_id
         self.run_id = run_id
 
-    def signal(self, signal: Any, *args: Any) -> Awaitable[None]:
-        """Send a signal, given by its name or as the method that handles it. Raises PayloadError."""
+    @overload
+    def signal(
+        self, signal: Callable[Concatenate[Any, P], object], *args: P.args, **named: P.kwargs
+    ) -> Awaitable[None]: ...
+    @overload
+    def signal(self, signal: str, *args: Any) -> Awaitable[None]: ...
+    def signal(self, signal: Any, *args: Any, **named: Any) -> Awaitable[None]:
+        """Send a signal, given by its name or as the method that handles it. Raises PayloadError, TypeError."""
+        signal, args = addressed("signal", signal, args, named, ())
         operation = send_signal(self._machine, self.id, self.run_id or "", signal, args, is_child=False)
         return _sent(self._machine, operation, "external.signal")
 
@@ -113,17 +119,23 @@ class ChildHandle(Handle[R]):
         """None until it was started."""
         return cast(Child, self.operation).run_id
 
-    def signal(self, signal: Any, *args: Any) -> Awaitable[None]:
+    @overload
+    def signal(
+        self, signal: Callable[Concatenate[Any, P], object], *args: P.args, **named: P.kwargs
+    ) -> Awaitable[None]: ...
+    @overload
+    def signal(self, signal: str, *args: Any) -> Awaitable[None]: ...
+    def signal(self, signal: Any, *args: Any, **named: Any) -> Awaitable[None]:
         """As `ExternalHandle.signal`."""
+        signal, args = addressed("signal", signal, args, named, ())
         machine = cast(Child, self.operation).machine
         return _sent(machine, send_signal(machine, self.id, "", signal, args, is_child=True), "child.signal")
 
 
 def send_signal(
-    machine: WorkflowMachine, workflow_id: str, run_id: str, message: Any, args: tuple[Any, ...], *, is_child: bool
+    machine: WorkflowMachine, workflow_id: str, run_id: str, name: str, args: tuple[Any, ...], *, is_child: bool
 ) -> SignalExternal:
     """Begin to signal another workflow; done when that has it, or failed: ApplicationError WorkflowNotFound."""
-    name = name_of(message)
     operation = SignalExternal(machine, workflow_id, run_id, is_child=is_child)
     operation.name = name
     if not machine.replaying:
@@ -141,11 +153,21 @@ def send_signal(
     return operation
 
 
+@overload
+def start_child(
+    workflow: StartableWorkflow[*Ts, R], /, *args: *Ts, **options: Unpack[ChildOptions]
+) -> ChildHandle[R]: ...
+@overload
+def start_child(
+    workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], /, *args: *Ts, **options: Unpack[ChildOptions]
+) -> ChildHandle[R]: ...
+@overload
+def start_child(workflow: type[Runs[*Ts, R]], /, *args: *Ts, **options: Unpack[ChildOptions]) -> ChildHandle[R]: ...
 @lists_options
 def start_child(
-    workflow: StartableWorkflow[*Ts, R],
+    workflow: Any,
     /,
-    *args: *Ts,
+    *args: Any,
     id: str | None = None,
     task_queue: str | None = None,
     parent_close_policy: ClosePolicy = "terminate",
@@ -157,7 +179,7 @@ def start_child(
     retry: Retry | None = None,
     memo: Mapping[str, Any] | None = None,
     search_attributes: SearchAttributes | None = None,
-) -> ChildHandle[R]:
+) -> ChildHandle[Any]:
     """In a workflow: start another one and go on. `await` the handle, or `.result()` in a `def` workflow.
 
     Args:
@@ -210,7 +232,7 @@ def start_child(
         _fill(child, attributes, bound, memo, search_attributes)
         child.command = command
     machine.emit(child)
-    return cast("ChildHandle[R]", handle_of(machine, child, ChildHandle))
+    return cast("ChildHandle[Any]", handle_of(machine, child, ChildHandle))
 
 
 def _fill(
@@ -233,11 +255,19 @@ def _fill(
         raise machine.not_built(child.describe(), error) from error.__cause__
 
 
+@overload
+def call_child(workflow: StartableWorkflow[*Ts, R], /, *args: *Ts, **options: Unpack[ChildOptions]) -> R: ...
+@overload
+def call_child(
+    workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], /, *args: *Ts, **options: Unpack[ChildOptions]
+) -> R: ...
+@overload
+def call_child(workflow: type[Runs[*Ts, R]], /, *args: *Ts, **options: Unpack[ChildOptions]) -> R: ...
 @lists_options
 def call_child(
-    workflow: StartableWorkflow[*Ts, R],
+    workflow: Any,
     /,
-    *args: *Ts,
+    *args: Any,
     id: str | None = None,
     task_queue: str | None = None,
     parent_close_policy: ClosePolicy = "terminate",
@@ -249,7 +279,7 @@ def call_child(
     retry: Retry | None = None,
     memo: Mapping[str, Any] | None = None,
     search_attributes: SearchAttributes | None = None,
-) -> R:
+) -> Any:
     """In a `def` workflow: run another one, wait, and return its result. Arguments as `start_child`'s.
 
     Raises:

@@ -21,10 +21,8 @@ from typing import (
     Concatenate,
     Generic,
     ParamSpec,
-    Protocol,
     Self,
     TypeVar,
-    TypeVarTuple,
     cast,
     overload,
 )
@@ -47,7 +45,6 @@ from perdure.sdk.texts import check_text
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
-Ts = TypeVarTuple("Ts")
 Q = ParamSpec("Q")
 S = TypeVar("S")
 T = TypeVar("T")
@@ -355,16 +352,9 @@ class WorkflowDefinition(Definition[P, R_co]):
     def recorded(self) -> Callable[P, R_co]:
         """The call as history sees it: its arguments, and the result without the coroutine around it.
 
-        For type checkers (see `StartableWorkflow`): at run time the function itself.
+        For type checkers (`startable.py`): at run time the function itself.
         """
         return self.fn
-
-
-class StartableWorkflow(Protocol[*Ts, R_co]):
-    """A workflow that takes these positional arguments; how `run` and `start` are typed beside their own keywords."""
-
-    @property
-    def recorded(self) -> Callable[[*Ts], R_co]: ...
 
 
 AnyActivity = ActivityDefinition[Any, Any]

@@ -44,7 +44,7 @@ from perdure.sdk.unawaited import noted
 from perdure.sdk.workflow_loop import WorkflowLoop
 from perdure.sdk.workflow_messages import Messages
 
-D = TypeVar("D", bound=AnyWorkflow)
+D = TypeVar("D", bound=AnyWorkflow | type[Any])
 
 HUB_TYPE = "perdure.events"
 HUB_ID = "perdure-events/"
@@ -121,7 +121,7 @@ def on_event(name: str, *, key: str | None = None) -> Callable[[D], D]:
     hub_of(name)
 
     def decorate(definition: D) -> D:
-        if not isinstance(definition, WorkflowDefinition):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(definition, WorkflowDefinition):
             raise DefinitionError(f"@on_event({name!r}) stands above @workflow, and {definition!r} is no workflow")
         takes_value(definition)
         definition.events = (*definition.events, Trigger(name, key))

@@ -9,16 +9,19 @@ other handler has.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import MethodType
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, get_args
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, get_args, overload
 
 from perdure.sdk.callables import Shape, is_async, is_generator, shape_of
 from perdure.sdk.choices import word_of
 from perdure.sdk.errors import DefinitionError
+from perdure.sdk.option_names import unknown_option
 from perdure.sdk.texts import check_text
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -116,6 +119,12 @@ class UpdateMethod(Generic[P, R]):
         self.__doc__ = fn.__doc__
         self.handler()  # where it is wrong, it is wrong at its own line
 
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> UpdateMethod[P, R]: ...
+    @overload
+    def __get__(
+        self: UpdateMethod[Concatenate[S, Q], R], instance: S, owner: type[Any] | None = None
+    ) -> Callable[Q, R]: ...
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self if instance is None else MethodType(cast(Any, self._fn), instance)
 
@@ -166,16 +175,65 @@ def name_of(message: Any) -> str:
     """
     if isinstance(message, str):
         return message
-    handler = message.handler() if isinstance(message, UpdateMethod) else getattr(message, MARK, None)
-    if isinstance(handler, Handler) and handler.name is not None:
+    handler = _handler_of(message)
+    if handler is not None and handler.name is not None:
         return handler.name
     raise DefinitionError(f"{message!r} is neither a name nor a handler that has one")
 
 
+def addressed(
+    kind: Kind, message: Any, args: tuple[Any, ...], named: Mapping[str, Any], options: Sequence[str]
+) -> tuple[str, tuple[Any, ...]]:
+    """The name and the arguments of a message, given by its name or as the method that handles it.
+
+    Args:
+        named: arguments given by name, which a method knows and a name does not.
+        options: of the call that sends it, for the error about one that there is not.
+
+    Raises:
+        TypeError: the arguments do not fit the method.
+        DefinitionError: it is neither a name nor such a method, or one for another kind of message.
+    """
+    name, handler = name_of(message), _handler_of(message)
+    if handler is None:
+        if named:
+            raise unknown_option(f"{kind}()", next(iter(named)), options)
+        return name, args
+    if handler.kind != kind:
+        raise DefinitionError(f"{handler.fn.__qualname__} handles a {handler.kind}, and this sends a {kind}")
+    if named:
+        args = _by_position(handler, args, named, options)
+    misfit = handler.shape.misfit(len(args))
+    if misfit:
+        raise TypeError(f"{handler.fn.__qualname__} {misfit}")
+    return name, args
+
+
+def _by_position(
+    handler: Handler, args: tuple[Any, ...], named: Mapping[str, Any], options: Sequence[str]
+) -> tuple[Any, ...]:
+    signature = inspect.signature(handler.fn)
+    signature = signature.replace(parameters=list(signature.parameters.values())[1:])
+    unknown = [name for name in named if name not in signature.parameters]
+    if unknown:
+        raise unknown_option(f"{handler.kind}()", unknown[0], [*signature.parameters, *options])
+    try:
+        bound = signature.bind(*args, **named)
+    except TypeError as error:
+        raise TypeError(f"{handler.fn.__qualname__}: {error}") from None
+    bound.apply_defaults()
+    return bound.args
+
+
+def _handler_of(message: Any) -> Handler | None:
+    handler = cast(Any, message).handler() if isinstance(message, UpdateMethod) else getattr(message, MARK, None)
+    return handler if isinstance(handler, Handler) else None
+
+
 def return_type_of(message: Any) -> Any:
     """What the answer of a handler that is given as a method is annotated with; Any for a name."""
-    handler = message.handler() if isinstance(message, UpdateMethod) else getattr(message, MARK, None)
-    return shape_of(handler.fn).returns if isinstance(handler, Handler) else Any
+    handler = _handler_of(message)
+    return Any if handler is None else shape_of(handler.fn).returns
 
 
 class Handlers:

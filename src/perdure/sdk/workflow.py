@@ -19,7 +19,6 @@ What happens to an exception that leaves the function:
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import random
 import typing
@@ -28,12 +27,10 @@ from _thread import get_ident
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 import msgspec
 
-from perdure.sdk.callables import code_of, function_of, is_async, is_method_like, own_name
 from perdure.sdk.children import Children
 from perdure.sdk.definitions import (
     ActivityDefinition,
@@ -45,7 +42,6 @@ from perdure.sdk.definitions import (
 from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineError
 from perdure.sdk.events import Events
 from perdure.sdk.guard import install
-from perdure.sdk.handlers import Handlers
 from perdure.sdk.handles import Handle, handle_of
 from perdure.sdk.option_names import lists_options, options_of
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration, sum_of_durations
@@ -62,6 +58,13 @@ from perdure.sdk.shielding import Shielding
 from perdure.sdk.talkers import quiet_in_replay
 from perdure.sdk.unawaited import noted
 from perdure.sdk.versions import Versions
+from perdure.sdk.workflow_kinds import (
+    AsyncWorkflow,
+    ClassWorkflow,
+    SyncWorkflow,
+    WorkflowDecorator,
+    workflow_definition,
+)
 from perdure.sdk.workflow_loop import WorkflowLoop
 from perdure.sdk.workflow_messages import Messages
 
@@ -83,68 +86,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 E = TypeVar("E")
-
-
-class SyncWorkflow(WorkflowDefinition[P, R_co]):
-    """A `def` workflow. Called inside another workflow it is the plain function, part of that one's code."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        return cast(R_co, self.fn(*args, **kwargs))
-
-
-class AsyncWorkflow(WorkflowDefinition[P, R_co]):
-    """An `async def` workflow. Called inside another workflow it is the plain coroutine function."""
-
-    fiber = WorkflowLoop
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
-        return cast("Coroutine[Any, Any, R_co]", self.fn(*args, **kwargs))
-
-
-class Runnable(Protocol[P, R_co]):
-    """A class whose method `run` is a workflow."""
-
-    def run(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-
-class ClassWorkflow(WorkflowDefinition[P, R_co]):
-    """A workflow that is a class: one object of it per run. `.cls` is the class itself, its attributes are here too."""
-
-    def __init__(self, cls: type[Any], name: str | None) -> None:
-        handlers = Handlers(cls)
-        super().__init__(handlers.run, name or cls.__name__)
-        self.cls = cls
-        self.handlers = handlers
-        own = inspect.signature(handlers.run)
-        self._signature = own.replace(parameters=list(own.parameters.values())[1:])
-        self.__name__, self.__qualname__ = cls.__name__, cls.__qualname__
-        self.__module__, self.__doc__ = cls.__module__, cls.__doc__
-        if self.is_async:
-            self.fiber = WorkflowLoop
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """An object of the class, for tests of its parts."""
-        return self.cls(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or "cls" not in self.__dict__:
-            raise AttributeError(name)
-        return getattr(self.cls, name)
-
-
-class WorkflowDecorator(Protocol):
-    """`@workflow(...)`: still to be given its function, or class."""
-
-    @overload
-    def __call__(  # pyright: ignore[reportOverlappingOverload] - a class is the special case
-        self, cls: type[Runnable[P, Coroutine[Any, Any, R]]], /
-    ) -> ClassWorkflow[P, R]: ...
-    @overload
-    def __call__(self, cls: type[Runnable[P, R]], /) -> ClassWorkflow[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncWorkflow[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> SyncWorkflow[P, R]: ...
+T = TypeVar("T")
 
 
 def _schedule(
@@ -300,11 +242,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         self.unsafe = Unsafe()
 
     @overload
-    def __call__(  # pyright: ignore[reportOverlappingOverload] - a class is the special case
-        self, fn: type[Runnable[P, Coroutine[Any, Any, R]]], /
-    ) -> ClassWorkflow[P, R]: ...
-    @overload
-    def __call__(self, fn: type[Runnable[P, R]], /) -> ClassWorkflow[P, R]: ...
+    def __call__(self, fn: type[T], /) -> type[T]: ...  # pyright: ignore[reportOverlappingOverload] - the special case
     @overload
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncWorkflow[P, R]: ...
     @overload
@@ -346,7 +284,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
                 raise DefinitionError(f"fail_on must name exception classes, not {kind!r}")
 
         def decorate(function: Callable[..., Any]) -> WorkflowDefinition[Any, Any]:
-            definition = _definition_of(function, name)
+            definition = workflow_definition(function, name)
             definition.fail_on = types
             definition.guarded = guard
             definition.dynamic = dynamic
@@ -512,32 +450,6 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
     def history_length() -> int:
         """How many events the run has, up to the current workflow task."""
         return current("workflow.history_length()").history_length
-
-
-def _is_partial(fn: Any) -> bool:
-    return isinstance(fn, partial)
-
-
-def _definition_of(given: Any, name: str | None) -> WorkflowDefinition[Any, Any]:
-    if inspect.isclass(given):
-        return ClassWorkflow[Any, Any](given, name)
-    function: Any = given.__func__ if type(given) is staticmethod else given
-    beneath = function_of(function)
-    if is_method_like(function) or type(function) is classmethod:
-        raise DefinitionError(
-            f"{beneath.__qualname__} is a method: decorate the class with @workflow and this with @workflow.run, or "
-            "write a function"
-        )
-    if beneath is not function and not _is_partial(function):
-        raise DefinitionError(
-            f"{own_name(function)} has an object with it, which no history remembers: a workflow is a function, or a "
-            "class of which each run has an object"
-        )
-    if callable(function) and code_of(function) is None:
-        raise DefinitionError(f"{own_name(function)} is not written in Python: nothing of it could be replayed")
-    if is_async(function):
-        return AsyncWorkflow[Any, Any](function, name)
-    return SyncWorkflow[Any, Any](function, name)
 
 
 def _random(machine: WorkflowMachine) -> random.Random:

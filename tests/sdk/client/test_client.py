@@ -315,13 +315,13 @@ async def test_who_forbids_a_second_run_is_told_of_the_first(status: WorkflowSta
 async def test_arguments_are_checked_before_anything_is_sent() -> None:
     server = Server()
     with pytest.raises(TypeError, match="amount"):
-        await client(server).start(pay)  # pyright: ignore[reportArgumentType] - that is the point
+        await client(server).start(pay)  # pyright: ignore - that is the point
     with pytest.raises(TypeError, match="too many"):
-        await client(server).start(pay, 1, "EUR", 3)  # pyright: ignore[reportArgumentType] - that is the point
+        await client(server).start(pay, 1, "EUR", 3)  # pyright: ignore - that is the point
     with pytest.raises(PayloadTooLargeError, match="the arguments of workflow pay: "):
         await client(server).start(pay, 1, "x" * 3_000_000)
     with pytest.raises(DefinitionError, match="decorate the function with @workflow"):
-        await client(server).start(print)  # pyright: ignore[reportArgumentType] - that is the point
+        await client(server).start(print)  # pyright: ignore - that is the point
     with pytest.raises(ValueError, match="id_reuse_policy must be one of 'allow_duplicate', "):
         await client(server).start(pay, 1, id_reuse_policy="NEVER")
     with pytest.raises(ValueError, match="id must not be empty"):

@@ -32,7 +32,7 @@ E = EventType
 class History:
     """Events as a server writes them. One second passes before each workflow task."""
 
-    def __init__(self, workflow: AnyWorkflow, *args: Any, workflow_id: str = "w-1", run_id: str = "run-1") -> None:
+    def __init__(self, workflow: Any, *args: Any, workflow_id: str = "w-1", run_id: str = "run-1") -> None:
         self.workflow = workflow
         self.workflow_id, self.run_id = workflow_id, run_id
         self.events: list[HistoryEvent] = []

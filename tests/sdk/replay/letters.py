@@ -14,7 +14,6 @@ from temporalio.api.update.v1 import Acceptance, Outcome, Rejection, Request, Re
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.convert import failure_of
-from perdure.sdk.definitions import AnyWorkflow
 from perdure.sdk.replay.outcome import TaskOutcome
 from tests.sdk.replay.given import CONVERTER, History, failure_text
 
@@ -26,7 +25,7 @@ TAKEN = FailedCause.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY
 class Letters(History):
     """A history, and the update requests that the next task brings."""
 
-    def __init__(self, workflow: AnyWorkflow, *args: Any) -> None:
+    def __init__(self, workflow: Any, *args: Any) -> None:
         super().__init__(workflow, *args)
         self.requests: list[Message] = []
         self.initiated: dict[str, int] = {}

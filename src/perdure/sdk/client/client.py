@@ -12,8 +12,8 @@ import json
 import os
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, TypeVarTuple, cast
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
@@ -31,18 +31,20 @@ from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.events import Emitting
 from perdure.sdk.client.handle import WorkflowHandle
+from perdure.sdk.client.messaging import Messaging
 from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection import Connection
 from perdure.sdk.convert import Converter
-from perdure.sdk.definitions import AnyWorkflow, StartableWorkflow, WorkflowDefinition
+from perdure.sdk.definitions import AnyWorkflow, WorkflowDefinition
 from perdure.sdk.errors import DefinitionError, EngineError
 from perdure.sdk.handlers import name_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.startable import Runs, SignalWithStartOptions, StartableWorkflow, StartOptions
 from perdure.sdk.texts import check_text
 from perdure.sdk.worker.worker import default_identity
 
@@ -54,7 +56,7 @@ LIST_PAGE = 1000
 
 @lists_options
 @sends_texts
-class Client(Steering, Emitting, AttributeRegistry):
+class Client(Messaging, Steering, Emitting, AttributeRegistry):
     """Talks to a server about workflows. Safe to use from many tasks of one event loop.
 
     Args:
@@ -103,10 +105,22 @@ class Client(Steering, Emitting, AttributeRegistry):
         self._check_startable(definition, task_queue or self._task_queue)
         return self._request(definition, args, workflow_id, task_queue)
 
+    @overload
+    async def start(
+        self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start(
+        self, workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], *args: *Ts, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start(
+        self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
     async def start(
         self,
-        workflow: StartableWorkflow[*Ts, R],
-        *args: *Ts,
+        workflow: Any,
+        *args: Any,
         id: str | None = None,
         task_queue: str | None = None,
         execution_timeout: Duration | None = None,
@@ -117,7 +131,7 @@ class Client(Steering, Emitting, AttributeRegistry):
         id_conflict_policy: IdConflictPolicy | str | None = None,
         memo: Mapping[str, Any] | None = None,
         search_attributes: SearchAttributes | None = None,
-    ) -> WorkflowHandle[R]:
+    ) -> WorkflowHandle[Any]:
         """Start a workflow, or attach to the one of that id.
 
         Args:
@@ -165,10 +179,18 @@ class Client(Steering, Emitting, AttributeRegistry):
         run_id = await self._start(request, definition, reuse, conflict)
         return WorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
 
+    @overload
+    async def run(self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[StartOptions]) -> R: ...
+    @overload
+    async def run(
+        self, workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], *args: *Ts, **options: Unpack[StartOptions]
+    ) -> R: ...
+    @overload
+    async def run(self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[StartOptions]) -> R: ...
     async def run(
         self,
-        workflow: StartableWorkflow[*Ts, R],
-        *args: *Ts,
+        workflow: Any,
+        *args: Any,
         id: str | None = None,
         task_queue: str | None = None,
         execution_timeout: Duration | None = None,
@@ -179,7 +201,7 @@ class Client(Steering, Emitting, AttributeRegistry):
         id_conflict_policy: IdConflictPolicy | str | None = None,
         memo: Mapping[str, Any] | None = None,
         search_attributes: SearchAttributes | None = None,
-    ) -> R:
+    ) -> Any:
         """`start` and wait for the result. Raises as both do."""
         handle = await self.start(
             workflow,
@@ -213,40 +235,28 @@ class Client(Steering, Emitting, AttributeRegistry):
         """All events of a run, default the current one. Raises WorkflowNotFoundError."""
         return await self.get(id, run_id).history()
 
-    async def signal(
-        self, id: str, signal: Any, *args: Any, run_id: str | None = None, request_id: str | None = None
-    ) -> None:
-        """See `WorkflowHandle.signal`."""
-        await self.get(id, run_id).signal(signal, *args, request_id=request_id)
-
-    async def query(self, id: str, query: Any, *args: Any, run_id: str | None = None, returns: Any = Any) -> Any:
-        """See `WorkflowHandle.query`."""
-        return await self.get(id, run_id).query(query, *args, returns=returns)
-
-    async def update(
-        self,
-        id: str,
-        update: Any,
-        *args: Any,
-        run_id: str | None = None,
-        update_id: str | None = None,
-        wait_for: messages.WaitFor = "completed",
-        returns: Any = Any,
-    ) -> Any:
-        """See `WorkflowHandle.update`."""
-        handle = self.get(id, run_id)
-        return await handle.update(update, *args, update_id=update_id, wait_for=wait_for, returns=returns)
-
+    @overload
+    async def signal_with_start(
+        self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[SignalWithStartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def signal_with_start(
+        self, workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], *args: *Ts, **options: Unpack[SignalWithStartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def signal_with_start(
+        self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[SignalWithStartOptions]
+    ) -> WorkflowHandle[R]: ...
     async def signal_with_start(
         self,
-        workflow: StartableWorkflow[*Ts, R],
-        *args: *Ts,
+        workflow: Any,
+        *args: Any,
         id: str,
         signal: tuple[Any, Sequence[Any]] | str,
         request_id: str | None = None,
         task_queue: str | None = None,
         id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
-    ) -> WorkflowHandle[R]:
+    ) -> WorkflowHandle[Any]:
         """Signal the open run of that id, or start one that has the signal before its first line runs.
 
         Args:
@@ -289,7 +299,7 @@ class Client(Steering, Emitting, AttributeRegistry):
 
     async def update_with_start(
         self,
-        workflow: StartableWorkflow[*Ts, R],
+        workflow: StartableWorkflow[*Ts, Any] | type[Runs[*Ts, Any]],
         *args: *Ts,
         id: str,
         update: tuple[Any, Sequence[Any]] | str,
@@ -320,7 +330,7 @@ class Client(Steering, Emitting, AttributeRegistry):
         _put_policies(start, reuse, conflict)
         message, values = (update, ()) if isinstance(update, str) else update
         execution = WorkflowExecution(workflow_id=id)
-        request = messages.update_request(self._reach, execution, message, tuple(values), update_id, wait_for)
+        request = messages.update_request(self._reach, execution, message, tuple(values), {}, update_id, wait_for)
         both = service.ExecuteMultiOperationRequest(namespace=self._reach.namespace)
         both.operations.add().start_workflow.CopyFrom(start)
         both.operations.add().update_workflow.CopyFrom(request)

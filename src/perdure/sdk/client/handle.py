@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple, Unpack, overload
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, HistoryEventFilterType
@@ -14,6 +14,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.sdk.client import inquiry, messages
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import WorkflowDescription, description_of
+from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
 from perdure.sdk.client.resets import Reapply, Step, check_place, request_of, task_before
 from perdure.sdk.client.resets import name_of as step_name
 from perdure.sdk.client.results import next_run_of, result_of
@@ -22,6 +23,9 @@ from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
 
 R = TypeVar("R")
+P = ParamSpec("P")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -182,26 +186,41 @@ class WorkflowHandle(Generic[R]):
         response = await self._ask(reach.connection.reset_workflow_execution, request, "resetting")
         return WorkflowHandle(reach, self.id, response.run_id, self._result_type)
 
-    async def signal(self, signal: Any, *args: Any, request_id: str | None = None) -> None:
+    @overload
+    async def signal(self, signal: Callable[Concatenate[Any, P], object], *args: P.args, **named: P.kwargs) -> None: ...
+    @overload
+    async def signal(
+        self, signal: Callable[[Any, *Ts], object], *args: *Ts, **options: Unpack[SignalOptions]
+    ) -> None: ...
+    @overload
+    async def signal(self, signal: str, *args: Any, **options: Unpack[SignalOptions]) -> None: ...
+    async def signal(self, signal: Any, *args: Any, request_id: str | None = None, **named: Any) -> None:
         """Tell the workflow something. It is durable when this returns, whether or not a worker runs.
 
         Args:
             signal: its name, or the method that handles it.
-            args: for the handler.
+            args, named: for the handler; by name where it is given as a method.
             request_id: the idempotency key: the same id again changes nothing. Default a fresh UUID.
 
         Raises:
             WorkflowNotFoundError: there is no such run, or it is closed.
             PayloadError: an argument cannot be serialised.
+            TypeError: the arguments do not fit the method; likewise of a query and an update.
         """
-        await messages.signal(self._reach, self._execution(), signal, args, request_id)
+        await messages.signal(self._reach, self._execution(), signal, args, named, request_id)
 
-    async def query(self, query: Any, *args: Any, returns: Any = Any) -> Any:
+    @overload
+    async def query(self, query: Callable[Concatenate[Any, P], T], *args: P.args, **named: P.kwargs) -> T: ...
+    @overload
+    async def query(self, query: str, *args: Any, returns: type[T]) -> T: ...
+    @overload
+    async def query(self, query: str, *args: Any, returns: Any = Any) -> Any: ...
+    async def query(self, query: Any, *args: Any, returns: Any = Any, **named: Any) -> Any:
         """Ask the workflow something, open or closed; it is not changed. `__stack_trace`: where its code waits.
 
         Args:
             query: its name, or the method that answers it.
-            args: for the handler.
+            args, named: for the handler; by name where it is given as a method.
             returns: what the answer is decoded to; default the method's annotation, else what the JSON says.
 
         Raises:
@@ -209,8 +228,32 @@ class WorkflowHandle(Generic[R]):
             WorkflowNotFoundError: there is no such run.
             EngineError: no worker answered; one must be running.
         """
-        return await messages.query(self._reach, self._execution(), query, args, returns)
+        return await messages.query(self._reach, self._execution(), query, args, named, returns)
 
+    @overload
+    async def update(
+        self, update: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], *args: P.args, **named: P.kwargs
+    ) -> T: ...
+    @overload
+    async def update(self, update: Callable[Concatenate[Any, P], T], *args: P.args, **named: P.kwargs) -> T: ...
+    @overload
+    async def update(
+        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Accepted]
+    ) -> messages.UpdateHandle[T]: ...
+    @overload
+    async def update(
+        self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Accepted]
+    ) -> messages.UpdateHandle[T]: ...
+    @overload
+    async def update(
+        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Completed]
+    ) -> T: ...
+    @overload
+    async def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Completed]) -> T: ...
+    @overload
+    async def update(self, update: str, *args: Any, **options: Unpack[Accepted]) -> messages.UpdateHandle[Any]: ...
+    @overload
+    async def update(self, update: str, *args: Any, **options: Unpack[Completed]) -> Any: ...
     async def update(
         self,
         update: Any,
@@ -218,12 +261,13 @@ class WorkflowHandle(Generic[R]):
         update_id: str | None = None,
         wait_for: messages.WaitFor = "completed",
         returns: Any = Any,
+        **named: Any,
     ) -> Any:
         """Have the workflow do something, and get its answer.
 
         Args:
             update: its name, or the method that handles it.
-            args: for the handler.
+            args, named: for the handler; by name where it is given as a method.
             update_id: the idempotency key: the same id is the same update. Default a fresh UUID.
             wait_for: "accepted": give back an UpdateHandle as soon as the workflow has taken it.
             returns: what the answer is decoded to; default the method's annotation, else what the JSON says.
@@ -232,7 +276,7 @@ class WorkflowHandle(Generic[R]):
             UpdateFailedError: it was rejected, or its handler raised; the cause says why.
             WorkflowNotFoundError: there is no such run, or it is closed.
         """
-        request = messages.update_request(self._reach, self._execution(), update, args, update_id, wait_for)
+        request = messages.update_request(self._reach, self._execution(), update, args, named, update_id, wait_for)
         handle = await messages.update(self._reach, request, messages.returns_of(update, returns))
         return handle if messages.waited_for(wait_for) == "accepted" else await handle.result()
 

@@ -7,6 +7,7 @@ update does both: it is accepted or rejected, recorded, and answered.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from temporalio.api.common.v1 import WorkflowExecution
@@ -22,7 +23,7 @@ from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import error_of
 from perdure.sdk.errors import QueryFailedError, UpdateFailedError
-from perdure.sdk.handlers import name_of, return_type_of
+from perdure.sdk.handlers import addressed, return_type_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
 
@@ -43,10 +44,15 @@ def waited_for(value: Any) -> WaitFor:
 
 
 async def signal(
-    reach: Reach, execution: WorkflowExecution, message: Any, args: tuple[Any, ...], request_id: str | None = None
+    reach: Reach,
+    execution: WorkflowExecution,
+    message: Any,
+    args: tuple[Any, ...],
+    named: Mapping[str, Any],
+    request_id: str | None = None,
 ) -> None:
-    """Raises WorkflowNotFoundError, PayloadError, EngineError."""
-    name = name_of(message)
+    """Raises WorkflowNotFoundError, PayloadError, EngineError, TypeError."""
+    name, args = addressed("signal", message, args, named, ("request_id",))
     request = service.SignalWorkflowExecutionRequest(
         namespace=reach.namespace,
         workflow_execution=execution,
@@ -59,9 +65,16 @@ async def signal(
     await reach.ask(reach.connection.signal_workflow_execution, request, what)
 
 
-async def query(reach: Reach, execution: WorkflowExecution, message: Any, args: tuple[Any, ...], returns: Any) -> Any:
-    """Raises QueryFailedError, WorkflowNotFoundError, PayloadError, EngineError."""
-    name = name_of(message)
+async def query(
+    reach: Reach,
+    execution: WorkflowExecution,
+    message: Any,
+    args: tuple[Any, ...],
+    named: Mapping[str, Any],
+    returns: Any,
+) -> Any:
+    """Raises QueryFailedError, WorkflowNotFoundError, PayloadError, EngineError, TypeError."""
+    name, args = addressed("query", message, args, named, ("returns",))
     request = service.QueryWorkflowRequest(namespace=reach.namespace, execution=execution)
     request.query.query_type = name
     request.query.query_args.payloads.extend(reach.converter.to_payloads(args, f"the arguments of query {name}"))
@@ -153,12 +166,13 @@ def update_request(
     execution: WorkflowExecution,
     message: Any,
     args: tuple[Any, ...],
+    named: Mapping[str, Any],
     update_id: str | None,
     wait_for: WaitFor,
 ) -> service.UpdateWorkflowExecutionRequest:
-    """Raises ValueError, PayloadError, DefinitionError."""
+    """Raises ValueError, PayloadError, DefinitionError, TypeError."""
     wait_for = waited_for(wait_for)
-    name = name_of(message)
+    name, args = addressed("update", message, args, named, ("update_id", "wait_for", "returns"))
     request = service.UpdateWorkflowExecutionRequest(namespace=reach.namespace, workflow_execution=execution)
     request.wait_policy.lifecycle_stage = STAGES[wait_for]
     request.request.meta.update_id = update_id or reach.new_id()

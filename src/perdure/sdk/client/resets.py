@@ -25,7 +25,7 @@ from perdure.sdk.options import count
 Reapply = Literal["all", "signals", "updates", "none"]
 """What the outside had told the earlier run after that point, and the new one is told again."""
 
-Step = str | AnyActivity | AnyWorkflow
+Step = str | AnyActivity | AnyWorkflow | type[Any]
 """A step's name, or what it calls."""
 
 TIMER: Final = "timer"

@@ -32,11 +32,11 @@ from perdure.sdk.client.schedule_times import (
     summary,
 )
 from perdure.sdk.client.sending import sends_texts
-from perdure.sdk.definitions import StartableWorkflow
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, count
 from perdure.sdk.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.startable import Runs, StartableWorkflow
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -59,7 +59,7 @@ class Schedules:
     async def create(
         self,
         id: str,
-        workflow: StartableWorkflow[*Ts, R],
+        workflow: StartableWorkflow[*Ts, Any] | type[Runs[*Ts, Any]],
         *args: *Ts,
         every: Duration | None = None,
         phase: Duration | None = None,

@@ -1,0 +1,51 @@
+"""The options of the calls that send messages, as their overloads name them for type checkers.
+
+A message that is given as the method that handles it is typed by that method. A call without options is matched by the
+method's parameters as they are, names and defaults included; one with options, by their positions alone, for options
+and parameters of any name cannot stand in one signature.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Required, TypedDict
+
+
+class SignalOptions(TypedDict, total=False):
+    """Of a handle's `signal`."""
+
+    request_id: str | None
+
+
+class ClientSignalOptions(SignalOptions, total=False):
+    """Of a client's."""
+
+    run_id: str | None
+
+
+class _UpdateOptions(TypedDict, total=False):
+    update_id: str | None
+    returns: Any
+
+
+class Accepted(_UpdateOptions, total=False):
+    """Of a handle's `update` that gives back an UpdateHandle."""
+
+    wait_for: Required[Literal["accepted"]]
+
+
+class Completed(_UpdateOptions, total=False):
+    """Of one that gives back the answer."""
+
+    wait_for: Literal["completed"]
+
+
+class ClientAccepted(Accepted, total=False):
+    """Of a client's."""
+
+    run_id: str | None
+
+
+class ClientCompleted(Completed, total=False):
+    """Of a client's."""
+
+    run_id: str | None
