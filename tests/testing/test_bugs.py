@@ -20,6 +20,7 @@ from perdure import (
     WorkflowStatus,
     activity,
     call,
+    call_child,
     start_child,
     wait,
     workflow,
@@ -276,3 +277,22 @@ def test_what_pytest_shows_is_short_and_has_the_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert 'return {}["price"]' in done.stdout and "E       KeyError: 'price'" in done.stdout
     assert len(done.stdout.splitlines()) < 120
+
+
+@workflow(name="bugs.of_a_child")
+def waits_for_a_buggy_child() -> None:
+    call_child(looks_up_what_is_not_there)
+
+
+@workflow(name="bugs.looks_up")
+def looks_up_what_is_not_there() -> str:
+    return {"a": "b"}["x"]
+
+
+@pytest.mark.parametrize("code", [looks_up_what_is_not_there, waits_for_a_buggy_child])
+def test_who_waits_for_a_while_is_told_of_the_bug_and_not_of_the_time(code: Any) -> None:
+    with TestEngine() as engine:
+        handle = engine.start(code, id="w")
+        with pytest.raises(WorkflowTaskFailedError, match="KeyError: 'x'") as told:
+            handle.result(timeout=4)
+        assert isinstance(told.value.__cause__, KeyError)

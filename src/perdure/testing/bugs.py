@@ -11,8 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.errors import Rejected
 from perdure.api.failures import headline
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.traces import keep_theirs
@@ -58,6 +60,8 @@ class Bugs:
     def __init__(self, *, retry: bool, attempts: int) -> None:
         self._retry = retry
         self._attempts = attempts
+        self.heard: dict[tuple[str, str], WorkflowTaskFailedError] = {}
+        """The last failure of each run's code, by workflow and run id, the latest behind."""
         self._waiting: dict[asyncio.Future[None], bool] = {}
         """Those that can be interrupted; True: by the first bug, and by endless retries."""
 
@@ -65,7 +69,10 @@ class Bugs:
         """An attempt has failed."""
         if failed.is_workflow_task:
             if not self._retry:
-                self._interrupt(_bug(failed), everybody=failed.attempt >= _ATTEMPTS_IN_PASSING)
+                bug = _bug(failed)
+                self.heard.pop((failed.workflow_id, failed.run_id), None)
+                self.heard[failed.workflow_id, failed.run_id] = bug
+                self._interrupt(bug, everybody=failed.attempt >= _ATTEMPTS_IN_PASSING)
         elif failed.attempt >= self._attempts and failed.next_try_ns is not None and not failed.has_end:
             self._interrupt(_endless(failed), everybody=False)
 
@@ -110,6 +117,19 @@ class WatchedReach(Reach):
         )
         self.now_ns = plain.now_ns
         self._bugs = bugs
+
+    async def bug(self) -> Exception | None:
+        """The failure of a run that still fails, perhaps a child of the one that was waited for."""
+        for (workflow_id, run_id), error in reversed(self._bugs.heard.items()):
+            execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+            request = service.DescribeWorkflowExecutionRequest(namespace=self.namespace, execution=execution)
+            try:
+                seen = await self.call(self.connection.describe_workflow_execution, request)
+            except Rejected:
+                continue  # it was deleted
+            if seen.pending_workflow_task.attempt > 1:
+                return error
+        return None
 
     async def call(self, rpc: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         """As `Reach.call`. Raises WorkflowTaskFailedError, EndlessRetriesError as well."""

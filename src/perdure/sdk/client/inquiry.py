@@ -80,8 +80,11 @@ async def why(reach: Reach, workflow_id: str) -> str:
     return sentence_of(waits_of(seen), places_of(seen.stack))
 
 
-async def timed_out(reach: Reach, workflow_id: str, what: str, limit: Duration) -> TimeoutError:
+async def timed_out(reach: Reach, workflow_id: str, what: str, limit: Duration) -> Exception:
     """What somebody is told who has waited for a workflow in vain: `what` within that time, and why."""
+    bug = await reach.bug()
+    if bug is not None:
+        return bug
     reason = await why(reach, workflow_id)
     within = limit if isinstance(limit, str) else duration_words(parse_duration(limit, "timeout"))
     return TimeoutError(f"{what} within {within}{f': {reason}' if reason else ''}; it goes on")
