@@ -64,7 +64,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def run() -> Run:
-    return lambda *arguments: CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    # Wide enough that no line of a table is folded.
+    return lambda *arguments: CliRunner(env={"COLUMNS": "200"}).invoke(cli, arguments, catch_exceptions=False)
 
 
 def test_help_lists_every_noun(run: Run) -> None:

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from perdure import DeterminismViolation, Engine, EngineError, StoreError, activity, call, workflow
+from perdure import (
+    DeterminismViolation,
+    Engine,
+    EngineError,
+    StoreError,
+    WorkflowAlreadyStartedError,
+    activity,
+    call,
+    workflow,
+)
 from perdure.embedded import AsyncEngine
 from perdure.errors import DefinitionError, EngineClosedError, UnknownTypeError
 from perdure.sdk.definitions import SyncActivity
@@ -215,3 +224,32 @@ def test_two_activities_of_one_name_are_refused_before_anything_runs() -> None:
     alike[1].__qualname__ = "again"  # as if it stood at module level
     with pytest.raises(DefinitionError, match=r"two activities are named 'one': .*tell the engine what to run"):
         Engine("memory://", activities=alike)
+
+
+def test_a_number_where_a_text_belongs_is_refused_by_name() -> None:
+    @workflow(name="misuse.takes_anything")
+    def takes_anything(value: object) -> int:
+        return 1
+
+    anything: Any = 5
+    with Engine("memory://", workflows=[takes_anything], activities=[]) as engine:
+        for ask in (lambda: engine.run(takes_anything, 1, id=anything), lambda: engine.terminate(anything)):
+            with pytest.raises(TypeError, match="id must be a str, not int: write id='5'"):
+                ask()
+        with pytest.raises(TypeError, match="name must be a str, not int"):
+            activity(name=anything)(len)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"), [(1, True), ([1, 1], [1, True]), ({"a": {"b": [0]}}, {"a": {"b": [False]}})]
+)
+def test_true_is_not_one_to_who_asks_again(first: Any, other: Any) -> None:
+    @workflow(name="misuse.is_asked_again")
+    def is_asked_again(value: object) -> int:
+        return 1
+
+    with Engine("memory://", workflows=[is_asked_again], activities=[]) as engine:
+        assert engine.run(is_asked_again, first, id="a") == 1
+        assert engine.run(is_asked_again, first, id="a") == 1
+        with pytest.raises(WorkflowAlreadyStartedError, match="other arguments"):
+            engine.run(is_asked_again, other, id="a")

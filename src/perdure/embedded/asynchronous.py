@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from perdure.embedded.forever import Ending, heard
+from perdure.embedded.forever import Ending, heard, look_up
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams
 from perdure.engine import collector
 from perdure.engine.config import EngineConfig
@@ -160,7 +160,11 @@ class AsyncEngine(Client):
         loop = asyncio.get_running_loop()
         ending = Ending(self._hurry)
         with heard(lambda number: loop.call_soon_threadsafe(ending.tell, number)):
-            await self._serve(ending)
+            looking_up = asyncio.ensure_future(look_up())
+            try:
+                await self._serve(ending)
+            finally:
+                looking_up.cancel()
 
     async def _serve(self, ending: Ending) -> None:
         """Until it is told to end, or closed by somebody; then close."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from perdure.embedded.asynchronous import AsyncEngine
-from perdure.embedded.forever import Ending, heard
+from perdure.embedded.forever import LOOK_UP_S, Ending, heard
 from perdure.embedded.handles import SyncUpdateHandle, SyncWorkflowHandle
 from perdure.embedded.messaging import SyncMessaging
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams
@@ -167,7 +167,7 @@ class Engine(SyncMessaging):
         ending = Ending(engine._hurry)  # pyright: ignore[reportPrivateUsage] - its bridge
         with heard(lambda number: thread.call_soon(ending.tell, number)):
             try:
-                self._call(engine._serve(ending))  # pyright: ignore[reportPrivateUsage] - its bridge
+                thread.call(engine._serve(ending), look_up_s=LOOK_UP_S)  # pyright: ignore[reportPrivateUsage] - its bridge
             except EngineClosedError:
                 pass  # by another thread, and that is an end like any other
             self.close()

@@ -18,6 +18,8 @@ from typing import Any
 
 logger = logging.getLogger("perdure.worker")
 
+LOOK_UP_S = 0.5
+"""A thread that waits for signals looks up so often: see `LoopThread.call`."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -41,6 +43,12 @@ class Ending:
             return
         logger.info("%s: no new task is taken, and what runs may end; again to stop it at once", name)
         self.told.set()
+
+
+async def look_up() -> None:
+    """Keep a loop that listens for signals from sleeping for longer than `LOOK_UP_S`."""
+    while True:  # noqa: ASYNC110 - the handlers of signals set events, and are not called while the loop sleeps
+        await asyncio.sleep(LOOK_UP_S)
 
 
 @contextmanager

@@ -65,9 +65,13 @@ class _Errand(Generic[R]):
                 self.result = task.result()
         self._done.release()
 
-    def wait(self) -> None:
-        """In the thread that asks. Interruptible."""
-        self._done.acquire()
+    def wait(self, look_up_s: float | None) -> None:
+        """In the thread that asks. Interruptible; `look_up_s`: it looks up so often, for signals that woke another."""
+        if look_up_s is None:
+            self._done.acquire()
+            return
+        while not self._done.acquire(timeout=look_up_s):
+            continue  # back in the interpreter, where Python calls the handlers of signals
 
     def cancel(self) -> None:
         """On the loop: nobody will take the result."""
@@ -96,8 +100,12 @@ class LoopThread:
         self.is_running = True
         self._thread.start()
 
-    def call(self, work: Coroutine[Any, Any, R]) -> R:
+    def call(self, work: Coroutine[Any, Any, R], *, look_up_s: float | None = None) -> R:
         """Run on the loop and wait.
+
+        Args:
+            look_up_s: the main thread, if it waits here for signals, looks up so often. The system may give a signal
+                that comes right behind another to a thread that Python runs no handlers in, and wakes that alone.
 
         Raises:
             DeterminismViolation: called by workflow code.
@@ -113,7 +121,7 @@ class LoopThread:
         self._asked.append(errand)
         self._wake()
         try:
-            errand.wait()
+            errand.wait(look_up_s)
         except BaseException:
             # Ctrl-C while waiting: nobody will take the result.
             self._loop.call_soon_threadsafe(errand.cancel)

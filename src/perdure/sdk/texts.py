@@ -38,9 +38,16 @@ def sendable(text: str) -> str:
 
 
 def check_text(text: str | None, what: str) -> None:
-    """Raises ValueError when a text cannot be sent. `what` is the argument's name."""
+    """Raises ValueError when a text cannot be sent, TypeError when it is none. `what` is the argument's name."""
+    if text is not None and not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users make it
+        raise no_text(what, text)
     if text is not None and not is_sendable(text):
         raise unsendable(what, text)
+
+
+def no_text(what: str, value: object) -> TypeError:
+    """What is said to a number, or anything else, where a text belongs."""
+    return TypeError(f"{what} must be a str, not {class_name(value)}: write {what}={str(value)!r}")
 
 
 def unsendable(what: str, text: str) -> ValueError:

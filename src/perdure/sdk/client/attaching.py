@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
@@ -145,10 +145,23 @@ def _differences(
     found: list[str] = []
     for index in range(max(len(mine), len(theirs))):
         here, other = _at(reach, definition, mine, index), _at(reach, definition, theirs, index)
-        if here != other:
+        if not _is_same(here, other):
             name = names[index] if index < len(names) and not names[index].startswith("*") else f"argument {index + 1}"
             found.append(f"{name} is {_shown(reach, other)} there and {_shown(reach, here)} here")
     return found
+
+
+def _is_same(here: Any, there: Any) -> bool:
+    """Whether two values say the same. To Python `True == 1`; who asks for the one does not mean the other."""
+    if isinstance(here, bool) is not isinstance(there, bool):
+        return False
+    if isinstance(here, dict) and isinstance(there, dict):
+        mine, theirs = cast("dict[Any, Any]", here), cast("dict[Any, Any]", there)
+        return mine.keys() == theirs.keys() and all(_is_same(value, theirs[key]) for key, value in mine.items())
+    if isinstance(here, list) and isinstance(there, list):
+        pairs = list(zip(cast("list[Any]", here), cast("list[Any]", there), strict=False))
+        return len(here) == len(there) and all(_is_same(one, other) for one, other in pairs)  # pyright: ignore[reportUnknownArgumentType]
+    return bool(here == there)
 
 
 _MISSING: Any = object()

@@ -13,7 +13,7 @@ from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
-from perdure.sdk.texts import is_sendable, unsendable
+from perdure.sdk.texts import is_sendable, no_text, unsendable
 
 T = TypeVar("T", bound=type)
 
@@ -35,8 +35,27 @@ def _refusing(method: Callable[..., Any]) -> Callable[..., Any]:
             return await method(*args, **options)
         except UnicodeEncodeError as error:
             raise _named(method, args, options, error) from error
+        except TypeError as error:
+            wrong = _no_text(method, args, options)
+            if wrong is None:
+                raise
+            raise wrong from error
 
     return refusing
+
+
+def _no_text(method: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> TypeError | None:
+    """The first argument that is no text where its annotation says that it is one."""
+    signature = inspect.signature(method)
+    try:
+        given = signature.bind(*args, **options).arguments
+    except TypeError:  # the call itself was wrong, and says so better
+        return None
+    for name, value in given.items():
+        annotation = signature.parameters[name].annotation
+        if annotation in ("str", "str | None") and value is not None and not isinstance(value, str):
+            return no_text(name, value)
+    return None
 
 
 def _named(
