@@ -9,6 +9,7 @@ from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.message_options import ClientAccepted, ClientCompleted, ClientSignalOptions
 from perdure.sdk.client.messages import UpdateHandle
+from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.option_names import lists_options
 
 P = ParamSpec("P")
@@ -17,6 +18,7 @@ Ts = TypeVarTuple("Ts")
 
 
 @lists_options
+@sends_texts
 class Messaging:
     """Part of `Client`."""
 
