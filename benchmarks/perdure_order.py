@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.inside import store_of
 from benchmarks.load import Stopwatch, emit, from_loop, from_threads
 from perdure import AsyncEngine, Engine, activity, call, start, workflow
-from perdure.sdk.loop_thread import new_event_loop
+from perdure.embedded.loop_thread import new_event_loop
 
 Order = dict[str, Any]
 

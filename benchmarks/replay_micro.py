@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.sdk.activity import activity
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History
 
 ROUNDS = 7

@@ -28,7 +28,7 @@ from rich.table import Table
 from benchmarks import rows
 from benchmarks.rows import quantile
 from perdure import AsyncEngine, Engine, wait, workflow
-from perdure.sdk.loop_thread import new_event_loop
+from perdure.embedded.loop_thread import new_event_loop
 from perdure.stores.reading import StoreFile
 
 HEARD: dict[int, float] = {}

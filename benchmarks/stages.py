@@ -28,7 +28,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("dispatch: mailboxes, committer, matching", "perdure.engine."),
     ("frontend: requests in, responses out", "perdure.frontend."),
     ("replay: history in, commands out, workflow code", "perdure.sdk.replay."),
-    ("replay: history in, commands out, workflow code", "perdure.sdk.workflow"),
+    ("replay: history in, commands out, workflow code", "perdure.sdk.workflow.workflow"),
     ("replay: history in, commands out, workflow code", "perdure.sdk.guard"),
     ("payloads: values to bytes and back", "perdure.sdk.convert."),
     ("worker: polls, activity attempts, answers", "perdure.sdk."),

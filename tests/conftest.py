@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from perdure.sdk.definitions import Shelf, default_registry
+from perdure.sdk.declare.definitions import Shelf, default_registry
 
 # No deadline: a busy machine must never turn a law into a flaky test.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)

@@ -28,7 +28,6 @@ from perdure.errors import (
 from perdure.interventions import Intervention, InterventionNotFoundError, Interventions, SyncInterventions
 from perdure.models.saga import Saga
 from perdure.sdk.activity import ActivityInfo, activity
-from perdure.sdk.children import ChildHandle, call_child, start_child
 from perdure.sdk.client import (
     Calendar,
     Client,
@@ -46,13 +45,14 @@ from perdure.sdk.client import (
     WorkflowSummary,
 )
 from perdure.sdk.convert import Converter, PayloadCodec
-from perdure.sdk.events import Subscription, on_event
-from perdure.sdk.local_calls import local_call, start_local
+from perdure.sdk.declare.search_attributes import SearchAttribute
+from perdure.sdk.declare.transaction import Transaction
 from perdure.sdk.options import Duration, Retry
-from perdure.sdk.search_attributes import SearchAttribute
-from perdure.sdk.transaction import Transaction
 from perdure.sdk.worker import Worker, WorkerConfig
-from perdure.sdk.workflow import CancelScope, Handle, WorkflowInfo, call, start, wait, workflow
+from perdure.sdk.workflow.children import ChildHandle, call_child, start_child
+from perdure.sdk.workflow.events import Subscription, on_event
+from perdure.sdk.workflow.local_calls import local_call, start_local
+from perdure.sdk.workflow.workflow import CancelScope, Handle, WorkflowInfo, call, start, wait, workflow
 
 __all__ = [
     "ActivityError",

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from perdure import Engine, activity, call, workflow
 from perdure.cli.main import cli
 from perdure.embedded import EngineSeams
-from perdure.engine.config import EngineConfig
+from perdure.engine.node.config import EngineConfig
 from perdure.stores.api import StoreError
 from perdure.stores.reading import StoreFile
 from perdure.stores.sqlite.ownership import owner_of

@@ -16,7 +16,7 @@ from functools import partial
 from perdure import Engine, EngineError, QueryFailedError, Retry, activity, call, on_event, workflow
 from perdure.core.limits import Limits
 from perdure.embedded import EngineSeams
-from perdure.engine.config import EngineConfig
+from perdure.engine.node.config import EngineConfig
 from tests.eventually import eventually
 
 effects = -1

@@ -22,7 +22,7 @@ from perdure import (
 )
 from perdure.embedded import AsyncEngine
 from perdure.errors import DefinitionError, EngineClosedError, UnknownTypeError
-from perdure.sdk.definitions import SyncActivity
+from perdure.sdk.declare.definitions import SyncActivity
 from perdure.sdk.options import activity_options
 
 holder: dict[str, Any] = {}

@@ -9,8 +9,8 @@ import pytest
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import Commit
-from perdure.engine import mailboxes
-from perdure.engine.service import Gatherer
+from perdure.engine.deciding import mailboxes
+from perdure.engine.node.gatherer import Gatherer
 from perdure.frontend import WorkflowService
 from tests.engine.test_mailboxes import cancel, rejection, start, status
 from tests.engine.world import World, history, names, virtual

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.engine.clock import Jump, WatchedClock
 from perdure.engine.engine import Engine
+from perdure.engine.node.clock import Jump, WatchedClock
 from perdure.frontend import WorkflowService
 from perdure.testing import run_virtual
 from tests.engine.test_mailboxes import start

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from perdure.engine import collector
+from perdure.engine.node import collector
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.engine.faults import Faults, Setbacks, as_rejected, is_passing
+from perdure.engine.node.faults import Faults, Setbacks, as_rejected, is_passing
 from perdure.stores.api import Damaged, ReadsBusy, ReadTooLong, StoreError, Unstorable
 
 CODES: list[tuple[Exception, StatusCode, bool]] = [

@@ -14,7 +14,7 @@ from perdure.core.commands import RequestCancel, Signal, StartWorkflow, Terminat
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.replies import Started
-from perdure.engine import mailboxes
+from perdure.engine.deciding import mailboxes
 from perdure.engine.engine import Engine
 from perdure.frontend import WorkflowService
 from tests.engine.world import (

@@ -17,10 +17,10 @@ from perdure.core.commit import Commit
 from perdure.core.message import CloseChild, Message, Origin
 from perdure.core.names import ExecutionKey
 from perdure.engine import Engine
-from perdure.engine.config import EngineConfig
-from perdure.engine.metrics import Metrics
+from perdure.engine.duties.outbox import Outbox
 from perdure.engine.namespaces import Namespaces
-from perdure.engine.outbox import Outbox
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.metrics import Metrics
 from perdure.frontend import WorkflowService
 from perdure.stores.memory import MemoryStore
 from tests.core.post import cancel_external, signal_external, start_child
@@ -353,7 +353,7 @@ async def test_a_message_that_meets_nothing_but_faults_is_told_of_and_left_to_th
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
-    logger = logging.getLogger("perdure.engine.outbox")
+    logger = logging.getLogger("perdure.engine.duties.outbox")
     logger.addHandler(handler)
     try:
         config = EngineConfig(outbox_faults_max=3)

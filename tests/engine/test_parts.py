@@ -12,7 +12,8 @@ import pytest
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.search_attributes import IndexedType
 from perdure.engine import SystemClock, TimeOrderedIds
-from perdure.engine.service import Gatherer, Signal
+from perdure.engine.node.gatherer import Gatherer
+from perdure.engine.node.signal import Signal
 from perdure.stores.api import StoreError
 from perdure.stores.visibility import ALL
 from tests.engine.world import World, virtual

@@ -68,14 +68,14 @@ async def test_a_failing_store_is_told_and_tried_again(world: World) -> None:
 
 @virtual
 async def test_a_bug_of_the_store_ends_nothing(world: World) -> None:
-    logging.getLogger("perdure.engine.pruner").disabled = True
+    logging.getLogger("perdure.engine.duties.pruner").disabled = True
     try:
         async with world.engine(prune_every_ns=60 * 10**9) as engine:
             world.store.breaks = lambda method: method == "closed_before"
             await engine.pruner.passes.reached(engine.pruner.passes.count + 2)
             assert engine.is_started
     finally:
-        logging.getLogger("perdure.engine.pruner").disabled = False
+        logging.getLogger("perdure.engine.duties.pruner").disabled = False
 
 
 @virtual

@@ -352,7 +352,7 @@ async def test_an_engine_starts_beside_what_was_left_of_a_deleted_namespace(worl
 
 @virtual
 async def test_a_bug_of_the_store_delays_schedules_and_ends_none(world: World) -> None:
-    logging.getLogger("perdure.engine.record_waker").disabled = True
+    logging.getLogger("perdure.engine.duties.record_waker").disabled = True
     try:
         async with world.engine() as engine:
             connection = WorkflowService(engine)
@@ -363,7 +363,7 @@ async def test_a_bug_of_the_store_delays_schedules_and_ends_none(world: World) -
             await minutes(world, 1)
             assert (await describe(connection)).info.action_count == 2
     finally:
-        logging.getLogger("perdure.engine.record_waker").disabled = False
+        logging.getLogger("perdure.engine.duties.record_waker").disabled = False
 
 
 # --- crashes --------------------------------------------------------------------------------------

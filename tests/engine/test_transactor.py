@@ -10,7 +10,7 @@ import pytest
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.engine import mailboxes
+from perdure.engine.deciding import mailboxes
 from perdure.frontend import WorkflowService
 from perdure.stores.api import Outcome, StoreError
 from tests.engine.world import (

@@ -8,7 +8,7 @@ import pytest
 
 from perdure.api.errors import Rejected
 from perdure.core.commands import StartWorkflow
-from perdure.engine.wakeups import NEVER_NS
+from perdure.engine.duties.wakeups import NEVER_NS
 from perdure.frontend import WorkflowService
 from tests.engine.test_mailboxes import start, status
 from tests.engine.world import (

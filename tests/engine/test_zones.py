@@ -11,7 +11,7 @@ from zoneinfo import TZPATH, available_timezones
 import pytest
 
 from perdure.core.schedule.fields import BadSpec
-from perdure.engine.zones import CHANGES_MAX, find_zone
+from perdure.engine.node.zones import CHANGES_MAX, find_zone
 
 
 def table(offsets: list[int], changes: list[int], footer: bytes = b"", version: bytes = b"2") -> bytes:

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure import UpdateFailedError, WorkflowFailedError
-from perdure.sdk.checking import workflows_in
+from perdure.sdk.replay.checking import workflows_in
 from perdure.testing import TestEngine
 from tests.histories import workflows
 from tests.histories.workflows import Order

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.sdk.checking import ReplayChecker, workflows_in
+from perdure.sdk.replay.checking import ReplayChecker, workflows_in
 from perdure.testing import assert_replays, parse_history
 from tests.histories import workflows
 from tests.histories.record import FOLDER, record

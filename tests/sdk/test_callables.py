@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Optional, Protocol, TypeVar
 
 import pytest
 
-from perdure.sdk.callables import UNKNOWN, is_async, own_name, refuses, shape_of
+from perdure.sdk.declare.callables import UNKNOWN, is_async, own_name, refuses, shape_of
 
 T = TypeVar("T")
 

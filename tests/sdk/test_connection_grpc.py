@@ -10,7 +10,7 @@ from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
 from perdure import AsyncEngine, Engine, EngineError, StoreError, WorkerConfig
 from perdure.api.errors import Rejected, StatusCode
-from perdure.sdk.connection_grpc import GrpcConnection, detail_of, parse_target
+from perdure.sdk.connection.grpc import GrpcConnection, detail_of, parse_target
 
 
 @pytest.mark.parametrize(

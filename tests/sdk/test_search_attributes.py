@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import PayloadError, SearchAttribute
-from perdure.sdk.search_attributes import payloads_of, value_of, values_of
+from perdure.sdk.declare.search_attributes import payloads_of, value_of, values_of
 
 NOON = datetime(2026, 11, 20, 12, 30, 0, 250_000, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.frontend.grpc.transport import Transport
 from perdure.frontend.rpcs import WORKFLOW_SERVICE
-from perdure.frontend.server.transport import Transport
 from tests.server.given import FREE
 from tests.server.wire import Wire
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from perdure.api.errors import StatusCode
-from perdure.frontend.rpcs import WORKFLOW_SERVICE
-from perdure.frontend.server import frames
-from perdure.frontend.server.frames import (
+from perdure.frontend.grpc import frames
+from perdure.frontend.grpc.frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -21,6 +20,7 @@ from perdure.frontend.server.frames import (
     frame,
     literal,
 )
+from perdure.frontend.rpcs import WORKFLOW_SERVICE
 from tests.engine.world import workflow_poll
 from tests.server.wire import Heard, grpc_message
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from perdure.api.errors import StatusCode
-from perdure.frontend.server import bounds, frames
-from perdure.frontend.server.frames import (
+from perdure.frontend.grpc import bounds, frames
+from perdure.frontend.grpc.frames import (
     CONTINUATION,
     DATA,
     END_STREAM,

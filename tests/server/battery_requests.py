@@ -6,8 +6,8 @@ import gzip
 from collections.abc import Callable
 
 from perdure.api.errors import StatusCode
-from perdure.frontend.server import bounds, frames
-from perdure.frontend.server.frames import (
+from perdure.frontend.grpc import bounds, frames
+from perdure.frontend.grpc.frames import (
     COMPRESSION_ERROR,
     DATA,
     END_STREAM,

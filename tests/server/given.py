@@ -11,11 +11,11 @@ from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
-from perdure.engine.config import EngineConfig
-from perdure.engine.matching import Poll
+from perdure.engine.matching.matching import Poll
+from perdure.engine.node.config import EngineConfig
+from perdure.frontend.grpc.transport import Transport
 from perdure.frontend.rpcs import WORKFLOW_SERVICE, rpcs
 from perdure.frontend.server.server import Server, ServerConfig
-from perdure.frontend.server.transport import Transport
 from perdure.stores.memory import MemoryStore
 from tests.server.wire import Wire
 

@@ -9,10 +9,10 @@ from hpack import Decoder, Encoder, HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.frontend.server import bounds
-from perdure.frontend.server.blocks import Blocks, Field
-from perdure.frontend.server.frames import COMPRESSION_ERROR, Broken, literal
-from perdure.frontend.server.headers import Headers, Malformed
+from perdure.frontend.grpc import bounds
+from perdure.frontend.grpc.blocks import Blocks, Field
+from perdure.frontend.grpc.frames import COMPRESSION_ERROR, Broken, literal
+from perdure.frontend.grpc.headers import Headers, Malformed
 
 FIELDS = [
     (b":method", b"POST"),

@@ -12,9 +12,9 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import StatusCode
+from perdure.frontend.grpc import bounds, frames
+from perdure.frontend.grpc.headers import timeout_s
 from perdure.frontend.rpcs import WORKFLOW_SERVICE
-from perdure.frontend.server import bounds, frames
-from perdure.frontend.server.headers import timeout_s
 from tests.engine.world import history_request, start_request, workflow_poll
 from tests.server.given import World, served
 from tests.server.wire import grpc_message

@@ -11,7 +11,7 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.frontend.server.entries import ENTRIES_MAX, LARGE_BYTES, check_entries
+from perdure.frontend.grpc.entries import ENTRIES_MAX, LARGE_BYTES, check_entries
 from tests.server.given import CODE, World, served
 
 MANY = 100_000

@@ -11,10 +11,10 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from hpack import Encoder
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.frontend.grpc import bounds, frames
+from perdure.frontend.grpc.connection import Connection
+from perdure.frontend.grpc.transport import Transport
 from perdure.frontend.rpcs import WORKFLOW_SERVICE
-from perdure.frontend.server import bounds, frames
-from perdure.frontend.server.connection import Connection
-from perdure.frontend.server.transport import Transport
 from tests.engine.world import history_request, start_request, workflow_poll
 from tests.server.battery import body
 from tests.server.given import FREE, World, served

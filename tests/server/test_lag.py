@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, GetSystemInfoRequest
 
-from perdure.engine import mailboxes
-from perdure.engine.metrics import Metrics
-from perdure.frontend.server import lag
-from perdure.frontend.server.exposition import exposition
-from perdure.frontend.server.lag import LagWatch, Stalls
+from perdure.engine.deciding import mailboxes
+from perdure.engine.node.metrics import Metrics
+from perdure.frontend import lag
+from perdure.frontend.http.exposition import exposition
+from perdure.frontend.lag import LagWatch, Stalls
 from tests.engine.world import start_request
 from tests.server.given import World, served
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.api.errors import StatusCode
-from perdure.frontend.server import bounds, frames
-from perdure.frontend.server.frames import Broken, frame
-from perdure.frontend.server.receiving import Event, Receiver, Reply
-from perdure.frontend.server.stream import Stream
+from perdure.frontend.grpc import bounds, frames
+from perdure.frontend.grpc.frames import Broken, frame
+from perdure.frontend.grpc.receiving import Event, Receiver, Reply
+from perdure.frontend.grpc.stream import Stream
 from tests.server import battery_frames, battery_requests
 from tests.server.bare import bare
 from tests.server.battery import GRPC, Ended, Fields, Open, body, call, head, opening, poll, pseudo, verify

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from perdure.frontend.server import frames
-from perdure.frontend.server.connection import Connection
-from perdure.frontend.server.stream import Stream
+from perdure.frontend.grpc import frames
+from perdure.frontend.grpc.connection import Connection
+from perdure.frontend.grpc.stream import Stream
 from tests.server import battery_frames, battery_requests
 from tests.server.battery import call, head, pseudo
 from tests.server.test_hostile_clients import Socket

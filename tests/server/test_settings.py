@@ -9,7 +9,7 @@ import pytest
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.limits import Limits
-from perdure.engine.config import EngineConfig
+from perdure.engine.node.config import EngineConfig
 from perdure.frontend.server.settings import SettingsError, names, read_settings
 from tests.engine.world import completion, schedule, start_request, workflow_poll
 from tests.server.given import CODE, World, served
@@ -80,7 +80,7 @@ async def test_half_of_a_limit_is_told_in_the_log_once(world: World) -> None:
     told: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.getMessage())
-    logger = logging.getLogger("perdure.engine.alarms")
+    logger = logging.getLogger("perdure.engine.feed.alarms")
     logger.addHandler(handler)
     try:
         await world.client.call("StartWorkflowExecution", start_request())

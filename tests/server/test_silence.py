@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
-from perdure.frontend.server import frames
-from perdure.frontend.server.connection import Connection
-from perdure.frontend.server.stream import Stream
+from perdure.frontend.grpc import frames
+from perdure.frontend.grpc.connection import Connection
+from perdure.frontend.grpc.stream import Stream
 
 SILENT_S, STUCK_S, GREETING_S = 60.0, 30.0, 15.0
 

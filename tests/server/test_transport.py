@@ -10,9 +10,9 @@ from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowExe
 from temporalio.api.operatorservice import v1 as operator_service
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.frontend.grpc import bounds
+from perdure.frontend.grpc.transport import split_address
 from perdure.frontend.rpcs import OPERATOR_SERVICE, WORKFLOW_SERVICE, method_name, rpcs
-from perdure.frontend.server import bounds
-from perdure.frontend.server.transport import split_address
 from tests.engine.world import start_request
 from tests.server.given import CODE, World, detail, served
 

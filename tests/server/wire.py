@@ -10,9 +10,9 @@ from typing import NamedTuple
 from google.protobuf.message import Message
 from hpack import Decoder, Encoder
 
+from perdure.frontend.grpc import frames
+from perdure.frontend.grpc.transport import split_address
 from perdure.frontend.rpcs import WORKFLOW_SERVICE
-from perdure.frontend.server import frames
-from perdure.frontend.server.transport import split_address
 
 WAIT_S = 20.0
 """For one frame, at most: a test that hangs fails instead."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from perdure.sdk.activity import activity
-from perdure.sdk.definitions import ActivityDefinition
+from perdure.sdk.declare.definitions import ActivityDefinition
 from perdure.sdk.errors import ActivityError, ApplicationError
 from perdure.sdk.options import Retry
 from tests.simulation.programs import DAY, Act

@@ -7,10 +7,10 @@ import asyncio
 import msgspec
 
 from perdure.models.saga import Saga
-from perdure.sdk.children import start_child
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
-from perdure.sdk.local_calls import start_local
-from perdure.sdk.workflow import start, workflow
+from perdure.sdk.workflow.children import start_child
+from perdure.sdk.workflow.local_calls import start_local
+from perdure.sdk.workflow.workflow import start, workflow
 from tests.simulation.activities import failed, local_performer, performer
 from tests.simulation.post import Carried, Post, ear, kid
 from tests.simulation.programs import (

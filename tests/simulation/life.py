@@ -19,9 +19,9 @@ from perdure import (
     WorkflowNotFoundError,
 )
 from perdure.embedded import EngineSeams
-from perdure.engine.config import EngineConfig
+from perdure.engine.node.config import EngineConfig
 from perdure.errors import EngineClosedError
-from perdure.sdk.definitions import WorkflowDefinition
+from perdure.sdk.declare.definitions import WorkflowDefinition
 from perdure.stores.api import Store
 from perdure.testing import VirtualClock, VirtualTimeLoop
 from tests.simulation.activities import perform, perform_def

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure.sdk.activity import activity
 from perdure.sdk.options import Retry
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.workflow.workflow import call, workflow
 from tests.simulation.programs import Act, Program
 from tests.simulation.world import stage
 

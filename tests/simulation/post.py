@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError
-from perdure.sdk.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, wait, workflow
 from tests.simulation.activities import failed, performer
 from tests.simulation.programs import Act, Asked, Program
 

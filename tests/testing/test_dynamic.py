@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure import Engine, activity, call, local_call, start, wait, workflow
-from perdure.sdk.definitions import Registry
+from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.errors import DefinitionError
 from perdure.testing import TestEngine, assert_replays
 

@@ -25,7 +25,7 @@ from perdure import (
     workflow,
 )
 from perdure.errors import DefinitionError, UnknownTypeError
-from perdure.sdk.definitions import ActivityDefinition, AnyWorkflow, Registry, default_registry
+from perdure.sdk.declare.definitions import ActivityDefinition, AnyWorkflow, Registry, default_registry
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.testing import TestEngine, assert_replays
 from tests.sdk.replay.given import History

@@ -9,8 +9,8 @@ from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure import Handle, activity, call, start, workflow
 from perdure.errors import DefinitionError, UnknownTypeError
-from perdure.sdk.checking import ReplayChecker, Workflows
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
+from perdure.sdk.replay.checking import ReplayChecker, Workflows
 from perdure.testing import HistoryFormatError, TestEngine, assert_replays, format_history, parse_history
 from tests.testing import shop
 from tests.testing.shop import ACTIVITIES, WORKFLOWS, Order, charge, fulfil, remind, subscribe

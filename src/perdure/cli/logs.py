@@ -50,7 +50,7 @@ class RateLimit(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-03-02T12:00:00.123Z WARNING perdure.engine.outbox: what happened`."""
+    """`2026-03-02T12:00:00.123Z WARNING perdure.engine.duties.outbox: what happened`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`; a traceback follows on lines of its own."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from perdure.cli.output import plain_errors
 from perdure.embedded import Engine, EngineSeams
-from perdure.engine.config import EngineConfig
+from perdure.engine.node.config import EngineConfig
 from perdure.errors import PerdureError
 from perdure.stores.api import StoreError
 from perdure.stores.reading import path_of

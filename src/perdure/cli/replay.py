@@ -24,9 +24,9 @@ from perdure.cli.options import file_option, json_option, namespace_option
 from perdure.cli.output import console, plain_errors, print_json
 from perdure.cli.stored import StoreFile, count_open, open_executions
 from perdure.cli.workflow import workflow
-from perdure.sdk.checking import HistoryFormatError, ReplayChecker, ReplayReport, parse_history, workflows_in
-from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
+from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
+from perdure.sdk.replay.checking import HistoryFormatError, ReplayChecker, ReplayReport, parse_history, workflows_in
 
 workflows_option = click.option(
     "--workflows",

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from perdure.cli import logs
 from perdure.cli.output import plain_errors
-from perdure.engine.config import EngineConfig
+from perdure.engine.node.config import EngineConfig
 from perdure.frontend.server.settings import read_settings
 from perdure.stores.open import open_store
 

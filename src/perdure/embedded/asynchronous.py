@@ -11,21 +11,21 @@ from urllib.parse import urlsplit
 
 from perdure.embedded.forever import Ending, heard, look_up
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams
-from perdure.engine import collector
-from perdure.engine.config import EngineConfig
+from perdure.engine.node import collector
+from perdure.engine.node.config import EngineConfig
 from perdure.events import with_hub
 from perdure.frontend.near import Near
 from perdure.interventions import AlertHook, Interventions, alerting
 from perdure.sdk.client import Client
 from perdure.sdk.client.events import listen
-from perdure.sdk.connection import Connection
+from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
-from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
+from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import EngineClosedError, EngineError
-from perdure.sdk.green_threads import check_threads
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 from perdure.sdk.worker import Worker
+from perdure.sdk.worker.green_threads import check_threads
 from perdure.sdk.worker.worker import WorkerSeams
 from perdure.stores.api import StoreError
 from perdure.stores.open import open_store
@@ -232,7 +232,7 @@ def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> _Home:
 
 def _far_home(url: str) -> _Home:
     try:
-        from perdure.sdk.connection_grpc import GrpcConnection
+        from perdure.sdk.connection.grpc import GrpcConnection
     except ImportError as error:
         raise EngineError(f"{url!r} needs gRPC ({error.name} is missing): pip install 'perdure[grpc]'") from error
     try:

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from perdure.embedded.asynchronous import AsyncEngine
 from perdure.embedded.forever import LOOK_UP_S, Ending, heard
 from perdure.embedded.handles import SyncUpdateHandle, SyncWorkflowHandle
+from perdure.embedded.loop_thread import LoopThread
 from perdure.embedded.messaging import SyncMessaging
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams
 from perdure.interventions import AlertHook, SyncInterventions
@@ -18,7 +19,6 @@ from perdure.sdk.client import UpdateHandle, WorkflowHandle
 from perdure.sdk.client.schedules import SyncSchedules
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.errors import EngineClosedError, EngineError
-from perdure.sdk.loop_thread import LoopThread
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perdure.engine.clock import Clock
-from perdure.engine.config import EngineConfig
-from perdure.sdk.definitions import Registry
+from perdure.engine.node.clock import Clock
+from perdure.engine.node.config import EngineConfig
+from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.options import Duration, optional_duration
 from perdure.sdk.worker import WorkerConfig
 from perdure.sdk.worker.failing import Failed

@@ -4,9 +4,9 @@ Nothing here knows what a workflow task means. What is here: a mailbox per workf
 transaction for whatever is ready, pollers and backlog, deadlines, caches and their bounds.
 """
 
-from perdure.engine.clock import Clock, SystemClock
-from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine
-from perdure.engine.ids import TimeOrderedIds
+from perdure.engine.node.clock import Clock, SystemClock
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.ids import TimeOrderedIds
 
 __all__ = ["Clock", "Engine", "EngineConfig", "SystemClock", "TimeOrderedIds"]

@@ -25,31 +25,31 @@ from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey, QueueName, Task
 from perdure.core.started import StartedTask
-from perdure.engine.alarms import Alarms
-from perdure.engine.batches import Batches
-from perdure.engine.clock import Clock, Jump, SystemClock, WatchedClock
-from perdure.engine.config import EngineConfig
-from perdure.engine.faults import as_rejected
-from perdure.engine.histories import Histories
-from perdure.engine.ids import TimeOrderedIds
-from perdure.engine.mailbox import InTransaction, Read
-from perdure.engine.mailboxes import Mailboxes
-from perdure.engine.matching import Matching, Poll
-from perdure.engine.metrics import Metrics
+from perdure.engine.deciding.histories import Histories
+from perdure.engine.deciding.mailboxes import Mailboxes
+from perdure.engine.duties.outbox import Outbox
+from perdure.engine.duties.pruner import Pruner
+from perdure.engine.duties.record_waker import RecordWaker
+from perdure.engine.duties.recovery import recover
+from perdure.engine.duties.wakeups import Waker
+from perdure.engine.feed.alarms import Alarms
+from perdure.engine.feed.updates import Updates
+from perdure.engine.feed.watchers import Watchers
+from perdure.engine.matching.matching import Matching, Poll
+from perdure.engine.matching.queries import Queries
+from perdure.engine.matching.query_task import QueryTask
+from perdure.engine.matching.unpolled import Unpolled
+from perdure.engine.matching.workers import Workers
 from perdure.engine.namespaces import Namespaces
-from perdure.engine.outbox import Outbox
-from perdure.engine.pruner import Pruner
-from perdure.engine.queries import Queries
-from perdure.engine.query_task import QueryTask
-from perdure.engine.record_waker import RecordWaker
-from perdure.engine.records import Records
-from perdure.engine.recovery import recover
-from perdure.engine.schedules import Schedules
-from perdure.engine.unpolled import Unpolled
-from perdure.engine.updates import Updates
-from perdure.engine.wakeups import Waker
-from perdure.engine.watchers import Watchers
-from perdure.engine.workers import Workers
+from perdure.engine.node.clock import Clock, Jump, SystemClock, WatchedClock
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.faults import as_rejected
+from perdure.engine.node.ids import TimeOrderedIds
+from perdure.engine.node.metrics import Metrics
+from perdure.engine.records.batches import Batches
+from perdure.engine.records.records import Records
+from perdure.engine.records.schedules import Schedules
+from perdure.engine.submission import InTransaction, Read
 from perdure.stores.api import Found, Page, ReadsBusy, ReadTooLong, Store, StoreError
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
@@ -89,7 +89,7 @@ class Engine:
         self.unpolled = Unpolled(store, self.config, self.matching, self.read)
         self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
-        self.queries = Queries(self.mailboxes, self.matching, self.new_id, self.config)
+        self.queries = Queries(self.submit, self.matching, self.new_id, self.config)
         self.waker = Waker(store, self._watched, self.config, self._metrics, self.submit)
         self.watchers = Watchers(self.config)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)

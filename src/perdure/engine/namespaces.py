@@ -13,7 +13,7 @@ from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.message import Origin
 from perdure.core.search_attributes import is_reserved
-from perdure.engine.config import EngineConfig
+from perdure.engine.node.config import EngineConfig
 from perdure.stores.api import Namespace, Store, StoreError
 
 _log = logging.getLogger(__name__)

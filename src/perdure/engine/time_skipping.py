@@ -16,8 +16,8 @@ import logging
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import LONG_MAX, NS_PER_SECOND
-from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.engine import Engine
+from perdure.engine.node.clock import Clock, SystemClock
 from perdure.stores.api import StoreError
 
 _log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ among its workflows. An `Engine` always has.
 from typing import cast
 
 from perdure.events.hub import EventHub, HubState
-from perdure.sdk.definitions import AnyActivity, AnyWorkflow, Registry
-from perdure.sdk.events import HUB_TYPE
+from perdure.sdk.declare.definitions import AnyActivity, AnyWorkflow, Registry
+from perdure.sdk.workflow.events import HUB_TYPE
 
 __all__ = ["EventHub", "HubState", "with_hub"]
 

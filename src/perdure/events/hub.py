@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
-from perdure.sdk.children import start_child
-from perdure.sdk.definitions import WorkflowDefinition
+from perdure.sdk.declare.definitions import WorkflowDefinition
 from perdure.sdk.errors import ApplicationError
-from perdure.sdk.events import HUB_TYPE, Header, Listener, Subscriber, news_of
-from perdure.sdk.workflow import workflow
+from perdure.sdk.workflow.children import start_child
+from perdure.sdk.workflow.events import HUB_TYPE, Header, Listener, Subscriber, news_of
+from perdure.sdk.workflow.workflow import workflow
 
 REMEMBERED = 1000
 """So many of the newest event ids are kept: an event that comes again later than that is taken for another."""

@@ -73,7 +73,7 @@ class ActivityTasks:
     ) -> bool:
         """No RPC: as RespondActivityTaskCompleted, with `work` writing in the transaction of the completion.
 
-        `work` puts the result into the request. See `perdure.sdk.connection.TransactionalConnection`.
+        `work` puts the result into the request. See `perdure.sdk.connection.protocol.TransactionalConnection`.
         Raises Rejected UNIMPLEMENTED when the store cannot do that, INVALID_ARGUMENT for a result that is too large.
         """
         token = self._token(request.task_token, request.namespace)

@@ -17,8 +17,8 @@ from perdure.api.bounds import cap
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import NS_PER_SECOND, duration, duration_ns
 from perdure.engine.engine import Engine
-from perdure.engine.faults import as_rejected
 from perdure.engine.namespaces import DEFAULT_NAMESPACE, DELETED
+from perdure.engine.node.faults import as_rejected
 from perdure.frontend.capabilities import describe_capabilities
 from perdure.frontend.clusters import CLUSTER_NAME
 from perdure.frontend.edge import invalid

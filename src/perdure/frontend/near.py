@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from perdure.engine.clock import Clock
-from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine
+from perdure.engine.node.clock import Clock
+from perdure.engine.node.config import EngineConfig
 from perdure.frontend.operator_service import OperatorService
 from perdure.frontend.service import WorkflowService
 from perdure.stores.api import Store

@@ -10,7 +10,7 @@ from perdure.api.enums import QUEUE_NORMAL
 from perdure.api.errors import Rejected
 from perdure.core.tokens import BAD_TASK_TOKEN, read
 from perdure.engine.engine import Engine
-from perdure.engine.query_task import QueryTask, QueryToken
+from perdure.engine.matching.query_task import QueryTask, QueryToken
 from perdure.frontend.edge import check_execution, check_namespace, invalid, named
 from perdure.frontend.page_tokens import HistoryToken, encode_history
 

@@ -28,9 +28,9 @@ from perdure.core.schedule.requests import nominal_text
 from perdure.core.schedule.state import BACKFILLS_MAX, Action, State
 from perdure.core.search_attributes import BadSearchAttribute, check
 from perdure.engine.engine import Engine
-from perdure.engine.pace import Pace
-from perdure.engine.schedules import Key
-from perdure.engine.zones import find_zone
+from perdure.engine.node.pace import Pace
+from perdure.engine.node.zones import find_zone
+from perdure.engine.records.schedules import Key
 from perdure.frontend.edge import check_length, check_namespace, exceeds_blob_limit, invalid, limits
 from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.frontend.schedule_filter import schedule_filter

@@ -11,7 +11,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.search_attributes import PREDEFINED, SYSTEM, TYPE_NAMES, is_reserved
 from perdure.engine.engine import Engine
-from perdure.engine.faults import as_rejected
+from perdure.engine.node.faults import as_rejected
 from perdure.frontend.edge import check_length, invalid
 from perdure.stores.api import Namespace, StoreError
 

@@ -39,7 +39,7 @@ from perdure.frontend.workflows import Workflows
 class WorkflowService:
     """`temporal.api.workflowservice.v1.WorkflowService` over an engine that was started.
 
-    Satisfies `Connection`, `NearConnection` and `TransactionalConnection` of `perdure.sdk.connection`.
+    Satisfies `Connection`, `NearConnection` and `TransactionalConnection` of `perdure.sdk.connection.protocol`.
     """
 
     def __init__(self, engine: Engine) -> None:

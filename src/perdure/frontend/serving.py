@@ -1,6 +1,6 @@
 """Tasks for a worker in this process: put before its seats by calls, as what reads like the polls' responses.
 
-No RPC. See `perdure.sdk.connection.NearConnection`. A task whose events are in memory, as nearly all
+No RPC. See `perdure.sdk.connection.protocol.NearConnection`. A task whose events are in memory, as nearly all
 are, goes out in the same breath as it becomes durable; for another the store is read first.
 """
 
@@ -15,8 +15,8 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.core.names import QueueName, TaskKind
 from perdure.core.started import StartedActivityTask, StartedTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
-from perdure.engine.query_task import QueryTask
-from perdure.engine.seats import Seat
+from perdure.engine.matching.query_task import QueryTask
+from perdure.engine.matching.seats import Seat
 from perdure.frontend.edge import check_length, check_namespace, check_queue
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import (

@@ -19,7 +19,7 @@ from perdure.core.context import Poller
 from perdure.core.started import StartedActivityTask, StartedTask, StartedWorkflowTask
 from perdure.core.tokens import decode_token
 from perdure.engine.engine import Engine
-from perdure.engine.query_task import QueryTask
+from perdure.engine.matching.query_task import QueryTask
 
 _log = logging.getLogger(__name__)
 

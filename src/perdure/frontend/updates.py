@@ -17,7 +17,7 @@ from perdure.core.names import ExecutionKey
 from perdure.core.replies import Started, UpdateStanding
 from perdure.core.update import closed_outcome
 from perdure.engine.engine import Engine
-from perdure.engine.updates import UpdateWait
+from perdure.engine.feed.updates import UpdateWait
 from perdure.frontend.edge import check_execution, check_namespace, found, invalid, naming
 from perdure.frontend.workflows import start_response
 

@@ -11,7 +11,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.names import QueueName, TaskKind
 from perdure.engine.engine import Engine
-from perdure.engine.pace import Pace
+from perdure.engine.node.pace import Pace
 from perdure.frontend.edge import check_namespace
 from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.frontend.worker_filter import matches, parse

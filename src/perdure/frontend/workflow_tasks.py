@@ -14,7 +14,7 @@ from perdure.core.names import QueueName, TaskKind
 from perdure.core.replies import WorkflowTaskCompleted
 from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
-from perdure.engine.query_task import QueryTask
+from perdure.engine.matching.query_task import QueryTask
 from perdure.frontend.edge import check_length, check_namespace, check_queue, token_of
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import activity_task_response, workflow_task_response

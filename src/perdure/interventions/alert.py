@@ -18,7 +18,7 @@ import msgspec
 
 from perdure.interventions.entry import Intervention
 from perdure.sdk.activity import activity
-from perdure.sdk.definitions import AnyActivity, Registry, SyncActivity
+from perdure.sdk.declare.definitions import AnyActivity, Registry, SyncActivity
 from perdure.sdk.errors import ApplicationError, DefinitionError
 from perdure.sdk.options import Retry
 

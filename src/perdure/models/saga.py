@@ -26,12 +26,12 @@ from typing import Any, NamedTuple, ParamSpec
 import msgspec
 
 from perdure.interventions import MEMO_KEY, Decision, Intervention, alert, signal_of
-from perdure.sdk.definitions import ActivityDefinition
+from perdure.sdk.declare.definitions import ActivityDefinition
 from perdure.sdk.errors import ApplicationError, CancelledError, FailureError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Retry
 from perdure.sdk.texts import text_of
-from perdure.sdk.workflow import Handle, start, wait, workflow
+from perdure.sdk.workflow.workflow import Handle, start, wait, workflow
 
 P = ParamSpec("P")
 

@@ -19,7 +19,14 @@ from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypeVar, cast, o
 
 import msgspec
 
-from perdure.sdk.definitions import ActivityDefinition, AsyncActivity, SyncActivity, default_registry, needs_object
+from perdure.sdk.declare.definitions import (
+    ActivityDefinition,
+    AsyncActivity,
+    SyncActivity,
+    default_registry,
+    needs_object,
+)
+from perdure.sdk.declare.transaction import TransactionalActivity, TransactionalDecorator
 from perdure.sdk.errors import CancelledError, DefinitionError, EngineError
 from perdure.sdk.option_names import lists_options, options_of
 from perdure.sdk.options import (
@@ -31,7 +38,6 @@ from perdure.sdk.options import (
     activity_options,
     optional_duration,
 )
-from perdure.sdk.transaction import TransactionalActivity, TransactionalDecorator
 
 P = ParamSpec("P")
 R = TypeVar("R")

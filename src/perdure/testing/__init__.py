@@ -1,6 +1,6 @@
 """Testing aids: an engine whose time skips, activities replaced by name, histories replayed against code."""
 
-from perdure.sdk.checking import HistoryFormatError, ReplayProblem, ReplayReport, format_history, parse_history
+from perdure.sdk.replay.checking import HistoryFormatError, ReplayProblem, ReplayReport, format_history, parse_history
 from perdure.testing.bugs import EndlessRetriesError, WorkflowTaskFailedError
 from perdure.testing.engine import AsyncTestEngine, TestEngine, virtual_time
 from perdure.testing.mocks import ActivityMock

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 from perdure.api.digest import digest
 from perdure.api.status import OPEN_FILTER
 from perdure.embedded import AsyncEngine, Engine, EngineSeams
-from perdure.sdk.definitions import AnyActivity
+from perdure.sdk.declare.definitions import AnyActivity
 from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, YEARS, Duration, parse_duration

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, cast, get_type_hints
 
-from perdure.sdk.definitions import ActivityDefinition, AnyActivity, AnyWorkflow, AsyncActivity, Registry, SyncActivity
+from perdure.sdk.declare.definitions import (
+    ActivityDefinition,
+    AnyActivity,
+    AnyWorkflow,
+    AsyncActivity,
+    Registry,
+    SyncActivity,
+)
 from perdure.sdk.errors import UnknownTypeError
 from perdure.sdk.options import ActivityOptions
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from temporalio.api.history.v1 import History, HistoryEvent
 
-from perdure.sdk.checking import ReplayChecker, Workflows, parse_history
 from perdure.sdk.convert import Converter
 from perdure.sdk.option_names import lists_options
+from perdure.sdk.replay.checking import ReplayChecker, Workflows, parse_history
 
 AnyHistory = History | Iterable[HistoryEvent] | Path | str | bytes
 """Events, the path of a file (as a Path), or the content of one: Temporal's JSON or a serialised History."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from perdure.engine.config import EngineConfig
-from perdure.engine.ids import TimeOrderedIds
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.ids import TimeOrderedIds
 from perdure.testing.virtual_time import VirtualTimeLoop
 
 SECOND_NS = 1_000_000_000

@@ -17,7 +17,7 @@ from perdure.core.schedule import machine as law
 from perdure.core.schedule import requests
 from perdure.core.schedule import state as states
 from perdure.core.schedule.machine import Machine, new_state, prepared
-from perdure.engine.zones import find_zone
+from perdure.engine.node.zones import find_zone
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND

@@ -13,7 +13,7 @@ from temporalio.api.schedule.v1 import ScheduleSpec
 
 from perdure.core.schedule.fields import BadSpec
 from perdure.core.schedule.spec import Occurrence, Times, Unfinished, canonical
-from perdure.engine.zones import find_zone
+from perdure.engine.node.zones import find_zone
 from tests.core.schedule.record_oracle import TIMES_MAX
 
 RECORDED = json.loads(Path(__file__).with_name("oracle.json").read_text())

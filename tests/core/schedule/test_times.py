@@ -20,7 +20,7 @@ from perdure.core.schedule.civil import date_of, day_number, day_of_week
 from perdure.core.schedule.fields import BadSpec
 from perdure.core.schedule.spec import PARTS_MAX, Budget, Times, Unfinished, canonical
 from perdure.core.schedule.text import duration_of
-from perdure.engine.zones import find_zone
+from perdure.engine.node.zones import find_zone
 
 SECOND = 1_000_000_000
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Cairo")

@@ -29,7 +29,7 @@ from perdure.sdk.errors import (
     WorkflowFailedError,
     WorkflowNotFoundError,
 )
-from perdure.sdk.workflow import workflow
+from perdure.sdk.workflow.workflow import workflow
 from perdure.testing.virtual_time import VirtualTimeLoop, run_virtual
 
 CONVERTER = Converter()

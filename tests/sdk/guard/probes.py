@@ -74,7 +74,7 @@ import structlog
 import tomlkit
 
 from perdure.sdk.errors import DeterminismViolation
-from perdure.sdk.workflow import workflow
+from perdure.sdk.workflow.workflow import workflow
 from tests.sdk.replay.given import History
 
 HERE = pathlib.Path(__file__)

@@ -39,7 +39,7 @@ import pytest
 
 from perdure.sdk.activity import activity
 from perdure.sdk.errors import DeterminismViolation
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.replay.given import History, texts
 
 FORBIDDEN: dict[str, tuple[Callable[[], Any], str]] = {
@@ -310,7 +310,7 @@ from time import time
 from uuid import uuid4
 
 from perdure.sdk.errors import DeterminismViolation
-from perdure.sdk.workflow import workflow
+from perdure.sdk.workflow.workflow import workflow
 from tests.sdk.replay.given import History
 
 for ask in (

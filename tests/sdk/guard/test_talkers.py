@@ -16,8 +16,8 @@ import structlog
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.transport import Transport
 
-from perdure.sdk.definitions import AnyWorkflow
-from perdure.sdk.workflow import call, start
+from perdure.sdk.declare.definitions import AnyWorkflow
+from perdure.sdk.workflow.workflow import call, start
 from tests.sdk.replay.given import History
 from tests.sdk.replay.pieces import a, version_of
 

@@ -22,7 +22,7 @@ from perdure.sdk.errors import DeterminismViolation
 from perdure.sdk.guard import patches, whose
 from perdure.sdk.guard.table import Asked, Kind
 from perdure.sdk.replay.machine import WorkflowMachine
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.guard.probes import FINE, REFUSED
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, version_of
@@ -277,7 +277,7 @@ def test_what_the_user_gives_it_to_call_is_the_users(library: Any) -> None:
 
 
 def test_a_workflow_that_is_itself_installed_is_the_users_code(library: Any) -> None:
-    from perdure.sdk.workflow import SyncWorkflow
+    from perdure.sdk.workflow.workflow import SyncWorkflow
 
     outcome = History(SyncWorkflow(library.setting, "installed")).task().cold()
     assert isinstance(outcome.error, DeterminismViolation)

@@ -17,7 +17,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.convert import Converter, failure_of
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ApplicationError, TimedOutError
 from perdure.sdk.errors import TimeoutType as Passed
 from perdure.sdk.replay.machine import WorkflowMachine

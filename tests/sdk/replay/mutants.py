@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ApplicationError
-from perdure.sdk.workflow import AsyncWorkflow, SyncWorkflow, call, start, workflow
+from perdure.sdk.workflow.workflow import AsyncWorkflow, SyncWorkflow, call, start, workflow
 from tests.sdk.replay.orders import charge, notify, print_label, refund, reserve, ship
 
 
@@ -244,7 +244,7 @@ def waits_for_ever(order: str) -> str:
 
 
 def _never() -> None:
-    from perdure.sdk.workflow import wait
+    from perdure.sdk.workflow.workflow import wait
 
     wait(lambda: False)  # HERE
 

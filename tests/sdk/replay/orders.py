@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from perdure.sdk.activity import activity
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 
 
 @activity(start_to_close="30s")

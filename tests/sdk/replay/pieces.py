@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure.sdk.activity import activity
-from perdure.sdk.definitions import AnyWorkflow
-from perdure.sdk.workflow import AsyncWorkflow, SyncWorkflow, call, workflow
+from perdure.sdk.declare.definitions import AnyWorkflow
+from perdure.sdk.workflow.workflow import AsyncWorkflow, SyncWorkflow, call, workflow
 
 
 @activity(name="a")

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from perdure import call_child, start_child
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ApplicationError, CancelledError
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.outcome import TaskOutcome
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import texts
 from tests.sdk.replay.letters import Letters
 from tests.sdk.replay.pieces import a, version_of

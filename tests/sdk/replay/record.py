@@ -42,7 +42,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from perdure.sdk.convert import failure_of
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.replay.machine import WorkflowMachine
 from tests.sdk.replay import orders, scenes
 from tests.sdk.replay.given import CONVERTER

@@ -7,7 +7,7 @@ import asyncio
 from perdure.sdk.activity import activity
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError
 from perdure.sdk.options import Retry
-from perdure.sdk.workflow import Handle, call, start, wait, workflow
+from perdure.sdk.workflow.workflow import Handle, call, start, wait, workflow
 
 
 @activity(start_to_close="60s", heartbeat="5s")

@@ -13,7 +13,7 @@ from perdure.sdk.errors import (
     TimedOutError,
     TimeoutType,
 )
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.replay.given import History, failure_text, texts
 from tests.sdk.replay.pieces import a, two_in_a_row
 

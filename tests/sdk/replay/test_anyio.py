@@ -14,9 +14,9 @@ import anyio.to_thread
 import pytest
 
 from perdure import start_child
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import DeterminismViolation
-from perdure.sdk.workflow import start, workflow
+from perdure.sdk.workflow.workflow import start, workflow
 from tests.sdk.replay.given import SECOND_NS, History, texts
 from tests.sdk.replay.pieces import a, version_of, x
 from tests.sdk.replay.played import Played, kid, waited_for

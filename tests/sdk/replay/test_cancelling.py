@@ -9,7 +9,7 @@ import pytest
 from perdure.sdk.errors import (
     CancelledError,
 )
-from perdure.sdk.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, wait, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b
 

@@ -9,8 +9,8 @@ from temporalio.api.enums.v1 import CommandType
 
 from perdure import ApplicationError, ChildWorkflowError, workflow
 from perdure.errors import CancelledError, NonDeterminismError, TerminatedError, TimedOutError
-from perdure.sdk.children import call_child, start_child
 from perdure.sdk.replay.child import FailedCause
+from perdure.sdk.workflow.children import call_child, start_child
 from tests.sdk.replay.given import texts
 from tests.sdk.replay.letters import Letters
 

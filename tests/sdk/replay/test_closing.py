@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from perdure.sdk import abandoned
 from perdure.sdk.errors import (
     CancelledError,
     NonDeterminismError,
 )
+from perdure.sdk.replay import abandoned
 from perdure.sdk.replay.outcome import HistoryGapError
 from perdure.sdk.replay.running import guarded, running
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b, two_in_a_row
 
@@ -123,7 +123,7 @@ def test_an_event_of_an_unknown_kind_of_command_is_named() -> None:
 
 STUBBORN = """
 import asyncio
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.replay.given import History
 from tests.sdk.replay.pieces import a
 

@@ -11,7 +11,7 @@ from perdure.sdk.errors import (
     PayloadError,
     PayloadTooLargeError,
 )
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, two_in_a_row
 

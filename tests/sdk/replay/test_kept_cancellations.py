@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from perdure import call_child, start_child
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError
-from perdure.sdk.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, wait, workflow
 from tests.sdk.replay.letters import Letters
 from tests.sdk.replay.pieces import b, version_of
 from tests.sdk.replay.played import ENDS, TOLD, WAYS, Played, first, in_a_task, kid, said, waited_for

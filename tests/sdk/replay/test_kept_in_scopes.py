@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from perdure import call_child, start_child
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError
-from perdure.sdk.workflow import CancelScope, call, start, wait, workflow
+from perdure.sdk.workflow.workflow import CancelScope, call, start, wait, workflow
 from tests.sdk.replay.given import texts
 from tests.sdk.replay.letters import Letters
 from tests.sdk.replay.pieces import a, b, version_of

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import call_child, start_child
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.pieces import a, version_of
 from tests.sdk.replay.played import Played, kid, said
 

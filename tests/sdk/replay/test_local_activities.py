@@ -14,7 +14,8 @@ from temporalio.api.failure.v1 import Failure
 
 from perdure import local_call, start_local
 from perdure.sdk.convert import failure_of
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
+from perdure.sdk.declare.transaction import TransactionalActivity
 from perdure.sdk.errors import (
     ActivityError,
     ApplicationError,
@@ -29,8 +30,7 @@ from perdure.sdk.replay import local_activity
 from perdure.sdk.replay.local_work import LocalOutcome, LocalWork, Report
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.outcome import TaskOutcome
-from perdure.sdk.transaction import TransactionalActivity
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import CONVERTER, SECOND_NS, History, texts
 from tests.sdk.replay.pieces import a, b
 from tests.sdk.replay.test_transitions import Watched

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from perdure.sdk.errors import ActivityError, ApplicationError, EngineError
-from perdure.sdk.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, wait, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import x
 

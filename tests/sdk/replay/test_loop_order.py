@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from perdure.sdk.workflow import start, workflow
+from perdure.sdk.workflow.workflow import start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import x
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from perdure.sdk.errors import DeterminismViolation
-from perdure.sdk.loop_surface import LoopSurface
-from perdure.sdk.workflow import workflow
+from perdure.sdk.workflow.loop_surface import LoopSurface
+from perdure.sdk.workflow.workflow import workflow
 from tests.sdk.replay.given import SECOND_NS, History, texts
 
 METHODS = sorted(
@@ -98,7 +98,7 @@ def test_a_method_works_or_says_what_to_use(name: str) -> None:
 
 
 def test_no_method_is_left_to_the_abstract_class() -> None:
-    from perdure.sdk.workflow_loop import WorkflowLoop
+    from perdure.sdk.workflow.loop import WorkflowLoop
 
     left = [name for name in METHODS if getattr(WorkflowLoop, name) is getattr(asyncio.AbstractEventLoop, name)]
     assert left == []

@@ -10,7 +10,7 @@ from perdure.sdk.errors import (
     DefinitionError,
     EngineError,
 )
-from perdure.sdk.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, wait, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, two_in_a_row
 

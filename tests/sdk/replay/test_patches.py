@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import EngineError, NonDeterminismError
 from perdure.sdk.replay.events import COMMAND_EVENTS
 from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.replay.patch import CHANGE_VERSIONS_BYTES_MAX
-from perdure.sdk.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, wait, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b, version_of, x
 from tests.sdk.replay.stored import load, task_ends, task_of

@@ -19,7 +19,7 @@ from temporalio.api.enums.v1 import CommandType, EventType
 from perdure.sdk.activity import activity
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError, NonDeterminismError
 from perdure.sdk.replay.outcome import TaskOutcome
-from perdure.sdk.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, wait, workflow
 from tests.sdk.replay.given import History
 
 Step = tuple[Any, ...]

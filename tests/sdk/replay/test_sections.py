@@ -8,7 +8,7 @@ import pytest
 
 from perdure.sdk.activity import activity
 from perdure.sdk.replay.outcome import HistoryGapError
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b, two_in_a_row
 

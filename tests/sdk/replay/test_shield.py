@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ApplicationError, CancelledError
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b, version_of
 

@@ -7,7 +7,7 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.replay.machine import WorkflowMachine
 from tests.sdk.replay import orders, scenes, stored
 from tests.sdk.replay.given import CONVERTER

@@ -1,8 +1,8 @@
 """The thin path: an activity, a timer, the end; `def` and `async def`; cold and sticky."""
 
 from perdure.sdk.activity import activity
-from perdure.sdk.definitions import AnyWorkflow
-from perdure.sdk.workflow import call, start, workflow
+from perdure.sdk.declare.definitions import AnyWorkflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.sdk.replay import activity, child, local_activity, marker, timer, update
 from perdure.sdk.replay.machine import WorkflowMachine
-from perdure.sdk.workflow import start, workflow
+from perdure.sdk.workflow.workflow import start, workflow
 from tests.sdk.replay import orders, scenes, stored, test_children, test_updates
 from tests.sdk.replay.given import CONVERTER, History
 from tests.sdk.replay.pieces import a, b

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from perdure.sdk.children import start_child
 from perdure.sdk.errors import EngineError
-from perdure.sdk.local_calls import start_local
-from perdure.sdk.workflow import start, workflow
+from perdure.sdk.workflow.children import start_child
+from perdure.sdk.workflow.local_calls import start_local
+from perdure.sdk.workflow.workflow import start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.letters import Letters
 from tests.sdk.replay.pieces import a

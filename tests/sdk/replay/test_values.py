@@ -9,7 +9,7 @@ import pytest
 from perdure.sdk.errors import (
     EngineError,
 )
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a
 

@@ -20,7 +20,7 @@ CONVERTER = Converter()
 
 
 class FakeServer:
-    """Satisfies `perdure.sdk.connection.Connection`."""
+    """Satisfies `perdure.sdk.connection.protocol.Connection`."""
 
     def __init__(self) -> None:
         self.activity_tasks: asyncio.Queue[Any] = asyncio.Queue()

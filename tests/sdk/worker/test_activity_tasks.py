@@ -13,7 +13,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.activity import ActivityInfo, activity
-from perdure.sdk.definitions import ActivityDefinition, Registry, Shelf, SyncActivity
+from perdure.sdk.declare.definitions import ActivityDefinition, Registry, Shelf, SyncActivity
 from perdure.sdk.errors import ApplicationError, CancelledError, DefinitionError, EngineError
 from perdure.sdk.options import activity_options
 from perdure.sdk.worker import Worker, WorkerConfig

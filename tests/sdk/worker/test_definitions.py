@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perdure.sdk.activity import activity
-from perdure.sdk.definitions import (
+from perdure.sdk.declare.definitions import (
     ActivityDefinition,
     Registry,
     Shelf,

@@ -19,9 +19,8 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.activity import activity
 from perdure.sdk.convert import Converter
-from perdure.sdk.definitions import Registry
+from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.errors import ApplicationError, CancelledError
-from perdure.sdk.local_calls import local_call
 from perdure.sdk.options import JITTER_HEADER
 from perdure.sdk.worker import Worker, WorkerConfig, local_activities
 from perdure.sdk.worker.activity_tasks import run_sync
@@ -30,7 +29,8 @@ from perdure.sdk.worker.handover import Returns, ThreadHands
 from perdure.sdk.worker.machines import CachedRun
 from perdure.sdk.worker.raised import Raised
 from perdure.sdk.worker.workflow_thread import InlineWorkflows, WorkflowThread
-from perdure.sdk.workflow import workflow
+from perdure.sdk.workflow.local_calls import local_call
+from perdure.sdk.workflow.workflow import workflow
 from tests.sdk.worker.fake import FakeServer, activity_task, event, first_events, until, workflow_task
 
 

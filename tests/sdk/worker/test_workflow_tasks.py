@@ -16,9 +16,9 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.activity import activity
-from perdure.sdk.definitions import Registry
+from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.worker import Worker, WorkerConfig
-from perdure.sdk.workflow import call, workflow
+from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.worker.fake import FakeServer, activity_task, event, first_events, workflow_task
 
 COMPLETE = CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION

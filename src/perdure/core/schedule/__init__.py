@@ -5,5 +5,5 @@
     state, machine              what is due now, may it start, and what does the end of a run mean?
 
 Nothing here knows the time or a time zone's tables: both come in (`calendars.Zone`). The shell is
-`perdure.engine.schedules`.
+`perdure.engine.records.schedules`.
 """

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from perdure.engine import collector
-from perdure.engine.clock import SystemClock
-from perdure.engine.config import EngineConfig
 from perdure.engine.engine import Engine
+from perdure.engine.node import collector
+from perdure.engine.node.clock import SystemClock
+from perdure.engine.node.config import EngineConfig
 from perdure.engine.time_skipping import SkippingClock, TimeSkipper
+from perdure.frontend.grpc.transport import Counts, Transport, split_address
+from perdure.frontend.http.exposition import CONTENT_TYPE, exposition
+from perdure.frontend.http.side_door import SideDoor
+from perdure.frontend.lag import LagWatch
 from perdure.frontend.operator_service import OperatorService
 from perdure.frontend.rpcs import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
-from perdure.frontend.server.exposition import CONTENT_TYPE, exposition
-from perdure.frontend.server.http import SideDoor
-from perdure.frontend.server.lag import LagWatch
-from perdure.frontend.server.transport import Counts, Transport, split_address
 from perdure.frontend.service import WorkflowService
 from perdure.frontend.test_service import TestService
 from perdure.stores.api import Namespace, Store

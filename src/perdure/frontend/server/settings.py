@@ -7,7 +7,7 @@
     blob_bytes = 4194304
     suggest_continue_as_new_events = 10000
 
-    [engine]                       # see perdure/engine/config.py
+    [engine]                       # see perdure/engine/node/config.py
     cache_bytes_max = 536870912
     long_poll = "45s"              # what ends in _ns there is written without, as a duration
 
@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from perdure.api.bounds import DURATION_MAX_NS
 from perdure.api.times import LONG_MAX
 from perdure.core.limits import Limits
-from perdure.engine.config import EngineConfig
+from perdure.engine.node.config import EngineConfig
 
 Settings = TypeVar("Settings", Limits, EngineConfig)
 

@@ -13,7 +13,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
-from perdure.sdk.definitions import ActivityDefinition, AnyActivity
+from perdure.sdk.declare.definitions import ActivityDefinition, AnyActivity
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, Retry, duration_message, positive_duration
 

@@ -27,7 +27,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import summary_of
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import WorkflowAlreadyStartedError, WorkflowNotFoundError
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy
 from perdure.sdk.texts import repr_of

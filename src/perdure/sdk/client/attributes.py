@@ -10,8 +10,8 @@ from temporalio.api.operatorservice import v1 as operator
 from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
+from perdure.sdk.declare.search_attributes import SearchAttribute, SearchAttributeType
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.search_attributes import SearchAttribute, SearchAttributeType
 
 _TYPES: dict[str, IndexedValueType.ValueType] = {
     "Text": IndexedValueType.INDEXED_VALUE_TYPE_TEXT,

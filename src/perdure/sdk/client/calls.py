@@ -10,7 +10,7 @@ from typing import TypeVar
 from temporalio.api.errordetails.v1 import WorkflowExecutionAlreadyStartedFailure
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.sdk.connection import Connection
+from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.errors import EngineError, WorkflowAlreadyStartedError, WorkflowNotFoundError
 

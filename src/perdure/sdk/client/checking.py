@@ -10,9 +10,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.sdk.checking import ReplayChecker, ReplayReport, Workflows
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.errors import WorkflowNotFoundError
+from perdure.sdk.replay.checking import ReplayChecker, ReplayReport, Workflows
 
 _PAGE = 1000
 

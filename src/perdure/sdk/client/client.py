@@ -23,7 +23,6 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.status import OPEN_FILTER
-from perdure.sdk.checking import ReplayReport, Workflows
 from perdure.sdk.client import attaching, messages
 from perdure.sdk.client.attributes import AttributeRegistry
 from perdure.sdk.client.calls import Reach, public_error
@@ -35,16 +34,17 @@ from perdure.sdk.client.messaging import Messaging
 from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
-from perdure.sdk.connection import Connection
+from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
-from perdure.sdk.definitions import AnyWorkflow, WorkflowDefinition
+from perdure.sdk.declare.definitions import AnyWorkflow, WorkflowDefinition
+from perdure.sdk.declare.handlers import name_of
+from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.declare.startable import Runs, SignalWithStartOptions, StartableWorkflow, StartOptions
 from perdure.sdk.errors import DefinitionError, EngineError
-from perdure.sdk.handlers import name_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
-from perdure.sdk.search_attributes import SearchAttributes, payloads_of
-from perdure.sdk.startable import Runs, SignalWithStartOptions, StartableWorkflow, StartOptions
+from perdure.sdk.replay.checking import ReplayReport, Workflows
 from perdure.sdk.texts import check_text
 from perdure.sdk.worker.worker import default_identity
 

@@ -21,7 +21,7 @@ from perdure.sdk.client.situation import (
     waits_of,
 )
 from perdure.sdk.convert import Converter
-from perdure.sdk.search_attributes import values_of
+from perdure.sdk.declare.search_attributes import values_of
 
 
 class WorkflowStatus(Enum):

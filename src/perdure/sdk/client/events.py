@@ -1,6 +1,6 @@
 """Events from outside: what a program that is no workflow tells to whom it concerns.
 
-A signal to the event's hub, which is begun by it if there is none. See `sdk/events.py`.
+A signal to the event's hub, which is begun by it if there is none. See `sdk/workflow/events.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
-from perdure.sdk.definitions import AnyWorkflow
-from perdure.sdk.events import HUB_TYPE, Header, Listener, hub_of, takes_value
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.option_names import lists_options
+from perdure.sdk.workflow.events import HUB_TYPE, Header, Listener, hub_of, takes_value
 
 
 @lists_options

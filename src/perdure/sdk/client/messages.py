@@ -22,8 +22,8 @@ from perdure.sdk.client import inquiry
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import error_of
+from perdure.sdk.declare.handlers import addressed, return_type_of
 from perdure.sdk.errors import QueryFailedError, UpdateFailedError
-from perdure.sdk.handlers import addressed, return_type_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
 

@@ -19,7 +19,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.choices import word_of
 from perdure.sdk.client.calls import Reach
-from perdure.sdk.definitions import AnyActivity, AnyWorkflow, Definition
+from perdure.sdk.declare.definitions import AnyActivity, AnyWorkflow, Definition
 from perdure.sdk.options import count
 
 Reapply = Literal["all", "signals", "updates", "none"]

@@ -22,9 +22,9 @@ from temporalio.api.workflowservice.v1 import DescribeScheduleResponse
 from perdure.sdk.choices import member_of
 from perdure.sdk.client.descriptions import WorkflowStatus
 from perdure.sdk.convert import Converter
+from perdure.sdk.declare.search_attributes import values_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import YEARS, Duration, duration_message, in_utc, optional_duration, positive_duration
-from perdure.sdk.search_attributes import values_of
 
 
 class Overlap(Enum):

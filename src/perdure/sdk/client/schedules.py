@@ -32,11 +32,11 @@ from perdure.sdk.client.schedule_times import (
     summary,
 )
 from perdure.sdk.client.sending import sends_texts
+from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.declare.startable import Runs, StartableWorkflow
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, count
-from perdure.sdk.search_attributes import SearchAttributes, payloads_of
-from perdure.sdk.startable import Runs, StartableWorkflow
 
 R = TypeVar("R")
 P = ParamSpec("P")

@@ -26,7 +26,7 @@ that failed or timed out left no commands, so the code does not run at its Workf
 | `events.py`, `outcome.py` | what each event does to a machine; what a task comes to |
 | `conclusion.py` | what the end of the code comes to |
 | `flags.py` | changes of this SDK that old histories are not told |
-| `fiber.py` | what carries the code; `GreenletFiber` for `def` workflows (`async def`: `sdk/workflow_loop.py`) |
+| `fiber.py` | what carries the code; `GreenletFiber` for `def` workflows (`async def`: `sdk/workflow/loop.py`) |
 | `mismatch.py` | the words of a NonDeterminismError |
 | `running.py` | which machine runs on which thread, and whether the guard watches it |
 | `info.py` | what a run knows of itself |

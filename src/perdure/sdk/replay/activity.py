@@ -21,7 +21,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.convert import details_of
-from perdure.sdk.definitions import AnyActivity, needs_object
+from perdure.sdk.declare.definitions import AnyActivity, needs_object
 from perdure.sdk.errors import (
     ActivityError,
     CancelledError,

@@ -91,7 +91,7 @@ class Entry:
 
 
 SCOPE: ContextVar[Any] = ContextVar("perdure_scope", default=None)
-"""The innermost scope (`sdk/scopes.py`) that code is in; it is told of what is begun."""
+"""The innermost scope (`sdk/workflow/scopes.py`) that code is in; it is told of what is begun."""
 
 
 class Operation(Entry):

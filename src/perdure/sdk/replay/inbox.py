@@ -22,9 +22,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.protocol.v1 import Message
 from temporalio.api.update.v1 import Outcome, Request
 
-from perdure.sdk.callables import Shape, refuses
 from perdure.sdk.convert import failure_of
 from perdure.sdk.convert.json_types import type_name
+from perdure.sdk.declare.callables import Shape, refuses
 from perdure.sdk.errors import (
     ApplicationError,
     CancelledError,
@@ -51,7 +51,7 @@ _UPDATE_ACCEPTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
 
 
 class HandlerView(Protocol):
-    """What the inbox knows of a handler (`sdk/handlers.py`)."""
+    """What the inbox knows of a handler (`sdk/declare/handlers.py`)."""
 
     fn: Callable[..., Any]
     name: str | None

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.sdk.declare.search_attributes import values_of
 from perdure.sdk.options import SECOND_NS, duration_ns
-from perdure.sdk.search_attributes import values_of
 
 
 class ParentInfo(msgspec.Struct, frozen=True):

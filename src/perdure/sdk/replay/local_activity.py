@@ -31,7 +31,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttributes
 
 from perdure.sdk.convert import details_of
-from perdure.sdk.definitions import AnyActivity
+from perdure.sdk.declare.definitions import AnyActivity
 from perdure.sdk.errors import ActivityError, CancelledError, PayloadError, RetryState
 from perdure.sdk.options import SECOND_NS, ActivityOptions
 from perdure.sdk.replay.activity import check_object

@@ -14,7 +14,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
-from perdure.sdk.definitions import AnyActivity
+from perdure.sdk.declare.definitions import AnyActivity
 from perdure.sdk.errors import NonDeterminismError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.outcome import NON_DETERMINISTIC, UNHANDLED, TaskOutcome

@@ -23,7 +23,7 @@ from temporalio.api.protocol.v1 import Message
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.convert import Converter, error_of, failure_of
-from perdure.sdk.definitions import AnyActivity, AnyWorkflow
+from perdure.sdk.declare.definitions import AnyActivity, AnyWorkflow
 from perdure.sdk.errors import (
     EngineError,
     FailureError,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from temporalio.api.sdk.v1 import WorkflowDefinition, WorkflowInteractionDefinition, WorkflowMetadata
 
-from perdure.sdk.callables import function_of
+from perdure.sdk.declare.callables import function_of
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.inbox import HandlerView

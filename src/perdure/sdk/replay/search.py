@@ -14,9 +14,9 @@ from temporalio.api.common.v1 import SearchAttributes as Attributes
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of, value_of
 from perdure.sdk.replay.entry import Entry
 from perdure.sdk.replay.patch import CHANGE_VERSIONS
-from perdure.sdk.search_attributes import SearchAttributes, payloads_of, value_of
 
 if TYPE_CHECKING:
     from perdure.sdk.replay.machine import WorkflowMachine

@@ -24,9 +24,9 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.errors import Rejected
 from perdure.sdk import errors
 from perdure.sdk.activity import current_attempt
-from perdure.sdk.connection import Connection
+from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter, failure_of
-from perdure.sdk.definitions import Registry
+from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.options import SECOND_NS, duration_ns
 from perdure.sdk.texts import class_name
 from perdure.sdk.worker import jitter

@@ -21,9 +21,9 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, Rec
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.activity import ActivityInfo
-from perdure.sdk.connection import Connection
+from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
-from perdure.sdk.definitions import AnyActivity
+from perdure.sdk.declare.definitions import AnyActivity
 from perdure.sdk.options import SECOND_NS, duration_ns
 from perdure.sdk.worker.config import WorkerConfig
 from perdure.sdk.worker.handover import Returns

@@ -21,7 +21,7 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, Pol
 
 from perdure.api import backoff, enums
 from perdure.sdk.convert import Converter, failure_of
-from perdure.sdk.definitions import AnyActivity, Registry
+from perdure.sdk.declare.definitions import AnyActivity, Registry
 from perdure.sdk.errors import ApplicationError, UnknownTypeError
 from perdure.sdk.options import SECOND_NS, ActivityOptions, duration_ns
 from perdure.sdk.replay.activity import template_of

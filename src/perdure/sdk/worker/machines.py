@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
-from perdure.sdk.definitions import AnyWorkflow
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.worker.config import MACHINE_BYTES

@@ -22,7 +22,7 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
 from perdure.sdk.activity import ActivityInfo, current_attempt
 from perdure.sdk.convert import Converter
-from perdure.sdk.definitions import ActivityDefinition, AnyActivity
+from perdure.sdk.declare.definitions import ActivityDefinition, AnyActivity
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.worker.attempt import info_of

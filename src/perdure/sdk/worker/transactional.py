@@ -15,7 +15,7 @@ from temporalio.api.workflowservice.v1 import RespondActivityTaskCompletedReques
 from perdure.api.errors import Rejected
 from perdure.sdk import errors
 from perdure.sdk.activity import current_attempt
-from perdure.sdk.connection import Connection, TransactionalConnection
+from perdure.sdk.connection.protocol import Connection, TransactionalConnection
 from perdure.sdk.worker.attempt import Attempt, Stop
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.raised import Outcome, Raised, raised

@@ -21,11 +21,10 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.sdk.connection import Connection, NearConnection
+from perdure.sdk.connection.protocol import Connection, NearConnection
 from perdure.sdk.convert import Converter
-from perdure.sdk.definitions import AnyWorkflow, Registry, default_registry
+from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, EngineError
-from perdure.sdk.green_threads import check_threads
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.machine import WorkflowMachine
@@ -34,6 +33,7 @@ from perdure.sdk.worker.attempt import Stop
 from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import logger
 from perdure.sdk.worker.failing import Failed, FailureLog
+from perdure.sdk.worker.green_threads import check_threads
 from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
 from perdure.sdk.worker.local_activities import LocalActivities
 from perdure.sdk.worker.machines import Machine, RunCache

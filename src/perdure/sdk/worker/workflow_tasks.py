@@ -30,9 +30,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.sdk.connection import Connection
+from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter, failure_of
-from perdure.sdk.definitions import AnyWorkflow, Registry
+from perdure.sdk.declare.definitions import AnyWorkflow, Registry
 from perdure.sdk.errors import EngineError, NonDeterminismError, PayloadTooLargeError, UnknownTypeError
 from perdure.sdk.options import duration_message
 from perdure.sdk.replay.local_work import Report

@@ -1,0 +1,146 @@
+"""One workflow id as the shell sees it: what waits for it, and what is known of its current run.
+
+A mailbox is at rest, or busy: on the list of those to be decided, loading, or in the one commit
+that a workflow id may have in flight. `execution` is changed by `decide` in place and is therefore
+ahead of the store while a commit is in flight; `tail` never is: it holds durable events alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from typing import Any
+
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.core.commands import Command
+from perdure.core.commit import Commit
+from perdure.core.execution import Execution
+from perdure.engine.submission import InTransaction, Read
+
+
+class Call:
+    """A command or a read that waits for its answer."""
+
+    __slots__ = ("command", "future", "run_id")
+
+    def __init__(
+        self, run_id: str | None, command: Command | Read | InTransaction, future: asyncio.Future[Any]
+    ) -> None:
+        self.run_id = run_id
+        self.command = command
+        self.future = future
+
+
+class Mailbox:
+    """See the module's text. Attributes that are about one moment say so."""
+
+    __slots__ = (
+        "busy",
+        "cached_bytes",
+        "calls",
+        "commit",
+        "conflicts",
+        "execution",
+        "foreign",
+        "is_fresh",
+        "is_known",
+        "namespace",
+        "pending",
+        "shelf",
+        "solo",
+        "tail",
+        "tail_base_bytes",
+        "tail_run_id",
+        "workflow_id",
+    )
+
+    def __init__(self, namespace: str, workflow_id: str) -> None:
+        self.namespace = namespace
+        self.workflow_id = workflow_id
+        self.pending: deque[Call] = deque()
+        self.busy = False
+        self.execution: Execution | None = None
+        self.is_known = False
+        """Whether `execution` (or None: no run) is what the store held when we last looked."""
+        self.is_fresh = False
+        """It was read, or proved by a compare-and-set, since the mailbox last rested."""
+        self.foreign: tuple[str, Execution | None] | None = None
+        """A run that is not the current one, loaded because the next call names it."""
+        self.calls: list[Call] = []
+        """In flight: the calls that the commit answers."""
+        self.commit: Commit | None = None
+        self.conflicts = 0
+        """Lost races in a row."""
+        self.solo = 0
+        """So many calls are to be decided one by one, because deciding them together raised."""
+        self.tail: list[HistoryEvent] = []
+        """The newest durable events of `tail_run_id`, without gaps."""
+        self.tail_run_id = ""
+        self.tail_base_bytes = 0
+        """Size of the history before the tail."""
+        self.shelf: OrderedDict[Mailbox, None] | None = None
+        """At rest: the list of the cache that holds this mailbox."""
+        self.cached_bytes = 0
+
+    def learn(self, execution: Execution | None) -> None:
+        """Take what the store holds for the current run; the tail begins with its next event."""
+        self.execution = execution
+        self.is_known = self.is_fresh = True
+        self.tail = []
+        self.tail_run_id = ""
+        if execution is not None:
+            self.tail_run_id = execution.key.run_id
+            self.tail_base_bytes = execution.history_bytes
+
+    def forget(self) -> None:
+        """Trust nothing that is in memory."""
+        self.execution = None
+        self.is_known = self.is_fresh = False
+        self.foreign = None
+        self.tail = []
+        self.tail_run_id = ""
+
+    def settle(self, commit: Commit, events_max: int, bytes_max: int) -> None:
+        """The commit is durable: its last run is the current one, and its events are the tail's newest."""
+        while commit.next_run is not None:
+            commit = commit.next_run
+        execution = commit.execution
+        assert execution is not None, "a commit that was stored has a state"
+        self.execution = execution
+        self.is_known = self.is_fresh = True
+        if execution.key.run_id != self.tail_run_id:
+            self.tail_run_id = execution.key.run_id
+            self.tail = []
+            self.tail_base_bytes = 0
+        if execution.closed_at_ns is not None:
+            self._keep_the_end(commit.events, execution.history_bytes)
+            return
+        tail = self.tail
+        tail.extend(commit.events)
+        if len(tail) > events_max or execution.history_bytes - self.tail_base_bytes > bytes_max:
+            self._trim(len(commit.events), execution.history_bytes, bytes_max)
+
+    def _keep_the_end(self, events: list[HistoryEvent], history_bytes: int) -> None:
+        """Of a closed run the closing event is asked for, by whoever waits for the result; the rest only weighs."""
+        self.tail = events[-1:] or self.tail[-1:]
+        self.tail_base_bytes = history_bytes - (self.tail[0].ByteSize() if self.tail else 0)
+
+    def _trim(self, newest: int, history_bytes: int, bytes_max: int) -> None:
+        """Keep the newer half, and at least the newest batch unless it alone is too large."""
+        kept = self.tail[-max(newest, len(self.tail) // 2) :]
+        size = sum(event.ByteSize() for event in kept)
+        if size > bytes_max:
+            kept, size = [], 0
+        self.tail = kept
+        self.tail_base_bytes = history_bytes - size
+
+    def recent(self, run_id: str, first_event_id: int, last_event_id: int) -> list[HistoryEvent] | None:
+        """Those durable events, both ends included, or None when the tail does not hold them all."""
+        tail = self.tail
+        if self.tail_run_id != run_id or not tail:
+            return None
+        oldest = tail[0].event_id
+        if first_event_id < oldest or last_event_id > oldest + len(tail) - 1:
+            return None
+        return tail[first_event_id - oldest : last_event_id - oldest + 1]

@@ -1,0 +1,558 @@
+"""One mailbox per workflow id: the place where commands meet the law.
+
+What is submitted waits in its mailbox until the loop's next turn; then everything that waits for a
+workflow id is decided in one go and handed to the committer as one commit. No locks: a mailbox has
+at most one commit in flight, and what comes meanwhile waits for the next. When a compare-and-set
+is lost (another node was faster) the same commands are decided again on what is stored now.
+
+    at rest --submit--> ready --decide--> committing --durable--> ready or at rest
+                          |  ^---loaded---- loading
+                          +----------------^
+
+A StartWorkflow for a workflow id that is not in memory is decided on the guess that there is no
+such run: the compare-and-set proves it, and nearly every start is spared a read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, cast
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartTask, StartWorkflow, UpdateWithStart
+from perdure.core.commit import Commit
+from perdure.core.context import Context, Poller
+from perdure.core.execution import Execution, decide, decide_in_steps, takes_steps
+from perdure.core.names import ExecutionKey
+from perdure.engine.deciding.cache import RestingCache
+from perdure.engine.deciding.committer import Committer
+from perdure.engine.deciding.loader import Loader
+from perdure.engine.deciding.mailbox import Call, Mailbox
+from perdure.engine.deciding.transactor import Transactor
+from perdure.engine.matching.matching import Matching
+from perdure.engine.node.clock import Clock
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.faults import Faults, as_rejected, broken, is_shortage
+from perdure.engine.node.metrics import Metrics
+from perdure.engine.node.signal import Signal
+from perdure.engine.node.zones import find_zone
+from perdure.engine.submission import InTransaction, Read
+from perdure.stores.api import Outcome, Store
+
+_log = logging.getLogger(__name__)
+
+_STARTS = (StartWorkflow, SignalWithStart, UpdateWithStart, ResetWorkflow)
+"""Commands that may begin a run, and replace the one there is."""
+_APART = (Read, InTransaction, *_STARTS)
+"""What is not decided together with commands before it."""
+
+
+class Mailboxes:
+    """See the module's text. `publish(commit)` is called for every commit once it is durable."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[], str],
+        config: EngineConfig,
+        metrics: Metrics,
+        matching: Matching,
+        publish: Callable[[Commit], None],
+        attribute_type: Callable[[str, str, int], int] | None = None,
+    ) -> None:
+        self._config = config
+        self._calls_max = config.calls_max
+        self._calls_per_mailbox_max = config.calls_per_mailbox_max
+        self._metrics = metrics
+        self._matching = matching
+        self._publish = publish
+        self._now_ns = clock.now_ns
+        self._context = Context(0, new_id, matching.reserve, matching.is_polled, config.limits, find_zone)
+        self._context.attribute_type = attribute_type
+        self._mailboxes: dict[tuple[str, str], Mailbox] = {}
+        self._ready: deque[Mailbox] = deque()
+        self._turn_is_due = False
+        self._is_open = False
+        self._long: set[asyncio.Task[None]] = set()
+        """What decides in steps."""
+        self._owed = 0
+        self._cache = RestingCache(config.cache_bytes_max, config.closed_max, metrics, self._drop)
+        self._committer = Committer(
+            store, config.commit_batch_max, metrics, self._committed, self._broke, self._refused
+        )
+        self._transactor = Transactor(
+            store, metrics, self._decide_in_transaction, self._transacted, self._not_transacted
+        )
+        self._faults = Faults(_log)
+        self._loader = Loader(store, config.load_batch_max, metrics, self._loaded, self._broke)
+        self.quiet = Signal()
+        """Emitted whenever nothing is owed to anybody any more."""
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Accept calls."""
+        self._loop = asyncio.get_running_loop()
+        await self._committer.start()
+        await self._transactor.start()
+        await self._loader.start()
+        self._is_open = True
+
+    async def stop(self) -> None:
+        """Refuse new calls, answer those that wait (within `stop_grace_ns`), then stop."""
+        self._is_open = False
+        if self._owed:
+            quiet = asyncio.ensure_future(self.quiet.reached(self.quiet.count + 1))
+            await asyncio.wait([quiet], timeout=self._config.stop_grace_ns / 1e9)
+            quiet.cancel()
+        await self.abort()
+
+    async def abort(self) -> None:
+        """Stop at once: what waits is answered UNAVAILABLE, whatever was being written may be durable or not."""
+        self._is_open = False
+        await self._loader.stop()
+        await self._committer.stop()
+        await self._transactor.stop()
+        for task in self._long:
+            task.cancel()
+        for mailbox in list(self._mailboxes.values()):
+            self._fail([*mailbox.calls, *mailbox.pending], _stopping())
+            mailbox.calls = []
+            mailbox.pending.clear()
+        self._mailboxes.clear()
+        self._ready.clear()
+
+    @property
+    def committed(self) -> Signal:
+        """Emitted for every store transaction that was tried."""
+        return self._committer.batches
+
+    def measure(self) -> None:
+        """Write the present totals into the metrics."""
+        self._metrics.waiting_calls = self._owed
+        self._cache.measure()
+
+    # --- in -------------------------------------------------------------------------------------
+
+    def submit(
+        self, namespace: str, workflow_id: str, run_id: str | None, command: Command | Read | InTransaction
+    ) -> asyncio.Future[Any]:
+        """Queue a command (or a read) for a run, None or empty: the current one.
+
+        The future holds the reply, or `Rejected`. Cancelling it takes the command back if it was
+        not decided yet, and otherwise changes nothing.
+        Raises Rejected RESOURCE_EXHAUSTED when too much waits already, UNAVAILABLE when the engine is stopped.
+        """
+        if not self._is_open:
+            raise _stopping()
+        place = (namespace, workflow_id)
+        mailbox = self._mailboxes.get(place)
+        if self._owed >= self._calls_max or (mailbox and len(mailbox.pending) >= self._calls_per_mailbox_max):
+            raise Rejected(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"Too many requests wait for workflow {workflow_id!r} or this engine: slow down and try again.",
+            )
+        if mailbox is None:
+            mailbox = self._mailboxes[place] = Mailbox(namespace, workflow_id)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        mailbox.pending.append(Call(run_id or None, command, future))
+        self._owed += 1
+        if not mailbox.busy:
+            mailbox.busy = True
+            self._cache.take(mailbox)
+            self._make_ready(mailbox)
+        return future
+
+    def forget(self, key: ExecutionKey) -> None:
+        """This run is not in the store any more: what is in memory of it is nothing."""
+        mailbox = self._mailboxes.get((key.namespace, key.workflow_id))
+        if mailbox is None or mailbox.execution is None or mailbox.execution.key != key:
+            return
+        if mailbox.busy:
+            mailbox.forget()
+        else:
+            self._cache.take(mailbox)
+            self._drop(mailbox)
+
+    def peek(self, namespace: str, workflow_id: str) -> Mailbox | None:
+        """The mailbox, if there is one in memory: for its `tail`."""
+        return self._mailboxes.get((namespace, workflow_id))
+
+    def _make_ready(self, mailbox: Mailbox) -> None:
+        self._ready.append(mailbox)
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Decide what is ready, but leave the event loop to others after a while."""
+        self._turn_is_due = False
+        ready = self._ready
+        for _ in range(min(len(ready), self._config.turn_mailboxes_max)):
+            mailbox = ready.popleft()
+            try:
+                self._step(mailbox)
+            except Exception as error:  # a bug of the shell must not take the others along
+                self._faults.tell(error, "workflow %r could not be served", mailbox.workflow_id)
+                mailbox.calls.extend(mailbox.pending)
+                mailbox.pending.clear()
+                self._broke(mailbox, as_rejected(error))
+        if ready and not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    # --- deciding -------------------------------------------------------------------------------
+
+    def _step(self, mailbox: Mailbox) -> None:
+        """Serve a mailbox until it commits, loads, or is empty."""
+        pending = mailbox.pending
+        while pending:
+            head = pending[0]
+            if head.future.done():
+                pending.popleft()
+                self._settle_debt(1)
+            elif not self._has_state_for(mailbox, head):
+                return
+            elif isinstance(head.command, Read):
+                pending.popleft()
+                self._look(self._state_for(mailbox, head), head, head.command)
+            elif isinstance(head.command, InTransaction):
+                mailbox.calls = [pending.popleft()]
+                self._transactor.add(mailbox)
+                return
+            elif self._decide(mailbox, head):
+                return
+        self._rest(mailbox)
+
+    def _has_state_for(self, mailbox: Mailbox, head: Call) -> bool:
+        """False: it was asked of the loader."""
+        is_read = isinstance(head.command, Read)
+        if is_read and self._config.store_is_shared and not mailbox.is_fresh:
+            mailbox.forget()
+        if not mailbox.is_known and (is_read or not _may_guess(mailbox, head)):
+            self._loader.add((mailbox, None))
+            return False
+        if _is_foreign(mailbox, head) and (mailbox.foreign is None or mailbox.foreign[0] != head.run_id):
+            self._loader.add((mailbox, head.run_id))
+            return False
+        return True
+
+    def _state_for(self, mailbox: Mailbox, head: Call) -> Execution | None:
+        if _is_foreign(mailbox, head):
+            assert mailbox.foreign is not None
+            return mailbox.foreign[1]
+        return mailbox.execution
+
+    def _look(self, execution: Execution | None, call: Call, read: Read) -> None:
+        try:
+            self._answer([call], [read.look(execution)])
+        except Exception as error:
+            rejected = error if isinstance(error, Rejected) else None
+            if rejected is None:
+                self._faults.tell(error, "a read failed")
+                rejected = broken(f"Reading the execution failed: {error!r}")
+            self._fail([call], rejected)
+
+    def _decide(self, mailbox: Mailbox, head: Call) -> bool:
+        """Decide the calls at the head of the queue; True: a commit is under way, or will be."""
+        execution = self._state_for(mailbox, head)
+        if takes_steps(head.command):
+            mailbox.solo = max(0, mailbox.solo - 1)
+            mailbox.calls = [mailbox.pending.popleft()]
+            task = self._loop.create_task(self._decide_in_steps(mailbox, head), name=type(head.command).__name__)
+            self._long.add(task)
+            task.add_done_callback(self._long.discard)
+            return True
+        calls = self._take_calls(mailbox, head, execution)
+        context = self._context
+        context.now_ns = self._now_ns()
+        self._metrics.decisions += 1
+        reserved = self._matching.reserved
+        try:
+            commit = decide(execution, [cast(Command, call.command) for call in calls], context)
+            assert len(commit.replies) == len(calls), "core answers every command"
+        except Exception as error:
+            self._matching.release_reserved()
+            self._recover_decision(mailbox, calls, error)
+            return False
+        if reserved:
+            self._matching.keep_reserved(commit)
+        return self._decided(mailbox, calls, commit)
+
+    async def _decide_in_steps(self, mailbox: Mailbox, call: Call) -> None:
+        """As `_decide`, of one command that does much; the mailbox is busy until then, and others have their turns."""
+        execution = self._state_for(mailbox, call)
+        context = replace(self._context, now_ns=self._now_ns())
+        self._metrics.decisions += 1
+        steps = decide_in_steps(execution, cast(Command, call.command), context)
+        commit: Commit | None = None
+        while commit is None:
+            try:
+                next(steps)
+            except StopIteration as end:
+                commit = end.value
+            except Exception as error:
+                self._matching.release_reserved()
+                mailbox.calls = []
+                self._recover_decision(mailbox, [call], error)
+                self._go_on(mailbox)
+                return
+            else:
+                await asyncio.sleep(0)
+        self._matching.keep_reserved(commit)
+        mailbox.calls = []
+        if not self._decided(mailbox, [call], commit):
+            self._go_on(mailbox)
+
+    def _decided(self, mailbox: Mailbox, calls: list[Call], commit: Commit) -> bool:
+        """True: what was decided is to be written; else it is answered."""
+        if commit.changed:
+            mailbox.calls = calls
+            mailbox.commit = commit
+            self._committer.add(mailbox)
+            return True
+        mailbox.foreign = None
+        if self._config.store_is_shared and mailbox.is_known and not mailbox.is_fresh:
+            self._doubt(mailbox, calls)
+        else:
+            self._answer(calls, commit.replies)
+        return False
+
+    def _take_calls(self, mailbox: Mailbox, head: Call, execution: Execution | None) -> list[Call]:
+        """The calls from the head on that can be decided together: same run, no read, no start that replaces a run."""
+        pending = mailbox.pending
+        calls = [pending.popleft()]
+        if mailbox.solo:
+            mailbox.solo -= 1
+            return calls
+        if not pending:
+            return calls
+        run_id = None if execution is None else execution.key.run_id
+        foreign = _is_foreign(mailbox, head)
+        room = self._config.decide_calls_max
+        alone = isinstance(head.command, _STARTS) and execution is not None
+        while pending and len(calls) < room and not alone:
+            call = pending[0]
+            same = call.run_id == head.run_id if foreign else call.run_id is None or call.run_id == run_id
+            if not same or isinstance(call.command, _APART) or takes_steps(call.command):
+                break
+            pending.popleft()
+            if call.future.done():
+                self._settle_debt(1)
+            else:
+                calls.append(call)
+        return calls
+
+    def _decide_in_transaction(self, mailbox: Mailbox) -> Commit | None:
+        """The commit of the one call in hand, after its function has written; None: what it wrote is dropped.
+
+        The state cannot have moved meanwhile: nothing else of this workflow id is decided while the mailbox is busy.
+        """
+        [call] = mailbox.calls
+        asked = cast(InTransaction, call.command)
+        context = self._context
+        context.now_ns = self._now_ns()
+        self._metrics.decisions += 1
+        try:
+            commit = decide(self._state_for(mailbox, call), [asked.command], context)
+        except Exception as error:
+            self._matching.release_reserved()
+            mailbox.calls = []
+            self._recover_decision(mailbox, [call], error)
+            return None
+        self._matching.keep_reserved(commit)
+        if not commit.changed:
+            mailbox.calls = []
+            self._answer([call], commit.replies)
+            return None
+        if not isinstance(commit.replies[0], Rejected):
+            commit.replies = [True]
+        mailbox.commit = commit
+        return commit
+
+    def _transacted(self, mailbox: Mailbox, outcome: Outcome | None) -> None:
+        """None: nothing of it was to be kept."""
+        if mailbox.commit is not None:
+            self._committed(mailbox, outcome or Outcome.CONFLICT)
+            return
+        calls, mailbox.calls = mailbox.calls, []
+        if outcome is Outcome.CONFLICT:  # it was in a transaction that another one ended
+            mailbox.pending.extendleft(reversed(calls))
+        else:
+            self._answer(calls, [False] * len(calls))
+        self._go_on(mailbox)
+
+    def _not_transacted(self, mailbox: Mailbox, error: Rejected) -> None:
+        if mailbox.commit is not None:
+            self._broke(mailbox, error)
+            return
+        calls, mailbox.calls = mailbox.calls, []
+        self._fail(calls, error)
+        self._go_on(mailbox)
+
+    def _recover_decision(self, mailbox: Mailbox, calls: list[Call], error: Exception) -> None:
+        """Core raised, which is a bug: the state may be half changed, and one of the calls is to blame."""
+        self._metrics.decision_errors += 1
+        mailbox.forget()
+        if len(calls) > 1:
+            mailbox.pending.extendleft(reversed(calls))
+            mailbox.solo = len(calls)
+            return
+        name = type(calls[0].command).__name__
+        if is_shortage(error):
+            self._fail(calls, as_rejected(error))
+            return
+        self._faults.tell(error, "deciding %s on workflow %r raised", name, mailbox.workflow_id)
+        self._fail(calls, broken(f"Deciding {name} failed, nothing was changed: {error!r}"))
+
+    def _doubt(self, mailbox: Mailbox, calls: list[Call]) -> None:
+        """Nothing was written, so nothing proved that the state was current: decide again on what is stored now."""
+        mailbox.forget()
+        mailbox.conflicts += 1  # no guess now: it was one
+        mailbox.pending.extendleft(reversed(calls))
+
+    # --- out ------------------------------------------------------------------------------------
+
+    def _loaded(self, mailbox: Mailbox, run_id: str | None, execution: Execution | None) -> None:
+        if run_id is None:
+            mailbox.learn(execution)
+        else:
+            mailbox.foreign = (run_id, execution)
+        self._make_ready(mailbox)
+
+    def _committed(self, mailbox: Mailbox, outcome: Outcome) -> None:
+        commit = mailbox.commit
+        assert commit is not None
+        mailbox.commit = None
+        if outcome is Outcome.CONFLICT:
+            self._lost_race(mailbox, commit)
+            return
+        mailbox.conflicts = 0
+        self._metrics.commits += 1
+        try:
+            if mailbox.foreign is None:
+                mailbox.settle(commit, self._config.tail_events_max, self._config.tail_bytes_max)
+            else:
+                mailbox.forget()
+            self._publish(commit)
+        except Exception as error:  # what was not delivered is found by its time-out; the answer is durable
+            self._faults.tell(error, "a commit of workflow %r could not be published", mailbox.workflow_id)
+            mailbox.forget()
+        calls, mailbox.calls = mailbox.calls, []
+        self._answer(calls, commit.replies)
+        self._go_on(mailbox)
+
+    def _lost_race(self, mailbox: Mailbox, commit: Commit) -> None:
+        """Another node was faster, or a guess was wrong: decide the same again on what is stored now."""
+        self._metrics.conflicts += 1
+        calls, mailbox.calls = mailbox.calls, []
+        self._matching.release(_reserved_pollers(commit, calls))
+        mailbox.forget()
+        mailbox.conflicts += 1
+        if mailbox.conflicts > self._config.conflict_tries_max:
+            mailbox.conflicts = 0
+            message = f"Workflow {mailbox.workflow_id!r} is being changed by too many at once: try again."
+            self._fail(calls, Rejected(StatusCode.UNAVAILABLE, message))
+        else:
+            mailbox.pending.extendleft(reversed(calls))
+        self._go_on(mailbox)
+
+    def _refused(self, mailbox: Mailbox, error: Rejected) -> None:
+        """The commit cannot be stored. One of its calls is to blame: the others are decided again without it."""
+        calls, commit = mailbox.calls, mailbox.commit
+        if len(calls) == 1:
+            self._broke(mailbox, error)
+            return
+        mailbox.calls, mailbox.commit = [], None
+        self._matching.release(_reserved_pollers(commit, calls))
+        mailbox.forget()
+        mailbox.pending.extendleft(reversed(calls))
+        mailbox.solo = len(calls)
+        self._go_on(mailbox)
+
+    def _broke(self, mailbox: Mailbox, error: Rejected) -> None:
+        """The store could not load or write: whoever waits is told, nobody else is hurt."""
+        commit, mailbox.commit = mailbox.commit, None
+        calls, mailbox.calls = mailbox.calls, []
+        if commit is None:
+            calls = [*calls, *mailbox.pending]
+            mailbox.pending.clear()
+        else:
+            self._matching.release(_reserved_pollers(commit, calls))
+        mailbox.forget()
+        mailbox.conflicts = mailbox.solo = 0
+        self._fail(calls, error)
+        self._go_on(mailbox)
+
+    def _go_on(self, mailbox: Mailbox) -> None:
+        mailbox.foreign = None
+        if mailbox.pending:
+            self._make_ready(mailbox)
+        else:
+            self._rest(mailbox)
+
+    def _rest(self, mailbox: Mailbox) -> None:
+        mailbox.busy = mailbox.is_fresh = False
+        mailbox.solo = mailbox.conflicts = 0
+        if mailbox.execution is None or (self._config.store_is_shared and mailbox.execution.closed_at_ns is not None):
+            self._drop(mailbox)
+        else:
+            self._cache.put(mailbox)
+
+    def _drop(self, mailbox: Mailbox) -> None:
+        del self._mailboxes[mailbox.namespace, mailbox.workflow_id]
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def _answer(self, calls: list[Call], replies: Iterable[Any]) -> None:
+        for call, reply in zip(calls, replies, strict=True):
+            future = call.future
+            if future.done():
+                continue
+            if isinstance(reply, Rejected):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+        self._settle_debt(len(calls))
+
+    def _fail(self, calls: list[Call], error: Rejected) -> None:
+        for call in calls:
+            if not call.future.done():
+                call.future.set_exception(error.copy())
+        self._settle_debt(len(calls))
+
+    def _settle_debt(self, count: int) -> None:
+        self._owed -= count
+        if not self._owed:
+            self.quiet.emit()
+
+
+def _is_foreign(mailbox: Mailbox, call: Call) -> bool:
+    """Whether the call names a run that is not the current one."""
+    if call.run_id is None:
+        return False
+    execution = mailbox.execution
+    return execution is None or execution.key.run_id != call.run_id
+
+
+def _may_guess(mailbox: Mailbox, head: Call) -> bool:
+    return isinstance(head.command, StartWorkflow) and head.run_id is None and not mailbox.conflicts
+
+
+def _reserved_pollers(commit: Commit | None, calls: list[Call]) -> list[Poller]:
+    """Those set aside for a commit and the runs that it starts; not those that a StartTask brought with it."""
+    brought = {id(call.command.poller) for call in calls if isinstance(call.command, StartTask)}
+    pollers: list[Poller] = []
+    while commit is not None:
+        pollers.extend(dispatch.poller for dispatch in commit.dispatches if id(dispatch.poller) not in brought)
+        commit = commit.next_run
+    return pollers
+
+
+def _stopping() -> Rejected:
+    return Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and repeat the request.")

@@ -1,0 +1,1 @@
+"""What is done although nobody asks for it: waking, delivering, pruning, recovering."""

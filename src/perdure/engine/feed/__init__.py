@@ -1,0 +1,1 @@
+"""What became durable, told to whoever waits for it: readers of history, callers of updates, the log."""

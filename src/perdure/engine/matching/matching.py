@@ -1,0 +1,577 @@
+"""Brings pollers and tasks together, per task queue.
+
+A poller that waits is set aside by core while it decides (`reserve`): the task is scheduled and
+started in one commit and goes out when that is durable. When nobody waits the task becomes a row of
+the store, and whoever polls next gets it by a StartTask command. A poll whose caller went away must
+not swallow a task: it goes to the next poller, after a look whether it is still owed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Protocol
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.commands import Command, StartTask
+from perdure.core.commit import Commit, Dispatch
+from perdure.core.context import Poller
+from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
+from perdure.core.started import StartedTask
+from perdure.engine.matching.backlog import Backlog
+from perdure.engine.matching.held import is_held
+from perdure.engine.matching.query_task import QueryTask
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.metrics import Metrics
+from perdure.engine.node.signal import Signal
+from perdure.engine.submission import Read, Submit
+from perdure.stores.api import Store, StoreError
+
+_log = logging.getLogger(__name__)
+
+_QUEUES_BEFORE_SWEEP = 256
+_POLLERS_MAX = 1_000
+"""Identities remembered of a queue."""
+_POLLER_KNOWN_S = 300.0
+"""A poller is told of for so long after its last poll, as by Temporal's server."""
+_ENDED_WORKERS_MAX = 10_000
+_IDLE_POLL_S = 1.0
+"""A poll that waited so long for its task was one too many."""
+
+
+class Landing(Protocol):
+    """What a poll's answer is put into: a future, or the seat of a worker in this process."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: StartedTask | QueryTask | None, /) -> None: ...
+
+
+class Waiting:
+    """A poll or a seat that waits. `future` gets the started task, or None when the wait is over."""
+
+    __slots__ = ("expires_at", "future", "identity", "queue", "since", "worker")
+
+    def __init__(
+        self, queue: TaskQueue, identity: str, worker: str, future: Landing, since: float, wait_s: float
+    ) -> None:
+        self.queue = queue
+        self.identity = identity
+        self.worker = worker
+        """The worker's instance key, or "": what its shutdown is told by."""
+        self.future = future
+        self.since = since
+        self.expires_at = since + wait_s
+
+
+class Poll(Waiting):
+    """One whose caller waits for a future."""
+
+    __slots__ = ("answer",)
+
+    def __init__(
+        self, queue: TaskQueue, identity: str, worker: str, future: asyncio.Future[Any], since: float, wait_s: float
+    ) -> None:
+        super().__init__(queue, identity, worker, future, since, wait_s)
+        self.answer: asyncio.Future[StartedTask | QueryTask | None] = future
+
+
+class TaskQueue:
+    """One queue that is polled, or was lately. Pollers wait oldest first."""
+
+    __slots__ = (
+        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "queries", "seats", "timer",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(self, name: QueueName, rows_max: int) -> None:
+        self.name = name
+        self.waiting: deque[Poll] = deque()
+        self.seats: list[Waiting] = []
+        """Free ones of workers in this process: they are served first, and wait without end."""
+        self.backlog = Backlog(rows_max)
+        self.orphans: deque[StartedTask] = deque()
+        """Started tasks whose poller was gone when they were to be delivered."""
+        self.queries: deque[QueryTask] = deque()
+        """Questions that nobody took yet."""
+        self.polled_at = 0.0
+        """Loop time of the last poll's arrival or end."""
+        self.pollers: dict[str, float] = {}
+        """Loop time of the last poll of each identity."""
+        self.timer: asyncio.TimerHandle | None = None
+        self.is_paused = False
+        """The store failed a moment ago: do not ask it in a tight loop."""
+        self.is_in_trouble = False
+        """The last read failed; why was logged, once for the whole outage."""
+
+    def note(self, identity: str, now: float) -> None:
+        """Somebody of that name asks for a task."""
+        self.polled_at = self.pollers[identity] = now
+        if len(self.pollers) > _POLLERS_MAX:
+            del self.pollers[next(iter(self.pollers))]
+
+    def next_poller(self) -> Waiting | None:
+        """A seat, or the oldest one whose caller is still there."""
+        seats, waiting = self.seats, self.waiting
+        while seats:
+            seat = seats.pop()
+            if not seat.future.done():
+                return seat
+        while waiting:
+            poller = waiting.popleft()
+            if not poller.future.done():
+                return poller
+        return None
+
+    def has_poller(self) -> bool:
+        """Whether anybody waits; forgets those who left."""
+        seats, waiting = self.seats, self.waiting
+        while seats and seats[-1].future.done():
+            seats.pop()
+        while waiting and waiting[0].future.done():
+            waiting.popleft()
+        return bool(seats or waiting)
+
+
+class Matching:
+    """See the module's text. `reserved` holds the pollers that core set aside in the decision being made."""
+
+    def __init__(self, store: Store, config: EngineConfig, metrics: Metrics, submit: Submit) -> None:
+        self._store = store
+        self._config = config
+        self._metrics = metrics
+        self._submit = submit
+        self._queues: dict[QueueName, TaskQueue] = {}
+        self._sweep_at = _QUEUES_BEFORE_SWEEP
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        self._longest_s = config.long_poll_ns / 1e9
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        """Workers that have shut down, the latest last: a poll of theirs that was on its way finds nothing."""
+        self._near: dict[QueueName, dict[str, str]] = {}
+        """Workers in this process by the queue that they serve: instance key and identity. They never cease to ask."""
+        self.on_unpolled: Callable[[Task], None] = _ignore
+        """Told of a row that nobody waits for."""
+        self.reserved: list[Waiting] = []
+        self.polls = Signal()
+        """Emitted for every poll that begins to wait."""
+        self.pages = Signal()
+        """Emitted for every page of rows that was read, well or not."""
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Accept polls."""
+        self._loop = asyncio.get_running_loop()
+        self._is_open = True
+
+    async def stop(self) -> None:
+        """Answer whoever waits with nothing, and refuse new polls."""
+        self._is_open = False
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for queue in self._queues.values():
+            self._send_away(queue)
+
+    def _send_away(self, queue: TaskQueue) -> None:
+        if queue.timer is not None:
+            queue.timer.cancel()
+            queue.timer = None
+        while (poller := queue.next_poller()) is not None:
+            poller.future.set_result(None)
+
+    def drop(self, name: QueueName) -> None:
+        """Its worker is gone for good (a sticky queue): forget it; what is on it falls back by its time-out."""
+        queue = self._queues.pop(name, None)
+        if queue is not None:
+            self._send_away(queue)
+
+    # --- polls ----------------------------------------------------------------------------------
+
+    def poll(self, name: QueueName, identity: str, wait_s: float | None = None, worker: str = "") -> Poll:
+        """Wait for a task of a queue, at most `wait_s`, by default and at most `long_poll_ns`.
+
+        Raises Rejected UNAVAILABLE when the engine stops, RESOURCE_EXHAUSTED when too many poll.
+        """
+        if not self._is_open:
+            raise Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and poll again.")
+        queue = self._queues.get(name) or self._open(name)
+        if len(queue.waiting) >= self._config.pollers_per_queue_max:
+            self._make_room(queue)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if wait_s is None or wait_s >= self._longest_s:
+            wait_s = self._longest_s
+        else:  # it ends before those that came earlier: the queue's own timer is of no use to it
+            hurry = self._loop.call_later(wait_s, _end, future)
+            future.add_done_callback(lambda _: hurry.cancel())
+        poller = Poll(queue, identity, worker, future, self._loop.time(), wait_s)
+        if worker in self._ended:
+            future.set_result(None)
+        else:
+            self._join(poller)
+            self.polls.emit()
+        return poller
+
+    def seat(self, name: QueueName, identity: str, worker: str, landing: Landing) -> Waiting:
+        """A poll that asks again by itself: for `sit`, before its first task and after each."""
+        queue = self._queues.get(name) or self._open(name)
+        if worker not in self._ended:
+            self._near.setdefault(name, {})[worker] = identity
+        return Waiting(queue, identity, worker, landing, 0.0, 0.0)
+
+    def sit(self, seat: Waiting) -> bool:
+        """A seat waits for its next task. False: its worker or this engine has ended."""
+        if not self._is_open or seat.worker in self._ended:
+            return False
+        name = seat.queue.name
+        queue = seat.queue = self._queues.get(name) or self._open(name)
+        queue.note(seat.identity, self._loop.time())
+        queue.seats.append(seat)
+        self._match(queue)
+        return True
+
+    def _join(self, poller: Poll) -> None:
+        queue = poller.queue
+        queue.note(poller.identity, poller.since)
+        queue.waiting.append(poller)
+        if queue.timer is None:
+            queue.timer = self._loop.call_at(poller.since + self._longest_s, self._expire, queue)
+        self._match(queue)
+
+    def end_worker(self, worker: str) -> None:
+        """A worker shuts down: its polls end now, with nothing, and those that are still on their way as well."""
+        if not worker:
+            return
+        self._ended[worker] = None
+        if len(self._ended) > _ENDED_WORKERS_MAX:
+            self._ended.popitem(last=False)
+        for name, workers in list(self._near.items()):
+            if workers.pop(worker, None) is not None and not workers:
+                del self._near[name]
+        for poller in list(self.waiting_polls()):
+            if poller.worker == worker:
+                _end(poller.future)
+
+    def waiting_polls(self) -> Iterator[Waiting]:
+        """Everybody who waits now, queue by queue."""
+        for queue in self._queues.values():
+            for poller in (*queue.seats, *queue.waiting):
+                if not poller.future.done():
+                    yield poller
+
+    def pollers(self, name: QueueName) -> dict[str, int]:
+        """Who polled a queue in the last five minutes, or polls it now: identity, and nanoseconds since."""
+        now = self._loop.time()
+        seen = dict.fromkeys(self._near.get(name, {}).values(), now)
+        queue = self._queues.get(name)
+        if queue is not None:
+            known = ((identity, at) for identity, at in queue.pollers.items() if now - at <= _POLLER_KNOWN_S)
+            seen = {**dict(known), **seen}
+            seen.update((poller.identity, now) for poller in queue.waiting if not poller.future.done())
+        return {identity: round((now - at) * 1e9) for identity, at in seen.items()}
+
+    def polled(self, namespace: str, kind: TaskKind) -> list[str]:
+        """Names of the queues of a namespace that somebody polls, or did in the last five minutes, in order."""
+        names = {*self._near, *self._queues}
+        return sorted(one.name for one in names if (one.namespace, one.kind) == (namespace, kind) and self.pollers(one))
+
+    def scaling(self, poller: Waiting) -> int:
+        """How many more polls than now this poll's worker had better keep open: 1, 0 or -1."""
+        queue = poller.queue
+        if queue.backlog or queue.orphans:
+            return 1
+        return -1 if self._loop.time() - poller.since >= _IDLE_POLL_S else 0
+
+    def abandon(self, poller: Poll) -> None:
+        """The caller is gone. What was delivered to it but not taken goes to another."""
+        future = poller.answer
+        if future.cancelled() or not future.cancel():
+            task = None if future.cancelled() else future.result()
+            if task is not None:
+                self.give_back(poller, task)
+
+    def give_back(self, poller: Poller, task: StartedTask | QueryTask) -> None:
+        """A started task could not be delivered: keep it for the next poller of that queue."""
+        assert isinstance(poller, Waiting)
+        if isinstance(task, QueryTask):
+            self.ask(poller.queue.name, task)
+            return
+        self._metrics.orphans += 1
+        queue = poller.queue
+        if len(queue.orphans) < self._config.orphans_per_queue_max:
+            queue.orphans.append(task)
+            self._match(queue)
+
+    def is_polled(self, name: QueueName) -> bool:
+        """Whether somebody waits on a queue, or did within `polled_ns`."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return False
+        return queue.has_poller() or self._loop.time() - queue.polled_at < self._config.polled_ns / 1e9
+
+    def _open(self, name: QueueName) -> TaskQueue:
+        if len(self._queues) >= self._sweep_at:
+            self._sweep()
+        queue = self._queues[name] = TaskQueue(name, self._config.backlog_rows_max)
+        return queue
+
+    def _sweep(self) -> None:
+        """Forget queues that nobody polls: sticky ones come and go with their workers."""
+        for name, queue in list(self._queues.items()):
+            if not self.is_polled(name) and not queue.orphans and not queue.queries and queue.backlog.is_idle:
+                self._send_away(queue)
+                del self._queues[name]
+        self._sweep_at = max(_QUEUES_BEFORE_SWEEP, 2 * len(self._queues))
+
+    def _make_room(self, queue: TaskQueue) -> None:
+        queue.waiting = deque(poller for poller in queue.waiting if not poller.future.done())
+        if len(queue.waiting) >= self._config.pollers_per_queue_max:
+            raise Rejected(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"Too many polls wait on task queue {queue.name.name!r}: run fewer pollers per worker.",
+            )
+
+    def _expire(self, queue: TaskQueue) -> None:
+        queue.timer = None
+        now = queue.polled_at = self._loop.time()
+        waiting, over = queue.waiting, deque[Poll]()
+        while waiting and (waiting[0].future.done() or waiting[0].expires_at <= now):
+            over.append(waiting.popleft())
+        if waiting:
+            queue.timer = self._loop.call_at(waiting[0].expires_at, self._expire, queue)
+        for poller in over:
+            _end(poller.future)
+
+    # --- sync match -----------------------------------------------------------------------------
+
+    def reserve(self, name: QueueName) -> Waiting | None:
+        """Core's `Context.reserve`."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return None
+        poller = queue.next_poller()
+        if poller is not None:
+            queue.polled_at = self._loop.time()
+            self.reserved.append(poller)
+        return poller
+
+    def keep_reserved(self, commit: Commit) -> None:
+        """The decision is made: pollers that it gives nothing to wait on."""
+        reserved = self.reserved
+        self._metrics.sync_matches += len(reserved)
+        dispatches = commit.dispatches
+        if len(reserved) == 1 and dispatches and dispatches[0].poller is reserved[0]:
+            reserved.clear()
+            return
+        used = {id(dispatch.poller) for dispatch in _dispatches(commit)}
+        unused = [poller for poller in reserved if id(poller) not in used]
+        reserved.clear()
+        if unused:
+            self.release(unused)
+
+    def release_reserved(self) -> None:
+        """The decision failed: all of its pollers wait on."""
+        reserved = list(self.reserved)
+        self.reserved.clear()
+        self.release(reserved)
+
+    def release(self, pollers: Iterable[Poller]) -> None:
+        """These got nothing after all: back to the head of their queue."""
+        for poller in pollers:
+            assert isinstance(poller, Waiting)
+            self._wait_on(poller)
+
+    def _wait_on(self, poller: Waiting) -> None:
+        queue = poller.queue
+        if poller.future.done():
+            return
+        if not self._is_open or self._queues.get(queue.name) is not queue:
+            poller.future.set_result(None)
+            return
+        if not isinstance(poller, Poll):
+            queue.seats.append(poller)
+        else:
+            queue.waiting.appendleft(poller)
+            if queue.timer is None:
+                queue.timer = self._loop.call_at(poller.expires_at, self._expire, queue)
+        # Not at once: a StartTask that is being decided may hold this very poller.
+        self._loop.call_soon(self._match, queue)
+
+    def deliver(self, dispatch: Dispatch) -> None:
+        """Durable: the task goes out."""
+        poller = dispatch.poller
+        assert isinstance(poller, Waiting)
+        if poller.future.done():
+            self.give_back(poller, dispatch.task)
+        else:
+            poller.queue.polled_at = self._loop.time()
+            poller.future.set_result(dispatch.task)
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    def rows_added(self, tasks: Iterable[Task]) -> None:
+        """Durable: these rows are in the store. A queue that nobody polls reads them when somebody does."""
+        for task in tasks:
+            queue = self._queues.get(task.queue)
+            if queue is None:
+                self.on_unpolled(task)
+                continue
+            queue.backlog.added(task)
+            if queue.seats or queue.waiting:
+                self._match(queue)
+            elif task.queue not in self._near:
+                self.on_unpolled(task)
+
+    def _match(self, queue: TaskQueue) -> None:
+        """Give what is there to whoever waits."""
+        while not queue.is_paused and queue.has_poller():
+            if queue.queries:
+                self._put_question(queue, queue.queries.popleft())
+            elif queue.orphans:
+                self._revive(queue, queue.orphans.popleft())
+            elif queue.backlog:
+                self._start_row(queue, queue.backlog.take())
+            else:
+                if not queue.backlog.complete and not queue.backlog.is_reading and self._is_open:
+                    queue.backlog.is_reading = True
+                    self._spawn(self._read(queue))
+                return
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, queue: TaskQueue) -> None:
+        """Read the next page of a queue's rows."""
+        backlog = queue.backlog
+        limit = self._config.backlog_page
+        try:
+            page = await self._store.tasks(queue.name, backlog.cursor, limit)
+        except StoreError as error:
+            self._metrics.store_errors += 1
+            if not queue.is_in_trouble:
+                _log.warning("the rows of task queue %r cannot be read, trying again: %s", queue.name.name, error)
+            queue.is_in_trouble = True
+            self._pause(queue)
+        else:
+            queue.is_in_trouble = False
+            backlog.read(page, is_last=len(page) < limit)
+            if self._config.store_is_shared and backlog.complete:
+                self._loop.call_later(self._config.shared_refresh_ns / 1e9, self._refresh, queue)
+        finally:
+            backlog.is_reading = False
+            self.pages.emit()
+        self._match(queue)
+
+    def _refresh(self, queue: TaskQueue) -> None:
+        queue.backlog.refresh()
+        self._match(queue)
+
+    def _pause(self, queue: TaskQueue) -> None:
+        if not queue.is_paused:
+            queue.is_paused = True
+            self._loop.call_later(self._config.store_retry_ns / 1e9, self._resume, queue)
+
+    def _resume(self, queue: TaskQueue) -> None:
+        queue.is_paused = False
+        self._match(queue)
+
+    def _start_row(self, queue: TaskQueue, task: Task) -> None:
+        poller = queue.next_poller()
+        assert poller is not None, "asked only when somebody waits"
+        self._metrics.row_starts += 1
+        try:
+            reply = self._ask(task.key, StartTask(task, poller))
+        except Rejected as error:
+            self._row_refused(queue, task, poller, error)
+        else:
+            reply.add_done_callback(partial(self._row_started, queue, task, poller))
+
+    def _row_started(self, queue: TaskQueue, task: Task, poller: Waiting, reply: asyncio.Future[Any]) -> None:
+        error = reply.exception()
+        if error is None:
+            queue.backlog.finished(task)
+            self._wait_on(poller)  # has no effect when the task went to it, as it should
+        else:
+            self._row_refused(queue, task, poller, error)
+
+    def _row_refused(self, queue: TaskQueue, task: Task, poller: Waiting, error: BaseException) -> None:
+        if isinstance(error, Rejected) and error.code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
+            queue.backlog.put_back(task)
+            self._pause(queue)
+        else:
+            self._metrics.stale_rows += 1
+            queue.backlog.finished(task)
+        self._wait_on(poller)
+
+    # --- queries --------------------------------------------------------------------------------
+
+    def ask(self, name: QueueName, task: QueryTask) -> None:
+        """Give a question to whoever polls, or will."""
+        if task.future.done():
+            return
+        queue = self._queues.get(name) or self._open(name)
+        queue.queries.append(task)
+        self._match(queue)
+
+    def withdraw(self, name: QueueName, task: QueryTask) -> bool:
+        """Take a question back. False: a worker has it."""
+        queue = self._queues.get(name)
+        if queue is None or task not in queue.queries:
+            return False
+        queue.queries.remove(task)
+        return True
+
+    @staticmethod
+    def _put_question(queue: TaskQueue, task: QueryTask) -> None:
+        if not task.future.done():
+            poller = queue.next_poller()
+            assert poller is not None, "asked only when somebody waits"
+            poller.future.set_result(task)
+
+    # --- orphans --------------------------------------------------------------------------------
+
+    def _revive(self, queue: TaskQueue, task: StartedTask) -> None:
+        """Give an orphan to the next poller, unless its time-out was faster."""
+        poller = queue.next_poller()
+        assert poller is not None, "asked only when somebody waits"
+        try:
+            reply = self._ask(task.key, Read(partial(is_held, task)))
+        except Rejected:
+            self._wait_on(poller)
+        else:
+            reply.add_done_callback(partial(self._revived, task, poller))
+
+    def _revived(self, task: StartedTask, poller: Waiting, reply: asyncio.Future[Any]) -> None:
+        if reply.exception() is not None or not reply.result():
+            self._wait_on(poller)  # lost to its time-out, as if a worker had taken it and died
+        elif poller.future.done():
+            self.give_back(poller, task)
+        else:
+            poller.future.set_result(task)
+
+    def _ask(self, key: ExecutionKey, command: Command | Read) -> asyncio.Future[Any]:
+        return self._submit(key.namespace, key.workflow_id, key.run_id, command)
+
+
+def _ignore(task: Task) -> None:
+    """Nobody wants to know."""
+
+
+def _end(future: Landing) -> None:
+    """A poll's wait is over."""
+    if not future.done():
+        future.set_result(None)
+
+
+def _dispatches(commit: Commit | None) -> Iterable[Dispatch]:
+    while commit is not None:
+        yield from commit.dispatches
+        commit = commit.next_run

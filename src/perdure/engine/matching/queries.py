@@ -1,0 +1,233 @@
+"""Questions to workflows, answered by a worker; history never knows of them.
+
+A query sees everything that was durable when it was asked. So while a workflow task is owed or running
+the query waits and goes out with the next task that starts (`queries` of its response); when no task is
+owed it goes alone, first to the worker that has the workflow in memory (its sticky queue), then, if that
+one does not take it in time, to any worker of the normal queue, with the whole history. Queries that
+nobody answers end with their caller, or after a long poll's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.errordetails.v1 import NotFoundFailure, QueryFailedFailure, WorkflowNotReadyFailure
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.query.v1 import QueryRejected, WorkflowQuery, WorkflowQueryResult
+
+from perdure.api import enums
+from perdure.api.errors import Rejected, StatusCode
+from perdure.api.failures import bounded
+from perdure.api.status import is_open
+from perdure.core.commit import Commit
+from perdure.core.execution import Execution
+from perdure.core.names import QueueName, TaskKind
+from perdure.core.refusals import workflow_not_found
+from perdure.core.start import waits_for_first_task
+from perdure.core.started import StartedWorkflowTask
+from perdure.engine.matching.matching import Matching
+from perdure.engine.matching.query_task import QueryTask, QueryToken
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.submission import Read, Submit
+
+_FAILING_ATTEMPT = 3
+"""A workflow task that is about to be tried so often is taken for broken, as Temporal's server does."""
+
+
+class Queries:
+    """See the module's text. `waiting` is empty nearly always: whoever serves tasks looks at it first."""
+
+    def __init__(self, submit: Submit, matching: Matching, new_id: Callable[[], str], config: EngineConfig) -> None:
+        self._submit = submit
+        self._matching = matching
+        self._new_id = new_id
+        self._wait_s = config.long_poll_ns / 1e9
+        self._max = config.watchers_max
+        self._asked: dict[str, QueryTask] = {}
+        self.waiting: dict[str, dict[str, QueryTask]] = {}
+        """By run id and query id: those that go with the run's next workflow task."""
+
+    def stop(self) -> None:
+        """Everybody who asks is told that the engine stops."""
+        stopping = Rejected(StatusCode.UNAVAILABLE, "The engine is stopping: connect again and ask again.")
+        for task in list(self._asked.values()):
+            _fail(task, stopping)
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        namespace: str,
+        workflow_id: str,
+        run_id: str,
+        query: WorkflowQuery,
+        reject_condition: enums.QueryRejectCondition,
+    ) -> Payloads | QueryRejected:
+        """The answer of a worker, or why the question was not put.
+
+        Raises Rejected NOT_FOUND; INVALID_ARGUMENT (detail QueryFailedFailure) when the handler failed or is
+        missing; FAILED_PRECONDITION when the workflow cannot be asked now; DEADLINE_EXCEEDED when nobody answered.
+        """
+        if len(self._asked) >= self._max:
+            raise Rejected(StatusCode.RESOURCE_EXHAUSTED, "Too many queries wait for an answer: try again later.")
+        loop = asyncio.get_running_loop()
+        task = QueryTask(QueryToken(namespace, self._new_id()), query, loop.create_future())
+        query_id = task.token.query_id
+        self._asked[query_id] = task
+        timer = loop.call_later(self._wait_s, _fail, task, _nobody_answered())
+        try:
+            look = Read(partial(self._put, task, reject_condition))
+            await self._submit(namespace, workflow_id, run_id, look)
+            return await task.future
+        finally:
+            timer.cancel()
+            if not task.future.cancel() and not task.future.cancelled():
+                task.future.exception()  # the caller is told, or is gone
+            del self._asked[query_id]
+            self._forget(task)
+
+    def _put(self, task: QueryTask, reject_condition: enums.QueryRejectCondition, execution: Execution | None) -> None:
+        """In the run's turn: no commit slips between the look and the wait."""
+        if execution is None:
+            raise workflow_not_found()
+        if _is_rejected(execution.status, reject_condition):
+            task.future.set_result(QueryRejected(status=execution.status))  # pyright: ignore[reportArgumentType]
+            return
+        task.look(execution)
+        if not execution.is_open:
+            self._send(task, execution)
+            return
+        if waits_for_first_task(execution):
+            raise _not_ready("Workflow task is not scheduled yet.")
+        if execution.facts.task_attempt >= _FAILING_ATTEMPT:
+            raise _task_fails()
+        if execution.current_task is None and execution.started_task_completed:
+            self._send(task, execution)
+        else:
+            self.waiting.setdefault(execution.key.run_id, {})[task.token.query_id] = task
+
+    def _send(self, task: QueryTask, execution: Execution) -> None:
+        """Alone: to the worker that knows the workflow, if one does."""
+        facts = execution.facts
+        sticky = QueueName(task.key.namespace, facts.sticky_queue, TaskKind.WORKFLOW)
+        if execution.is_open and facts.sticky_queue and self._matching.is_polled(sticky):
+            task.sticky = True
+            self._matching.ask(sticky, task)
+            wait_s = facts.sticky_schedule_to_start_ns / 1e9
+            asyncio.get_running_loop().call_later(wait_s, self._leave_sticky, sticky, task)
+        else:
+            self._send_to_normal(task)
+
+    def _send_to_normal(self, task: QueryTask) -> None:
+        task.sticky = False
+        self._matching.ask(QueueName(task.key.namespace, task.task_queue, TaskKind.WORKFLOW), task)
+
+    def _leave_sticky(self, sticky: QueueName, task: QueryTask) -> None:
+        """The one worker did not take it: any other may."""
+        if not task.future.done() and self._matching.withdraw(sticky, task):
+            self._send_to_normal(task)
+
+    def _forget(self, task: QueryTask) -> None:
+        of_run = self.waiting.get(task.key.run_id)
+        if of_run is not None:
+            of_run.pop(task.token.query_id, None)
+            if not of_run:
+                del self.waiting[task.key.run_id]
+
+    # --- with workflow tasks --------------------------------------------------------------------
+
+    def attached(self, started: StartedWorkflowTask) -> Mapping[str, WorkflowQuery]:
+        """What a workflow task that goes out now asks as well, by query id. They wait on until answered."""
+        this = (started.started_event_id, started.attempt)
+        of_run = self.waiting.get(started.key.run_id, {})
+        return {query_id: task.query for query_id, task in of_run.items() if task.behind != this}
+
+    def notify(self, commit: Commit) -> None:
+        """Durable: the questions of a run that owes no workflow task go alone; where one fails on, they fail too."""
+        execution = commit.execution
+        if execution is None:
+            return
+        if execution.facts.task_attempt >= _FAILING_ATTEMPT:
+            for task in list(self.waiting.get(execution.key.run_id, {}).values()):
+                _fail(task, _task_fails())
+        if execution.current_task is not None:
+            return
+        for task in self.waiting.pop(execution.key.run_id, {}).values():
+            if not task.is_answered:
+                task.look(execution)
+                self._send(task, execution)
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def expect(self, results: Mapping[str, WorkflowQueryResult], expected: bool) -> None:
+        """A workflow task came back with answers, which hold once it is committed; `expected` False: it was refused."""
+        for query_id in results:
+            task = self._asked.get(query_id)
+            if task is not None:
+                task.is_answered = expected
+
+    def answer_attached(self, results: Mapping[str, WorkflowQueryResult]) -> None:
+        """A workflow task that came back with these is durable. What nobody waits for any more is dropped."""
+        for query_id, result in results.items():
+            task = self._asked.get(query_id)
+            if task is not None:
+                _settle(task, result.result_type, result.answer, result.error_message, result.failure)
+
+    def answer(
+        self,
+        token: QueryToken,
+        result_type: enums.QueryResultType,
+        answer: Payloads,
+        error_message: str,
+        failure: Failure,
+    ) -> None:
+        """A query task came back. Raises Rejected NOT_FOUND when nobody waits for it any more."""
+        task = self._asked.get(token.query_id)
+        if task is None or task.future.done():
+            raise Rejected(StatusCode.NOT_FOUND, "query task not found, or already expired", NotFoundFailure())
+        _settle(task, result_type, answer, error_message, failure)
+
+
+def _is_rejected(status: int, condition: enums.QueryRejectCondition) -> bool:
+    if condition == enums.QUERY_REJECT_NOT_OPEN:
+        return not is_open(status)
+    if condition == enums.QUERY_REJECT_NOT_COMPLETED_CLEANLY:
+        return not is_open(status) and status not in (enums.COMPLETED, enums.CONTINUED_AS_NEW)
+    return False
+
+
+def _settle(
+    task: QueryTask, result_type: enums.QueryResultType, answer: Payloads, error_message: str, failure: Failure
+) -> None:
+    if task.future.done():
+        return
+    if result_type == enums.QUERY_ANSWERED:
+        task.future.set_result(answer)
+        return
+    detail = QueryFailedFailure()
+    if failure.ByteSize():
+        detail.failure.CopyFrom(bounded(failure))
+    task.future.set_exception(Rejected(StatusCode.INVALID_ARGUMENT, error_message, detail))
+
+
+def _fail(task: QueryTask, error: Rejected) -> None:
+    if not task.future.done():
+        task.future.set_exception(error)
+
+
+def _not_ready(message: str) -> Rejected:
+    return Rejected(StatusCode.FAILED_PRECONDITION, message, WorkflowNotReadyFailure())
+
+
+def _task_fails() -> Rejected:
+    return _not_ready("Unable to query workflow due to Workflow Task in failed state.")
+
+
+def _nobody_answered() -> Rejected:
+    return Rejected(
+        StatusCode.DEADLINE_EXCEEDED,
+        "No worker answered the query in time: see that one polls the workflow's task queue.",
+    )

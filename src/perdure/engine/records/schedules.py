@@ -1,0 +1,562 @@
+"""Carries out schedules: the law is `perdure.core.schedule`, the state a record of the store.
+
+    RecordWaker --due--> advance --stored--> start, cancel, terminate --stored--> running
+    a commit that closes a run --> look how its chain ended --stored--> what waited for it starts
+
+Every change is a compare-and-set on the record; what it asks for is done after it is durable, and what came of that
+is stored in turn. A start carries a request id made of the schedule and the start's number, so that doing it again,
+after a crash or beside another engine, finds the run that it began. Runs are followed by looking when they end, not
+by asking now and then: a schedule whose workflow sleeps for a month costs an entry in a dictionary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+import msgspec
+from temporalio.api.errordetails.v1 import NotFoundFailure, WorkflowExecutionAlreadyStartedFailure
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
+from perdure.core.commit import Commit
+from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
+from perdure.core.replies import Started
+from perdure.core.schedule import requests, state
+from perdure.core.schedule.machine import Machine
+from perdure.core.schedule.state import Running, Start
+from perdure.engine.deciding.histories import Histories
+from perdure.engine.duties.record_waker import RecordWaker
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.node.clock import Clock
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.faults import Faults, Setbacks, is_passing, reason_of
+from perdure.engine.node.pace import Pace, Turnstile
+from perdure.engine.node.signal import Signal
+from perdure.engine.node.zones import find_zone
+from perdure.engine.records.records import Records
+from perdure.engine.submission import Submit
+from perdure.stores.api import Record, RecordChange, Store, StoreError
+
+_log = logging.getLogger(__name__)
+
+KIND = "schedule"
+_FAULTS = (StatusCode.INTERNAL, StatusCode.DATA_LOSS, StatusCode.UNKNOWN)
+"""The engine's own, not the schedule's: tried some more times before the schedule is parked."""
+
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+Read = Callable[[str, str, str | None, Callable[[Execution | None], Any]], "asyncio.Future[Any]"]
+
+
+_SETTLING_S = 1.0
+"""Whoever looks at a schedule waits at most so long until what it is doing is done."""
+
+
+class Key(NamedTuple):
+    """Names a schedule."""
+
+    namespace: str
+    schedule_id: str
+
+
+class _End(msgspec.Struct, frozen=True):
+    """Where a run stands that has closed."""
+
+    key: ExecutionKey
+    status: int
+    last_event_id: int
+
+
+class Schedules:
+    """See the module's text. `settled` is emitted when what a change of a schedule asked for was done."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        config: EngineConfig,
+        records: Records,
+        namespaces: Namespaces,
+        histories: Histories,
+        waker: RecordWaker,
+        submit: Submit,
+        read: Read,
+    ) -> None:
+        self._store = store
+        self._now_ns = clock.now_ns
+        self._page = config.record_page
+        self._tries_max = config.conflict_tries_max
+        self._faults_max = config.record_faults_max
+        self._records = records
+        self._namespaces = namespaces
+        self._histories = histories
+        self._waker = waker
+        self._submit = submit
+        self._read = read
+        self.watched: dict[str, Key] = {}
+        """Runs whose end a schedule waits for, by run id."""
+        self._carrying: dict[Key, bool] = {}
+        """Schedules that a task acts for now, and whether there may be more for it to do."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turnstile = Turnstile()
+        self._setbacks: Setbacks[Key | str] = Setbacks(
+            config.store_retry_ns / 1e9, config.record_retry_max_ns / 1e9, lambda: asyncio.get_running_loop().time()
+        )
+        """Of schedules, and of runs whose end is looked for (by run id)."""
+        self._faults = Faults(_log)
+        self._is_open = False
+        self.settled = Signal()
+        waker.register(KIND, self._wake, self._park_record)
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what an engine before this one left: starts to carry out, runs to follow. Raises StoreError."""
+        self._is_open = True
+        after = Key("", "")
+        while True:
+            page = await self._store.records(KIND, None, after.schedule_id, self._page, after.namespace)
+            for record in page:
+                try:
+                    self._resume(record)
+                except Exception as error:  # one that cannot be read keeps no engine from starting
+                    self._faults.tell(error, "schedule %r cannot be taken up", record.name)
+                    await self._park(Key(record.namespace, record.name), reason_of(error))
+            if not page.more:
+                return
+            after = Key(page[-1].namespace, page[-1].name)
+
+    async def stop(self) -> None:
+        """Leave everything where it stands: the records say how to go on."""
+        self._is_open = False
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.watched.clear()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being carried out, or looked at."""
+        return bool(self._tasks)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if not self._is_open:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _resume(self, record: Record) -> None:
+        """After a restart. Most schedules only wait, and cost no more than a look."""
+        stored = state.decode(record.data) if not record.damage else self._machine(record).state
+        if not self._namespaces.is_usable(record.namespace) or stored.parked or not (stored.running or stored.starting):
+            return
+        key = Key(record.namespace, record.name)
+        self._follow_up(key, self._machine(record))
+        for run in stored.running:
+            self._watch(key, run.workflow_id, run.current_run_id)
+
+    # --- records --------------------------------------------------------------------------------
+
+    def machine(self, key: Key, data: bytes) -> Machine:
+        """The law of a stored schedule. Raises Rejected NOT_FOUND when its namespace is gone."""
+        namespace_id = self._namespaces.get(key.namespace).id
+        return Machine(state.decode(data), find_zone, f"{namespace_id}-{key.schedule_id}".encode())
+
+    def _machine(self, record: Record) -> Machine:
+        """Raises Rejected NOT_FOUND, DATA_LOSS."""
+        if record.damage:
+            raise Rejected(StatusCode.DATA_LOSS, record.damage)
+        try:
+            return self.machine(Key(record.namespace, record.name), record.data)
+        except Rejected:
+            raise
+        except Exception as error:
+            raise Rejected(
+                StatusCode.DATA_LOSS, f"Schedule {record.name!r} cannot be read, delete it: {reason_of(error)}"
+            ) from error
+
+    def _shown(self, record: Record) -> Machine:
+        """As it is, or what stands for one that cannot be read. Raises Rejected NOT_FOUND."""
+        try:
+            return self._machine(record)
+        except Rejected as refusal:
+            if refusal.code is not StatusCode.DATA_LOSS:
+                raise
+            return Machine(state.unreadable(refusal.message), find_zone, b"")
+
+    async def get(self, key: Key) -> Machine:
+        """The schedule as it is stored. Raises Rejected NOT_FOUND, UNAVAILABLE, DATA_LOSS."""
+        return self._machine(await self._record(key))
+
+    async def shown(self, key: Key) -> Machine:
+        """The schedule for somebody to look at, also if it cannot be read. Raises Rejected NOT_FOUND, UNAVAILABLE.
+
+        What was asked of it a moment ago is done first: who makes one that acts at once, and looks, sees that it did.
+        """
+        try:
+            async with asyncio.timeout(_SETTLING_S):
+                while key in self._carrying:
+                    await self.settled.reached(self.settled.count + 1)
+        except TimeoutError:
+            pass  # its runs cannot be started just now: it is shown as it stands
+        return self._shown(await self._record(key))
+
+    async def _record(self, key: Key) -> Record:
+        record = await self._records.get(KIND, *key)
+        if record is None:
+            raise Rejected(StatusCode.NOT_FOUND, f"schedule {key.schedule_id!r} not found", NotFoundFailure())
+        return record
+
+    async def all_of(self, namespace: str, after_id: str = "") -> AsyncGenerator[tuple[str, Machine]]:
+        """Schedules of a namespace in order of their ids, past `after_id`; others have their turn in between.
+
+        Raises Rejected UNAVAILABLE.
+        """
+        pace = Pace()
+        while True:
+            records = await self._records.stored(self._store.records(KIND, namespace, after_id, self._page))
+            for record in records:
+                yield record.name, self._shown(record)
+                await pace.rest()
+            if not records.more:
+                return
+            after_id = records[-1].name
+
+    async def create(self, key: Key, machine: Machine) -> Machine:
+        """Store a new schedule, and do what it asks for; returns the one there is if this was asked before.
+
+        Raises Rejected ALREADY_EXISTS when there is another one of that id, UNAVAILABLE.
+        """
+        if not await self._put(key, 0, machine):
+            existing = await self.get(key)
+            if existing.state.request_id != machine.state.request_id:
+                raise Rejected(
+                    StatusCode.ALREADY_EXISTS,
+                    f'schedule "{key.schedule_id}" is already registered',
+                    WorkflowExecutionAlreadyStartedFailure(),
+                )
+            return existing
+        self._follow_up(key, machine)
+        return machine
+
+    async def change(
+        self,
+        key: Key,
+        act: Callable[Concatenate[Machine, int, Arguments], Result],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Result:
+        """Have `act(machine, now_ns, ...)` change a schedule, store it, and do what it asks for from then on.
+
+        Raises Rejected NOT_FOUND, UNAVAILABLE, INVALID_ARGUMENT for what cannot be stored, and whatever `act` raises;
+        then nothing was changed.
+        """
+        return await self._change(key, None, act, *arguments, **named)
+
+    async def _change(
+        self,
+        key: Key,
+        record: Record | None,
+        act: Callable[Concatenate[Machine, int, Arguments], Result],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Result:
+        """As `change`; `record` is the schedule's, if it was read just now."""
+        for _ in range(self._tries_max):
+            stored = record or await self._record(key)
+            record = None
+            machine = self._machine(stored)
+            result = act(machine, self._now_ns(), *arguments, **named)
+            if await self._put(key, stored.version, machine, stored):
+                self._follow_up(key, machine)
+                return result
+        raise _busy(key)
+
+    async def delete(self, key: Key) -> None:
+        """Forget a schedule; what it started goes on. Raises Rejected NOT_FOUND, UNAVAILABLE."""
+        for _ in range(self._tries_max):
+            record = await self._record(key)
+            if await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, record.version, None)):
+                return
+        raise _busy(key)
+
+    async def _put(self, key: Key, version: int, machine: Machine, stored: Record | None = None) -> bool:
+        """False when somebody else was quicker."""
+        data, wake_at_ns = state.encode(machine.state), machine.wake_at_ns(self._now_ns())
+        if stored is not None and data == stored.data and wake_at_ns == stored.wake_at_ns:
+            return True
+        return await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, version, data, wake_at_ns))
+
+    # --- time -----------------------------------------------------------------------------------
+
+    async def _wake(self, record: Record) -> None:
+        """The record's time has come."""
+        try:
+            await self._change(Key(record.namespace, record.name), record, _advance)
+        except Rejected as refusal:
+            if refusal.code is not StatusCode.NOT_FOUND:
+                raise
+
+    async def _persist(
+        self,
+        key: Key,
+        act: Callable[Concatenate[Machine, int, Arguments], None],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> None:
+        """As `change`, for ourselves: until the store takes it, or the schedule is gone, or parked."""
+        while True:
+            await self._turnstile.enter()
+            try:
+                await self.change(key, act, *arguments, **named)
+                return
+            except Exception as error:
+                if not await self._may_try_again(key, error):
+                    return
+
+    # --- faults ---------------------------------------------------------------------------------
+
+    async def _may_try_again(self, key: Key, error: Exception) -> bool:
+        """After a pause that grows. False: it is gone, or was parked, for it fails by what does not pass by itself."""
+        if isinstance(error, Rejected) and error.code is StatusCode.NOT_FOUND:
+            return False
+        setback = self._setbacks.add(key, error)
+        if not isinstance(error, (Rejected, StoreError)):
+            self._faults.tell(error, "schedule %r could not go on", key.schedule_id)
+        elif setback.failures == 1 or not is_passing(error):  # not every second of an outage
+            _log.warning("schedule %r waits %d s: %s", key.schedule_id, setback.pause_s, error)
+        if setback.faults >= self._faults_max:
+            self._setbacks.forget(key)
+            try:
+                await self._park(key, reason_of(error))
+                return False
+            except Rejected as refusal:
+                _log.warning("schedule %r cannot be parked: %s", key.schedule_id, refusal)
+        await asyncio.sleep(setback.pause_s)
+        return True
+
+    async def _park(self, key: Key, reason: str) -> None:
+        """Leave a schedule alone, and write into it why. Raises Rejected UNAVAILABLE."""
+        for _ in range(self._tries_max):
+            record = await self._records.get(KIND, *key)
+            if record is None:
+                return
+            if record.damage:  # what is written now would look sound
+                self._records.parked(record, record.damage)
+                return
+            try:
+                stored = state.decode(record.data)
+                state.park(stored, reason)
+                data = state.encode(stored)
+            except Exception:  # it cannot be read, and says so whenever somebody looks: its bytes are left as they are
+                data = record.data
+            if await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, record.version, data)):
+                self._records.parked(record, reason)
+                return
+        raise _busy(key)
+
+    async def _park_record(self, record: Record, reason: str) -> None:
+        """What the record waker calls when it gives up."""
+        await self._park(Key(record.namespace, record.name), reason)
+
+    # --- carrying out ---------------------------------------------------------------------------
+
+    def _follow_up(self, key: Key, machine: Machine) -> None:
+        """Durable: do what it asks for. One task at a time does so for a schedule."""
+        if machine.state.parked or not (machine.state.starting or machine.to_stop()[0]):
+            return
+        if key in self._carrying:
+            self._carrying[key] = True
+        elif self._is_open:
+            self._carrying[key] = True
+            self._spawn(self._carry_out(key))
+
+    async def _carry_out(self, key: Key) -> None:
+        """Start and stop, until nothing more is asked for."""
+        stopped: set[tuple[str, bool]] = set()
+        try:
+            while self._carrying[key]:
+                self._carrying[key] = False
+                await self._turnstile.enter()
+                try:
+                    error = await self._act(key, await self.get(key), stopped)
+                except Exception as raised:
+                    error = raised
+                if error is None:
+                    self._setbacks.forget(key)
+                elif await self._may_try_again(key, error):
+                    self._carrying[key] = True
+        finally:
+            del self._carrying[key]
+            self.settled.emit()
+
+    async def _act(self, key: Key, machine: Machine, stopped: set[tuple[str, bool]]) -> Exception | None:
+        """Do what the state asks for now. Returns why not all of it could be done, if so."""
+        outcomes = await asyncio.gather(*[self._start(key, machine, start) for start in machine.state.starting])
+        made = [outcome for outcome in outcomes if isinstance(outcome, _Made)]
+        if made:
+            await self._persist(key, _settle_starts, made)
+            for outcome in made:
+                if outcome.run_id:
+                    self._watch(key, outcome.workflow_id, outcome.run_id)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        runs, force = machine.to_stop()
+        for run in runs:
+            if (run.run_id, force) not in stopped:
+                error = await self._stop_run(key, run, force)
+                if error is None:
+                    stopped.add((run.run_id, force))
+                else:
+                    errors.append(error)
+        return min(errors, key=is_passing, default=None)  # a fault, if there is one: it does not pass by itself
+
+    async def _start(self, key: Key, machine: Machine, start: Start) -> _Made | Exception:
+        """What became of it, or why it cannot be done now."""
+        try:
+            request = requests.start_request(*key, machine.state, machine.schedule, start)
+        except Exception as error:
+            return error
+        workflow_id = request.workflow_id
+        try:
+            started: Started = await self._submit(key.namespace, workflow_id, None, StartWorkflow(request))
+        except Rejected as refusal:
+            if is_passing(refusal) or refusal.code in _FAULTS:
+                return refusal
+            run_id = await self._own_run(key, workflow_id, request.request_id, refusal)
+            if not run_id:
+                _log.warning("schedule %r: %r was not started: %s", key.schedule_id, workflow_id, refusal)
+            return _Made(start.number, workflow_id, run_id)
+        return _Made(start.number, workflow_id, started.first_run_id or started.run_id)
+
+    async def _own_run(self, key: Key, workflow_id: str, request_id: str, refusal: Rejected) -> str:
+        """The run in the way, if it is the very one: begun before a crash, and continued as new since."""
+        detail = refusal.detail
+        if not isinstance(detail, WorkflowExecutionAlreadyStartedFailure):
+            return ""
+        first_run_id = detail.first_execution_run_id
+
+        def look(execution: Execution | None) -> bool:
+            return execution is not None and execution.facts.request_id == request_id
+
+        return first_run_id if await self._read(key.namespace, workflow_id, first_run_id, look) else ""
+
+    async def _stop_run(self, key: Key, run: Running, force: bool) -> Exception | None:
+        """Terminate or cancel the run. Returns why it cannot be done now, if so."""
+        try:
+            if force:
+                command = Terminate(requests.terminate_request(*key, run))
+            else:
+                command = RequestCancel(requests.cancel_request(*key, run))
+            await self._submit(key.namespace, run.workflow_id, None, command)
+        except Rejected as refusal:  # NOT_FOUND: it has ended, and that will be noticed
+            return refusal if is_passing(refusal) or refusal.code in _FAULTS else None
+        except Exception as error:
+            return error
+        return None
+
+    # --- the end of runs ------------------------------------------------------------------------
+
+    def _watch(self, key: Key, workflow_id: str, run_id: str) -> None:
+        """See to it that the run's end is noticed, also if it has ended already."""
+        if self._is_open:
+            self.watched[run_id] = key
+            self._spawn(self._look(key, workflow_id, run_id))
+
+    def notify(self, commit: Commit) -> None:
+        """Durable: perhaps a run that somebody waits for has closed."""
+        run_id = commit.key.run_id
+        key = self.watched.get(run_id)
+        if key is not None and commit.execution is not None and commit.execution.closed_at_ns is not None:
+            self._spawn(self._look(key, commit.key.workflow_id, run_id))
+
+    async def _look(self, key: Key, workflow_id: str, run_id: str) -> None:
+        """If the run has closed, tell the schedule, or follow the chain."""
+        while True:
+            try:
+                outcome = await self._ending(key, workflow_id, run_id)
+                break
+            except Exception as error:
+                setback = self._setbacks.add(run_id, error)
+                if setback.faults >= self._faults_max:
+                    self._faults.tell(error, "how %r of schedule %r ended is not known", workflow_id, key.schedule_id)
+                    outcome = _UNKNOWN
+                    break
+                _log.warning("the end of %r cannot be read, trying again: %s", workflow_id, error)
+            await asyncio.sleep(setback.pause_s)
+        self._setbacks.forget(run_id)
+        if outcome is None or self.watched.pop(run_id, None) is None:
+            return
+        if isinstance(outcome, str):
+            await self._persist(key, _continued, run_id, outcome)
+            self._watch(key, workflow_id, outcome)
+        else:
+            await self._persist(key, _ended, run_id, *outcome)
+
+    async def _ending(self, key: Key, workflow_id: str, run_id: str) -> _Outcome | str | None:
+        """How the run ended, or the next run of its chain; None: it has not. Raises Rejected."""
+        end = await self._read(key.namespace, workflow_id, run_id, _look_at)
+        if not isinstance(end, _End):
+            return None if end else _UNKNOWN
+        event = await self._histories.event(end.key, end.last_event_id)
+        return requests.next_run_id(event) or (end.status, *requests.outcome(event))
+
+
+_Outcome = tuple[int, bytes, bytes, str]
+"""Status, result, failure and its message."""
+_UNKNOWN: _Outcome = (0, b"", b"", "")
+"""The run is gone, or how it ended cannot be read."""
+
+
+def _busy(key: Key) -> Rejected:
+    return Rejected(StatusCode.UNAVAILABLE, f"Schedule {key.schedule_id!r} is being changed too often: try again.")
+
+
+class _Made(NamedTuple):
+    """What became of a start. No run: it cannot be made."""
+
+    number: int
+    workflow_id: str
+    run_id: str
+
+
+def _advance(machine: Machine, now_ns: int) -> None:
+    machine.advance(now_ns)
+
+
+def _settle_starts(machine: Machine, now_ns: int, made: Sequence[_Made]) -> None:
+    for number, workflow_id, run_id in made:
+        if run_id:
+            machine.started(number, workflow_id, run_id, now_ns)
+        else:
+            machine.refused(number)
+    machine.advance(now_ns)
+
+
+def _look_at(execution: Execution | None) -> _End | bool:
+    """Its end; True: it is open, False: it is gone."""
+    if execution is None or execution.closed_at_ns is None:
+        return execution is not None
+    return _End(execution.key, execution.status, execution.next_event_id - 1)
+
+
+def _continued(machine: Machine, now_ns: int, run_id: str, next_run_id: str) -> None:
+    for run in machine.state.running:
+        if run.current_run_id == run_id:
+            machine.continued(run, next_run_id)
+
+
+def _ended(
+    machine: Machine, now_ns: int, run_id: str, status: int, result: bytes, failure: bytes, message: str
+) -> None:
+    for run in list(machine.state.running):
+        if run.current_run_id == run_id:
+            machine.ended(run.run_id, status, result, failure, message)
+    machine.advance(now_ns)

@@ -1,0 +1,307 @@
+"""gRPC over HTTP/2 on asyncio: listens, starts calls, answers them.
+
+Calls are started one connection after another in turn, a few at a time, so that a client with ten
+thousand of them waiting delays another client's by one. There is one task per call and nothing
+between the wire and the method. A client that resets a call, or goes away, cancels its task
+where it waits; a poll that is cancelled takes no task with it (`perdure.engine.matching.matching`), and neither
+does one whose answer did not leave this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from perdure.api.depth import decode
+from perdure.api.errors import Rejected, StatusCode
+from perdure.engine.node.faults import Faults, as_rejected, is_shortage
+from perdure.frontend.grpc import bounds
+from perdure.frontend.grpc.connection import Connection
+from perdure.frontend.grpc.entries import check_entries
+from perdure.frontend.grpc.health import Health
+from perdure.frontend.grpc.reflection import reflect
+from perdure.frontend.grpc.stream import Message, Stream
+from perdure.frontend.rpcs import SERVICES, Rpc, rpcs
+from perdure.frontend.waits import Caller, set_caller
+
+_log = logging.getLogger(__name__)
+
+WAITING = frozenset(
+    {
+        *("PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue"),
+        *("UpdateWorkflowExecution", "PollWorkflowExecutionUpdate", "ExecuteMultiOperation", "QueryWorkflow"),
+        *("PollActivityExecution", "PollNexusOperationExecution", "PollWorkflowExecutionTimeSkipping"),
+        *("Sleep", "SleepUntil", "UnlockTimeSkippingWithSleep"),
+    }
+)
+"""RPCs that wait for something to happen. A read of history does so when it says so."""
+MAY_WAIT = "GetWorkflowExecutionHistory"
+READS = ("Describe", "GetWorkflowExecutionHistory", "List", "Scan")
+"""How the names of RPCs begin whose answers may be large."""
+
+Streaming = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was asked since the start, by RPC; and what was refused, by RPC and status code."""
+
+    calls: dict[str, int] = field(default_factory=dict[str, int])
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+
+
+class Transport:
+    """The gRPC server of one process. `objects` serve the RPCs, by full service name."""
+
+    def __init__(self, objects: Mapping[str, object]) -> None:
+        self.counts = Counts()
+        self.unsent = self.buffered = 0
+        self._rpcs = {rpc.path: rpc for rpc in rpcs(objects)}
+        self._health = Health()
+        self._streaming: dict[str, Streaming] = {
+            self._health.CHECK: self._health.check,
+            self._health.WATCH: self._health.watch,
+        }
+        self._streaming.update(reflect((*SERVICES, self._health.NAME)))
+        self._connections: set[Connection] = set()
+        self._usual: dict[Connection, dict[str, int]] = {}
+        """What answers to reads weigh, by RPC: so much of them is counted as unsent while they are made."""
+        self._turn: deque[Connection] = deque()
+        self._held: set[Connection] = set()
+        """Those that wait until the others' answers are taken."""
+        self._is_turning = False
+        self._starts = 1
+        self._turned_at = 0.0
+        """When the turn before this one began; 0: there was none."""
+        self._told_at = -bounds.TELL_S
+        self._faults = Faults(_log)
+        self._server: asyncio.Server | None = None
+        self._checking: asyncio.Task[None] | None = None
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def start(self, address: str) -> str:
+        """Listen on `host:port`. Returns it with the port that was taken. Raises OSError, ValueError."""
+        host, port = split_address(address)
+        self._loop = asyncio.get_running_loop()
+        self._server = await self._loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        self._checking = self._loop.create_task(self._check(), name="connections")
+        self._health.serve(("", *SERVICES))
+        return f"{address.rpartition(':')[0]}:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self, grace_s: float, send_away: Callable[[], Awaitable[None]]) -> None:
+        """Refuse new calls, `send_away` those who wait, let the others end within `grace_s`, cut the rest off."""
+        if self._server is not None:
+            self._server.close()
+        self._health.stop()
+        for connection in list(self._connections):
+            connection.leave()
+        await send_away()
+        streams = [stream for connection in self._connections for stream in connection.streams.values()]
+        working = [stream.task for stream in streams if stream.task is not None]
+        if working:
+            await asyncio.wait(working, timeout=grace_s)
+        if self._checking is not None:
+            self._checking.cancel()
+        for connection in list(self._connections):
+            connection.end(0)
+
+    async def _check(self) -> None:
+        """Find connections whose clients are gone."""
+        while True:
+            await asyncio.sleep(bounds.CHECK_S)
+            now = self._loop.time()
+            self._release()
+            for connection in list(self._connections):
+                connection.check(now, bounds.SILENT_S, bounds.STUCK_S, bounds.GREETING_S)
+
+    # --- connections ----------------------------------------------------------------------------
+
+    def came(self, connection: Connection) -> bool:
+        """See `connection.Host`."""
+        if len(self._connections) >= bounds.CONNECTIONS_MAX:
+            return False
+        self._connections.add(connection)
+        self._usual[connection] = {}
+        return True
+
+    def went(self, connection: Connection) -> None:
+        """See `connection.Host`."""
+        self._connections.discard(connection)
+        self._usual.pop(connection, None)
+        self._held.discard(connection)
+
+    def opened(self, connection: Connection, stream: Stream) -> None:
+        """See `connection.Host`."""
+        serve = self._streaming.get(stream.call.path)
+        if serve is not None:
+            stream.inbox = asyncio.Queue()
+            stream.task = self._loop.create_task(self._converse(connection, stream, stream.inbox, serve))
+
+    def ready(self, connection: Connection) -> None:
+        """See `connection.Host`."""
+        if connection.is_in_turn:
+            return
+        connection.is_in_turn = True
+        self._turn.append(connection)
+        if not self._is_turning:
+            self._is_turning = True
+            self._loop.call_soon(self._start_some)
+
+    def _may_start(self, connection: Connection) -> bool:
+        if not connection.ready or connection.running >= bounds.RUNNING_MAX or connection.is_clogged:
+            return False
+        if self.unsent <= bounds.UNSENT_ALL_BYTES_MAX or connection.unsent <= bounds.UNSENT_BYTES_MAX // 64:
+            return True
+        self._held.add(connection)
+        return False
+
+    def _start_some(self) -> None:
+        began = time.perf_counter()
+        is_short = self._turned_at > 0 and began - self._turned_at < bounds.TURN_S
+        self._starts = min(2 * self._starts, bounds.STARTS_PER_TURN) if is_short else 1
+        self._turned_at = began
+        turn = self._turn
+        for _ in range(self._starts):
+            if not turn:
+                self._is_turning = False
+                self._turned_at = 0.0
+                return
+            if time.perf_counter() - began > bounds.TURN_S:
+                break  # a large request takes its time to be decoded
+            connection = turn.popleft()
+            if self._may_start(connection):
+                stream = connection.ready.popleft()
+                if not stream.is_cancelled:
+                    self._start(connection, stream)
+            if self._may_start(connection):
+                turn.append(connection)
+            else:
+                connection.is_in_turn = False
+        self._loop.call_soon(self._start_some)
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    def _start(self, connection: Connection, stream: Stream) -> None:
+        rpc = self._rpcs.get(stream.call.path)
+        try:
+            if rpc is None:
+                raise Rejected(StatusCode.UNIMPLEMENTED, f"unknown method {stream.call.path}")
+            if rpc.handler is None:
+                raise Rejected(StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
+            data = stream.message()
+            check_entries(rpc.request, data)
+            request: Any = decode(rpc.request, data)
+        except Rejected as error:
+            connection.refuse(stream, error)
+            return
+        except DecodeError as error:
+            connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}"))
+            return
+        connection.release(stream)
+        name = rpc.name
+        self.counts.calls[name] = self.counts.calls.get(name, 0) + 1
+        waits = name in WAITING or (name == MAY_WAIT and request.wait_new_event)
+        set_caller(Caller(stream.call.timeout_s, stream) if waits else None)
+        stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request), name=name)
+        if not waits:
+            answer_bytes = 0
+            if name.startswith(READS):
+                answer_bytes = self._usual.get(connection, {}).get(name, bounds.READ_BYTES)
+            connection.running += 1
+            connection.expect(answer_bytes)
+            # No `finally` would do: a call that is reset before its first step never gets there.
+            task.add_done_callback(partial(self._ended, connection, answer_bytes))
+
+    async def _work(self, connection: Connection, stream: Stream, rpc: Rpc, request: Any) -> None:
+        assert rpc.handler is not None
+        try:
+            response = await rpc.handler(request)
+            message = response.SerializeToString()
+        except Rejected as error:
+            self.counts.refusals[rpc.name, error.code.name] += 1
+            if error.outside is not error.message:
+                self._tell(rpc, error)
+            connection.refuse(stream, error)
+        except asyncio.CancelledError:
+            if not stream.is_cancelled:
+                raise
+        except Exception as error:
+            refusal = Rejected(StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why.")
+            if is_shortage(error):
+                refusal = as_rejected(error, "The server")
+                self._tell(rpc, refusal)
+            else:
+                self._faults.tell(error, "%s failed", rpc.name)
+            self.counts.refusals[rpc.name, refusal.code.name] += 1
+            connection.refuse(stream, refusal)
+        else:
+            if rpc.name.startswith(READS):
+                self._learn(connection, rpc.name, len(message))
+            connection.respond(stream, message)
+
+    def _learn(self, connection: Connection, name: str, size: int) -> None:
+        """What the next such answer is taken to weigh: as much as this one; heavier ones are forgotten by halves."""
+        usual = self._usual.get(connection)
+        if usual is not None:
+            usual[name] = max(size, usual.get(name, bounds.READ_BYTES) // 2)
+
+    def _tell(self, rpc: Rpc, error: Rejected) -> None:
+        """What the client is not told, once a second at most: while a store is in trouble, everybody is refused."""
+        now = self._loop.time()
+        if now - self._told_at >= bounds.TELL_S:
+            self._told_at = now
+            _log.warning("%s was refused: %s", rpc.name, error.message)
+
+    def _ended(self, connection: Connection, answer_bytes: int, task: asyncio.Task[None]) -> None:
+        """There is room for another one."""
+        connection.running -= 1
+        connection.expect(-answer_bytes)
+        if connection.ready:
+            self.ready(connection)
+        if self._held:
+            self._release()
+
+    def _release(self) -> None:
+        if self.unsent <= bounds.UNSENT_ALL_BYTES_MAX:
+            held, self._held = self._held, set()
+            for connection in held:
+                self.ready(connection)
+
+    async def _converse(
+        self, connection: Connection, stream: Stream, inbox: asyncio.Queue[Message | None], serve: Streaming
+    ) -> None:
+        """A call of many messages."""
+
+        async def messages() -> AsyncIterator[bytes]:
+            while (message := await inbox.get()) is not None:
+                yield connection.taken(stream, message)
+
+        try:
+            async for answer in serve(messages()):
+                connection.send(stream, answer)
+                await connection.room()
+            connection.finish(stream)
+        except Rejected as error:
+            connection.refuse(stream, error)
+        except DecodeError as error:
+            connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}"))
+        except asyncio.CancelledError:
+            if not stream.is_cancelled:
+                raise
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`, an IPv6 host in brackets. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"{address!r} is no address: write host:port, such as 127.0.0.1:7233")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,5 @@
+"""The side door: /healthz and /metrics.
+
+side_door  answers; nothing that can be reached here changes anything
+exposition what is counted, as Prometheus reads it
+"""

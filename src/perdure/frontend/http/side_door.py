@@ -1,0 +1,87 @@
+"""The side door: `/healthz` for whoever watches the process, `/metrics` for Prometheus.
+
+A few lines of HTTP/1.1 over asyncio, for GET and HEAD alone: one request per connection, a bounded
+head, a bounded number of connections, and not longer than a few seconds for any of it. Nothing that
+can be reached here changes anything.
+
+Whoever asks is answered, also behind a crowd that only stands there: when there are too many, the one
+that came first is put out. A probe that were refused instead would have the server restarted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from perdure.frontend.grpc import bounds
+
+Page = Callable[[], tuple[int, str, str]]
+"""Status, content type and text of a page."""
+
+_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_PLAIN = "text/plain; charset=utf-8"
+
+
+class SideDoor:
+    """Serves `pages` by path."""
+
+    def __init__(self, pages: Mapping[str, Page]) -> None:
+        self._pages = pages
+        self._server: asyncio.Server | None = None
+        self._here: dict[asyncio.StreamWriter, None] = {}
+        """Connections that are not answered, the oldest first."""
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen. Returns the port that was taken. Raises OSError when it is not free."""
+        self._server = await asyncio.start_server(
+            self._serve, host, port, limit=bounds.HTTP_HEAD_BYTES_MAX, backlog=bounds.HTTP_BACKLOG
+        )
+        return self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening. Idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._make_room()
+        self._here[writer] = None
+        writer.transport.set_write_buffer_limits(0)  # an answer that is drained is out of this process
+        try:
+            async with asyncio.timeout(bounds.HTTP_REQUEST_S_MAX):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._answer(head))
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.transport.abort()  # whoever asked has left, is too slow, or says too much: there is nobody to tell
+        finally:
+            self._here.pop(writer, None)
+            writer.close()
+
+    def _make_room(self) -> None:
+        """Put the oldest out when there are too many."""
+        if len(self._here) >= bounds.HTTP_CONNECTIONS_MAX:
+            oldest = next(iter(self._here))
+            del self._here[oldest]
+            oldest.transport.abort()
+
+    def _answer(self, head: bytes) -> bytes:
+        method, _, rest = head.partition(b" ")
+        path = rest.partition(b" ")[0].partition(b"?")[0].decode("latin-1")
+        page = self._pages.get(path)
+        if method not in (b"GET", b"HEAD"):
+            status, kind, text = 405, _PLAIN, "only GET is understood here\n"
+        elif page is None:
+            status, kind, text = 404, _PLAIN, f"there are {', '.join(self._pages)}\n"
+        else:
+            status, kind, text = page()
+        body = text.encode()
+        lines = (
+            f"HTTP/1.1 {status} {_REASONS[status]}",
+            f"Content-Type: {kind}",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        )
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if method == b"HEAD" else body)

@@ -1,0 +1,353 @@
+"""Workflows that start, signal and cancel other workflows, or go on as a new run of themselves.
+
+A child is a workflow of its own, with its own history; its parent waits for it as for an activity. A
+workflow that never ends continues as new now and then, so that its history stays short:
+
+    if workflow.info().continue_as_new_suggested:
+        workflow.continue_as_new(state)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, get_args, overload
+
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdReusePolicy
+
+from perdure.sdk.choices import word_of
+from perdure.sdk.declare.definitions import AnyWorkflow, WorkflowDefinition
+from perdure.sdk.declare.handlers import addressed
+from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.declare.startable import ChildOptions, ClosePolicy, Runs, StartableWorkflow
+from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.option_names import lists_options
+from perdure.sdk.options import (
+    Cancellation,
+    Duration,
+    Retry,
+    cancellation_of,
+    checked_retry,
+    duration_message,
+    positive_duration,
+)
+from perdure.sdk.policies import IdReusePolicy, reuse_policy
+from perdure.sdk.replay.child import CancelExternal, Child, SignalExternal
+from perdure.sdk.replay.completion import ContinueAsNew
+from perdure.sdk.replay.entry import Operation
+from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.running import current
+from perdure.sdk.texts import check_text
+from perdure.sdk.workflow.handles import Handle, handle_of
+from perdure.sdk.workflow.unawaited import told
+
+R = TypeVar("R")
+P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
+
+_CLOSE_POLICIES: dict[str, ParentClosePolicy.ValueType] = {
+    "terminate": ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE,
+    "abandon": ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON,
+    "request_cancel": ParentClosePolicy.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
+}
+
+
+class _Done:
+    """What an awaitable of an `async def` workflow is in a `def` one: it has happened."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
+
+
+_DONE = _Done()
+
+
+def _sent(machine: WorkflowMachine, operation: Operation, what: str) -> Awaitable[None]:
+    if type(machine.fiber) is GreenletFiber:
+        machine.fiber.join(operation)
+        return _DONE
+    return told(machine, operation, what)
+
+
+@lists_options
+class ExternalHandle:
+    """Another workflow, as workflow code may steer it: `.id`, `.run_id`.
+
+    `signal` and `cancel` return when the other workflow has been told; in `async def` workflows, await them. They raise
+    ApplicationError of type WorkflowNotFound when there is no open one.
+    """
+
+    def __init__(self, machine: WorkflowMachine, workflow_id: str, run_id: str | None) -> None:
+        self._machine = machine
+        self.id = workflow_id
+        self.run_id = run_id
+
+    @overload
+    def signal(
+        self, signal: Callable[Concatenate[Any, P], object], *args: P.args, **named: P.kwargs
+    ) -> Awaitable[None]: ...
+    @overload
+    def signal(self, signal: str, *args: Any) -> Awaitable[None]: ...
+    def signal(self, signal: Any, *args: Any, **named: Any) -> Awaitable[None]:
+        """Send a signal, given by its name or as the method that handles it. Raises PayloadError, TypeError."""
+        signal, args = addressed("signal", signal, args, named, ())
+        operation = send_signal(self._machine, self.id, self.run_id or "", signal, args, is_child=False)
+        return _sent(self._machine, operation, "external.signal")
+
+    def cancel(self) -> Awaitable[None]:
+        """Ask it to stop."""
+        operation = CancelExternal(self._machine, self.id, self.run_id or "", is_child=False)
+        self._machine.emit(operation)
+        return _sent(self._machine, operation, "external.cancel")
+
+
+@lists_options
+class ChildHandle(Handle[R]):
+    """A child workflow under way: a `Handle` that knows whose it is."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """Its workflow id."""
+        return cast(Child, self.operation).id
+
+    @property
+    def run_id(self) -> str | None:
+        """None until it was started."""
+        return cast(Child, self.operation).run_id
+
+    @overload
+    def signal(
+        self, signal: Callable[Concatenate[Any, P], object], *args: P.args, **named: P.kwargs
+    ) -> Awaitable[None]: ...
+    @overload
+    def signal(self, signal: str, *args: Any) -> Awaitable[None]: ...
+    def signal(self, signal: Any, *args: Any, **named: Any) -> Awaitable[None]:
+        """As `ExternalHandle.signal`."""
+        signal, args = addressed("signal", signal, args, named, ())
+        machine = cast(Child, self.operation).machine
+        return _sent(machine, send_signal(machine, self.id, "", signal, args, is_child=True), "child.signal")
+
+
+def send_signal(
+    machine: WorkflowMachine, workflow_id: str, run_id: str, name: str, args: tuple[Any, ...], *, is_child: bool
+) -> SignalExternal:
+    """Begin to signal another workflow; done when that has it, or failed: ApplicationError WorkflowNotFound."""
+    operation = SignalExternal(machine, workflow_id, run_id, is_child=is_child)
+    operation.name = name
+    if not machine.replaying:
+        command = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
+        attributes = command.signal_external_workflow_execution_command_attributes
+        try:
+            attributes.namespace = machine.namespace
+            attributes.execution.workflow_id, attributes.execution.run_id = workflow_id, run_id
+            attributes.signal_name, attributes.child_workflow_only = name, is_child
+            attributes.input.payloads.extend(machine.converter.to_payloads(args, f"the arguments of signal {name}"))
+        except Exception as error:
+            raise machine.not_built(f"signal {name} to {workflow_id}", error) from error.__cause__
+        operation.command = command
+    machine.emit(operation)
+    return operation
+
+
+@overload
+def start_child(
+    workflow: StartableWorkflow[*Ts, R], /, *args: *Ts, **options: Unpack[ChildOptions]
+) -> ChildHandle[R]: ...
+@overload
+def start_child(
+    workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], /, *args: *Ts, **options: Unpack[ChildOptions]
+) -> ChildHandle[R]: ...
+@overload
+def start_child(workflow: type[Runs[*Ts, R]], /, *args: *Ts, **options: Unpack[ChildOptions]) -> ChildHandle[R]: ...
+@lists_options
+def start_child(
+    workflow: Any,
+    /,
+    *args: Any,
+    id: str | None = None,
+    task_queue: str | None = None,
+    parent_close_policy: ClosePolicy = "terminate",
+    cancellation: Cancellation = "wait",
+    id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
+    execution_timeout: Duration | None = None,
+    run_timeout: Duration | None = None,
+    task_timeout: Duration | None = None,
+    retry: Retry | None = None,
+    memo: Mapping[str, Any] | None = None,
+    search_attributes: SearchAttributes | None = None,
+) -> ChildHandle[Any]:
+    """In a workflow: start another one and go on. `await` the handle, or `.result()` in a `def` workflow.
+
+    Args:
+        workflow, args: what is started.
+        id: default made of this run's id and a number.
+        task_queue: whose workers run it; default this workflow's own.
+        parent_close_policy: what becomes of it when this workflow closes first.
+        cancellation: when the call is cancelled: "wait" until it has ended, "try" without waiting, "abandon" it.
+        id_reuse_policy: for a closed run of that id.
+        execution_timeout, run_timeout, task_timeout: as in `Engine.start`.
+        retry: run it again as a whole when it fails; default never.
+        memo, search_attributes: as in `Engine.start`; this workflow's own are not handed on.
+
+    Raises:
+        PayloadError: an argument cannot be serialised. Fails the task even if caught.
+        DefinitionError, ValueError: what is asked for cannot be; names the argument.
+    """
+    machine = current("start_child()")
+    if not isinstance(workflow, WorkflowDefinition):
+        name = getattr(workflow, "__qualname__", repr(workflow))
+        raise DefinitionError(f"{name} is not a workflow: decorate it with @workflow")
+    machine.check_open()
+    definition = cast(AnyWorkflow, workflow)
+    bound = definition.bind(args, {})
+    check_text(id, "id")
+    check_text(task_queue, "task_queue")
+    number = machine.next_child()
+    assert machine.info is not None
+    workflow_id = id or f"{machine.info.original_run_id}_{number}"
+    child = Child(machine, definition.name, workflow_id, definition.return_type, cancellation_of(cancellation))
+    command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
+    attributes = command.start_child_workflow_execution_command_attributes
+    attributes.namespace = machine.namespace
+    attributes.workflow_id = workflow_id
+    attributes.workflow_type.name = definition.name
+    attributes.task_queue.name = task_queue or machine.task_queue
+    attributes.parent_close_policy = _CLOSE_POLICIES[_close_policy(parent_close_policy)]
+    attributes.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse_policy(id_reuse_policy).value)
+    for field, duration, what in (
+        (attributes.workflow_execution_timeout, execution_timeout, "execution_timeout"),
+        (attributes.workflow_run_timeout, run_timeout, "run_timeout"),
+        (attributes.workflow_task_timeout, task_timeout, "task_timeout"),
+    ):
+        length_ns = positive_duration(duration, what)
+        if length_ns is not None:
+            field.CopyFrom(duration_message(length_ns))
+    if retry is not None:
+        attributes.retry_policy.CopyFrom(checked_retry(retry).message)
+    if not machine.replaying:
+        _fill(child, attributes, bound, memo, search_attributes)
+        child.command = command
+    machine.emit(child)
+    return cast("ChildHandle[Any]", handle_of(machine, child, ChildHandle))
+
+
+def _fill(
+    child: Child,
+    attributes: Any,
+    args: tuple[Any, ...],
+    memo: Mapping[str, Any] | None,
+    search_attributes: SearchAttributes | None,
+) -> None:
+    """What is encoded, and so is not there in replay."""
+    machine = child.machine
+    to_payloads = machine.converter.to_payloads
+    try:
+        attributes.input.payloads.extend(to_payloads(args, f"the arguments of workflow {child.name}"))
+        for name, value in (memo or {}).items():
+            attributes.memo.fields[name].CopyFrom(machine.converter.to_payload(value, f"the memo {name!r}"))
+        for name, payload in payloads_of(search_attributes or {}).items():
+            attributes.search_attributes.indexed_fields[name].CopyFrom(payload)
+    except Exception as error:
+        raise machine.not_built(child.describe(), error) from error.__cause__
+
+
+@overload
+def call_child(workflow: StartableWorkflow[*Ts, R], /, *args: *Ts, **options: Unpack[ChildOptions]) -> R: ...
+@overload
+def call_child(
+    workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], /, *args: *Ts, **options: Unpack[ChildOptions]
+) -> R: ...
+@overload
+def call_child(workflow: type[Runs[*Ts, R]], /, *args: *Ts, **options: Unpack[ChildOptions]) -> R: ...
+@lists_options
+def call_child(
+    workflow: Any,
+    /,
+    *args: Any,
+    id: str | None = None,
+    task_queue: str | None = None,
+    parent_close_policy: ClosePolicy = "terminate",
+    cancellation: Cancellation = "wait",
+    id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
+    execution_timeout: Duration | None = None,
+    run_timeout: Duration | None = None,
+    task_timeout: Duration | None = None,
+    retry: Retry | None = None,
+    memo: Mapping[str, Any] | None = None,
+    search_attributes: SearchAttributes | None = None,
+) -> Any:
+    """In a `def` workflow: run another one, wait, and return its result. Arguments as `start_child`'s.
+
+    Raises:
+        ChildWorkflowError: it closed without a result, or could not be started; `.cause` says why.
+        CancelledError: this workflow was cancelled, and so was the child.
+    """
+    machine = current("call_child()")
+    if type(machine.fiber) is not GreenletFiber:
+        raise EngineError("call_child(...) would block an `async def` workflow; write `await start_child(...)`")
+    handle = start_child(
+        workflow,
+        *args,
+        id=id,
+        task_queue=task_queue,
+        parent_close_policy=parent_close_policy,
+        cancellation=cancellation,
+        id_reuse_policy=id_reuse_policy,
+        execution_timeout=execution_timeout,
+        run_timeout=run_timeout,
+        task_timeout=task_timeout,
+        retry=retry,
+        memo=memo,
+        search_attributes=search_attributes,
+    )
+    return handle.result()
+
+
+def _close_policy(value: Any) -> ClosePolicy:
+    return word_of(get_args(ClosePolicy), value, "parent_close_policy", wire="PARENT_CLOSE_POLICY_")
+
+
+@lists_options
+class Children:
+    """The part of `workflow` that is about other workflows and the next run."""
+
+    @staticmethod
+    def external(id: str, run_id: str | None = None) -> ExternalHandle:
+        """Another workflow, to be signalled or cancelled; run_id None: whichever run is current."""
+        return ExternalHandle(current("workflow.external()"), id, run_id)
+
+    @staticmethod
+    def continue_as_new(
+        *args: Any,
+        task_queue: str | None = None,
+        run_timeout: Duration | None = None,
+        task_timeout: Duration | None = None,
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: SearchAttributes | None = None,
+    ) -> NoReturn:
+        """End this run and begin the next one of the same workflow and id, with these arguments and an empty history.
+
+        It never returns. Signals that nobody took yet go on to the next run; a handler that has not ended is lost
+        with this run: wait for `workflow.all_handlers_finished` first.
+
+        Args:
+            args: the workflow's arguments.
+            task_queue, run_timeout, task_timeout, memo, search_attributes: of the next run; default this one's.
+
+        Raises TypeError when the arguments do not fit the workflow.
+        """
+        machine = current("workflow.continue_as_new()")
+        machine.check_open()
+        bound = machine.definition.bind(args, {})
+        raise ContinueAsNew(
+            bound,
+            task_queue or "",
+            positive_duration(run_timeout, "run_timeout"),
+            positive_duration(task_timeout, "task_timeout"),
+            memo,
+            None if search_attributes is None else payloads_of(search_attributes),
+        )

@@ -1,0 +1,116 @@
+"""Handles: what is under way, for workflow code to wait for.
+
+`Handle` is an asyncio.Future, so that gather and wait take it as it is, with no task around it. A `def` workflow uses
+it too, on a loop that carries nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from perdure.sdk.errors import CancelledError
+from perdure.sdk.replay.completion import is_cancellation
+from perdure.sdk.replay.entry import Operation
+from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.flags import Flag, uses
+from perdure.sdk.workflow.loop_surface import NO_LOOP
+
+if TYPE_CHECKING:
+    from perdure.sdk.replay.machine import WorkflowMachine
+    from perdure.sdk.workflow.loop_tasks import Cancelling
+
+T = TypeVar("T")
+
+
+class Handle(asyncio.Future[T]):
+    """Something under way: an activity, a timer.
+
+    In an `async def` workflow: `await` it, or give it to asyncio.gather, asyncio.wait, asyncio.timeout.
+    In a `def` workflow: `result()` waits; `workflow.wait_all` and `workflow.wait_any` wait for many.
+    """
+
+    __slots__ = ("asked_by", "carrier", "number", "operation")
+
+    operation: Operation
+    carrier: Any
+    number: int
+    asked_by: Cancelling | None
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def result(self) -> T:
+        """The value; in a `def` workflow waits for it.
+
+        Raises:
+            ActivityError: the activity failed for good; its cause says why.
+            CancelledError: this was cancelled, or the workflow was, while waiting.
+            asyncio.InvalidStateError: in an `async def` workflow, when it is not done: await it instead.
+        """
+        carrier = self.carrier
+        if type(carrier) is GreenletFiber:
+            return carrier.join(self.operation)
+        return super().result()
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Ask it to stop. False when it was done already.
+
+        What it then does is up to the activity's `cancellation`: "try" (the default) and "abandon": this handle
+        is cancelled now. "wait": it is done when the activity has ended.
+        """
+        operation = self.operation
+        if operation.done or self.done():
+            return False
+        if type(self.carrier) is GreenletFiber:
+            operation.given_up = not operation.is_canceling
+            operation.cancel()
+            return True
+        cancelling: Cancelling | None = self.carrier.cancelling
+        if cancelling is None:
+            operation.given_up = not operation.is_canceling
+        operation.listener = None
+        if operation.cancel():
+            return super().cancel(msg)
+        operation.listener = self._settle
+        if cancelling is not None:  # a task's cancellation has come to this: it is not told before this has ended
+            cancelling.kept = True
+            self.asked_by = cancelling
+        return True
+
+    def _settle(self, operation: Operation) -> None:
+        if self.done():
+            return
+        error, asked_by = operation.error, self.asked_by
+        if error is None:
+            self.set_result(operation.value)
+        elif isinstance(error, CancelledError):
+            super().cancel((asked_by is not None and asked_by.message) or error.message)
+        elif asked_by is not None and asked_by.by_code and is_cancellation(error) and not operation.given_up:
+            self.carrier.once_running(lambda: self._settle_cancelled(error, asked_by.message))
+        else:
+            self.set_exception(error)
+
+    def _settle_cancelled(self, error: BaseException, message: Any) -> None:
+        """A child was cancelled because a scope or a time-out around it had asked for that: then it says only that."""
+        if uses(self.carrier.machine, Flag.CANCELLATION_KEPT):
+            super().cancel(message)
+        elif not self.done():
+            self.set_exception(error)
+
+
+def handle_of(machine: WorkflowMachine, operation: Operation, kind: type[Handle[Any]] = Handle) -> Handle[Any]:
+    """The handle of an operation that has just been started."""
+    fiber: Any = machine.fiber
+    handle: Handle[Any] = kind(loop=NO_LOOP if type(fiber) is GreenletFiber else fiber)
+    operation.listener = handle._settle  # pyright: ignore[reportPrivateUsage] - one file, two halves of one thing
+    handle.operation = operation
+    handle.carrier = fiber
+    handle.number = machine.next_number()
+    handle.asked_by = None
+    return handle
+
+
+async def wait_any(*handles: Handle[Any]) -> None:
+    """Wait until one of them is done."""
+    await asyncio.wait(handles, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,63 @@
+"""`local_call` and `start_local`: activities that the worker runs within the workflow task.
+
+For short things of which there are many, such as a look into a cache or a validation: no queue, no commit of their
+own. The result is recorded when the workflow task completes; until then a crash runs it again, from its
+first attempt, so the effect must bear that (`activity.info().idempotency_key` is the same each time). Nothing
+else happens in the workflow while one runs: no timer fires and no signal arrives before the task completes, which it
+does when all of them have ended, or when four fifths of its time-out are over.
+
+Of an activity's options the time-outs `start_to_close` and `schedule_to_close` count here, `retry`, `cancellation` and
+`local_retry_threshold`; `task_queue`, `schedule_to_start` and `heartbeat` do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ParamSpec, TypeVar
+
+from perdure.sdk.declare.definitions import ActivityDefinition, activity_given
+from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.local_activity import LocalActivity, start_local_activity
+from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.running import current
+from perdure.sdk.workflow.handles import Handle, handle_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def local_call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """In a `def` workflow: run an activity in this very worker, within the workflow task, and return its result.
+
+    Raises:
+        ActivityError: it failed for good; `.cause` says why (ApplicationError, TimedOutError).
+        CancelledError: the workflow was cancelled; so was the activity.
+        PayloadError: an argument cannot be serialised. Fails the task even if caught.
+        DefinitionError: not an activity, or a transactional one.
+    """
+    machine = current("local_call()")
+    fiber = machine.fiber
+    if type(fiber) is not GreenletFiber:
+        raise EngineError("local_call(...) would block an `async def` workflow; write `await start_local(...)`")
+    return fiber.join(_start(machine, "local_call()", activity, args, kwargs))
+
+
+def start_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+    """Begin a local activity and go on. `await` the handle in an `async def` workflow, `.result()` in a `def` one.
+
+    Raises: as `local_call`.
+    """
+    machine = current("start_local()")
+    return handle_of(machine, _start(machine, "start_local()", activity, args, kwargs))
+
+
+def _start(
+    machine: WorkflowMachine, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> LocalActivity:
+    definition = activity_given(what, activity)
+    if definition.transactional:
+        raise DefinitionError(
+            f"{definition.name} is transactional: its completion is a commit of its own, and a local activity has "
+            "none; use call(...) or start(...)"
+        )
+    return start_local_activity(machine, definition, args, kwargs)

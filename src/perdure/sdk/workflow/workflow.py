@@ -1,0 +1,511 @@
+"""`@workflow`, and everything that workflow code may ask for.
+
+A workflow is an ordinary function that is run again, from its top, whenever its process was lost:
+what it did before is handed back from history instead of done anew. So it must do the same again
+when it is given the same: time, randomness, ids and the world outside come through here or through
+activities. The guard (`sdk/guard/`) watches that.
+
+`def` or `async def`: `call(...)` in the one is `await start(...)` in the other. asyncio's own sleep,
+gather, wait, timeout, create_task, Event and Queue work in `async def` workflows, deterministically.
+
+What happens to an exception that leaves the function:
+
+* a FailureError (ApplicationError, ActivityError, CancelledError, ...) or TimeoutError fails the run, as do the
+  types in `@workflow(fail_on=...)`;
+* anything else is a bug. It fails the workflow task alone: the run stays open, nothing is lost, the
+  task is tried again, and a deploy of mended code lets the run go on. This is Temporal's rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import typing
+import uuid
+from _thread import get_ident
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn, ParamSpec, TypeVar, overload
+
+import msgspec
+
+from perdure.sdk.declare.definitions import (
+    ActivityDefinition,
+    WorkflowDefinition,
+    activity_given,
+    default_registry,
+    direct_call_guard,
+)
+from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineError
+from perdure.sdk.guard import install
+from perdure.sdk.guard.talkers import quiet_in_replay
+from perdure.sdk.option_names import lists_options, options_of
+from perdure.sdk.options import SECOND_NS, Duration, parse_duration, sum_of_durations
+from perdure.sdk.replay.activity import Activity
+from perdure.sdk.replay.entry import current_site, site_text
+from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
+from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.marker import side_effect
+from perdure.sdk.replay.running import current, running
+from perdure.sdk.workflow.children import Children
+from perdure.sdk.workflow.events import Events
+from perdure.sdk.workflow.handles import Handle, handle_of
+from perdure.sdk.workflow.kinds import (
+    AsyncWorkflow,
+    ClassWorkflow,
+    SyncWorkflow,
+    WorkflowDecorator,
+    workflow_definition,
+)
+from perdure.sdk.workflow.loop import WorkflowLoop
+from perdure.sdk.workflow.messages import Messages
+from perdure.sdk.workflow.properties import Properties
+from perdure.sdk.workflow.scopes import CancelScope, Scopes
+from perdure.sdk.workflow.shielding import Shielding
+from perdure.sdk.workflow.unawaited import noted
+from perdure.sdk.workflow.versions import Versions
+
+__all__ = [
+    "AsyncWorkflow",
+    "CancelScope",
+    "ClassWorkflow",
+    "Handle",
+    "ParentInfo",
+    "SyncWorkflow",
+    "WorkflowInfo",
+    "call",
+    "start",
+    "wait",
+    "workflow",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+E = TypeVar("E")
+T = TypeVar("T")
+
+
+def _schedule(
+    machine: WorkflowMachine, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Activity:
+    return machine.schedule_activity(activity_given(what, activity), args, kwargs)
+
+
+def _carrier(machine: WorkflowMachine, what: str, instead: str) -> GreenletFiber:
+    """The fiber of a `def` workflow. Raises EngineError in an `async def` one."""
+    fiber = machine.fiber
+    if type(fiber) is not GreenletFiber:
+        raise EngineError(f"{what} would block an `async def` workflow; write {instead}")
+    return fiber
+
+
+def call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """In a `def` workflow: run an activity, wait, and return its result.
+
+    Raises:
+        ActivityError: it failed for good; `.cause` says why (ApplicationError, TimedOutError, CancelledError).
+        CancelledError: the workflow was cancelled; so was the activity.
+        PayloadError: an argument cannot be serialised. Fails the task even if caught.
+    """
+    machine = current("call()")
+    fiber = _carrier(machine, "call(...)", "`await start(...)`")
+    return fiber.join(_schedule(machine, "call()", activity, args, kwargs))
+
+
+def start(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+    """Start an activity and go on. `await` the handle in an `async def` workflow, `.result()` in a `def` one.
+
+    Raises:
+        PayloadError: an argument cannot be serialised. Fails the task even if caught.
+    """
+    machine = current("start()")
+    return handle_of(machine, _schedule(machine, "start()", activity, args, kwargs))
+
+
+@lists_options
+def wait(condition: Callable[[], object], timeout: Duration | None = None) -> bool:
+    """In a `def` workflow: wait until `condition()` is true; False when `timeout` passed first.
+
+    The condition is looked at whenever something happened to the workflow; it must only look at values.
+    The time-out is a durable timer.
+    """
+    machine = current("wait()")
+    fiber = _carrier(machine, "wait(...)", "`await workflow.wait_condition(...)`")
+    if machine.look(condition):
+        return True
+    if timeout is None:
+        fiber.wait(lambda: machine.look(condition))
+        return True
+    timer = machine.start_timer(parse_duration(timeout, "timeout"))
+    try:
+        fiber.wait(lambda: timer.done or machine.look(condition))
+        return machine.look(condition)
+    finally:
+        if machine.barred is None:
+            timer.cancel()
+
+
+class _WorkflowLogger(logging.LoggerAdapter[logging.Logger]):
+    """Says a line once: not again in replay. Adds which workflow it is from."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        machine = running.get(get_ident())
+        if machine is not None and machine.replaying:
+            return False
+        return self.logger.isEnabledFor(level)
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if not self.isEnabledFor(level):
+            return
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        # A log handler may look at the clock and write files; that is not the workflow's doing.
+        with Unsafe.unguarded():
+            super().log(level, msg, *args, **kwargs)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        machine = running.get(get_ident())
+        if machine is None or machine.info is None:
+            return msg, kwargs
+        info = machine.info
+        extra: dict[str, Any] = {
+            "workflow_id": info.workflow_id,
+            "run_id": info.run_id,
+            "workflow_type": info.workflow_type,
+        }
+        kwargs["extra"] = {**extra, **(kwargs.get("extra") or {})}
+        return f"{msg} ({info.workflow_type} {info.workflow_id})", kwargs
+
+
+class Unsafe:
+    """For those who know better than the guard: `workflow.unsafe`."""
+
+    @staticmethod
+    @contextmanager
+    def unguarded() -> Generator[None]:
+        """Within, the guard is off. What is done there must not change what the workflow asks for."""
+        machine = running.get(get_ident())
+        if machine is None:
+            yield
+            return
+        machine.lift_guard()
+        try:
+            yield
+        finally:
+            machine.lower_guard()
+
+
+class _Slept:
+    """What a `def` workflow's `sleep` returns: it has slept already."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
+
+
+_SLEPT = _Slept()
+
+
+async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
+    """`workflow.sleep` of an `async def` workflow."""
+    await handle_of(machine, machine.start_timer(duration_ns))
+
+
+async def wait_condition(
+    machine: WorkflowMachine, loop: WorkflowLoop, condition: Callable[[], object], timeout: Duration | None
+) -> bool:
+    """`workflow.wait_condition`, which looks at the condition when it is awaited."""
+    if machine.look(condition):
+        return True
+    future = loop.condition(lambda: machine.look(condition))
+    if timeout is None:
+        return await future
+    timer = handle_of(machine, machine.start_timer(parse_duration(timeout, "timeout")))
+    try:
+        await asyncio.wait((future, timer), return_when=asyncio.FIRST_COMPLETED)
+        return future.done() and future.result()
+    finally:
+        future.cancel()
+        if machine.barred is None:
+            timer.cancel()
+
+
+@lists_options
+class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions, Properties):
+    """`workflow`: the decorator, and what workflow code may ask for."""
+
+    def __init__(self) -> None:
+        self.logger = _WorkflowLogger(logging.getLogger("perdure.workflow"), None)
+        self.unsafe = Unsafe()
+
+    @overload
+    def __call__(self, fn: type[T], /) -> type[T]: ...  # pyright: ignore[reportOverlappingOverload] - the special case
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncWorkflow[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncWorkflow[P, R]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        name: str | None = None,
+        fail_on: Sequence[type[BaseException]] = (),
+        guard: bool = True,
+        dynamic: bool = False,
+    ) -> WorkflowDecorator: ...
+
+    @options_of("@workflow")
+    def __call__(
+        self,
+        fn: Callable[..., Any] | None = None,
+        *,
+        name: str | None = None,
+        fail_on: Sequence[type[BaseException]] = (),
+        guard: bool = True,
+        dynamic: bool = False,
+    ) -> Any:
+        """Make a function a workflow, or a class that has one method decorated with @workflow.run.
+
+        Args:
+            name: in history; default the function's.
+            fail_on: exceptions that fail the run; any but these, FailureErrors and TimeoutErrors fail the task alone.
+            guard: False to let the code read clocks, files and so on unwatched.
+            dynamic: it runs every type that has no workflow of its own, and is given the type's name first.
+
+        Raises:
+            DefinitionError: the declaration cannot be; names the argument.
+        """
+        types = tuple(fail_on)
+        for kind in types:
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise DefinitionError(f"fail_on must name exception classes, not {kind!r}")
+
+        def decorate(function: Callable[..., Any]) -> WorkflowDefinition[Any, Any]:
+            definition = workflow_definition(function, name)
+            definition.fail_on = types
+            definition.guarded = guard
+            definition.dynamic = dynamic
+            if guard:
+                install()
+            default_registry.add(definition)
+            return definition
+
+        return decorate if fn is None else decorate(fn)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    @staticmethod
+    def now() -> datetime:
+        """Workflow time, in UTC: when the server began the current workflow task. Stands still while code runs."""
+        ns = current("workflow.now()").now_ns
+        return datetime.fromtimestamp(ns // SECOND_NS, UTC) + timedelta(microseconds=ns % SECOND_NS // 1000)
+
+    @staticmethod
+    def time() -> float:
+        """Workflow time in seconds since the epoch."""
+        return current("workflow.time()").now_ns / SECOND_NS
+
+    @staticmethod
+    def time_ns() -> int:
+        """Workflow time in nanoseconds since the epoch."""
+        return current("workflow.time_ns()").now_ns
+
+    @staticmethod
+    def sleep(
+        duration: Duration | None = None,
+        *,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+    ) -> Awaitable[None]:
+        """Sleep, durably: no thread and no memory is held, and restarts do not matter.
+
+        In a `def` workflow it returns when the time has passed; in an `async def` one, await what it returns.
+
+        Args:
+            duration: seconds, a timedelta, or text such as "2 days".
+            days, hours, minutes, seconds: instead of it, or together.
+
+        Raises:
+            CancelledError: the workflow was cancelled (`async def`: asyncio.CancelledError).
+        """
+        machine = current("workflow.sleep()")
+        duration_ns = sum_of_durations(
+            "sleep's duration", duration or 0, days=days, hours=hours, minutes=minutes, seconds=seconds
+        )
+        if type(machine.fiber) is GreenletFiber:
+            machine.fiber.join(machine.start_timer(duration_ns))
+            return _SLEPT
+        return noted(machine, "workflow.sleep", sleep(machine, duration_ns))
+
+    @staticmethod
+    def timer(duration: Duration) -> Handle[None]:
+        """Start a durable timer and go on: for `workflow.wait_any`, or to be awaited later."""
+        machine = current("workflow.timer()")
+        return handle_of(machine, machine.start_timer(parse_duration(duration, "timer's duration")))
+
+    # --- chance and the world outside --------------------------------------------------------------
+
+    @staticmethod
+    def random() -> random.Random:
+        """The run's random generator; seeded by its run id, so replay throws the same dice."""
+        return _random(current("workflow.random()"))
+
+    @staticmethod
+    def uuid4() -> uuid.UUID:
+        """A UUID from the run's random generator."""
+        return uuid.UUID(int=_random(current("workflow.uuid4()")).getrandbits(128), version=4)
+
+    @overload
+    @staticmethod
+    def side_effect(make: Callable[[], R]) -> R: ...
+    @overload
+    @staticmethod
+    def side_effect(make: Callable[[], Any], returns: type[E]) -> E: ...
+
+    @staticmethod
+    def side_effect(make: Callable[[], Any], returns: Any = None) -> Any:
+        """Run `make` once, here, and record its value: for short, local things such as reading a setting.
+
+        It may run again when the process dies before the value is recorded, so effects belong in activities.
+        The guard is off inside. What comes back was encoded and decoded, by `returns` or make's annotation.
+
+        Raises:
+            PayloadError: the value cannot be serialised.
+        """
+        kind = returns
+        if kind is None:
+            kind = typing.get_type_hints(make).get("return", Any) if hasattr(make, "__annotations__") else Any
+        return side_effect(current("workflow.side_effect()"), make, kind)
+
+    # --- waiting -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def wait_condition(condition: Callable[[], object], timeout: Duration | None = None) -> Coroutine[Any, Any, bool]:
+        """In an `async def` workflow: what `wait` is in a `def` one."""
+        machine = current("workflow.wait_condition()")
+        loop = machine.fiber
+        if not isinstance(loop, WorkflowLoop):
+            raise EngineError("workflow.wait_condition() is for `async def` workflows; write `wait(...)`")
+        return noted(machine, "workflow.wait_condition", wait_condition(machine, loop, condition, timeout))
+
+    @staticmethod
+    def wait_all(*handles: Handle[Any], timeout: Duration | None = None) -> list[Any]:
+        """In a `def` workflow: wait for all, and return their values in order.
+
+        Raises:
+            ActivityError: of the first handle, in their order, that failed; the others go on.
+            TimeoutError: not all were done within `timeout`; they go on.
+            CancelledError: the workflow was cancelled; so were they.
+        """
+        machine = current("workflow.wait_all()")
+        _wait_many(machine, "workflow.wait_all", "`await asyncio.gather(...)`", handles, all, timeout)
+        if not all(h.operation.done for h in handles):
+            raise TimeoutError(f"not all of {len(handles)} were done within {timeout}")
+        return [h.result() for h in handles]
+
+    @staticmethod
+    def wait_any(*handles: Handle[R], timeout: Duration | None = None) -> list[Handle[R]]:
+        """In a `def` workflow: wait for at least one, and return those that are done, in their order given.
+
+        An empty list: `timeout` passed first. The others go on.
+        """
+        machine = current("workflow.wait_any()")
+        instead = "`await asyncio.wait(..., return_when=asyncio.FIRST_COMPLETED)`"
+        _wait_many(machine, "workflow.wait_any", instead, handles, any, timeout)
+        return [h for h in handles if h.operation.done]
+
+    # --- the run itself ------------------------------------------------------------------------------
+
+    @staticmethod
+    def info() -> WorkflowInfo:
+        """Ids, type, queue, attempt, time-outs, search attributes."""
+        machine = current("workflow.info()")
+        info = machine.info
+        assert info is not None
+        if info.history_length != machine.history_length:
+            info = machine.info = msgspec.structs.replace(
+                info,
+                history_length=machine.history_length,
+                history_size_bytes=machine.history_size_bytes,
+                continue_as_new_suggested=machine.continue_as_new_suggested,
+            )
+        return info
+
+    @staticmethod
+    def is_replaying() -> bool:
+        """Whether history is being gone through again. Only for what is not the workflow's business, as metrics."""
+        return current("workflow.is_replaying()").replaying
+
+    @staticmethod
+    def cancel_requested() -> bool:
+        """Whether someone asked this run to stop."""
+        return current("workflow.cancel_requested()").cancel_requested
+
+    @staticmethod
+    def history_length() -> int:
+        """How many events the run has, up to the current workflow task."""
+        return current("workflow.history_length()").history_length
+
+
+def _random(machine: WorkflowMachine) -> random.Random:
+    if machine.barred is not None:
+        machine.check_open()
+    extras = machine.extras
+    if extras is None:
+        extras = machine.extras = {}
+    generator = extras.get("random")
+    if generator is None:
+        assert machine.info is not None
+        seed = machine.info.original_run_id
+        generator = extras["random"] = random.Random(seed)
+    return generator
+
+
+def _wait_many(
+    machine: WorkflowMachine,
+    what: str,
+    instead: str,
+    handles: Sequence[Handle[Any]],
+    enough: Callable[[Iterator[bool]], bool],
+    timeout: Duration | None,
+) -> None:
+    fiber = _carrier(machine, f"{what}(...)", instead)
+    operations = [handle.operation for handle in handles]
+    if not operations or enough(operation.done for operation in operations):
+        return
+    cancels = operations if enough is all else ()
+    if timeout is None:
+        fiber.wait(lambda: enough(operation.done for operation in operations), cancels)
+        return
+    timer = machine.start_timer(parse_duration(timeout, "timeout"))
+    try:
+        fiber.wait(lambda: timer.done or enough(operation.done for operation in operations), cancels)
+    finally:
+        if machine.barred is None:
+            timer.cancel()
+
+
+def _refuse_direct_call(name: str) -> None:
+    machine = running.get(get_ident())
+    if machine is not None and machine.guard and not machine.unguarded:
+        _violate(machine, name)
+
+
+def _violate(machine: WorkflowMachine, name: str) -> NoReturn:
+    wait = "call" if type(machine.fiber) is GreenletFiber else "await start"
+    machine.violation = DeterminismViolation(
+        f"workflow code runs the activity {name} itself, at {site_text(current_site())}: its result would not be "
+        f"recorded, and replay would do it again; write `{wait}({name}, ...)`"
+    )
+    raise machine.violation
+
+
+direct_call_guard.append(_refuse_direct_call)
+quiet_in_replay()
+
+workflow = WorkflowNamespace()
