@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from perdure.sdk import abandoned
 from perdure.sdk.errors import (
     CancelledError,
     NonDeterminismError,
 )
-from perdure.sdk.replay import abandoned
 from perdure.sdk.replay.outcome import HistoryGapError
 from perdure.sdk.replay.running import guarded, running
 from perdure.sdk.workflow.workflow import call, workflow

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from greenlet import getcurrent, greenlet
 
+from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, EngineError
-from perdure.sdk.replay.abandoned import abandon
 from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.entry import Operation, Site, is_user_frame, site_of
 from perdure.sdk.replay.flags import Flag, uses

@@ -26,10 +26,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from perdure.api.bounds import DURATION_MAX_S
+from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, DeterminismViolation, EngineError
 from perdure.sdk.guard.anyio_order import keep_order
 from perdure.sdk.options import SECOND_NS
-from perdure.sdk.replay.abandoned import abandon
 from perdure.sdk.replay.entry import SCOPE, Operation, Site, current_site, is_user_frame, site_text
 from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended
 from perdure.sdk.replay.flags import Flag, uses
