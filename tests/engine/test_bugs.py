@@ -19,15 +19,15 @@ from tests.engine.world import World, history, names, virtual
 @virtual
 async def test_a_commit_that_cannot_be_published_is_answered_all_the_same(world: World) -> None:
     async with world.engine() as engine:
-        publish = engine.mailboxes._publish
+        publish = engine.feed.publish
 
         def broken(commit: Commit) -> None:
             raise ZeroDivisionError("a bug of the shell")
 
-        engine.mailboxes._publish = broken
+        engine.feed.publish = broken
         started = await engine.submit("default", "order-1", None, start())
         assert started.created, "it is durable"
-        engine.mailboxes._publish = publish
+        engine.feed.publish = publish
         await engine.submit("default", "order-1", None, cancel())
         assert names(await history(WorkflowService(engine)))[-1] == "WORKFLOW_EXECUTION_CANCEL_REQUESTED"
 

@@ -9,7 +9,7 @@ import pytest
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import Dispatch
+from perdure.core.commit import Commit
 from perdure.frontend import WorkflowService
 from tests.engine.world import (
     ORDER,
@@ -105,8 +105,8 @@ async def test_a_delivered_task_survives_the_cancellation_of_its_poll(world: Wor
         await asyncio.sleep(1)
         deliver = engine.matching.deliver
 
-        def deliver_and_cancel(dispatch: Dispatch) -> None:
-            deliver(dispatch)
+        def deliver_and_cancel(commit: Commit) -> None:
+            deliver(commit)
             poll.cancel()
 
         engine.matching.deliver = deliver_and_cancel

@@ -18,6 +18,7 @@ from perdure.core.message import CloseChild, Message, Origin
 from perdure.core.names import ExecutionKey
 from perdure.engine import Engine
 from perdure.engine.duties.outbox import Outbox
+from perdure.engine.feed.news import News
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
@@ -333,7 +334,8 @@ async def troubled(config: EngineConfig, errors: Iterator[Rejected | None]) -> t
     await outbox.start()
     key = ExecutionKey("default", "kid", "run")
     closing = CloseChild(Origin("default", "order-1", "run", 5), 1)
-    outbox.publish(Commit(key, 0, None, messages=[Message("m-1", "default", "kid", "", closing)]))
+    commit = Commit(key, 0, None, messages=[Message("m-1", "default", "kid", "", closing)])
+    outbox.hear(News(key, 1, 1, 1, False, None, has_messages=True, commit=commit))
     await outbox.settled.reached(1)
     await outbox.stop()
     return tried, metrics

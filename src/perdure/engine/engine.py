@@ -1,7 +1,7 @@
 """The composition root: puts the services together, starts and stops them in order.
 
     Engine(store, clock, ids, config)
-      mailboxes --decide--> committer --durable--> publish: matching · waker · watchers · replies
+      mailboxes --decide--> committer --durable--> feed: whoever listens, see `_subscribe`; then replies
       matching: pollers and backlog        waker: deadlines        recovery: once, at start
       record waker: deadlines of things that are no executions      schedules: what is to be started when
       batches: one thing done to many
@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command
-from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey, QueueName, Task
 from perdure.core.started import StartedTask
@@ -33,6 +32,7 @@ from perdure.engine.duties.record_waker import RecordWaker
 from perdure.engine.duties.recovery import recover
 from perdure.engine.duties.wakeups import Waker
 from perdure.engine.feed.alarms import Alarms
+from perdure.engine.feed.feed import Feed, Topic
 from perdure.engine.feed.updates import Updates
 from perdure.engine.feed.watchers import Watchers
 from perdure.engine.matching.matching import Matching, Poll
@@ -73,6 +73,7 @@ class Engine:
         self.new_id = ids or TimeOrderedIds(self.clock)
         self.store = store
         self._metrics = Metrics()
+        self.feed = Feed()
         self.matching = Matching(store, self.config, self._metrics, self.submit)
         self.namespaces = Namespaces(store, self.new_id, self.config)
         self.mailboxes = Mailboxes(
@@ -82,16 +83,16 @@ class Engine:
             self.config,
             self._metrics,
             self.matching,
-            self._publish,
+            self.feed,
             self.namespaces.attribute_type,
         )
         self.updates = Updates(self.config)
         self.unpolled = Unpolled(store, self.config, self.matching, self.read)
         self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
-        self.queries = Queries(self.submit, self.matching, self.new_id, self.config)
+        self.queries = Queries(self.submit, self.matching, self.feed, self.new_id, self.config)
         self.waker = Waker(store, self._watched, self.config, self._metrics, self.submit)
-        self.watchers = Watchers(self.config)
+        self.watchers = Watchers(self.config, self.feed)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
         self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
         self.record_waker = RecordWaker(store, self._watched, self.config, self._metrics)
@@ -115,6 +116,19 @@ class Engine:
             store, self.clock, self.config, self._metrics, self.namespaces, self.submit, self.delete, kinds
         )
         self._is_started = False
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        """Who listens to what; what comes first here hears it first."""
+        feed = self.feed
+        feed.subscribe(self.matching, Topic.ROWS)
+        feed.subscribe(self.waker, Topic.DEADLINES)
+        feed.subscribe(self.outbox, Topic.MESSAGES)
+        feed.subscribe(self.updates, Topic.UPDATES)
+        feed.subscribe(self.schedules, Topic.ENDS)
+        feed.subscribe(self._alarms, Topic.EVERY)
+        for listener in (self.watchers, self.queries, self.record_waker, self.namespaces):
+            feed.subscribe(listener)
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -236,29 +250,6 @@ class Engine:
     ) -> asyncio.Future[Result]:
         """What `look` says of the durable state of a run, after all that was submitted before."""
         return self.mailboxes.submit(namespace, workflow_id, run_id, Read(look))
-
-    def _publish(self, commit: Commit) -> None:
-        """Durable: let it be seen."""
-        link: Commit | None = commit
-        while link is not None:
-            if link.add_tasks:
-                self.matching.rows_added(link.add_tasks)
-            for dispatch in link.dispatches:
-                self.matching.deliver(dispatch)
-            wake_at_ns = link.wake_at_ns
-            if wake_at_ns is not None and wake_at_ns < self.waker.next_ns:
-                self.waker.lower(wake_at_ns)
-            self.watchers.notify(link)
-            self._alarms.look(link)
-            if link.messages or link.remove_messages:
-                self.outbox.publish(link)
-            if self.queries.waiting:
-                self.queries.notify(link)
-            if self.schedules.watched:
-                self.schedules.notify(link)
-            if link.updates:
-                self.updates.notify(link)
-            link = link.next_run
 
     # --- polls ----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.message import Origin
 from perdure.core.search_attributes import is_reserved
+from perdure.engine.feed.news import News
 from perdure.engine.node.config import EngineConfig
 from perdure.stores.api import Namespace, Store, StoreError
 
@@ -34,6 +35,7 @@ class Namespaces:
         self._learned: dict[str, dict[str, int]] = {}
         """Search attributes by namespace that are not stored yet."""
         self._saving: set[asyncio.Task[None]] = set()
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read them all. Raises StoreError."""
@@ -47,12 +49,35 @@ class Namespaces:
 
     async def stop(self) -> None:
         """Wait for what is being stored."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])
+            self._refreshing = None
         while self._saving:
             await asyncio.wait(self._saving)
 
     async def refresh(self) -> None:
         """Read them again: another engine may have added one. Raises StoreError."""
         self._by_name = {namespace.name: namespace for namespace in await self._store.namespaces()}
+
+    def hear(self, news: News) -> None:
+        """News are of runs, not of namespaces."""
+
+    def gap(self) -> None:
+        """Another node may have changed some."""
+        if self._refreshing is None:
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh_again())
+
+    async def _refresh_again(self) -> None:
+        """As `refresh`, until the store serves."""
+        while True:
+            try:
+                await self.refresh()
+                self._refreshing = None
+                return
+            except StoreError as error:
+                _log.warning("the namespaces cannot be read again, trying again: %s", error)
+            await asyncio.sleep(self._config.store_retry_ns / 1e9)
 
     async def put(self, namespace: Namespace) -> None:
         """Insert or replace. Raises StoreError."""

@@ -137,7 +137,7 @@ class Updates:
                 reached = max(now.stage, news.stage if news is not None else 0)
                 return _update_response(key, now.update_id, reached, None)
             await wait.pause(min(left_s, slice_s))
-            if config.store_is_shared and wait.heard(now.run_id) is None:
+            if (config.store_is_shared or wait.must_look()) and wait.heard(now.run_id) is None:
                 now = await self._look_again(key, now.update_id)
 
     async def _look_again(self, key: ExecutionKey, update_id: str) -> UpdateStanding:

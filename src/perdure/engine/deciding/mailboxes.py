@@ -33,6 +33,7 @@ from perdure.engine.deciding.committer import Committer
 from perdure.engine.deciding.loader import Loader
 from perdure.engine.deciding.mailbox import Call, Mailbox
 from perdure.engine.deciding.transactor import Transactor
+from perdure.engine.feed.feed import Feed
 from perdure.engine.matching.matching import Matching
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
@@ -52,7 +53,7 @@ _APART = (Read, InTransaction, *_STARTS)
 
 
 class Mailboxes:
-    """See the module's text. `publish(commit)` is called for every commit once it is durable."""
+    """See the module's text. Every commit is published in the feed once it is durable."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class Mailboxes:
         config: EngineConfig,
         metrics: Metrics,
         matching: Matching,
-        publish: Callable[[Commit], None],
+        feed: Feed,
         attribute_type: Callable[[str, str, int], int] | None = None,
     ) -> None:
         self._config = config
@@ -70,7 +71,7 @@ class Mailboxes:
         self._calls_per_mailbox_max = config.calls_per_mailbox_max
         self._metrics = metrics
         self._matching = matching
-        self._publish = publish
+        self._feed = feed
         self._now_ns = clock.now_ns
         self._context = Context(0, new_id, matching.reserve, matching.is_polled, config.limits, find_zone)
         self._context.attribute_type = attribute_type
@@ -439,7 +440,9 @@ class Mailboxes:
                 mailbox.settle(commit, self._config.tail_events_max, self._config.tail_bytes_max)
             else:
                 mailbox.forget()
-            self._publish(commit)
+            self._feed.publish(commit)
+            if commit.dispatches or commit.next_run is not None:
+                self._matching.deliver(commit)
         except Exception as error:  # what was not delivered is found by its time-out; the answer is durable
             self._faults.tell(error, "a commit of workflow %r could not be published", mailbox.workflow_id)
             mailbox.forget()

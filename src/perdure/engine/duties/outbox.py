@@ -26,9 +26,9 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core import commands
-from perdure.core.commit import Commit
 from perdure.core.message import CancelExternal, CloseChild, Message, Origin, SignalExternal, StartChild
 from perdure.core.replies import Started
+from perdure.engine.feed.news import News
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
@@ -102,8 +102,11 @@ class Outbox:
 
     # --- in -------------------------------------------------------------------------------------
 
-    def publish(self, commit: Commit) -> None:
-        """Durable: these messages may go out, and those need not any more."""
+    def hear(self, news: News) -> None:
+        """Messages may go out, and some need not any more. Those of another node's commits that node delivers."""
+        commit = news.commit
+        if commit is None:
+            return
         for message_id in commit.remove_messages:
             self._settle(message_id)
         for message in commit.messages:
@@ -111,6 +114,11 @@ class Outbox:
                 self._deliver(message)
             else:
                 self._overflowed = True
+
+    def gap(self) -> None:
+        """There may be messages that nobody delivers: look at the store."""
+        if self._is_open:
+            self._spawn(self._read_again())
 
     def _settle(self, message_id: str) -> None:
         if self._open.pop(message_id, None) is None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from perdure.api.errors import Rejected
 from perdure.engine.duties.wakeups import NEVER_NS
+from perdure.engine.feed.news import News
 from perdure.engine.node.clock import Clock, Jump
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import Faults, Setbacks, is_passing, reason_of
@@ -83,6 +84,13 @@ class RecordWaker:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+
+    def hear(self, news: News) -> None:
+        """News are of runs, not of records."""
+
+    def gap(self) -> None:
+        """Some record may have a deadline that is not known of here: look at the store."""
+        self.lower(self._now_ns())
 
     def lower(self, wake_at_ns: int) -> None:
         """Some record is to be woken at `wake_at_ns`."""

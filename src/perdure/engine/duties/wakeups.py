@@ -21,6 +21,7 @@ from perdure.api.errors import Rejected
 from perdure.api.times import LONG_MAX
 from perdure.core.commands import Command, MoveClock, Wake
 from perdure.core.names import ExecutionKey
+from perdure.engine.feed.news import News
 from perdure.engine.node.clock import Clock, Jump
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import Setbacks, is_passing
@@ -41,7 +42,7 @@ class Waker:
     """See the module's text.
 
     Attributes:
-        next_ns: when it will look next; a commit whose `wake_at_ns` is earlier must call `lower`.
+        next_ns: when it will look next; an earlier deadline calls `lower`.
         passes: emitted after each look at the store.
     """
 
@@ -83,6 +84,17 @@ class Waker:
         if self._pass is not None:
             self._pass.cancel()
             await asyncio.wait([self._pass])
+
+    def hear(self, news: News) -> None:
+        """A run has a deadline."""
+        wake_at_ns = news.wake_at_ns
+        if wake_at_ns is not None and wake_at_ns < self.next_ns:
+            self.lower(wake_at_ns)
+
+    def gap(self) -> None:
+        """Some may have a deadline that is not known of here: look at the store."""
+        if self._is_open:
+            self.lower(self._now_ns())
 
     def lower(self, wake_at_ns: int) -> None:
         """Somebody is to be woken at `wake_at_ns`."""

@@ -10,9 +10,9 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.limits import Limits
+from perdure.engine.feed.news import News
 
 _log = logging.getLogger(__name__)
 
@@ -27,16 +27,19 @@ class Alarms:
         self._limits = limits
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def look(self, commit: Commit) -> None:
-        """After a commit. Costs two comparisons, nearly always."""
-        execution = commit.execution
-        if execution is None:
+    def hear(self, news: News) -> None:
+        """A commit is durable. Two comparisons, nearly always. Of another node's commits that node's log tells."""
+        commit = news.commit
+        if commit is None or (execution := commit.execution) is None:
             return
         is_due = execution.next_event_id % EVERY_EVENTS < len(commit.events)
         if is_due or 2 * execution.facts.state_bytes > self._limits.state_bytes:
             for what, value, limit in _measures(execution, self._limits):
                 if 2 * value > limit:
                     self._warn(execution, what, value, limit)
+
+    def gap(self) -> None:
+        """What was missed was another node's."""
 
     def _warn(self, execution: Execution, what: str, value: int, limit: int) -> None:
         key = execution.key

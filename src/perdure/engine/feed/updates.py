@@ -1,8 +1,8 @@
 """Those who wait for what becomes of an update.
 
 A wait is registered before the update is submitted, so that no commit slips between; it then hears every news
-of its update id, of whichever run, and its caller, who knows the run once the update is admitted, picks. On a shared
-store another engine may have committed: whoever waits there looks at the state again from time to time.
+of its update id, of whichever run, and its caller, who knows the run once the update is admitted, picks. Of what
+another node has committed it hears no more than that: then its caller looks at the state again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import asyncio
 from types import TracebackType
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import Commit
 from perdure.core.replies import UpdateNews
+from perdure.engine.feed.news import News
 from perdure.engine.node.config import EngineConfig
 
 _Place = tuple[str, str, str]
@@ -26,6 +26,7 @@ class UpdateWait:
         self._updates = updates
         self._place = place
         self._news: dict[str, UpdateNews] = {}
+        self._is_behind = False
         self._bell: asyncio.Future[None] | None = None
 
     def __enter__(self) -> UpdateWait:
@@ -46,6 +47,16 @@ class UpdateWait:
         self._news[run_id] = news
         self.wake()
 
+    def look_again(self) -> None:
+        """Something may have become of it, of which nothing more is known here."""
+        self._is_behind = True
+        self.wake()
+
+    def must_look(self) -> bool:
+        """Whether the caller is to look at the state: once for each time."""
+        was_behind, self._is_behind = self._is_behind, False
+        return was_behind
+
     def wake(self) -> None:
         """Let whoever waits look around."""
         if self._bell is not None and not self._bell.done():
@@ -64,7 +75,7 @@ class UpdateWait:
 
 
 class Updates:
-    """See the module's text. `waiting` is empty nearly always: whoever publishes looks at it first."""
+    """See the module's text."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._max = config.watchers_max
@@ -104,9 +115,22 @@ class Updates:
         if not waits:
             del self.waiting[place]
 
-    def notify(self, commit: Commit) -> None:
-        """Durable: tell those who wait."""
-        key = commit.key
-        for news in commit.updates:
-            for wait in self.waiting.get((key.namespace, key.workflow_id, news.update_id), ()):
-                wait.tell(key.run_id, news)
+    def hear(self, news: News) -> None:
+        """Updates have come further: tell those who wait."""
+        if not self.waiting:
+            return
+        key, commit = news.key, news.commit
+        if commit is None:
+            for update_id in news.updates:
+                for wait in self.waiting.get((key.namespace, key.workflow_id, update_id), ()):
+                    wait.look_again()
+            return
+        for update in commit.updates:
+            for wait in self.waiting.get((key.namespace, key.workflow_id, update.update_id), ()):
+                wait.tell(key.run_id, update)
+
+    def gap(self) -> None:
+        """Any of them may have come further."""
+        for waits in self.waiting.values():
+            for wait in waits:
+                wait.look_again()

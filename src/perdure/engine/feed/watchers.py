@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commit import Commit
+from perdure.engine.feed.feed import Feed
+from perdure.engine.feed.news import News
 from perdure.engine.node.config import EngineConfig
 
 
 class Watchers:
     """A wait is registered while the run's state is being looked at, so that no commit slips between."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, feed: Feed) -> None:
+        self._feed = feed
         self._max = config.watchers_max
         self._wait_s = config.shared_refresh_ns / 1e9 if config.store_is_shared else math.inf
         self._by_run: dict[str, list[tuple[asyncio.Future[bool], bool]]] = {}
@@ -28,11 +31,12 @@ class Watchers:
     async def stop(self) -> None:
         """End every wait now, with nothing."""
         self._is_open = False
-        waits = [wait for run in self._by_run.values() for wait in run]
-        self._by_run.clear()
-        for future, _ in waits:
+        for future, _ in self._waits():
             if not future.done():
                 future.set_result(False)
+
+    def _waits(self) -> Iterator[tuple[asyncio.Future[bool], bool]]:
+        return (wait for waits in self._by_run.values() for wait in waits)
 
     def add(self, run_id: str, for_close: bool, wait_s: float) -> asyncio.Future[bool]:
         """A future that is True at the run's next events (`for_close`: its end), False when the wait is over.
@@ -46,7 +50,10 @@ class Watchers:
             raise Rejected(StatusCode.RESOURCE_EXHAUSTED, "Too many requests wait for workflows: try again later.")
         future: asyncio.Future[bool] = self._loop.create_future()
         self._count += 1
-        self._by_run.setdefault(run_id, []).append((future, for_close))
+        if run_id not in self._by_run:
+            self._by_run[run_id] = []
+            self._feed.follow(run_id, self)
+        self._by_run[run_id].append((future, for_close))
         timer = self._loop.call_later(min(wait_s, self._wait_s), _give_up, future)
 
         def ended(_: asyncio.Future[bool]) -> None:
@@ -63,15 +70,20 @@ class Watchers:
             waits[:] = [wait for wait in waits if not wait[0].done()]
             if not waits:
                 del self._by_run[run_id]
+                self._feed.unfollow(run_id, self)
 
-    def notify(self, commit: Commit) -> None:
-        """Durable: these events can be seen."""
-        waits = self._by_run.get(commit.key.run_id)
-        if waits is None or not commit.events:
+    def hear(self, news: News) -> None:
+        """A run that somebody waits for has gone on."""
+        if news.first_event_id == news.next_event_id:
             return
-        is_closed = commit.execution is not None and commit.execution.closed_at_ns is not None
-        for future, for_close in waits:
-            if (is_closed or not for_close) and not future.done():
+        for future, for_close in self._by_run[news.key.run_id]:
+            if (news.is_closed or not for_close) and not future.done():
+                future.set_result(True)
+
+    def gap(self) -> None:
+        """Any of the runs may have gone on: everybody looks again, and waits for the rest of the time."""
+        for future, _ in self._waits():
+            if not future.done():
                 future.set_result(True)
 
 

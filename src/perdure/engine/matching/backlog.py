@@ -24,7 +24,7 @@ def row_id(task: Task) -> RowId:
 class Backlog:
     """See the module's text."""
 
-    __slots__ = ("_is_dirty", "_rows", "_rows_max", "_taken", "complete", "cursor", "is_reading")
+    __slots__ = ("_is_dirty", "_is_stale", "_rows", "_rows_max", "_taken", "complete", "cursor", "is_reading")
 
     def __init__(self, rows_max: int) -> None:
         self._rows_max = rows_max
@@ -36,6 +36,9 @@ class Backlog:
         """Position in the store up to which rows were read."""
         self.is_reading = False
         self._is_dirty = False
+        """What is being read ends before rows that were added meanwhile."""
+        self._is_stale = False
+        """There may be rows anywhere before what is being read."""
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -65,6 +68,9 @@ class Backlog:
             self.cursor = page[-1].position
         self.complete = is_last and not self._is_dirty
         self._is_dirty = False
+        if self._is_stale:
+            self._is_stale = False
+            self._begin_again()
 
     def _put(self, task: Task) -> None:
         row = row_id(task)
@@ -85,6 +91,12 @@ class Backlog:
         self._taken.discard(row_id(task))
 
     def refresh(self) -> None:
-        """Others write to the store as well: read it again from the beginning."""
+        """There may be rows that nobody told of: read the store again from the beginning."""
+        if self.is_reading:
+            self._is_stale = True
+        else:
+            self._begin_again()
+
+    def _begin_again(self) -> None:
         self.complete = False
         self.cursor = 0

@@ -21,6 +21,7 @@ from perdure.core.commit import Commit, Dispatch
 from perdure.core.context import Poller
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.started import StartedTask
+from perdure.engine.feed.news import News
 from perdure.engine.matching.backlog import Backlog
 from perdure.engine.matching.held import is_held
 from perdure.engine.matching.query_task import QueryTask
@@ -403,21 +404,31 @@ class Matching:
         # Not at once: a StartTask that is being decided may hold this very poller.
         self._loop.call_soon(self._match, queue)
 
-    def deliver(self, dispatch: Dispatch) -> None:
-        """Durable: the task goes out."""
-        poller = dispatch.poller
-        assert isinstance(poller, Waiting)
-        if poller.future.done():
-            self.give_back(poller, dispatch.task)
-        else:
-            poller.queue.polled_at = self._loop.time()
-            poller.future.set_result(dispatch.task)
+    def deliver(self, commit: Commit) -> None:
+        """Durable: the tasks of a commit, and of the runs that it starts, go out to who was set aside for them."""
+        link: Commit | None = commit
+        while link is not None:
+            for dispatch in link.dispatches:
+                poller = dispatch.poller
+                assert isinstance(poller, Waiting)
+                if poller.future.done():
+                    self.give_back(poller, dispatch.task)
+                else:
+                    poller.queue.polled_at = self._loop.time()
+                    poller.future.set_result(dispatch.task)
+            link = link.next_run
 
     # --- rows -----------------------------------------------------------------------------------
 
-    def rows_added(self, tasks: Iterable[Task]) -> None:
-        """Durable: these rows are in the store. A queue that nobody polls reads them when somebody does."""
-        for task in tasks:
+    def hear(self, news: News) -> None:
+        """Rows are in the store. A queue that nobody polls reads them when somebody does."""
+        if news.commit is None:
+            for name in news.queues:
+                queue = self._queues.get(name)
+                if queue is not None:
+                    self._refresh(queue)
+            return
+        for task in news.commit.add_tasks:
             queue = self._queues.get(task.queue)
             if queue is None:
                 self.on_unpolled(task)
@@ -427,6 +438,11 @@ class Matching:
                 self._match(queue)
             elif task.queue not in self._near:
                 self.on_unpolled(task)
+
+    def gap(self) -> None:
+        """There may be rows in the store that nobody told of."""
+        for queue in list(self._queues.values()):
+            self._refresh(queue)
 
     def _match(self, queue: TaskQueue) -> None:
         """Give what is there to whoever waits."""

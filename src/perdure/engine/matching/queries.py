@@ -10,7 +10,8 @@ nobody answers end with their caller, or after a long poll's time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from temporalio.api.common.v1 import Payloads
@@ -22,16 +23,19 @@ from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.failures import bounded
 from perdure.api.status import is_open
-from perdure.core.commit import Commit
 from perdure.core.execution import Execution
-from perdure.core.names import QueueName, TaskKind
+from perdure.core.names import ExecutionKey, QueueName, TaskKind
 from perdure.core.refusals import workflow_not_found
 from perdure.core.start import waits_for_first_task
 from perdure.core.started import StartedWorkflowTask
+from perdure.engine.feed.feed import Feed
+from perdure.engine.feed.news import News
 from perdure.engine.matching.matching import Matching
 from perdure.engine.matching.query_task import QueryTask, QueryToken
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.submission import Read, Submit
+
+_log = logging.getLogger(__name__)
 
 _FAILING_ATTEMPT = 3
 """A workflow task that is about to be tried so often is taken for broken, as Temporal's server does."""
@@ -40,8 +44,11 @@ _FAILING_ATTEMPT = 3
 class Queries:
     """See the module's text. `waiting` is empty nearly always: whoever serves tasks looks at it first."""
 
-    def __init__(self, submit: Submit, matching: Matching, new_id: Callable[[], str], config: EngineConfig) -> None:
+    def __init__(
+        self, submit: Submit, matching: Matching, feed: Feed, new_id: Callable[[], str], config: EngineConfig
+    ) -> None:
         self._submit = submit
+        self._feed = feed
         self._matching = matching
         self._new_id = new_id
         self._wait_s = config.long_poll_ns / 1e9
@@ -107,7 +114,13 @@ class Queries:
         if execution.current_task is None and execution.started_task_completed:
             self._send(task, execution)
         else:
-            self.waiting.setdefault(execution.key.run_id, {})[task.token.query_id] = task
+            self._wait(execution.key.run_id, task)
+
+    def _wait(self, run_id: str, task: QueryTask) -> None:
+        if run_id not in self.waiting:
+            self.waiting[run_id] = {}
+            self._feed.follow(run_id, self)
+        self.waiting[run_id][task.token.query_id] = task
 
     def _send(self, task: QueryTask, execution: Execution) -> None:
         """Alone: to the worker that knows the workflow, if one does."""
@@ -135,7 +148,11 @@ class Queries:
         if of_run is not None:
             of_run.pop(task.token.query_id, None)
             if not of_run:
-                del self.waiting[task.key.run_id]
+                self._take_all(task.key.run_id)
+
+    def _take_all(self, run_id: str) -> Iterable[QueryTask]:
+        self._feed.unfollow(run_id, self)
+        return self.waiting.pop(run_id).values()
 
     # --- with workflow tasks --------------------------------------------------------------------
 
@@ -145,17 +162,39 @@ class Queries:
         of_run = self.waiting.get(started.key.run_id, {})
         return {query_id: task.query for query_id, task in of_run.items() if task.behind != this}
 
-    def notify(self, commit: Commit) -> None:
-        """Durable: the questions of a run that owes no workflow task go alone; where one fails on, they fail too."""
-        execution = commit.execution
-        if execution is None:
+    def hear(self, news: News) -> None:
+        """A run that questions wait for has gone on."""
+        if news.commit is None:
+            self._look_again(news.key)
+        elif news.commit.execution is not None:
+            self._go_on(news.commit.execution)
+
+    def gap(self) -> None:
+        """Any of the runs may have gone on."""
+        for of_run in list(self.waiting.values()):
+            self._look_again(next(iter(of_run.values())).key)
+
+    def _look_again(self, key: ExecutionKey) -> None:
+        def look(execution: Execution | None) -> None:
+            if execution is not None:
+                self._go_on(execution)
+
+        try:
+            self._submit(key.namespace, key.workflow_id, key.run_id, Read(look)).add_done_callback(_not_read)
+        except Rejected as error:
+            _not_read(error)
+
+    def _go_on(self, execution: Execution) -> None:
+        """The questions of a run that owes no workflow task go alone; where one fails on, they fail too."""
+        run_id = execution.key.run_id
+        if run_id not in self.waiting:
             return
         if execution.facts.task_attempt >= _FAILING_ATTEMPT:
-            for task in list(self.waiting.get(execution.key.run_id, {}).values()):
+            for task in self.waiting[run_id].values():
                 _fail(task, _task_fails())
         if execution.current_task is not None:
             return
-        for task in self.waiting.pop(execution.key.run_id, {}).values():
+        for task in self._take_all(run_id):
             if not task.is_answered:
                 task.look(execution)
                 self._send(task, execution)
@@ -231,3 +270,10 @@ def _nobody_answered() -> Rejected:
         StatusCode.DEADLINE_EXCEEDED,
         "No worker answered the query in time: see that one polls the workflow's task queue.",
     )
+
+
+def _not_read(reply: asyncio.Future[None] | Rejected) -> None:
+    """A run could not be looked at: its questions wait for the next news of it, or for their end."""
+    error = reply if isinstance(reply, Rejected) else reply.exception()
+    if error is not None:
+        _log.debug("a run that questions wait for cannot be looked at: %s", error)

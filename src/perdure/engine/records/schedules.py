@@ -21,7 +21,6 @@ from temporalio.api.errordetails.v1 import NotFoundFailure, WorkflowExecutionAlr
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
-from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.core.replies import Started
@@ -30,6 +29,7 @@ from perdure.core.schedule.machine import Machine
 from perdure.core.schedule.state import Running, Start
 from perdure.engine.deciding.histories import Histories
 from perdure.engine.duties.record_waker import RecordWaker
+from perdure.engine.feed.news import News
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
@@ -97,8 +97,8 @@ class Schedules:
         self._waker = waker
         self._submit = submit
         self._read = read
-        self.watched: dict[str, Key] = {}
-        """Runs whose end a schedule waits for, by run id."""
+        self.watched: dict[str, tuple[Key, str]] = {}
+        """Runs whose end a schedule waits for, by run id: the schedule, and the workflow id."""
         self._carrying: dict[Key, bool] = {}
         """Schedules that a task acts for now, and whether there may be more for it to do."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -467,15 +467,20 @@ class Schedules:
     def _watch(self, key: Key, workflow_id: str, run_id: str) -> None:
         """See to it that the run's end is noticed, also if it has ended already."""
         if self._is_open:
-            self.watched[run_id] = key
+            self.watched[run_id] = key, workflow_id
             self._spawn(self._look(key, workflow_id, run_id))
 
-    def notify(self, commit: Commit) -> None:
-        """Durable: perhaps a run that somebody waits for has closed."""
-        run_id = commit.key.run_id
-        key = self.watched.get(run_id)
-        if key is not None and commit.execution is not None and commit.execution.closed_at_ns is not None:
-            self._spawn(self._look(key, commit.key.workflow_id, run_id))
+    def hear(self, news: News) -> None:
+        """A run has closed, perhaps one that a schedule waits for."""
+        run_id = news.key.run_id
+        watched = self.watched.get(run_id)
+        if watched is not None:
+            self._spawn(self._look(*watched, run_id))
+
+    def gap(self) -> None:
+        """Any of the runs may have closed."""
+        for run_id, watched in self.watched.items():
+            self._spawn(self._look(*watched, run_id))
 
     async def _look(self, key: Key, workflow_id: str, run_id: str) -> None:
         """If the run has closed, tell the schedule, or follow the chain."""

@@ -1,0 +1,154 @@
+"""The feed: whatever became durable is told here, once, to everybody who wants to know.
+
+    committed here --publish--> |      | --> matching     rows
+                                | feed | --> waker        deadlines
+    committed by another node,  |      | --> outbox       messages
+    heard of      ------hear--> |      | --> updates      updates
+    news were lost -------gap-> |      | --> alarms       every commit
+                                           > long polls, queries, schedules: the runs that they follow
+
+A listener has two methods. `hear(news)` tells it of one commit: News name what is new, and carry the commit itself if
+this node made it. `gap()` tells it that it may have missed some: whatever it waits for may have happened, so it looks
+at the store. One that does right on `gap` and treats news as hints is right on one node and on many, and need not know
+on how many it is.
+
+To listen to commits of some kinds, `subscribe` with the kinds; to listen to the commits of a few runs alone, subscribe
+to nothing, and `follow` each of them. Both methods are called on the event loop and must return soon:
+what takes long is done in a task of the listener's own. What a listener raises is logged, and the others hear the news
+all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from enum import IntFlag
+from typing import Protocol
+
+from perdure.core.commit import Commit
+from perdure.engine.feed.news import News
+from perdure.engine.node.faults import Faults
+
+_log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """See the module's text."""
+
+    def hear(self, news: News) -> None:
+        """A commit is durable."""
+        ...
+
+    def gap(self) -> None:
+        """There may have been news that nobody told of."""
+        ...
+
+
+class Topic(IntFlag):
+    """What a commit brings that somebody may want to hear of."""
+
+    NONE = 0
+    ROWS = 1
+    """Task rows."""
+    DEADLINES = 2
+    """A time at which the run is to be woken."""
+    MESSAGES = 4
+    """Messages to other runs, more of them or less."""
+    UPDATES = 8
+    """Updates that have come further."""
+    ENDS = 16
+    """The run has closed."""
+    EVERY = 32
+    """Whatever it brings."""
+
+
+_ROWS, _DEADLINES, _MESSAGES, _UPDATES, _ENDS, _EVERY = (int(topic) for topic in Topic)
+"""An IntFlag is slow to compute with."""
+
+
+class Feed:
+    """See the module's text."""
+
+    def __init__(self) -> None:
+        self._listeners: list[tuple[int, Listener]] = []
+        self._routes: list[Sequence[Listener]] = [()] * _EVERY
+        """Who is told, by what a commit brings."""
+        self._followers: dict[str, list[Listener]] = {}
+        """By run id."""
+        self._faults = Faults(_log)
+
+    # --- who listens ----------------------------------------------------------------------------
+
+    def subscribe(self, listener: Listener, topics: Topic = Topic.NONE) -> None:
+        """Tell it of every commit that brings one of these, in the order of subscriptions, and of gaps."""
+        self._listeners.append((int(topics), listener))
+        self._routes = [
+            [heard for wanted, heard in self._listeners if wanted & (topics | _EVERY)] for topics in range(_EVERY)
+        ]
+
+    def follow(self, run_id: str, listener: Listener) -> None:
+        """Tell it of every commit of this run, until `unfollow`."""
+        self._followers[run_id] = [*self._followers.get(run_id, ()), listener]
+
+    def unfollow(self, run_id: str, listener: Listener) -> None:
+        """It has heard enough of this run. It must have followed it."""
+        left = list(self._followers[run_id])
+        left.remove(listener)
+        if left:
+            self._followers[run_id] = left  # not changed in place: it may be being told of something
+        else:
+            del self._followers[run_id]
+
+    # --- what is told ---------------------------------------------------------------------------
+
+    def publish(self, commit: Commit) -> None:
+        """This node has made it durable, with the runs that start behind it."""
+        link: Commit | None = commit
+        while link is not None:
+            execution = link.execution
+            assert execution is not None, "a commit that was stored has a state"
+            rows, updates, next_event_id = link.add_tasks, link.updates, execution.next_event_id
+            news = News(
+                link.key,
+                execution.version,
+                next_event_id - len(link.events),
+                next_event_id,
+                execution.closed_at_ns is not None,
+                link.wake_at_ns,
+                [task.queue for task in rows] if rows else (),
+                bool(link.messages or link.remove_messages),
+                [news.update_id for news in updates] if updates else (),
+                link,
+            )
+            self.hear(news)
+            link = link.next_run
+
+    def hear(self, news: News) -> None:
+        """A commit is durable, of this node or of another one."""
+        topics = 0
+        if news.wake_at_ns is not None:
+            topics = _DEADLINES
+        if news.queues:
+            topics |= _ROWS
+        if news.has_messages:
+            topics |= _MESSAGES
+        if news.updates:
+            topics |= _UPDATES
+        if news.is_closed:
+            topics |= _ENDS
+        listeners = self._routes[topics]
+        followers = self._followers.get(news.key.run_id)
+        for listener in listeners if followers is None else (*listeners, *followers):
+            try:
+                listener.hear(news)
+            except Exception as error:  # what it missed is found by its next look; the others are not to blame
+                name = type(listener).__name__
+                self._faults.tell(error, "%s could not hear of a commit of workflow %r", name, news.key.workflow_id)
+
+    def gap(self) -> None:
+        """News may have been lost: everybody is to look again."""
+        for _, listener in self._listeners:
+            try:
+                listener.gap()
+            except Exception as error:
+                self._faults.tell(error, "%s could not look again after a gap", type(listener).__name__)

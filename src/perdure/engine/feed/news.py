@@ -1,0 +1,36 @@
+"""What is told of a commit, once it is durable: small, and the same whichever node committed.
+
+News say that something is there to be seen, not what: whoever needs more reads it. So they may come late, twice, or in
+another order than the commits, and whoever hears them must be right all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from perdure.core.commit import Commit
+from perdure.core.names import ExecutionKey, QueueName
+
+
+class News(msgspec.Struct, eq=False):
+    """One commit of one run; of a commit that starts other runs there are several."""
+
+    key: ExecutionKey
+    version: int
+    """That the run has now."""
+    first_event_id: int
+    """Of the events that are new; `next_event_id` when there are none."""
+    next_event_id: int
+    is_closed: bool
+    wake_at_ns: int | None
+    """When the run is to be woken; None: never."""
+    queues: Sequence[QueueName] = ()
+    """Those that have a row more, perhaps repeated."""
+    has_messages: bool = False
+    """Messages to other runs were added, or need not be delivered any more."""
+    updates: Sequence[str] = ()
+    """Ids of the updates that have come further."""
+    commit: Commit | None = None
+    """The commit itself, to be looked at while the news are heard; None: another node's."""

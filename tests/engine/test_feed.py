@@ -1,0 +1,300 @@
+"""The feed: who is told of what, and that whoever waits is right when nobody told of anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+from msgspec import structs
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.core.commit import Commit
+from perdure.core.execution import blank
+from perdure.core.message import CancelExternal, Message, Origin
+from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
+from perdure.core.replies import UpdateNews
+from perdure.engine import Engine
+from perdure.engine.feed.feed import Feed, Topic
+from perdure.engine.feed.news import News
+from perdure.frontend import WorkflowService
+from tests.core.given import accepted, message_commands, responded, update_request
+from tests.engine.world import (
+    CLOSE_EVENT,
+    World,
+    complete,
+    completion,
+    history,
+    history_request,
+    names,
+    sleep,
+    start_request,
+    virtual,
+    workflow_poll,
+)
+from tests.frontend.test_queries import answer, query_request
+
+KEY = ExecutionKey("default", "order-1", "run-1")
+QUEUE = QueueName("default", "orders", TaskKind.WORKFLOW)
+
+
+class Ear:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.heard: list[News] = []
+        self.gaps = 0
+
+    def hear(self, news: News) -> None:
+        self.heard.append(news)
+
+    def gap(self) -> None:
+        self.gaps += 1
+
+
+class Deaf(Ear):
+    """A listener with a bug."""
+
+    def hear(self, news: News) -> None:
+        raise ZeroDivisionError("a bug of a listener")
+
+    def gap(self) -> None:
+        raise ZeroDivisionError("a bug of a listener")
+
+
+def commit(run_id: str = "run-1", **fields: Any) -> Commit:
+    execution = blank(ExecutionKey("default", "order-1", run_id))
+    execution.version = 3
+    execution.next_event_id = 8
+    return Commit(execution.key, 2, execution, **fields)
+
+
+MESSAGE = Message("m", "default", "other", "", CancelExternal(b"", Origin("default", "order-1", "run-1", 5), False))
+BRINGS: dict[Topic, dict[str, Any]] = {
+    Topic.ROWS: {"add_tasks": [Task(QUEUE, KEY, 2)]},
+    Topic.DEADLINES: {"wake_at_ns": 17},
+    Topic.MESSAGES: {"messages": [MESSAGE]},
+    Topic.UPDATES: {"updates": [UpdateNews("u1", 2)]},
+}
+
+
+def test_a_listener_hears_the_commits_that_bring_what_it_asked_for() -> None:
+    feed = Feed()
+    ears = {topic: Ear() for topic in (*BRINGS, Topic.EVERY, Topic.NONE, Topic.ENDS)}
+    for topic, ear in ears.items():
+        feed.subscribe(ear, topic)
+    for fields in BRINGS.values():
+        feed.publish(commit(**fields))
+    feed.publish(commit(remove_messages=["m"]))
+    closed = commit()
+    assert closed.execution is not None
+    closed.execution.closed_at_ns = 17
+    feed.publish(closed)
+    heard = {topic: [news.commit for news in ear.heard] for topic, ear in ears.items()}
+    assert [len(heard[topic]) for topic in ears] == [1, 1, 2, 1, 6, 0, 1]
+    for topic, fields in BRINGS.items():
+        first = heard[topic][0]
+        assert first is not None
+        assert all(getattr(first, name) == value for name, value in fields.items())
+
+
+def test_one_that_asked_for_several_things_hears_each_commit_once() -> None:
+    feed, ear = Feed(), Ear()
+    feed.subscribe(ear, Topic.ROWS | Topic.DEADLINES | Topic.EVERY)
+    feed.publish(commit(add_tasks=[Task(QUEUE, KEY, 2)], wake_at_ns=17))
+    assert len(ear.heard) == 1
+
+
+def test_news_say_what_is_new() -> None:
+    feed, ear = Feed(), Ear()
+    feed.subscribe(ear, Topic.EVERY)
+    made = commit(add_tasks=[Task(QUEUE, KEY, 2)], wake_at_ns=17, updates=[UpdateNews("u1", 2)])
+    feed.publish(made)
+    [news] = ear.heard
+    assert (news.key, news.version, news.first_event_id, news.next_event_id) == (KEY, 3, 8, 8)
+    assert (news.is_closed, news.wake_at_ns, news.has_messages) == (False, 17, False)
+    assert (news.queues, news.updates) == ([QUEUE], ["u1"])
+    assert news.commit is made
+
+
+def test_each_run_of_a_chain_is_news() -> None:
+    feed, ear = Feed(), Ear()
+    feed.subscribe(ear, Topic.EVERY)
+    feed.publish(commit(next_run=commit("run-2")))
+    assert [news.key.run_id for news in ear.heard] == ["run-1", "run-2"]
+
+
+def test_a_follower_hears_its_run_alone_until_it_has_heard_enough() -> None:
+    feed, ear, other = Feed(), Ear(), Ear()
+    feed.follow("run-1", ear)
+    feed.follow("run-1", other)
+    feed.publish(commit())
+    feed.publish(commit("run-2"))
+    feed.unfollow("run-1", ear)
+    feed.publish(commit())
+    assert (len(ear.heard), len(other.heard)) == (1, 2)
+
+
+def test_a_follower_may_leave_while_it_is_told() -> None:
+    feed, other = Feed(), Ear()
+
+    class Once(Ear):
+        def hear(self, news: News) -> None:
+            super().hear(news)
+            feed.unfollow(news.key.run_id, self)
+
+    once = Once()
+    feed.follow("run-1", once)
+    feed.follow("run-1", other)
+    feed.publish(commit())
+    feed.publish(commit())
+    assert (len(once.heard), len(other.heard)) == (1, 2)
+
+
+def test_one_that_raises_keeps_nobody_from_hearing(caplog: pytest.LogCaptureFixture) -> None:
+    feed, ear = Feed(), Ear()
+    feed.subscribe(Deaf(), Topic.EVERY)
+    feed.subscribe(ear, Topic.EVERY)
+    feed.publish(commit())
+    feed.gap()
+    assert (len(ear.heard), ear.gaps) == (1, 1)
+    assert "Deaf could not hear of a commit of workflow 'order-1'" in caplog.text
+    assert "Deaf could not look again after a gap" in caplog.text
+
+
+# --- two engines on one store -------------------------------------------------------------------------
+
+LATE_S = 0.5
+
+
+class Wire:
+    """Tells one engine of what another one does, half a second later: each commit, or no more than that there were."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, to: Engine, how: str) -> None:
+        self._loop = loop
+        self._to = to
+        self._how = how
+
+    def hear(self, news: News) -> None:
+        if news.commit is None:
+            return
+        if self._how == "news":
+            alone = structs.replace(news, commit=None)
+            self._loop.call_later(LATE_S, self._to.feed.hear, alone)
+            self._loop.call_later(LATE_S, self._to.feed.hear, alone)  # and again: news may come twice
+        else:
+            self._loop.call_later(LATE_S, self._to.feed.gap)
+
+    def gap(self) -> None:
+        """Nothing is missed here."""
+
+
+class Node(WorkflowService):
+    """An engine, and what it is asked through."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.engine = engine
+
+
+Scenario = Callable[[World, Node, Node], Coroutine[Any, Any, None]]
+
+
+def on_two_nodes(scenario: Scenario) -> Callable[[str], None]:
+    """Two nodes, each of which learns what the other one does by the wire alone."""
+
+    @pytest.mark.parametrize("how", ["news", "gaps"])
+    def run(how: str) -> None:
+        @virtual
+        async def both(world: World) -> None:
+            settings: dict[str, Any] = {"store_is_shared": True, "shared_refresh_ns": 10**15}
+            async with world.engine(**settings) as one, world.engine(**settings) as two:
+                one.feed.subscribe(Wire(world.loop, two, how), Topic.EVERY)
+                two.feed.subscribe(Wire(world.loop, one, how), Topic.EVERY)
+                await scenario(world, Node(one), Node(two))
+
+        both()
+
+    run.__doc__ = scenario.__doc__
+    return run
+
+
+async def within(world: World, waiting: Awaitable[Any], seconds: float = 2 * LATE_S) -> Any:
+    """What it gives, which must not take longer."""
+    began = world.loop.time()
+    answer = await waiting
+    assert world.loop.time() - began <= seconds
+    return answer
+
+
+@on_two_nodes
+async def test_a_long_poll_learns_of_the_end(world: World, here: Node, there: Node) -> None:
+    await here.start_workflow_execution(start_request())
+    request = history_request(wait_new_event=True, history_event_filter_type=CLOSE_EVENT)
+    poll = asyncio.ensure_future(here.get_workflow_execution_history(request))
+    await asyncio.sleep(1)
+    task = await there.poll_workflow_task_queue(workflow_poll())
+    await there.respond_workflow_task_completed(completion(task.task_token, complete()))
+    assert len((await within(world, poll)).history.events) == 1
+
+
+@on_two_nodes
+async def test_a_poll_finds_the_row(world: World, here: Node, there: Node) -> None:
+    poll = asyncio.ensure_future(here.poll_workflow_task_queue(workflow_poll()))
+    await asyncio.sleep(1)
+    await there.start_workflow_execution(start_request())
+    assert (await within(world, poll)).task_token
+
+
+@on_two_nodes
+async def test_who_waits_for_an_update_is_told(world: World, here: Node, there: Node) -> None:
+    await here.start_workflow_execution(start_request())
+    task = await there.poll_workflow_task_queue(workflow_poll())
+    await there.respond_workflow_task_completed(completion(task.task_token))
+    request = update_request()
+    request.workflow_execution.workflow_id = "order-1"
+    update = asyncio.ensure_future(here.update_workflow_execution(request))
+    await asyncio.sleep(1)
+    task = await there.poll_workflow_task_queue(workflow_poll())
+    [asked] = task.messages
+    messages = [accepted(asked), responded("u1")]
+    done = completion(task.task_token, *message_commands(messages))
+    done.messages.extend(messages)
+    await there.respond_workflow_task_completed(done)
+    assert (await within(world, update)).outcome.success.payloads[0].data == b'"set"'
+
+
+@on_two_nodes
+async def test_a_deadline_is_kept(world: World, here: Node, there: Node) -> None:
+    """The other node stops before it comes."""
+    await there.start_workflow_execution(start_request())
+    task = await there.poll_workflow_task_queue(workflow_poll())
+    await there.respond_workflow_task_completed(completion(task.task_token, sleep("t", 3600)))
+    await asyncio.sleep(1)
+    await there.engine.stop()
+    await asyncio.sleep(3600)
+    assert names(await history(here))[-2] == "TIMER_FIRED"
+
+
+@on_two_nodes
+async def test_a_question_that_waits_for_a_workflow_task_goes_on_alone(world: World, here: Node, there: Node) -> None:
+    await here.start_workflow_execution(start_request())
+    task = await there.poll_workflow_task_queue(workflow_poll())
+    asked = asyncio.ensure_future(here.query_workflow(query_request()))
+    await asyncio.sleep(1)
+    await there.respond_workflow_task_completed(completion(task.task_token))
+    question = await within(world, here.poll_workflow_task_queue(workflow_poll()))
+    await here.respond_query_task_completed(answer(question))
+    assert (await asked).query_result.payloads[0].data == b'"paid"'
+
+
+@on_two_nodes
+async def test_a_namespace_is_known(world: World, here: Node, there: Node) -> None:
+    """Of namespaces there are no news yet: a gap says that there may be some."""
+    request = service.RegisterNamespaceRequest(namespace="shop")
+    request.workflow_execution_retention_period.seconds = 86400
+    await there.register_namespace(request)
+    here.engine.feed.gap()
+    await asyncio.sleep(0.1)
+    assert (await here.describe_namespace(service.DescribeNamespaceRequest(namespace="shop"))).namespace_info.name
