@@ -13,7 +13,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.schedule.machine import Machine
 from perdure.engine import Engine
 from perdure.frontend import WorkflowService
-from perdure.stores.api import RecordChange
+from perdure.stores.api import Record, RecordChange
 from tests.engine.test_mailboxes import start
 from tests.engine.test_schedules import Hand, create_request, describe, patch_request
 from tests.engine.world import World, virtual, virtual_logged
@@ -63,6 +63,46 @@ async def test_a_store_that_fails_or_breaks_tells_whoever_waits(world: World) ->
         with pytest.raises(Rejected) as broke:
             await engine.records.put(change("e"))
         assert broke.value.code is StatusCode.INTERNAL
+
+
+@virtual
+async def test_who_was_slower_decides_again_on_what_is_stored_then(world: World) -> None:
+    async with world.engine() as engine:
+        records, seen = engine.records, list[tuple[int, bytes]]()
+
+        def append(stored: Record | None) -> tuple[RecordChange | None, int]:
+            assert stored is not None
+            seen.append((stored.version, stored.data))
+            return stored.change(stored.data + b"+"), stored.version
+
+        assert await records.put(change("a", data=b"a"))
+        first = await records.get("note", "default", "a")
+        stored, decided_on = await records.change("note", "default", "a", append, first)
+        assert (stored, decided_on) == (await records.get("note", "default", "a"), 1)
+        world.store.calls.clear()
+        stored, _ = await records.change("note", "default", "a", append, stored)
+        assert world.store.calls == ["put_records"], "what the last change left is as good as a read"
+        seen.clear()
+        stored, decided_on = await records.change("note", "default", "a", append, first)
+        assert seen == [(1, b"a"), (3, b"a++")], "the first was old"
+        assert stored == await records.get("note", "default", "a")
+        gone, _ = await records.change("note", "default", "a", lambda record: (record and record.change(None), None))
+        assert gone is None is await records.get("note", "default", "a")
+
+
+@virtual
+async def test_a_record_that_is_always_changed_by_somebody_else_is_left_to_them(world: World) -> None:
+    async with world.engine(conflict_tries_max=3) as engine:
+        tries: list[None] = []
+
+        def too_late(stored: Record | None) -> tuple[RecordChange | None, None]:
+            tries.append(None)
+            return RecordChange("note", "default", "a", 7, b""), None
+
+        with pytest.raises(Rejected, match="Note 'a' is being changed too often") as refused:
+            await engine.records.change("note", "default", "a", too_late)
+        assert refused.value.code is StatusCode.UNAVAILABLE
+        assert len(tries) == 3
 
 
 @virtual

@@ -139,6 +139,39 @@ async def test_actions_come_on_time_and_know_what_they_are(world: World) -> None
 
 
 @virtual
+async def test_a_firing_reads_its_record_once_at_most(world: World) -> None:
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.create_schedule(create_request())
+        async with Hand(connection) as hand:
+            await minutes(world, 1.5)
+            for firings in (2, 3, 4):
+                world.store.calls.clear()
+                await minutes(world, 1)
+                assert len(hand.begun) == firings
+                calls = Counter(world.store.calls)
+                assert calls["record"] <= 1, "of its run's end; the record waker has handed it over"
+                assert calls["put_records"] == 3, "it is to start, it runs, it has ended"
+        assert (await describe(connection)).info.action_count == 4
+
+
+@virtual
+async def test_what_waits_for_a_pause_to_end_reads_its_record_again(world: World) -> None:
+    """A start that the store refuses for a while is not made any more once somebody has deleted the schedule."""
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.create_schedule(create_request())
+        async with Hand(connection) as hand:
+            world.store.fails = lambda method: method == "commit"
+            await minutes(world, 1.2)
+            await connection.delete_schedule(service.DeleteScheduleRequest(namespace="default", schedule_id="nightly"))
+            world.store.fails = lambda method: False
+            await minutes(world, 5)
+            assert hand.begun == []
+            assert not engine.schedules.is_busy
+
+
+@virtual
 async def test_a_schedule_that_sleeps_wakes_nobody(world: World) -> None:
     async with world.engine() as engine:
         connection = WorkflowService(engine)

@@ -96,7 +96,7 @@ class Engine:
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
         self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
         self.record_waker = RecordWaker(store, self._watched, self.config, self._metrics)
-        self.records = Records(store, self._metrics, self.record_waker.lower)
+        self.records = Records(store, self.config, self._metrics, self.record_waker.lower)
         self.schedules = Schedules(
             store,
             self.clock,

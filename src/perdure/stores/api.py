@@ -180,6 +180,10 @@ class Record:
     damage: str = ""
     """Why `data` is not what was written, if it is not; nothing is to be made of it then."""
 
+    def change(self, data: bytes | None, wake_at_ns: int | None = None) -> RecordChange:
+        """The change that replaces this record, or with None deletes it, if it is still as it is here."""
+        return RecordChange(self.kind, self.namespace, self.name, self.version, data, wake_at_ns)
+
 
 @dataclass(slots=True, frozen=True)
 class RecordChange:
@@ -192,6 +196,13 @@ class RecordChange:
     """0: there must be none."""
     data: bytes | None
     wake_at_ns: int | None = None
+
+    @property
+    def record(self) -> Record | None:
+        """What is stored once the change is applied."""
+        if self.data is None:
+            return None
+        return Record(self.kind, self.namespace, self.name, self.expected_version + 1, self.wake_at_ns, self.data)
 
 
 class Store(Protocol):

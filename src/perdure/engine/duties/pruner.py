@@ -25,7 +25,7 @@ from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.signal import Signal
 from perdure.engine.submission import Submit
-from perdure.stores.api import Namespace, RecordChange, Store, StoreError
+from perdure.stores.api import Namespace, Store, StoreError
 from perdure.stores.visibility import bind, parse
 
 _log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class Pruner:
             after, page = "", self._config.record_page
             while True:
                 found = await self._store.records(kind, namespace, after, page)
-                gone = [RecordChange(kind, namespace, record.name, record.version, None) for record in found]
+                gone = [record.change(None) for record in found]
                 if gone:
                     await self._store.put_records(gone)
                 if not found.more:

@@ -99,7 +99,7 @@ class Batches:
 
     async def get(self, namespace: str, job_id: str) -> Batch:
         """Raises Rejected NOT_FOUND, UNAVAILABLE."""
-        return _shown(await self._record(namespace, job_id))
+        return _shown(_there(job_id, await self._records.get(KIND, namespace, job_id)))
 
     async def page(self, namespace: str, after_id: str, limit: int) -> Page[tuple[str, Batch]]:
         """Batches in order of their ids, past `after_id`. Raises Rejected UNAVAILABLE."""
@@ -121,39 +121,34 @@ class Batches:
 
     async def stop(self, namespace: str, job_id: str, reason: str) -> None:
         """Do no further page. Raises Rejected NOT_FOUND when it does not run, UNAVAILABLE."""
-        for _ in range(self._config.conflict_tries_max):
-            record = await self._record(namespace, job_id)
+
+        def end(stored: Record | None) -> tuple[RecordChange | None, None]:
+            record = _there(job_id, stored)
             batch = _shown(record)
             if not batch.is_running:
                 raise Rejected(StatusCode.NOT_FOUND, f"batch operation {job_id!r} has ended", NotFoundFailure())
             law.close(batch, law.FAILED, self._now_ns(), reason)
-            if await self._replace(record, batch, None):
-                return
-        raise Rejected(StatusCode.UNAVAILABLE, f"Batch operation {job_id!r} is busy: try again.")
+            return record.change(law.encode(batch), self._kept_until_ns(namespace, batch)), None
 
-    # --- records --------------------------------------------------------------------------------
-
-    async def _record(self, namespace: str, job_id: str) -> Record:
-        record = await self._records.get(KIND, namespace, job_id)
-        if record is None:
-            raise Rejected(StatusCode.NOT_FOUND, f"batch operation {job_id!r} not found", NotFoundFailure())
-        return record
-
-    async def _replace(self, record: Record, batch: Batch, wake_at_ns: int | None) -> bool:
-        """False when somebody else was quicker. One that is over is kept as long as its namespace keeps executions."""
-        if not batch.is_running:
-            kept_ns = self._namespaces.get(record.namespace).retention_ns
-            wake_at_ns = batch.closed_at_ns + kept_ns
-        change = RecordChange(KIND, record.namespace, record.name, record.version, law.encode(batch), wake_at_ns)
-        return await self._records.put(change)
+        await self._records.change(KIND, namespace, job_id, end)
 
     # --- carrying out ---------------------------------------------------------------------------
+
+    async def _replace(self, record: Record, batch: Batch, wake_at_ns: int | None) -> None:
+        """If it was stopped, or done by another engine meanwhile, that holds."""
+        if not batch.is_running:
+            wake_at_ns = self._kept_until_ns(record.namespace, batch)
+        await self._records.put(record.change(law.encode(batch), wake_at_ns))
+
+    def _kept_until_ns(self, namespace: str, batch: Batch) -> int:
+        """One that is over is kept as long as its namespace keeps executions."""
+        return batch.closed_at_ns + self._namespaces.get(namespace).retention_ns
 
     async def _wake(self, record: Record) -> None:
         """Do the next page; a batch that is over and was kept long enough is forgotten."""
         batch = _read(record)
         if not batch.is_running:
-            await self._records.put(RecordChange(KIND, record.namespace, record.name, record.version, None))
+            await self._records.put(record.change(None))
             return
         if self.perform is None:
             raise Rejected(StatusCode.UNAVAILABLE, "Nobody has said yet how operations are done.")
@@ -169,27 +164,18 @@ class Batches:
             return
         failures = await self._do(self.perform, request, batch, targets)
         wake_at_ns = law.proceed(batch, failures, place, rate, self._now_ns())
-        await self._replace(record, batch, wake_at_ns)  # if it was stopped meanwhile, that holds
+        await self._replace(record, batch, wake_at_ns)
         self.pages.emit()
 
     async def _park(self, record: Record, reason: str) -> None:
         """End a batch that cannot be carried out, with the reason. Raises Rejected UNAVAILABLE."""
-        stored = await self._records.get(KIND, record.namespace, record.name)
-        if stored is None:
-            return
-        if stored.damage:  # what is written now would look sound
-            self._records.parked(record, stored.damage)
-            return
-        data, wake_at_ns = stored.data, None
-        try:
+
+        def mark(data: bytes) -> tuple[bytes, int]:
             batch = law.decode(data)
             law.close(batch, law.FAILED, self._now_ns(), f"cannot be carried out: {reason}")
-            data = law.encode(batch)
-            wake_at_ns = batch.closed_at_ns + self._namespaces.get(record.namespace).retention_ns
-        except Exception:  # it cannot be read, and says so whenever somebody looks: its bytes are left as they are
-            data = stored.data
-        if await self._records.put(RecordChange(KIND, record.namespace, record.name, stored.version, data, wake_at_ns)):
-            self._records.parked(record, reason)
+            return law.encode(batch), self._kept_until_ns(record.namespace, batch)
+
+        await self._records.park(KIND, record.namespace, record.name, reason, mark)
 
     async def _targets(
         self, request: StartBatchOperationRequest, place: Place, limit: int
@@ -247,6 +233,13 @@ class Batches:
                 raise outcome
             failures.append(outcome)
         return failures
+
+
+def _there(job_id: str, record: Record | None) -> Record:
+    """Raises Rejected NOT_FOUND."""
+    if record is None:
+        raise Rejected(StatusCode.NOT_FOUND, f"batch operation {job_id!r} not found", NotFoundFailure())
+    return record
 
 
 def _read(record: Record) -> Batch:

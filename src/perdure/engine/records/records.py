@@ -1,7 +1,11 @@
-"""Group commit for records: whatever changes of schedules and batches are ready go into one store transaction.
+"""The keeper of records: of whatever has a name, a state and perhaps a deadline, and is no execution.
 
-Beside the committer, and as it does: one task writes, what becomes ready meanwhile gathers and is the next transaction.
-Each change is compared and set on its own; one that cannot be stored fails alone.
+An owner of a kind of records (schedules, batch operations) says what is in them and what a change makes of one; that
+it is made by compare-and-set, again when somebody else was quicker, that its deadline is made known, and that one which
+cannot be carried out is parked, is said here, once.
+
+Changes are written in groups, as commits are: one task writes, what becomes ready meanwhile gathers and is the next
+transaction. Each change is compared and set on its own; one that cannot be stored fails alone.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import Faults, as_rejected
 from perdure.engine.node.gatherer import Gatherer
 from perdure.engine.node.metrics import Metrics
@@ -36,9 +41,10 @@ class _Waiting(NamedTuple):
 class Records(Gatherer[_Waiting]):
     """See the module's text. `lower(wake_at_ns)` is called for every change that was applied and has a deadline."""
 
-    def __init__(self, store: Store, metrics: Metrics, lower: Callable[[int], None]) -> None:
+    def __init__(self, store: Store, config: EngineConfig, metrics: Metrics, lower: Callable[[int], None]) -> None:
         super().__init__(_TOGETHER_MAX)
         self._store = store
+        self._tries_max = config.conflict_tries_max
         self._metrics = metrics
         self._lower = lower
         self._waiting: set[asyncio.Future[bool]] = set()
@@ -57,6 +63,58 @@ class Records(Gatherer[_Waiting]):
         for applied in list(self._waiting):
             if not applied.done():
                 applied.set_exception(_stopping())
+
+    async def change(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        decide: Callable[[Record | None], tuple[RecordChange | None, Result]],
+        first: Record | None = None,
+    ) -> tuple[Record | None, Result]:
+        """The record as it stands after the change that `decide(stored)` asks for, and what else `decide` returns.
+
+        `decide` is asked again, on the record as it is stored then, when somebody else was quicker; a change that is
+        None leaves the record as it is. With `first`, a record that was read or written a moment ago, the store is
+        not asked for it: a change decided on an old one is a conflict. Raises Rejected UNAVAILABLE, also when too many
+        change the record at once, INVALID_ARGUMENT for what cannot be stored, and whatever `decide` raises; then
+        nothing was changed.
+        """
+        stored = first
+        for _ in range(self._tries_max):
+            stored = stored or await self.get(kind, namespace, name)
+            change, result = decide(stored)
+            if change is None:
+                return stored, result
+            if await self.put(change):
+                return change.record, result
+            stored = None
+        message = f"{kind.capitalize()} {name!r} is being changed too often: try again."
+        raise Rejected(StatusCode.UNAVAILABLE, message)
+
+    async def park(
+        self, kind: str, namespace: str, name: str, reason: str, mark: Callable[[bytes], tuple[bytes, int | None]]
+    ) -> None:
+        """Leave a record alone from now on: its owner has given it up.
+
+        `mark(data)` gives the data with the reason in it, and when the owner looks at it again, if ever. A record that
+        cannot be read says so whenever somebody looks: its bytes are left as they are. Raises Rejected UNAVAILABLE.
+        """
+
+        def decide(stored: Record | None) -> tuple[RecordChange | None, None]:
+            if stored is None or stored.damage:  # what were written now would look sound
+                return None, None
+            try:
+                data, wake_at_ns = mark(stored.data)
+            except Exception:
+                data, wake_at_ns = stored.data, None
+            return stored.change(data, wake_at_ns), None
+
+        stored, _ = await self.change(kind, namespace, name, decide)
+        if stored is not None:
+            self._metrics.parked_records += 1
+            text = "%s %r is parked until somebody changes it: %s"
+            _log.error(text, kind, name, stored.damage or reason)
 
     async def put(self, change: RecordChange) -> bool:
         """Make the change, durably; False: it is a conflict, somebody else was quicker.
@@ -84,11 +142,6 @@ class Records(Gatherer[_Waiting]):
         except StoreError as error:
             self._metrics.store_errors += 1
             raise as_rejected(error) from error
-
-    def parked(self, record: Record, reason: str) -> None:
-        """An owner has given a record up, and written into it why."""
-        self._metrics.parked_records += 1
-        _log.error("%s %r is parked until somebody changes it: %s", record.kind, record.name, reason)
 
     async def _work(self, batch: list[_Waiting]) -> None:
         try:

@@ -89,7 +89,6 @@ class Schedules:
         self._store = store
         self._now_ns = clock.now_ns
         self._page = config.record_page
-        self._tries_max = config.conflict_tries_max
         self._faults_max = config.record_faults_max
         self._records = records
         self._namespaces = namespaces
@@ -99,8 +98,8 @@ class Schedules:
         self._read = read
         self.watched: dict[str, tuple[Key, str]] = {}
         """Runs whose end a schedule waits for, by run id: the schedule, and the workflow id."""
-        self._carrying: dict[Key, bool] = {}
-        """Schedules that a task acts for now, and whether there may be more for it to do."""
+        self._carrying: dict[Key, _Errand] = {}
+        """Schedules that a task acts for now."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._turnstile = Turnstile()
         self._setbacks: Setbacks[Key | str] = Setbacks(
@@ -159,7 +158,7 @@ class Schedules:
         if not self._namespaces.is_usable(record.namespace) or stored.parked or not (stored.running or stored.starting):
             return
         key = Key(record.namespace, record.name)
-        self._follow_up(key, self._machine(record))
+        self._follow_up(key, self._machine(record), record)
         for run in stored.running:
             self._watch(key, run.workflow_id, run.current_run_id)
 
@@ -210,10 +209,7 @@ class Schedules:
         return self._shown(await self._record(key))
 
     async def _record(self, key: Key) -> Record:
-        record = await self._records.get(KIND, *key)
-        if record is None:
-            raise Rejected(StatusCode.NOT_FOUND, f"schedule {key.schedule_id!r} not found", NotFoundFailure())
-        return record
+        return _there(key, await self._records.get(KIND, *key))
 
     async def all_of(self, namespace: str, after_id: str = "") -> AsyncGenerator[tuple[str, Machine]]:
         """Schedules of a namespace in order of their ids, past `after_id`; others have their turn in between.
@@ -235,7 +231,8 @@ class Schedules:
 
         Raises Rejected ALREADY_EXISTS when there is another one of that id, UNAVAILABLE.
         """
-        if not await self._put(key, 0, machine):
+        change = RecordChange(KIND, *key, 0, state.encode(machine.state), machine.wake_at_ns(self._now_ns()))
+        if not await self._records.put(change):
             existing = await self.get(key)
             if existing.state.request_id != machine.state.request_id:
                 raise Rejected(
@@ -244,7 +241,7 @@ class Schedules:
                     WorkflowExecutionAlreadyStartedFailure(),
                 )
             return existing
-        self._follow_up(key, machine)
+        self._follow_up(key, machine, change.record)
         return machine
 
     async def change(
@@ -264,36 +261,28 @@ class Schedules:
     async def _change(
         self,
         key: Key,
-        record: Record | None,
+        first: Record | None,
         act: Callable[Concatenate[Machine, int, Arguments], Result],
         *arguments: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Result:
-        """As `change`; `record` is the schedule's, if it was read just now."""
-        for _ in range(self._tries_max):
-            stored = record or await self._record(key)
-            record = None
-            machine = self._machine(stored)
-            result = act(machine, self._now_ns(), *arguments, **named)
-            if await self._put(key, stored.version, machine, stored):
-                self._follow_up(key, machine)
-                return result
-        raise _busy(key)
+        """As `change`; `first` is the schedule's record, if it was read or written a moment ago."""
+
+        def decide(stored: Record | None) -> tuple[RecordChange | None, tuple[Machine, Result]]:
+            record = _there(key, stored)
+            machine, now_ns = self._machine(record), self._now_ns()
+            result = act(machine, now_ns, *arguments, **named)
+            data, wake_at_ns = state.encode(machine.state), machine.wake_at_ns(self._now_ns())
+            is_the_same = data == record.data and wake_at_ns == record.wake_at_ns
+            return None if is_the_same else record.change(data, wake_at_ns), (machine, result)
+
+        record, (machine, result) = await self._records.change(KIND, *key, decide, first)
+        self._follow_up(key, machine, record)
+        return result
 
     async def delete(self, key: Key) -> None:
         """Forget a schedule; what it started goes on. Raises Rejected NOT_FOUND, UNAVAILABLE."""
-        for _ in range(self._tries_max):
-            record = await self._record(key)
-            if await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, record.version, None)):
-                return
-        raise _busy(key)
-
-    async def _put(self, key: Key, version: int, machine: Machine, stored: Record | None = None) -> bool:
-        """False when somebody else was quicker."""
-        data, wake_at_ns = state.encode(machine.state), machine.wake_at_ns(self._now_ns())
-        if stored is not None and data == stored.data and wake_at_ns == stored.wake_at_ns:
-            return True
-        return await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, version, data, wake_at_ns))
+        await self._records.change(KIND, *key, lambda stored: (_there(key, stored).change(None), None))
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -308,19 +297,21 @@ class Schedules:
     async def _persist(
         self,
         key: Key,
+        first: Record | None,
         act: Callable[Concatenate[Machine, int, Arguments], None],
         *arguments: Arguments.args,
         **named: Arguments.kwargs,
     ) -> None:
-        """As `change`, for ourselves: until the store takes it, or the schedule is gone, or parked."""
+        """As `_change`, for ourselves: until the store takes it, or the schedule is gone, or parked."""
         while True:
             await self._turnstile.enter()
             try:
-                await self.change(key, act, *arguments, **named)
+                await self._change(key, first, act, *arguments, **named)
                 return
             except Exception as error:
                 if not await self._may_try_again(key, error):
                     return
+            first = None  # from before the pause
 
     # --- faults ---------------------------------------------------------------------------------
 
@@ -345,23 +336,13 @@ class Schedules:
 
     async def _park(self, key: Key, reason: str) -> None:
         """Leave a schedule alone, and write into it why. Raises Rejected UNAVAILABLE."""
-        for _ in range(self._tries_max):
-            record = await self._records.get(KIND, *key)
-            if record is None:
-                return
-            if record.damage:  # what is written now would look sound
-                self._records.parked(record, record.damage)
-                return
-            try:
-                stored = state.decode(record.data)
-                state.park(stored, reason)
-                data = state.encode(stored)
-            except Exception:  # it cannot be read, and says so whenever somebody looks: its bytes are left as they are
-                data = record.data
-            if await self._records.put(RecordChange(KIND, key.namespace, key.schedule_id, record.version, data)):
-                self._records.parked(record, reason)
-                return
-        raise _busy(key)
+
+        def mark(data: bytes) -> tuple[bytes, None]:
+            stored = state.decode(data)
+            state.park(stored, reason)
+            return state.encode(stored), None
+
+        await self._records.park(KIND, *key, reason, mark)
 
     async def _park_record(self, record: Record, reason: str) -> None:
         """What the record waker calls when it gives up."""
@@ -369,41 +350,43 @@ class Schedules:
 
     # --- carrying out ---------------------------------------------------------------------------
 
-    def _follow_up(self, key: Key, machine: Machine) -> None:
+    def _follow_up(self, key: Key, machine: Machine, record: Record | None) -> None:
         """Durable: do what it asks for. One task at a time does so for a schedule."""
         if machine.state.parked or not (machine.state.starting or machine.to_stop()[0]):
             return
-        if key in self._carrying:
-            self._carrying[key] = True
+        errand = self._carrying.get(key)
+        if errand is not None:
+            errand.record, errand.is_done = record, False
         elif self._is_open:
-            self._carrying[key] = True
-            self._spawn(self._carry_out(key))
+            errand = self._carrying[key] = _Errand(record)
+            self._spawn(self._carry_out(key, errand))
 
-    async def _carry_out(self, key: Key) -> None:
+    async def _carry_out(self, key: Key, errand: _Errand) -> None:
         """Start and stop, until nothing more is asked for."""
         stopped: set[tuple[str, bool]] = set()
         try:
-            while self._carrying[key]:
-                self._carrying[key] = False
+            while not errand.is_done:
+                record, errand.record, errand.is_done = errand.record, None, True
                 await self._turnstile.enter()
                 try:
-                    error = await self._act(key, await self.get(key), stopped)
+                    error = await self._act(key, record or await self._record(key), stopped)
                 except Exception as raised:
                     error = raised
                 if error is None:
                     self._setbacks.forget(key)
                 elif await self._may_try_again(key, error):
-                    self._carrying[key] = True
+                    errand.is_done = False  # and unless it was changed meanwhile, its record is read again
         finally:
             del self._carrying[key]
             self.settled.emit()
 
-    async def _act(self, key: Key, machine: Machine, stopped: set[tuple[str, bool]]) -> Exception | None:
+    async def _act(self, key: Key, record: Record, stopped: set[tuple[str, bool]]) -> Exception | None:
         """Do what the state asks for now. Returns why not all of it could be done, if so."""
+        machine = self._machine(record)
         outcomes = await asyncio.gather(*[self._start(key, machine, start) for start in machine.state.starting])
         made = [outcome for outcome in outcomes if isinstance(outcome, _Made)]
         if made:
-            await self._persist(key, _settle_starts, made)
+            await self._persist(key, record, _settle_starts, made)
             for outcome in made:
                 if outcome.run_id:
                     self._watch(key, outcome.workflow_id, outcome.run_id)
@@ -500,10 +483,10 @@ class Schedules:
         if outcome is None or self.watched.pop(run_id, None) is None:
             return
         if isinstance(outcome, str):
-            await self._persist(key, _continued, run_id, outcome)
+            await self._persist(key, None, _continued, run_id, outcome)
             self._watch(key, workflow_id, outcome)
         else:
-            await self._persist(key, _ended, run_id, *outcome)
+            await self._persist(key, None, _ended, run_id, *outcome)
 
     async def _ending(self, key: Key, workflow_id: str, run_id: str) -> _Outcome | str | None:
         """How the run ended, or the next run of its chain; None: it has not. Raises Rejected."""
@@ -520,8 +503,22 @@ _UNKNOWN: _Outcome = (0, b"", b"", "")
 """The run is gone, or how it ended cannot be read."""
 
 
-def _busy(key: Key) -> Rejected:
-    return Rejected(StatusCode.UNAVAILABLE, f"Schedule {key.schedule_id!r} is being changed too often: try again.")
+def _there(key: Key, record: Record | None) -> Record:
+    """Raises Rejected NOT_FOUND."""
+    if record is None:
+        raise Rejected(StatusCode.NOT_FOUND, f"schedule {key.schedule_id!r} not found", NotFoundFailure())
+    return record
+
+
+class _Errand:
+    """What the task that acts for a schedule has to do."""
+
+    __slots__ = ("is_done", "record")
+
+    def __init__(self, record: Record | None) -> None:
+        self.record = record
+        """The newest one that asks for something; None: it is in the store."""
+        self.is_done = False
 
 
 class _Made(NamedTuple):
