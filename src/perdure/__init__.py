@@ -44,7 +44,7 @@ from perdure.sdk.client import (
     WorkflowStatus,
     WorkflowSummary,
 )
-from perdure.sdk.convert import Converter, PayloadCodec
+from perdure.sdk.convert import Converter, PayloadCodec, RawValue
 from perdure.sdk.declare.search_attributes import SearchAttribute
 from perdure.sdk.declare.transaction import Transaction
 from perdure.sdk.options import Duration, Retry
@@ -83,6 +83,7 @@ __all__ = [
     "PendingActivity",
     "PerdureError",
     "QueryFailedError",
+    "RawValue",
     "Retry",
     "Saga",
     "ScheduleDescription",

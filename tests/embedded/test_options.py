@@ -127,7 +127,7 @@ IN_WORKFLOW_CODE: list[tuple[Callable[[], Any], str]] = [
     (lambda: CHILD(buy, order="1"), "start_child(buy, order, cents)"),
     (lambda: WORKFLOW.sleep(day=1), "sleep() has no option 'day': write days;"),
     (lambda: WORKFLOW.wait_signal("go", result_type=int), "wait_signal() has no option 'result_type': write returns;"),
-    (lambda: WORKFLOW.continue_as_new("1", cents=1), "continue_as_new() has no option 'cents'; the options are: task"),
+    (lambda: WORKFLOW.continue_as_new("1", cents=1), "continue_as_new() has no option 'cents'; the options are: work"),
     (lambda: CALL(charge, "1", start_to_close="1s"), "write charge.options(start_to_close=...) in its place"),
     (lambda: START(charge, "1", start_to_close_timeout=1), "write charge.options(start_to_close=...) in its place"),
     (lambda: CALL(charge, "1", cent=1), "charge() has no parameter 'cent': write cents; the parameters are: order,"),

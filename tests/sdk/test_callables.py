@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Optional, Protocol, TypeVar
 
 import pytest
 
-from perdure.sdk.declare.callables import UNKNOWN, is_async, own_name, refuses, shape_of
+from perdure import RawValue
+from perdure.sdk.declare.callables import UNKNOWN, Shape, is_async, own_name, refuses, shape_of
 
 T = TypeVar("T")
 
@@ -57,12 +58,12 @@ def two(first: int, second: str) -> float:
 
 
 def test_the_shape_of_everything_that_can_be_called() -> None:
-    assert shape_of(two) == ([int, str], float, ["first", "second"], 2, 2)
-    assert shape_of(Desk().book) == ([int], str, ["seat", "*others"], 1, float("inf"))
+    assert shape_of(two) == Shape([int, str], float, ["first", "second"], 2, 2)
+    assert shape_of(Desk().book) == Shape([int], str, ["seat", "*others"], 1, float("inf"))
     assert shape_of(Desk.book).without(1) == shape_of(Desk().book)
-    assert shape_of(functools.partial(two, 1)) == ([str], float, ["second"], 1, 1)
-    assert shape_of(functools.partial(two, second="x")) == ([int], float, ["first"], 1, 1)
-    assert shape_of(Desk()) == ([int, str | None], bytes, ["seat", "row"], 1, 2)
+    assert shape_of(functools.partial(two, 1)) == Shape([str], float, ["second"], 1, 1)
+    assert shape_of(functools.partial(two, second="x")) == Shape([int], float, ["first"], 1, 1)
+    assert shape_of(Desk()) == Shape([int, str | None], bytes, ["seat", "row"], 1, 2)
     assert shape_of([].append).most == 1
     assert shape_of({}.update) is UNKNOWN
     assert shape_of(dict[str, int]().update).misfit(5) == ""
@@ -77,3 +78,14 @@ def test_their_names_and_what_must_be_awaited() -> None:
         True,
         False,
     ]
+
+
+def any_number(first: int, *others: RawValue) -> None: ...
+
+
+def test_what_any_number_of_arguments_are_decoded_to() -> None:
+    """Only raw ones are, so that annotations which nobody ever looked at stay without effect."""
+    assert shape_of(any_number).kinds(3) == [int, RawValue, RawValue]
+    assert shape_of(any_number).without(1).kinds(2) == [RawValue, RawValue]
+    assert shape_of(any_number).kinds(1) == shape_of(any_number).kinds(0) == [int]
+    assert shape_of(Desk().book).kinds(3) == [int]

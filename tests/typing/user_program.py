@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import assert_type
+from typing import Any, assert_type
 
 from perdure import (
     AsyncEngine,
     ChildHandle,
     Engine,
     Handle,
+    RawValue,
     Retry,
     SyncUpdateHandle,
     SyncWorkflowHandle,
@@ -68,7 +69,7 @@ def book(tx: Transaction, order: Order, seat: int = 1) -> int:
 def books(order: Order) -> int:
     assert_type(call(book, order), int)
     assert_type(start(book, order, seat=2), Handle[int])
-    call(book, "1001")  # pyright: ignore[reportArgumentType]
+    call(book, "1001")  # pyright: ignore[reportCallIssue, reportArgumentType]
     call(book)  # pyright: ignore[reportCallIssue]
     return call(book.options(start_to_close="1s"), order, 3)
 
@@ -100,7 +101,7 @@ async def fulfill_async(order_id: str) -> Receipt:
 
 @workflow
 def mistaken(order_id: str) -> str:
-    call(charge, order_id)  # pyright: ignore[reportArgumentType]
+    call(charge, order_id)  # pyright: ignore[reportCallIssue, reportArgumentType]
     call(charge)  # pyright: ignore[reportCallIssue]
     start(charge, call(look_up, order_id), money="EUR")  # pyright: ignore[reportCallIssue]
     _ = call(look_up, order_id).number  # pyright: ignore[reportAttributeAccessIssue]
@@ -248,7 +249,7 @@ class Payments:
 @workflow
 def with_methods(order: Order) -> Receipt:
     assert_type(call(Payments.refund, order), int)
-    call(Payments.refund, 3)  # pyright: ignore[reportArgumentType]
+    call(Payments.refund, 3)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return call(Payments.charge, order, cents=3)
 
 
@@ -267,3 +268,36 @@ def events_from_a_script(engine: Engine) -> None:
     assert_type(engine.emit("order.paid", "1001", id="payment-1"), str)
     assert_type(engine.run(invoice, "1001"), int)
     on_event("order.paid")(len)  # pyright: ignore[reportArgumentType]
+
+
+CHARGE = activity.named("charge", start_to_close="30s", returns=Receipt)
+ORDER = workflow.named("order", task_queue="orders", returns=Receipt)
+
+
+@workflow
+def by_name(order: Order, raw: RawValue) -> Receipt:
+    assert_type(call("charge", order), Any)
+    assert_type(start("charge", order, 3), Handle[Any])
+    assert_type(call(CHARGE, order, 3), Receipt)
+    assert_type(start(CHARGE.options(start_to_close="5s"), order), Handle[Receipt])
+    assert_type(call(activity.named("notify"), order), Any)
+    assert_type(call_child("order", order, id="1001"), Any)
+    assert_type(start_child(ORDER, order, id="1001"), ChildHandle[Receipt])
+    assert_type(call(activity.named("pass", returns=RawValue), raw), RawValue)
+    call("charge", order=order)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return call_child(ORDER, order)
+
+
+def starts_by_name(engine: Engine) -> None:
+    assert_type(engine.run("order", 1, 2, id="1001"), Any)
+    assert_type(engine.start("order", 1), SyncWorkflowHandle[Any])
+    assert_type(engine.run(ORDER, 1), Receipt)
+    assert_type(engine.start(ORDER, 1, id="1001"), SyncWorkflowHandle[Receipt])
+    engine.schedules.create("daily", "order", 1, every="1d")
+    engine.schedules.create("daily", ORDER, 1, every="1d")
+    engine.run("order", 1, idd="1001")  # pyright: ignore[reportCallIssue]
+
+
+async def starts_by_name_async(engine: AsyncEngine) -> None:
+    assert_type(await engine.run(ORDER, 1), Receipt)
+    assert_type(await engine.start("order", 1), WorkflowHandle[Any])

@@ -26,6 +26,7 @@ from perdure.sdk.declare.definitions import (
     default_registry,
     needs_object,
 )
+from perdure.sdk.declare.named import NamedActivity
 from perdure.sdk.declare.transaction import TransactionalActivity, TransactionalDecorator
 from perdure.sdk.errors import CancelledError, DefinitionError, EngineError
 from perdure.sdk.option_names import lists_options, options_of
@@ -41,6 +42,7 @@ from perdure.sdk.options import (
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class ActivityInfo(msgspec.Struct, frozen=True):
@@ -285,6 +287,69 @@ class ActivityNamespace:
             return definition
 
         return decorate if fn is None else decorate(fn)
+
+    @overload
+    def named(
+        self,
+        name: str,
+        *,
+        returns: type[T],
+        start_to_close: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        schedule_to_start: Duration | None = None,
+        heartbeat: Duration | None = None,
+        retry: Retry | None = None,
+        task_queue: str | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> NamedActivity[T]: ...
+    @overload
+    def named(
+        self,
+        name: str,
+        *,
+        returns: Any = Any,
+        start_to_close: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        schedule_to_start: Duration | None = None,
+        heartbeat: Duration | None = None,
+        retry: Retry | None = None,
+        task_queue: str | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> NamedActivity[Any]: ...
+
+    def named(
+        self,
+        name: str,
+        *,
+        returns: Any = Any,
+        start_to_close: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        schedule_to_start: Duration | None = None,
+        heartbeat: Duration | None = None,
+        retry: Retry | None = None,
+        task_queue: str | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> NamedActivity[Any]:
+        """An activity whose code is elsewhere: in another program, or another language.
+
+        Args:
+            name: its type, as the workers that run it know it.
+            returns: what its result is decoded to; default what the JSON says.
+            start_to_close, schedule_to_close, schedule_to_start, heartbeat, retry, task_queue, cancellation: as of
+                `@activity`, with the same defaults. What its own worker declares is not known here.
+
+        Raises DefinitionError, TypeError, ValueError: the name or an option cannot be; names the argument.
+        """
+        declared = activity_options(
+            start_to_close=start_to_close,
+            schedule_to_close=schedule_to_close,
+            schedule_to_start=schedule_to_start,
+            heartbeat=heartbeat,
+            retry=retry,
+            task_queue=task_queue,
+            cancellation=cancellation,
+        )
+        return NamedActivity(name, returns=returns, options=declared)
 
     def info(self) -> ActivityInfo:
         """Of the running attempt. Raises EngineError outside of one."""

@@ -36,11 +36,12 @@ from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
-from perdure.sdk.declare.definitions import AnyWorkflow, WorkflowDefinition
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.handlers import name_of
+from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
 from perdure.sdk.declare.startable import Runs, SignalWithStartOptions, StartableWorkflow, StartOptions
-from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.errors import EngineError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
@@ -101,10 +102,14 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
     def _scheduled_request(
         self, workflow: Any, args: tuple[Any, ...], workflow_id: str, task_queue: str | None
     ) -> service.StartWorkflowExecutionRequest:
-        definition = _definition_of(workflow)
-        self._check_startable(definition, task_queue or self._task_queue)
+        definition = workflow_given(workflow)
+        self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
         return self._request(definition, args, workflow_id, task_queue)
 
+    @overload
+    async def start(
+        self, workflow: NamedWorkflow[R], *args: Any, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
     @overload
     async def start(
         self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[StartOptions]
@@ -117,6 +122,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
     async def start(
         self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[StartOptions]
     ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start(self, workflow: str, *args: Any, **options: Unpack[StartOptions]) -> WorkflowHandle[Any]: ...
     async def start(
         self,
         workflow: Any,
@@ -135,7 +142,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         """Start a workflow, or attach to the one of that id.
 
         Args:
-            workflow: decorated with @workflow.
+            workflow: decorated with @workflow, or `workflow.named(...)`; a text names one whose code is elsewhere.
             args: its positional arguments.
             id: the idempotency key; default a fresh UUID.
             task_queue: whose workers run it.
@@ -157,8 +164,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             ValueError: an empty id, a policy or a time-out that cannot be.
             EngineError: the server refused.
         """
-        definition = _definition_of(workflow)
-        self._check_startable(definition, task_queue or self._task_queue)
+        definition = workflow_given(workflow)
+        self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
         if id == "":
             raise ValueError("id must not be empty; leave it out to have a fresh one")
         reuse = None if id_reuse_policy is None else reuse_policy(id_reuse_policy)
@@ -180,6 +187,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         return WorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
 
     @overload
+    async def run(self, workflow: NamedWorkflow[R], *args: Any, **options: Unpack[StartOptions]) -> R: ...
+    @overload
     async def run(self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[StartOptions]) -> R: ...
     @overload
     async def run(
@@ -187,6 +196,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
     ) -> R: ...
     @overload
     async def run(self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[StartOptions]) -> R: ...
+    @overload
+    async def run(self, workflow: str, *args: Any, **options: Unpack[StartOptions]) -> Any: ...
     async def run(
         self,
         workflow: Any,
@@ -237,6 +248,10 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
 
     @overload
     async def signal_with_start(
+        self, workflow: NamedWorkflow[R], *args: Any, **options: Unpack[SignalWithStartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def signal_with_start(
         self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[SignalWithStartOptions]
     ) -> WorkflowHandle[R]: ...
     @overload
@@ -247,6 +262,10 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
     async def signal_with_start(
         self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[SignalWithStartOptions]
     ) -> WorkflowHandle[R]: ...
+    @overload
+    async def signal_with_start(
+        self, workflow: str, *args: Any, **options: Unpack[SignalWithStartOptions]
+    ) -> WorkflowHandle[Any]: ...
     async def signal_with_start(
         self,
         workflow: Any,
@@ -271,8 +290,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             WorkflowAlreadyStartedError: the last run is closed, and the policy forbids another.
             PayloadError: an argument cannot be serialised.
         """
-        definition = _definition_of(workflow)
-        self._check_startable(definition, task_queue or self._task_queue)
+        definition = workflow_given(workflow)
+        self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
         start = self._request(definition, args, id, task_queue)
         reuse = reuse_policy(id_reuse_policy)
         _put_policies(start, reuse, None)
@@ -299,7 +318,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
 
     async def update_with_start(
         self,
-        workflow: StartableWorkflow[*Ts, Any] | type[Runs[*Ts, Any]],
+        workflow: StartableWorkflow[*Ts, Any] | type[Runs[*Ts, Any]] | str,
         *args: *Ts,
         id: str,
         update: tuple[Any, Sequence[Any]] | str,
@@ -322,8 +341,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             WorkflowAlreadyStartedError: the policies forbid.
             UpdateFailedError: it was rejected, or its handler raised; a run that was started for it goes on.
         """
-        definition = _definition_of(workflow)
-        self._check_startable(definition, task_queue or self._task_queue)
+        definition = workflow_given(workflow)
+        self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
         start = self._request(definition, args, id, task_queue)
         reuse = reuse_policy(id_reuse_policy)
         conflict = conflict_policy(id_conflict_policy)
@@ -430,7 +449,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         request.namespace = self._reach.namespace
         request.workflow_id = workflow_id
         request.workflow_type.CopyFrom(WorkflowType(name=definition.name))
-        request.task_queue.CopyFrom(TaskQueue(name=task_queue or self._task_queue))
+        request.task_queue.CopyFrom(TaskQueue(name=task_queue or definition.task_queue or self._task_queue))
         request.identity = self._reach.identity
         request.request_id = self._reach.new_id()
         if payloads:
@@ -465,13 +484,6 @@ if hasattr(os, "register_at_fork"):
 def _random_id() -> str:
     """A UUID of version 4. Without a system call, which would give the interpreter lock away."""
     return str(uuid.UUID(int=_random.getrandbits(128), version=4))
-
-
-def _definition_of(workflow: Any) -> AnyWorkflow:
-    if isinstance(workflow, WorkflowDefinition):
-        return cast(AnyWorkflow, workflow)
-    name = getattr(workflow, "__qualname__", repr(workflow))
-    raise DefinitionError(f"{name} is not a workflow: decorate the function with @workflow")
 
 
 def _put_durations(request: service.StartWorkflowExecutionRequest, **durations_ns: int | None) -> None:

@@ -59,7 +59,7 @@ class Schedules:
     async def create(
         self,
         id: str,
-        workflow: StartableWorkflow[*Ts, Any] | type[Runs[*Ts, Any]],
+        workflow: StartableWorkflow[*Ts, Any] | type[Runs[*Ts, Any]] | str,
         *args: *Ts,
         every: Duration | None = None,
         phase: Duration | None = None,
@@ -86,7 +86,7 @@ class Schedules:
 
         Args:
             id: of the schedule.
-            workflow: what it starts, with these args.
+            workflow: what it starts, with these args; as `start` takes it.
             every: an interval, counted from 1970-01-01T00:00Z plus `phase`; at least a second.
             cron: "0 12 * * MON-FRI", "@daily", "@every 90m"; one or several.
             calendars: as cron, field by field.

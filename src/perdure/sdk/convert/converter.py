@@ -19,6 +19,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from perdure.sdk.convert.codec import PayloadCodec
 from perdure.sdk.convert.json_types import decoder_for, encode_json, find_unserialisable, type_name
+from perdure.sdk.convert.raw import RawValue
 from perdure.sdk.errors import PayloadCodecError, PayloadError, PayloadTooLargeError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.texts import class_name, repr_of, text_of
@@ -119,6 +120,8 @@ def _encode(value: Any, what: str) -> Payload:
         return Payload(metadata=_BINARY, data=bytes(cast(bytes, value)))
     if isinstance(value, Message):
         return _encode_message(value)
+    if type(value) is RawValue:
+        return value.payload
     try:
         return Payload(metadata=_JSON, data=encode_json(value))
     except Exception as error:  # the value's own code runs here (model hooks), so anything can be raised
@@ -140,6 +143,8 @@ def _encode_message(value: Message) -> Payload:
 
 
 def _decode(payload: Payload, kind: Any, what: str, index: int) -> Any:
+    if kind is RawValue:
+        return RawValue(payload)
     encoding = payload.metadata.get("encoding", b"")
     try:
         if encoding == b"json/plain":

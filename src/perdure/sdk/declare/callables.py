@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, UnionType
 from typing import Any, NamedTuple, Optional, cast
 
+from perdure.sdk.convert.raw import RawValue
 from perdure.sdk.errors import DefinitionError
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -30,12 +31,20 @@ class Shape(NamedTuple):
     least: int
     most: float
     """How many arguments it must, and may, be given."""
+    rest: Any = Any
+    """What `*args` are decoded to: RawValue where they are annotated so, else whatever the JSON says."""
+
+    def kinds(self, count: int) -> list[Any]:
+        """The annotations of so many arguments; shorter where there are none."""
+        types = self.types
+        return types if self.rest is Any or count <= len(types) else [*types, *[self.rest] * (count - len(types))]
 
     def without(self, count: int) -> Shape:
         """Less what is not given by the caller: the object of a method, the name of a dynamic one."""
         is_open = self.most == float("inf") and len(self.names) <= count
         names = self.names[-1:] if is_open else self.names[count:]
-        return Shape(self.types[count:], self.returns, names, max(0, self.least - count), self.most - count)
+        least = max(0, self.least - count)
+        return Shape(self.types[count:], self.returns, names, least, self.most - count, self.rest)
 
     def misfit(self, count: int) -> str:
         """What is wrong with so many arguments, as in "takes cents, and was given 2 arguments"; "" when they fit."""
@@ -166,14 +175,16 @@ def shape_by(fn: Any, signature: inspect.Signature) -> Shape:
     parameters = signature.parameters.values()
     positional = [p for p in parameters if p.kind in _POSITIONAL]
     names = [p.name for p in positional]
+    rest: Any = Any
     least, most = sum(p.default is p.empty for p in positional), float(len(positional))
     for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
             most = float("inf")
             names.append(f"*{parameter.name}")
+            rest = RawValue if hints.get(parameter.name) is RawValue else Any
         elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
             return Shape([_hint(hints, p) for p in positional], hints.get("return", Any), names, 1, 0)
-    return Shape([_hint(hints, p) for p in positional], hints.get("return", Any), names, least, most)
+    return Shape([_hint(hints, p) for p in positional], hints.get("return", Any), names, least, most, rest)
 
 
 def _hint(hints: dict[str, Any], parameter: inspect.Parameter) -> Any:

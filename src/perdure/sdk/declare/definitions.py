@@ -63,6 +63,8 @@ class Definition(Generic[P, R_co]):
     """As users write it."""
     dynamic: bool = False
     """Whether it stands for every type that has no definition of its own; it is given the type's name first."""
+    has_code: bool = True
+    """Whether there is a function to run; False of what is known by its name alone (`sdk/declare/named.py`)."""
 
     def __init__(self, fn: Callable[..., Any], name: str | None) -> None:
         fn = fn.__func__ if isinstance(fn, staticmethod) else fn
@@ -148,8 +150,10 @@ class Definition(Generic[P, R_co]):
         """
         what = f"the arguments of {word} {name}"
         if self.dynamic:
-            return [name, *converter.from_payloads(payloads, self.argument_types[1:], what)]
-        return converter.from_payloads(payloads, self.argument_types, what)
+            return [name, *converter.from_payloads(payloads, self.shape.without(1).kinds(len(payloads)), what)]
+        shape = self._shape or self.shape
+        kinds = shape.types if shape.rest is Any else shape.kinds(len(payloads))
+        return converter.from_payloads(payloads, kinds, what)
 
     def _check_count(self, args: tuple[Any, ...]) -> None:
         shape = self._shape or self.shape
@@ -347,6 +351,8 @@ class WorkflowDefinition(Definition[P, R_co]):
     """Which events start one, as `@on_event` says (`sdk/workflow/events.py`)."""
     handlers: Any = None
     """Of a class (`sdk/declare/handlers.py`): what it declares. None for a function."""
+    task_queue: str | None = None
+    """Whose workers run it when a start names none; None: those of whoever starts it."""
 
     @property
     def recorded(self) -> Callable[P, R_co]:
@@ -393,6 +399,8 @@ class Shelf(Generic[D]):
             raise DefinitionError(f"{name!r} is not decorated with @{self._word}")
         if not getattr(definition, "is_declared", True):
             raise DefinitionError(needs_object(cast(Any, definition)))
+        if not definition.has_code:
+            raise DefinitionError(f"{self._word} {definition.name!r} is known by its name alone: it cannot be run here")
         if definition.dynamic:
             self._add_dynamic(definition)
             return
@@ -481,17 +489,6 @@ def needs_object(method: AnyActivity) -> str:
         f"{method.__qualname__} is a method, and is run for an object: give the engine one, as in "
         f"Engine(..., activities=[{cls}(...)])"
     )
-
-
-def activity_given(what: str, activity: Any) -> AnyActivity:
-    """The activity that workflow code names. Raises DefinitionError, which says what to write."""
-    if isinstance(activity, ActivityDefinition):
-        return cast(AnyActivity, activity)
-    beneath = getattr(activity, "__func__", None)
-    if isinstance(beneath, ActivityDefinition):  # what @classmethod makes of one, from Python 3.13 on
-        raise DefinitionError(needs_object(cast(AnyActivity, beneath)))
-    name = getattr(activity, "__qualname__", repr(activity))
-    raise DefinitionError(f"{what} takes a function decorated with @activity, and {name} is none; decorate it")
 
 
 def _replaces(definition: Definition[Any, Any], other: Definition[Any, Any]) -> bool:

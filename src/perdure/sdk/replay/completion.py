@@ -56,6 +56,7 @@ class ContinueAsNew(BaseException):
 
     def __init__(
         self,
+        workflow_type: str | None,
         arguments: tuple[Any, ...],
         task_queue: str,
         run_timeout_ns: int | None,
@@ -64,6 +65,8 @@ class ContinueAsNew(BaseException):
         search_attributes: Mapping[str, Payload] | None = None,
     ) -> None:
         super().__init__()
+        self.workflow_type = workflow_type
+        """None: this run's."""
         self.arguments = arguments
         self.task_queue = task_queue
         self.run_timeout_ns = run_timeout_ns
@@ -96,7 +99,7 @@ class Completion(Entry):
         Raises PayloadError.
         """
         assert machine.info is not None
-        name, converter = machine.info.workflow_type, machine.converter
+        name, converter = order.workflow_type or machine.info.workflow_type, machine.converter
         attributes = self.new_command().continue_as_new_workflow_execution_command_attributes
         attributes.workflow_type.name = name
         payloads = converter.to_payloads(order.arguments, f"the arguments of workflow {name}")

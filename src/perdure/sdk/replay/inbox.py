@@ -254,8 +254,9 @@ class Inbox:
         misfit = shape.misfit(len(payloads))
         if misfit:
             raise TypeError(f"its handler {misfit}")
-        args = self.machine.converter.from_payloads(payloads, shape.types, f"the arguments of {word} {name}")
-        self._check(shape.types, args)
+        kinds = shape.kinds(len(payloads))
+        args = self.machine.converter.from_payloads(payloads, kinds, f"the arguments of {word} {name}")
+        self._check(kinds, args)
         return args if handler.name is not None else [name, *args]
 
     def _check(self, kinds: Sequence[Any], args: list[Any]) -> None:

@@ -70,7 +70,7 @@ def _ask(machine: WorkflowMachine, name: str, query: WorkflowQuery) -> Any:
     misfit = handler.shape.misfit(len(payloads))
     if misfit:
         raise TypeError(f"the handler of query {name} {misfit}")
-    args = machine.converter.from_payloads(payloads, handler.shape.types, what)
+    args = machine.converter.from_payloads(payloads, handler.shape.kinds(len(payloads)), what)
     if handler.name is None:
         args.insert(0, name)
     return handler.bind(inbox.instance)(*args)

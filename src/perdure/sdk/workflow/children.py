@@ -16,11 +16,11 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdReusePolicy
 
 from perdure.sdk.choices import word_of
-from perdure.sdk.declare.definitions import AnyWorkflow, WorkflowDefinition
 from perdure.sdk.declare.handlers import addressed
+from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
 from perdure.sdk.declare.startable import ChildOptions, ClosePolicy, Runs, StartableWorkflow
-from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.errors import EngineError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import (
     Cancellation,
@@ -154,6 +154,8 @@ def send_signal(
 
 
 @overload
+def start_child(workflow: NamedWorkflow[R], /, *args: Any, **options: Unpack[ChildOptions]) -> ChildHandle[R]: ...
+@overload
 def start_child(
     workflow: StartableWorkflow[*Ts, R], /, *args: *Ts, **options: Unpack[ChildOptions]
 ) -> ChildHandle[R]: ...
@@ -163,6 +165,8 @@ def start_child(
 ) -> ChildHandle[R]: ...
 @overload
 def start_child(workflow: type[Runs[*Ts, R]], /, *args: *Ts, **options: Unpack[ChildOptions]) -> ChildHandle[R]: ...
+@overload
+def start_child(workflow: str, /, *args: Any, **options: Unpack[ChildOptions]) -> ChildHandle[Any]: ...
 @lists_options
 def start_child(
     workflow: Any,
@@ -183,7 +187,9 @@ def start_child(
     """In a workflow: start another one and go on. `await` the handle, or `.result()` in a `def` workflow.
 
     Args:
-        workflow, args: what is started.
+        workflow: what is started: decorated with @workflow, or `workflow.named(...)`; a text names one whose code is
+            elsewhere.
+        args: its positional arguments.
         id: default made of this run's id and a number.
         task_queue: whose workers run it; default this workflow's own.
         parent_close_policy: what becomes of it when this workflow closes first.
@@ -198,11 +204,8 @@ def start_child(
         DefinitionError, ValueError: what is asked for cannot be; names the argument.
     """
     machine = current("start_child()")
-    if not isinstance(workflow, WorkflowDefinition):
-        name = getattr(workflow, "__qualname__", repr(workflow))
-        raise DefinitionError(f"{name} is not a workflow: decorate it with @workflow")
+    definition = workflow_given(workflow)
     machine.check_open()
-    definition = cast(AnyWorkflow, workflow)
     bound = definition.bind(args, {})
     check_text(id, "id")
     check_text(task_queue, "task_queue")
@@ -215,7 +218,7 @@ def start_child(
     attributes.namespace = machine.namespace
     attributes.workflow_id = workflow_id
     attributes.workflow_type.name = definition.name
-    attributes.task_queue.name = task_queue or machine.task_queue
+    attributes.task_queue.name = task_queue or definition.task_queue or machine.task_queue
     attributes.parent_close_policy = _CLOSE_POLICIES[_close_policy(parent_close_policy)]
     attributes.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse_policy(id_reuse_policy).value)
     for field, duration, what in (
@@ -256,6 +259,8 @@ def _fill(
 
 
 @overload
+def call_child(workflow: NamedWorkflow[R], /, *args: Any, **options: Unpack[ChildOptions]) -> R: ...
+@overload
 def call_child(workflow: StartableWorkflow[*Ts, R], /, *args: *Ts, **options: Unpack[ChildOptions]) -> R: ...
 @overload
 def call_child(
@@ -263,6 +268,8 @@ def call_child(
 ) -> R: ...
 @overload
 def call_child(workflow: type[Runs[*Ts, R]], /, *args: *Ts, **options: Unpack[ChildOptions]) -> R: ...
+@overload
+def call_child(workflow: str, /, *args: Any, **options: Unpack[ChildOptions]) -> Any: ...
 @lists_options
 def call_child(
     workflow: Any,
@@ -323,29 +330,34 @@ class Children:
     @staticmethod
     def continue_as_new(
         *args: Any,
+        workflow: Any = None,
         task_queue: str | None = None,
         run_timeout: Duration | None = None,
         task_timeout: Duration | None = None,
         memo: Mapping[str, Any] | None = None,
         search_attributes: SearchAttributes | None = None,
     ) -> NoReturn:
-        """End this run and begin the next one of the same workflow and id, with these arguments and an empty history.
+        """End this run and begin the next one of the same id, with these arguments and an empty history.
 
         It never returns. Signals that nobody took yet go on to the next run; a handler that has not ended is lost
         with this run: wait for `workflow.all_handlers_finished` first.
 
         Args:
             args: the workflow's arguments.
+            workflow: what the next run is: decorated with @workflow, `workflow.named(...)`, or its name as a text;
+                default this run's.
             task_queue, run_timeout, task_timeout, memo, search_attributes: of the next run; default this one's.
 
         Raises TypeError when the arguments do not fit the workflow.
         """
         machine = current("workflow.continue_as_new()")
         machine.check_open()
-        bound = machine.definition.bind(args, {})
+        definition = machine.definition if workflow is None else workflow_given(workflow)
+        bound = definition.bind(args, {})
         raise ContinueAsNew(
+            None if workflow is None else definition.name,
             bound,
-            task_queue or "",
+            task_queue or definition.task_queue or "",
             positive_duration(run_timeout, "run_timeout"),
             positive_duration(task_timeout, "task_timeout"),
             memo,

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any, ParamSpec, TypeVar
 
-from perdure.sdk.declare.definitions import ActivityDefinition, activity_given
+from perdure.sdk.declare.definitions import ActivityDefinition
+from perdure.sdk.declare.named import activity_given
 from perdure.sdk.errors import DefinitionError, EngineError
 from perdure.sdk.replay.fiber import GreenletFiber
 from perdure.sdk.replay.local_activity import LocalActivity, start_local_activity
@@ -33,7 +34,7 @@ def local_call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P
         ActivityError: it failed for good; `.cause` says why (ApplicationError, TimedOutError).
         CancelledError: the workflow was cancelled; so was the activity.
         PayloadError: an argument cannot be serialised. Fails the task even if caught.
-        DefinitionError: not an activity, or a transactional one.
+        DefinitionError: not an activity, a transactional one, or one that is known by its name alone.
     """
     machine = current("local_call()")
     fiber = machine.fiber
@@ -55,6 +56,11 @@ def _start(
     machine: WorkflowMachine, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> LocalActivity:
     definition = activity_given(what, activity)
+    if not definition.has_code:
+        raise DefinitionError(
+            f"{definition.name} is known by its name alone, and a local activity runs in this very worker: give the "
+            "function that is decorated with @activity, or use call(...) or start(...)"
+        )
     if definition.transactional:
         raise DefinitionError(
             f"{definition.name} is transactional: its completion is a commit of its own, and a local activity has "

@@ -34,10 +34,10 @@ import msgspec
 from perdure.sdk.declare.definitions import (
     ActivityDefinition,
     WorkflowDefinition,
-    activity_given,
     default_registry,
     direct_call_guard,
 )
+from perdure.sdk.declare.named import NamedWorkflow, activity_given
 from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineError
 from perdure.sdk.guard import install
 from perdure.sdk.guard.talkers import quiet_in_replay
@@ -103,8 +103,16 @@ def _carrier(machine: WorkflowMachine, what: str, instead: str) -> GreenletFiber
     return fiber
 
 
-def call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+@overload
+def call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+@overload
+def call(activity: str, /, *args: Any) -> Any: ...
+def call(activity: Any, /, *args: Any, **kwargs: Any) -> Any:
     """In a `def` workflow: run an activity, wait, and return its result.
+
+    Args:
+        activity: decorated with @activity, or `activity.named(...)`; a text names one whose code is elsewhere.
+        args, kwargs: for it; where its name alone is known, by position.
 
     Raises:
         ActivityError: it failed for good; `.cause` says why (ApplicationError, TimedOutError, CancelledError).
@@ -116,8 +124,15 @@ def call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwarg
     return fiber.join(_schedule(machine, "call()", activity, args, kwargs))
 
 
-def start(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+@overload
+def start(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+@overload
+def start(activity: str, /, *args: Any) -> Handle[Any]: ...
+def start(activity: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
     """Start an activity and go on. `await` the handle in an `async def` workflow, `.result()` in a `def` one.
+
+    Args:
+        activity, args, kwargs: as `call`'s.
 
     Raises:
         PayloadError: an argument cannot be serialised. Fails the task even if caught.
@@ -294,6 +309,25 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
             return definition
 
         return decorate if fn is None else decorate(fn)
+
+    @overload
+    @staticmethod
+    def named(name: str, *, returns: type[T], task_queue: str | None = None) -> NamedWorkflow[T]: ...
+    @overload
+    @staticmethod
+    def named(name: str, *, returns: Any = Any, task_queue: str | None = None) -> NamedWorkflow[Any]: ...
+    @staticmethod
+    def named(name: str, *, returns: Any = Any, task_queue: str | None = None) -> NamedWorkflow[Any]:
+        """A workflow whose code is elsewhere, to be started, called as a child, or put on a schedule.
+
+        Args:
+            name: its type, as the workers that run it know it.
+            returns: what its result is decoded to; default what the JSON says.
+            task_queue: whose workers run it; default those of whoever starts it.
+
+        Raises DefinitionError, TypeError, ValueError: the name or the queue cannot be.
+        """
+        return NamedWorkflow(name, returns=returns, task_queue=task_queue)
 
     # --- time ------------------------------------------------------------------------------------
 
