@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import EngineError, NonDeterminismError
-from perdure.sdk.replay.events import COMMAND_EVENTS
+from perdure.sdk.replay.entry import COMMAND_EVENTS
 from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.replay.patch import CHANGE_VERSIONS_BYTES_MAX
 from perdure.sdk.workflow.workflow import call, start, wait, workflow

@@ -15,7 +15,7 @@ from types import FrameType
 
 from perdure.sdk.replay.running import running
 
-BASES = frozenset(("perdure.sdk.replay.fiber", "perdure.sdk.workflow.loop"))
+BASES = frozenset(("perdure.sdk.replay.greenlets", "perdure.sdk.workflow.loop"))
 """The modules that run workflow code: what is outside of their frames is not the workflow's."""
 
 

@@ -17,17 +17,19 @@ that failed or timed out left no commands, so the code does not run at its Workf
 
 | file | what |
 |---|---|
-| `machine.py` | one cached run: walks the sections, runs the code, returns a `TaskOutcome` |
-| `entry.py` | what every command has in common: its event, its site in the code, its outcome |
+| `run.py` | the ground: one run, as its code and the things that it asked for see it |
+| `entry.py`, `fiber.py`, `parts.py` | what a run holds, in outline: commands, what carries code, an inbox |
+| `events.py`, `mismatch.py` | where each kind registers the events that it reads, and its words |
 | `activity.py`, `timer.py`, `marker.py`, `completion.py` | one small machine per kind, its transition table first |
 | `local_activity.py`, `local_work.py` | what the worker runs within a workflow task, and what it is told and tells |
-| `inbox.py`, `update.py`, `query.py` | what comes from outside: signals, updates, questions |
 | `child.py` | children, and messages to other workflows |
-| `events.py`, `outcome.py` | what each event does to a machine; what a task comes to |
-| `conclusion.py` | what the end of the code comes to |
+| `memo.py`, `search.py`, `patch.py` | what the code says of the run, and of its own version |
+| `inbox.py`, `update.py`, `query.py` | what comes from outside: signals, updates, questions |
+| `greenlets.py` | what carries a `def` workflow (`async def`: `sdk/workflow/loop.py`) |
+| `conclusion.py`, `outcome.py` | what the end of the code comes to; what a task comes to |
 | `flags.py` | changes of this SDK that old histories are not told |
-| `fiber.py` | what carries the code; `GreenletFiber` for `def` workflows (`async def`: `sdk/workflow/loop.py`) |
-| `mismatch.py` | the words of a NonDeterminismError |
-| `running.py` | which machine runs on which thread, and whether the guard watches it |
-| `info.py` | what a run knows of itself |
+| `running.py` | which run is on which thread, and whether the guard watches it |
+| `machine.py` | the roof: walks the sections, runs the code, matches, returns a `TaskOutcome` |
+
+A new kind of command is one file: an `Entry`, its `@reads` and `@names`, and its place in `machine.KINDS`.
 """

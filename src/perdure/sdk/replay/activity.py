@@ -12,7 +12,7 @@ The command's constant part, one per declared activity and task queue, is built 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Payload
@@ -31,10 +31,10 @@ from perdure.sdk.errors import (
     UnknownTypeError,
 )
 from perdure.sdk.options import JITTER_HEADER, duration_message
-from perdure.sdk.replay.entry import Entry, Operation
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.entry import COMMANDS_MAX, Entry, Operation, current_site, greed
+from perdure.sdk.replay.events import reads
+from perdure.sdk.replay.mismatch import names
+from perdure.sdk.replay.run import Run
 
 
 class ActivityState(StrEnum):
@@ -127,7 +127,7 @@ class Activity(Operation):
 
     event_types = (EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,)
 
-    def __init__(self, machine: WorkflowMachine, definition: AnyActivity, activity_id: str) -> None:
+    def __init__(self, machine: Run, definition: AnyActivity, activity_id: str) -> None:
         super().__init__()
         self.machine = machine
         self.definition = definition
@@ -274,18 +274,30 @@ class CancelActivity(Entry):
         return f"cancellation of {self.activity.describe()}"
 
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What an activity's command event is about; None for other events."""
-    if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-        attributes = event.activity_task_scheduled_event_attributes
-        return f"activity {attributes.activity_type.name} (id {attributes.activity_id})"
-    if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED:
-        scheduled = event.activity_task_cancel_requested_event_attributes.scheduled_event_id
-        return f"cancellation of the activity scheduled by event {scheduled}"
-    return None
+def schedule_activity(machine: Run, activity: AnyActivity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activity:
+    """Raises TypeError as the call itself would, PayloadError for an argument that cannot be serialised."""
+    if machine.barred is not None:
+        machine.check_open()
+    if not activity.is_declared:
+        check_object(machine, activity)
+    args = activity.bind(args, kwargs)
+    machine.activity_count += 1
+    entry = Activity(machine, activity, str(machine.activity_count))
+    if machine.replaying:
+        entry.site = current_site()
+    else:
+        if len(machine.produced) >= COMMANDS_MAX:
+            machine.violation = greed()
+            raise machine.violation
+        try:
+            entry.build(args)
+        except Exception as error:
+            raise machine.not_built(entry.describe(), error) from error.__cause__
+    machine.produced.append(entry)
+    return entry
 
 
-def check_object(machine: WorkflowMachine, activity: AnyActivity) -> None:
+def check_object(machine: Run, activity: AnyActivity) -> None:
     """Of a method that has no object: whether the worker has one of that name that does, if the call goes to it.
 
     Raises DefinitionError, which fails the task even if caught: in replay nobody asks.
@@ -302,3 +314,42 @@ def check_object(machine: WorkflowMachine, activity: AnyActivity) -> None:
             return
     machine.violation = DefinitionError(needs_object(activity))
     raise machine.violation
+
+
+# --- what history says ---------------------------------------------------------------------------
+
+
+@reads(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED)
+def _completed(machine: Run, event: HistoryEvent) -> None:
+    scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
+    machine.activities.pop(scheduled).completed(event)
+
+
+@reads(EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED)
+def _failed(machine: Run, event: HistoryEvent) -> None:
+    scheduled = event.activity_task_failed_event_attributes.scheduled_event_id
+    machine.activities.pop(scheduled).failed(event)
+
+
+@reads(EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT)
+def _timed_out(machine: Run, event: HistoryEvent) -> None:
+    scheduled = event.activity_task_timed_out_event_attributes.scheduled_event_id
+    machine.activities.pop(scheduled).timed_out(event)
+
+
+@reads(EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED)
+def _canceled(machine: Run, event: HistoryEvent) -> None:
+    scheduled = event.activity_task_canceled_event_attributes.scheduled_event_id
+    machine.activities.pop(scheduled).canceled(event)
+
+
+@names(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+def _scheduled_words(event: HistoryEvent) -> str:
+    attributes = event.activity_task_scheduled_event_attributes
+    return f"activity {attributes.activity_type.name} (id {attributes.activity_id})"
+
+
+@names(EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
+def _cancel_requested_words(event: HistoryEvent) -> str:
+    scheduled = event.activity_task_cancel_requested_event_attributes.scheduled_event_id
+    return f"cancellation of the activity scheduled by event {scheduled}"

@@ -8,7 +8,7 @@ started or could not, and how it ended. What the parent does when it cancels a c
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
@@ -28,10 +28,10 @@ from perdure.sdk.errors import (
 )
 from perdure.sdk.options import Cancellation
 from perdure.sdk.replay.entry import Operation
-from perdure.sdk.replay.flags import Flag, uses
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.events import reads
+from perdure.sdk.replay.flags import Flag
+from perdure.sdk.replay.mismatch import names
+from perdure.sdk.replay.run import Run
 
 _E = EventType
 _CANCEL_EXTERNAL = CommandType.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION
@@ -104,9 +104,7 @@ class Child(Operation):
 
     event_types = (_E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED,)
 
-    def __init__(
-        self, machine: WorkflowMachine, name: str, workflow_id: str, returns: Any, cancellation: Cancellation
-    ) -> None:
+    def __init__(self, machine: Run, name: str, workflow_id: str, returns: Any, cancellation: Cancellation) -> None:
         super().__init__()
         self.machine = machine
         self.name = name
@@ -220,7 +218,7 @@ class Child(Operation):
             self._move(_T.WITHDRAWN)
             self.machine.withdraw(self)
         elif self.cancellation != "abandon":
-            if self._asked and uses(self.machine, Flag.CANCELLATION_KEPT):
+            if self._asked and self.machine.uses(Flag.CANCELLATION_KEPT):
                 return False
             self._asked = True
             self.machine.emit(CancelExternal(self.machine, self.id, "", is_child=True))
@@ -238,7 +236,7 @@ class _External(Operation):
 
     __slots__ = ("id", "initiated_event_id", "is_child", "machine", "run_id", "state")
 
-    def __init__(self, machine: WorkflowMachine, workflow_id: str, run_id: str, *, is_child: bool) -> None:
+    def __init__(self, machine: Run, workflow_id: str, run_id: str, *, is_child: bool) -> None:
         super().__init__()
         self.machine = machine
         self.id = workflow_id
@@ -320,17 +318,88 @@ class SignalExternal(_External):
         return f"signal {self.name} to workflow {self.id!r}"
 
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What an event about another workflow is about; None for other events."""
-    match event.event_type:
-        case _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
-            child = event.start_child_workflow_execution_initiated_event_attributes
-            return f"child workflow {child.workflow_type.name} (id {child.workflow_id})"
-        case _E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
-            signal = event.signal_external_workflow_execution_initiated_event_attributes
-            return f"signal {signal.signal_name} to workflow {signal.workflow_execution.workflow_id!r}"
-        case _E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
-            cancel = event.request_cancel_external_workflow_execution_initiated_event_attributes
-            return f"cancellation of workflow {cancel.workflow_execution.workflow_id!r}"
-        case _:
-            return None
+# --- what history says ---------------------------------------------------------------------------
+
+
+@reads(_E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
+def _started(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.child_workflow_execution_started_event_attributes.initiated_event_id
+    machine.others[initiated].started(event)
+
+
+@reads(_E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED)
+def _start_failed(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.start_child_workflow_execution_failed_event_attributes.initiated_event_id
+    machine.others.pop(initiated).start_failed(event)
+
+
+@reads(_E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED)
+def _completed(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.child_workflow_execution_completed_event_attributes.initiated_event_id
+    machine.others.pop(initiated).closed(event)
+
+
+@reads(_E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED)
+def _failed(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.child_workflow_execution_failed_event_attributes.initiated_event_id
+    machine.others.pop(initiated).closed(event)
+
+
+@reads(_E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED)
+def _canceled(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.child_workflow_execution_canceled_event_attributes.initiated_event_id
+    machine.others.pop(initiated).closed(event)
+
+
+@reads(_E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT)
+def _timed_out(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.child_workflow_execution_timed_out_event_attributes.initiated_event_id
+    machine.others.pop(initiated).closed(event)
+
+
+@reads(_E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED)
+def _terminated(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.child_workflow_execution_terminated_event_attributes.initiated_event_id
+    machine.others.pop(initiated).closed(event)
+
+
+@reads(_E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED)
+def _signal_delivered(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.external_workflow_execution_signaled_event_attributes.initiated_event_id
+    machine.others.pop(initiated).delivered(event)
+
+
+@reads(_E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
+def _signal_refused(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.signal_external_workflow_execution_failed_event_attributes.initiated_event_id
+    machine.others.pop(initiated).refused(event)
+
+
+@reads(_E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+def _cancel_delivered(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.external_workflow_execution_cancel_requested_event_attributes.initiated_event_id
+    machine.others.pop(initiated).delivered(event)
+
+
+@reads(_E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
+def _cancel_refused(machine: Run, event: HistoryEvent) -> None:
+    initiated = event.request_cancel_external_workflow_execution_failed_event_attributes.initiated_event_id
+    machine.others.pop(initiated).refused(event)
+
+
+@names(_E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED)
+def _child_words(event: HistoryEvent) -> str:
+    child = event.start_child_workflow_execution_initiated_event_attributes
+    return f"child workflow {child.workflow_type.name} (id {child.workflow_id})"
+
+
+@names(_E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+def _signal_words(event: HistoryEvent) -> str:
+    signal = event.signal_external_workflow_execution_initiated_event_attributes
+    return f"signal {signal.signal_name} to workflow {signal.workflow_execution.workflow_id!r}"
+
+
+@names(_E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+def _cancel_words(event: HistoryEvent) -> str:
+    cancel = event.request_cancel_external_workflow_execution_initiated_event_attributes
+    return f"cancellation of workflow {cancel.workflow_execution.workflow_id!r}"

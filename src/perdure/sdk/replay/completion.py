@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Payload
@@ -14,11 +14,11 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError
 from perdure.sdk.options import duration_message
 from perdure.sdk.replay import carrying
-from perdure.sdk.replay.entry import Entry
+from perdure.sdk.replay.entry import Entry, Site
+from perdure.sdk.replay.events import reads
+from perdure.sdk.replay.mismatch import names, raised_at
+from perdure.sdk.replay.run import Run
 from perdure.sdk.texts import repr_of
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
 
 
 class Ending(StrEnum):
@@ -92,7 +92,7 @@ class Completion(Entry):
         self.command = Command(command_type=COMMAND_TYPES[self.ending])
         return self.command
 
-    def continue_as_new(self, order: ContinueAsNew, machine: WorkflowMachine) -> None:
+    def continue_as_new(self, order: ContinueAsNew, machine: Run) -> None:
         """Make the command of a continuation.
 
         Memo and search attributes go on unless others are given, signals that nobody took in any case.
@@ -117,10 +117,8 @@ class Completion(Entry):
             attributes.memo.CopyFrom(machine.memo)
         if machine.inbox is not None:
             carrying.put(attributes.header, machine.inbox.untaken())
-        found = order.search_attributes
-        if found is None:
-            found = (machine.extras or {}).get("search_attributes", {})
-        for key, payload in found.items():
+        found = machine.search_attributes if order.search_attributes is None else order.search_attributes
+        for key, payload in (found or {}).items():
             attributes.search_attributes.indexed_fields[key].CopyFrom(payload)
 
     def accept(self, event: HistoryEvent) -> bool:
@@ -129,11 +127,21 @@ class Completion(Entry):
     def describe(self) -> str:
         return self.ending.value if self.error is None else f"{self.ending.value} ({repr_of(self.error)})"
 
+    def place(self, returned: Site | None) -> Site | None:
+        return returned if self.error is None else raised_at(self.error)
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What a closing event is about; None for other events."""
-    ending = ENDINGS.get(event.event_type)
-    return None if ending is None else ending.value
+
+@names(*ENDINGS)
+def _words(event: HistoryEvent) -> str:
+    return ENDINGS[event.event_type].value
+
+
+@reads(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+def _cancel_requested(machine: Run, event: HistoryEvent) -> None:
+    if not machine.cancel_requested:
+        machine.cancel_requested = True
+        machine.cancel_reason = event.workflow_execution_cancel_requested_event_attributes.cause
+        machine.fiber.cancel()
 
 
 def is_cancellation(error: BaseException) -> bool:

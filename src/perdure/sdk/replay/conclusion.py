@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import EngineError, FailureError, PayloadError
 from perdure.sdk.replay import mismatch
 from perdure.sdk.replay.completion import Completion, ContinueAsNew, Ending, fails_run, is_cancellation
-from perdure.sdk.replay.flags import Flag, uses
+from perdure.sdk.replay.flags import Flag
+from perdure.sdk.replay.run import Run
 from perdure.sdk.texts import class_name, text_of
 
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
 
-
-def conclude(machine: WorkflowMachine) -> None:
+def conclude(machine: Run) -> None:
     """The code ended: its last command, or a failure of the task when it raised what no one foresaw."""
     error = machine.fiber.error
     replaying = machine.replaying
@@ -55,11 +51,11 @@ def conclude(machine: WorkflowMachine) -> None:
     machine.produced.append(entry)
 
 
-def _cancels_run(machine: WorkflowMachine, error: BaseException) -> bool:
+def _cancels_run(machine: Run, error: BaseException) -> bool:
     """Whether a run that was asked to stop has, by this error."""
     if not machine.cancel_requested or not is_cancellation(error):
         return False
-    return not isinstance(error, BaseExceptionGroup) or uses(machine, Flag.CANCELLATION_KEPT)
+    return not isinstance(error, BaseExceptionGroup) or machine.uses(Flag.CANCELLATION_KEPT)
 
 
 def as_exception(error: BaseException) -> Exception:

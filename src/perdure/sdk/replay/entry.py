@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import EventType
@@ -64,6 +64,14 @@ def greed() -> EngineError:
     )
 
 
+COMMAND_EVENTS: Final[set[EventType.ValueType]] = {
+    EventType.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED,
+    EventType.EVENT_TYPE_NEXUS_OPERATION_CANCEL_REQUESTED,
+}
+"""Each is what one command became, in the order of the commands. Kinds of entries add theirs; those written here have
+none: other SDKs' code asked for them."""
+
+
 class Entry:
     """One command of the code, waiting for the event that it made.
 
@@ -74,8 +82,11 @@ class Entry:
 
     __slots__ = ("command", "site")
 
-    event_types: tuple[EventType.ValueType, ...]
+    event_types: ClassVar[tuple[EventType.ValueType, ...]] = ()
     """The events that this kind of command makes."""
+
+    def __init_subclass__(cls) -> None:
+        COMMAND_EVENTS.update(cls.event_types)
 
     def __init__(self) -> None:
         self.command: Command | None = None
@@ -88,6 +99,10 @@ class Entry:
     def describe(self) -> str:
         """The command as a person would name it, e.g. `activity charge_payment (id 1)`."""
         raise NotImplementedError
+
+    def place(self, returned: Site | None) -> Site | None:
+        """Where the code asked for it; `returned`: where its function returned, as far as that is known."""
+        return self.site
 
 
 SCOPE: ContextVar[Any] = ContextVar("perdure_scope", default=None)

@@ -3,7 +3,7 @@
 A mended mistake may lead old histories elsewhere: code that was not told of a cancellation went on, and its history
 says so. Such a change has a number here. A run uses it from the first workflow task on in which it makes a
 difference; the completion of that task says so in `sdk_metadata.lang_used_flags`, as Temporal's SDKs do. In replay
-the history decides: where it does not name the number, the run is told what it was told then.
+the history decides (`Run.uses`): where it does not name the number, the run is told what it was told then.
 
 Numbers are never given twice, and none is removed while histories from before may be replayed.
 """
@@ -11,10 +11,6 @@ Numbers are never given twice, and none is removed while histories from before m
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
 
 
 class Flag(IntEnum):
@@ -38,22 +34,6 @@ class Flags:
         self.known: set[int] = set()
         self.new: list[int] = []
         """Those that the completion of the task at hand is to name."""
-
-
-def uses(machine: WorkflowMachine, flag: Flag) -> bool:
-    """Whether the run does as the change says. To be asked only where it makes a difference, for that is recorded."""
-    flags = machine.flags
-    if flags is None:
-        flags = machine.flags = Flags()
-    if flag in flags.known:
-        return True
-    if machine.replaying:
-        if flag not in machine.flags_ahead():
-            return False
-    else:
-        flags.new.append(int(flag))
-    flags.known.add(flag)
-    return True
 
 
 def take_new(flags: Flags) -> list[int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
@@ -24,7 +24,7 @@ from temporalio.api.update.v1 import Outcome, Request
 
 from perdure.sdk.convert import failure_of
 from perdure.sdk.convert.json_types import type_name
-from perdure.sdk.declare.callables import Shape, refuses
+from perdure.sdk.declare.callables import refuses
 from perdure.sdk.errors import (
     ApplicationError,
     CancelledError,
@@ -36,37 +36,18 @@ from perdure.sdk.errors import (
 from perdure.sdk.replay import carrying
 from perdure.sdk.replay.completion import ContinueAsNew, fails_run
 from perdure.sdk.replay.entry import Operation
+from perdure.sdk.replay.events import reads
 from perdure.sdk.replay.fiber import Ended
-from perdure.sdk.replay.flags import Flag, uses
+from perdure.sdk.replay.flags import Flag
 from perdure.sdk.replay.outcome import TaskOutcome
+from perdure.sdk.replay.parts import HandlerView, Shelf
 from perdure.sdk.replay.remarks import RESERVED, Remarks
+from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.update import AcceptUpdate, CompleteUpdate, Update
 from perdure.sdk.texts import class_name, text_of
 
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
-
 _TASK_STARTED = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
 _UPDATE_ACCEPTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
-
-
-class HandlerView(Protocol):
-    """What the inbox knows of a handler (`sdk/declare/handlers.py`)."""
-
-    fn: Callable[..., Any]
-    name: str | None
-    unfinished: Any
-
-    @property
-    def shape(self) -> Shape: ...
-
-    def bind(self, instance: Any) -> Callable[..., Any]: ...
-
-    def bind_validator(self, instance: Any) -> Callable[..., Any] | None: ...
-
-
-Shelf = dict[str | None, Any]
-"""Handlers of one kind, by name."""
 
 
 class SignalWait(Operation):
@@ -101,7 +82,7 @@ class Inbox:
         "remarks", "running", "signals", "updates", "waits",
     )  # fmt: skip
 
-    def __init__(self, machine: WorkflowMachine) -> None:
+    def __init__(self, machine: Run) -> None:
         self.machine = machine
         self.instance: Any = None
         """The workflow's object, of a class."""
@@ -203,7 +184,8 @@ class Inbox:
     def settle(self) -> None:
         """After the code has run: reject the updates that still have no handler; see which signals nobody took."""
         if self.kept:
-            self.remarks.look_at_kept(self)
+            names = (name for name, _ in self.kept)
+            self.remarks.look_at_kept(names, self.signals, self.waits, say=not self.machine.replaying)
         held, self._held = self._held, []
         if self.machine.replaying:
             return  # its acceptance is in history, and will be missed there
@@ -217,7 +199,7 @@ class Inbox:
         if outcome.finished:
             outcome.unfinished = list(self.running.values())
             if not isinstance(self.machine.fiber.error, ContinueAsNew):  # the next run takes the signals over
-                self.remarks.look_at_end(self)
+                self.remarks.look_at_end(name for name, _ in self.kept)
         outcome.dropped, self.remarks.dropped = self.remarks.dropped, []
         outcome.untaken, self.remarks.untaken = self.remarks.untaken, []
 
@@ -243,10 +225,14 @@ class Inbox:
         except PayloadCodecError:
             raise
         except (PayloadError, TypeError) as error:
-            self.remarks.drop(self, name, str(error))
+            self._drop(name, error)
             return
         fn = handler.bind(self.instance)
         self._spawn(handler, partial(fn, *args), f"signal {name}", self._signal_ended)
+
+    def _drop(self, name: str, error: Exception) -> None:
+        if not self.machine.replaying:
+            self.remarks.drop(name, str(error))
 
     def _arguments(self, handler: HandlerView, name: str, payloads: Sequence[Payload], word: str) -> list[Any]:
         """Raises TypeError, PayloadError: they do not fit."""
@@ -263,7 +249,7 @@ class Inbox:
         """Raises TypeError for null or bytes where there cannot be any."""
         for index, (kind, value) in enumerate(zip(kinds, args, strict=False)):
             if (value is None or isinstance(value, bytes)) and refuses(kind, value):
-                if not uses(self.machine, Flag.MESSAGES_CHECKED):
+                if not self.machine.uses(Flag.MESSAGES_CHECKED):
                     return
                 raise TypeError(f"[{index}] is {'null' if value is None else 'bytes'}, and not {type_name(kind)}")
 
@@ -279,7 +265,7 @@ class Inbox:
         except PayloadCodecError:
             raise
         except (PayloadError, TypeError) as error:
-            self.remarks.drop(self, name, str(error))
+            self._drop(name, error)
             return False
         wait.resolve(args[0] if len(args) == 1 else (args or None))
         return True
@@ -399,11 +385,29 @@ class Inbox:
         return wait
 
 
-def look_ahead(machine: WorkflowMachine, events: Sequence[HistoryEvent], start: int) -> None:
+def inbox_of(machine: Run) -> Inbox:
+    """The run's inbox; most runs never have one."""
+    found = machine.inbox
+    if not isinstance(found, Inbox):
+        found = machine.inbox = Inbox(machine)
+    return found
+
+
+@reads(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+def _signaled(machine: Run, event: HistoryEvent) -> None:
+    inbox_of(machine).signaled(event)
+
+
+@reads(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED)
+def _update_admitted(machine: Run, event: HistoryEvent) -> None:
+    inbox_of(machine).admitted(event)
+
+
+def look_ahead(machine: Run, events: Sequence[HistoryEvent], start: int) -> None:
     """In replay: hand over the updates that the workflow task at hand went on to accept."""
     for index in range(start, len(events)):
         kind = events[index].event_type
         if kind == _UPDATE_ACCEPTED:
-            machine.open_inbox().accepted(events[index])
+            inbox_of(machine).accepted(events[index])
         elif kind == _TASK_STARTED:
             return

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from temporalio.api.command.v1 import Command
@@ -37,10 +37,9 @@ from perdure.sdk.options import SECOND_NS, ActivityOptions
 from perdure.sdk.replay.activity import check_object
 from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.local_work import LocalOutcome, LocalRequest, LocalWork, Report
-from perdure.sdk.replay.marker import Marker
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.marker import Marker, names_marker
+from perdure.sdk.replay.run import Run
+from perdure.sdk.replay.timer import start_timer
 
 LOCAL_ACTIVITY = "core_local_activity"
 _DATA, _RESULT = "data", "result"
@@ -138,7 +137,7 @@ class LocalMarker(Marker):
         self.command = command
 
     def accept(self, event: HistoryEvent) -> bool:
-        found = _data_of(event)
+        found = _data_of(event.marker_recorded_event_attributes)
         if found is None or found.seq != self.data.seq or found.activity_type != self.data.activity_type:
             return False
         self.recorded()
@@ -155,9 +154,7 @@ class LocalActivity(Operation):
 
     event_types = ()
 
-    def __init__(
-        self, machine: WorkflowMachine, definition: AnyActivity, seq: int, payloads: Sequence[Payload]
-    ) -> None:
+    def __init__(self, machine: Run, definition: AnyActivity, seq: int, payloads: Sequence[Payload]) -> None:
         super().__init__()
         self.machine = machine
         self.definition = definition
@@ -235,7 +232,7 @@ class LocalActivity(Operation):
         """A durable timer instead of the worker; the next attempt has a number of its own, and the same id."""
         machine = self.machine
         self.attempt = outcome.attempt + 1
-        self.timer = machine.start_timer(outcome.backoff_ns)
+        self.timer = start_timer(machine, outcome.backoff_ns)
         self.timer.listener = self._again
 
     def _again(self, timer: Operation) -> None:
@@ -292,9 +289,10 @@ class Locals:
         activation: how often the code ran in the workflow task at hand, less one.
     """
 
-    __slots__ = ("_handed_out", "_stop", "activation", "open", "task")
+    __slots__ = ("_handed_out", "_stop", "activation", "machine", "open", "task")
 
-    def __init__(self) -> None:
+    def __init__(self, machine: Run) -> None:
+        self.machine = machine
         self.open: dict[int, LocalActivity] = {}
         self.activation = 0
         self.task: Any = None
@@ -328,8 +326,9 @@ class Locals:
         waiting_to_stop = [activity.seq for activity in new if activity.state is _S.CANCELING]
         return LocalWork([activity.request() for activity in new], [*stop, *waiting_to_stop], urgent, task_timeout_ns)
 
-    def apply(self, machine: WorkflowMachine, report: Report) -> None:
+    def apply(self, report: Report) -> None:
         """Outcomes of the worker: each is an activation of its own. What the code does not wait for is dropped."""
+        machine = self.machine
         for outcome in report.outcomes:
             activity = self.open.pop(outcome.seq, None)
             self._handed_out.discard(outcome.seq)
@@ -342,7 +341,7 @@ class Locals:
             if machine.violation is not None:
                 return
 
-    def replay(self, machine: WorkflowMachine, *, first: bool) -> None:
+    def replay(self, *, first: bool) -> None:
         """The recorded outcomes of the task at hand, in the order of their markers.
 
         Markers of one activation go to the code together. That of a cancellation by the code is left by the code
@@ -351,9 +350,10 @@ class Locals:
         Args:
             first: those that came with the task's own events, before the code runs; else the others.
         """
-        given = 0
+        machine, given = self.machine, 0
         for event in machine.ahead():
-            data = _data_of(event) if event.event_type == _MARKER_RECORDED else None
+            is_marker = event.event_type == _MARKER_RECORDED
+            data = _data_of(event.marker_recorded_event_attributes) if is_marker else None
             if data is None:
                 continue
             cancelled = event.marker_recorded_event_attributes.failure.HasField("canceled_failure_info")
@@ -367,14 +367,13 @@ class Locals:
             activity = self.open.get(data.seq)
             if activity is None or (cancelled and activity.state is not _S.CANCELING):
                 continue  # the code's own doing, or something it did not ask for: the matching of commands sees that
-            self._replay_one(machine, activity, event, data)
+            self._replay_one(activity, event, data)
             given = data.activation_index
         if given:
             machine.fiber.run()
 
-    def _replay_one(
-        self, machine: WorkflowMachine, activity: LocalActivity, event: HistoryEvent, data: MarkerData
-    ) -> None:
+    def _replay_one(self, activity: LocalActivity, event: HistoryEvent, data: MarkerData) -> None:
+        machine = self.machine
         outcome = _outcome_of(event.marker_recorded_event_attributes, data)
         if activity.definition.name != data.activity_type:
             machine.emit(LocalMarker(activity, activity.data(outcome, None, data.activation_index), outcome))
@@ -387,15 +386,16 @@ class Locals:
         activity.ended(outcome, None, data.activation_index)
 
 
-def locals_of(machine: WorkflowMachine) -> Locals:
+def locals_of(machine: Run) -> Locals:
     """The local activities of a run."""
-    if machine.locals is None:
-        machine.locals = Locals()
-    return machine.locals
+    found = machine.locals
+    if not isinstance(found, Locals):
+        found = machine.locals = Locals(machine)
+    return found
 
 
 def start_local_activity(
-    machine: WorkflowMachine, activity: AnyActivity, args: tuple[Any, ...], kwargs: dict[str, Any]
+    machine: Run, activity: AnyActivity, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> LocalActivity:
     """Raises TypeError as the call itself would, PayloadError for an argument that cannot be serialised."""
     machine.check_open()
@@ -429,17 +429,16 @@ def why_not_again(failure: Failure, attempt: int, options: ActivityOptions) -> R
     return RetryState.TIMEOUT
 
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What a local activity's marker is about; None for other events."""
-    data = _data_of(event) if event.event_type == _MARKER_RECORDED else None
+@names_marker(LOCAL_ACTIVITY)
+def _words(marker: MarkerRecordedEventAttributes) -> str | None:
+    data = _data_of(marker)
     return None if data is None else f"local activity {data.activity_type} (id {data.activity_id}, number {data.seq})"
 
 
-def _data_of(event: HistoryEvent) -> MarkerData | None:
-    attributes = event.marker_recorded_event_attributes
-    if attributes.marker_name != LOCAL_ACTIVITY or _DATA not in attributes.details:
+def _data_of(marker: MarkerRecordedEventAttributes) -> MarkerData | None:
+    if marker.marker_name != LOCAL_ACTIVITY or _DATA not in marker.details:
         return None
-    payloads = attributes.details[_DATA].payloads
+    payloads = marker.details[_DATA].payloads
     return _decoder.decode(payloads[0].data) if payloads else None
 
 

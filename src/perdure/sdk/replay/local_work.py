@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.declare.definitions import AnyActivity
-from perdure.sdk.errors import NonDeterminismError
 from perdure.sdk.options import SECOND_NS
-from perdure.sdk.replay.outcome import NON_DETERMINISTIC, UNHANDLED, TaskOutcome
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
 
 TASK_TIMEOUT_NS = 10 * SECOND_NS
 """Of a run whose first event does not say it: Temporal's default."""
@@ -82,38 +76,3 @@ class Report:
     now_ns: int
     """The worker's time by the server's clock."""
     outcomes: Sequence[LocalOutcome] = field(default_factory=tuple)
-
-
-def pending(machine: WorkflowMachine, task: PollWorkflowTaskQueueResponse) -> TaskOutcome | None:
-    """What the task waits for; None: nothing, it can be answered."""
-    work = machine.locals
-    if work is None or not work.open or machine.fiber.done:
-        return None
-    work.task = task
-    urgent = bool(machine.messages or task.queries)
-    timeout_ns = (machine.info.task_timeout_ns if machine.info is not None else 0) or TASK_TIMEOUT_NS
-    return TaskOutcome(local=work.work(urgent=urgent, task_timeout_ns=timeout_ns))
-
-
-def go_on(machine: WorkflowMachine, report: Report) -> TaskOutcome:
-    """The worker's report on the task that waits: the code runs on; then as `pending`, or the task's answer."""
-    work = machine.locals
-    assert work is not None and work.task is not None, "a report belongs to a task that waits"
-    task = work.task
-    try:
-        with machine.active():
-            work.apply(machine, report)
-        if machine.violation is not None:
-            raise machine.violation
-        if machine.fiber.done:
-            machine.conclude()
-    except NonDeterminismError as error:
-        return machine.task_failed(error, NON_DETERMINISTIC)
-    except Exception as error:
-        return machine.task_failed(error, UNHANDLED)
-    outcome = pending(machine, task) if report.outcomes else None
-    if outcome is None:
-        work.task = None
-        outcome = machine.outcome(task, live=True)
-        outcome.goes_on = bool(work.open) and not outcome.finished
-    return outcome

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import CommandType, EventType
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttributes
 
 from perdure.sdk.replay.entry import Entry, current_site
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.mismatch import names
+from perdure.sdk.replay.run import Run
+from perdure.sdk.replay.running import without_guard
 
 SIDE_EFFECT = "SideEffect"
 _ID, _DATA = "side-effect-id", "data"
@@ -41,6 +41,22 @@ class MarkerTrigger(StrEnum):
 MARKER_TRANSITIONS: Final[dict[tuple[MarkerState, MarkerTrigger], MarkerState]] = {
     (MarkerState.CREATED, MarkerTrigger.MARKER_RECORDED): MarkerState.RECORDED,
 }
+
+
+MarkerWords = Callable[[MarkerRecordedEventAttributes], str | None]
+"""What a marker is about, as a person would say it; None: it is none of ours, whatever its name."""
+
+_MARKER_WORDS: dict[str, MarkerWords] = {}
+
+
+def names_marker(marker_name: str) -> Callable[[MarkerWords], MarkerWords]:
+    """Register the words for markers of that name."""
+
+    def register(words: MarkerWords) -> MarkerWords:
+        _MARKER_WORDS[marker_name] = words
+        return words
+
+    return register
 
 
 class Marker(Entry):
@@ -87,7 +103,7 @@ class SideEffect(Marker):
         return f"side effect (id {self.id})"
 
 
-def side_effect(machine: WorkflowMachine, make: Callable[[], Any], kind: Any) -> Any:
+def side_effect(machine: Run, make: Callable[[], Any], kind: Any) -> Any:
     """Run `make` once in the run's life and record its value; replay gives the recorded one.
 
     What is returned was encoded and decoded, live as in replay, so that both see the same.
@@ -101,7 +117,7 @@ def side_effect(machine: WorkflowMachine, make: Callable[[], Any], kind: Any) ->
     else:
         machine.barred = "a side effect"
         try:
-            value = machine.without_guard(make)
+            value = without_guard(machine, make)
         finally:
             machine.barred = None
         try:
@@ -114,7 +130,7 @@ def side_effect(machine: WorkflowMachine, make: Callable[[], Any], kind: Any) ->
     return machine.read(payloads.payloads, kind, "the value of a side effect")
 
 
-def _recorded(machine: WorkflowMachine, entry: SideEffect) -> Payloads:
+def _recorded(machine: Run, entry: SideEffect) -> Payloads:
     for event in machine.ahead():
         if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
             data = side_effect_data(event, entry.id)
@@ -132,11 +148,15 @@ def side_effect_data(event: HistoryEvent, side_effect_id: int) -> Payloads | Non
     return attributes.details[_DATA] if ids and ids[0].data == b"%d" % side_effect_id else None
 
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What a marker's event is about; None for other events."""
-    if event.event_type != EventType.EVENT_TYPE_MARKER_RECORDED:
+@names(EventType.EVENT_TYPE_MARKER_RECORDED)
+def _words(event: HistoryEvent) -> str:
+    marker = event.marker_recorded_event_attributes
+    words = _MARKER_WORDS.get(marker.marker_name)
+    return (None if words is None else words(marker)) or f"marker {marker.marker_name}"
+
+
+@names_marker(SIDE_EFFECT)
+def _side_effect_words(marker: MarkerRecordedEventAttributes) -> str | None:
+    if _ID not in marker.details:
         return None
-    attributes = event.marker_recorded_event_attributes
-    if attributes.marker_name == SIDE_EFFECT and _ID in attributes.details:
-        return f"side effect (id {attributes.details[_ID].payloads[0].data.decode(errors='replace')})"
-    return f"marker {attributes.marker_name}"
+    return f"side effect (id {marker.details[_ID].payloads[0].data.decode(errors='replace')})"

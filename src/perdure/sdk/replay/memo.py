@@ -6,7 +6,7 @@ What a key is set to is not compared in replay, only which keys: as with the arg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Memo
@@ -14,9 +14,7 @@ from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.replay.entry import Entry
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.run import Run
 
 
 class ModifyMemo(Entry):
@@ -43,7 +41,7 @@ class ModifyMemo(Entry):
         return f"change of the memo ({', '.join(sorted(self.memo.fields))})"
 
 
-def upsert_memo(machine: WorkflowMachine, values: Mapping[str, Any]) -> None:
+def upsert_memo(machine: Run, values: Mapping[str, Any]) -> None:
     """Set these keys, here and on the server; None takes a key away. Raises PayloadError, which fails the task."""
     machine.check_open()
     changed = Memo()

@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from temporalio.api.sdk.v1 import WorkflowDefinition, WorkflowInteractionDefinition, WorkflowMetadata
 
 from perdure.sdk.declare.callables import function_of
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.inbox import HandlerView
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.parts import HandlerView
+from perdure.sdk.replay.run import Run
 
 METADATA = "__temporal_workflow_metadata"
-DETAILS = "current_details"
-"""In the machine's extras: what the code says of where it stands."""
 
 
-def metadata(machine: WorkflowMachine, builtin: Iterable[str]) -> WorkflowMetadata:
+def metadata(machine: Run, builtin: Iterable[str]) -> WorkflowMetadata:
     """The answer. `builtin`: the queries that every run answers."""
     inbox, info = machine.inbox, machine.info
     assert info is not None, "a question comes with the first event, at least"
@@ -37,7 +32,7 @@ def metadata(machine: WorkflowMachine, builtin: Iterable[str]) -> WorkflowMetada
             signal_definitions=sorted(_definitions(() if inbox is None else inbox.signals.values()), key=_name),
             update_definitions=sorted(_definitions(() if inbox is None else inbox.updates.values()), key=_name),
         ),
-        current_details=(machine.extras or {}).get(DETAILS, ""),
+        current_details=machine.current_details,
     )
 
 

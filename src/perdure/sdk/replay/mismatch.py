@@ -1,4 +1,7 @@
-"""The words of a NonDeterminismError: both sides, the event, the line of code, and what to do."""
+"""The words of a NonDeterminismError: both sides, the event, the line of code, and what to do.
+
+What an event is about, each kind of thing says of its own: it registers the words.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,13 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.errors import NonDeterminismError
-from perdure.sdk.replay import activity, child, completion, local_activity, marker, patch, search, timer, update
 from perdure.sdk.replay.entry import Entry, Site, is_user_frame, site_text
 from perdure.sdk.texts import class_name, text_of
 
-_DESCRIBERS: tuple[Callable[[HistoryEvent], str | None], ...] = (
-    activity.describe_event,
-    timer.describe_event,
-    patch.describe_event,
-    local_activity.describe_event,
-    marker.describe_event,
-    completion.describe_event,
-    update.describe_event,
-    child.describe_event,
-    search.describe_event,
-)
+Words = Callable[[HistoryEvent], str]
+"""What an event is about, as a person would say it."""
+
+_WORDS: dict[EventType.ValueType, Words] = {}
 
 _ADVICE = (
     "The code changed since this run did that, or it depends on something that replay cannot repeat. Deploy the code "
@@ -32,15 +27,24 @@ _ADVICE = (
 )
 
 
+def names(*event_types: EventType.ValueType) -> Callable[[Words], Words]:
+    """Register the words for these events."""
+
+    def register(words: Words) -> Words:
+        for event_type in event_types:
+            assert event_type not in _WORDS, f"event type {event_type} is named twice"
+            _WORDS[event_type] = words
+        return words
+
+    return register
+
+
 def event_text(event: HistoryEvent) -> str:
     """`ActivityTaskScheduled, activity charge_payment (id 1)`."""
-    words = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").split("_")
-    name = "".join(word.capitalize() for word in words)
-    for describe in _DESCRIBERS:
-        about = describe(event)
-        if about is not None:
-            return f"{name}, {about}"
-    return name
+    parts = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").split("_")
+    name = "".join(part.capitalize() for part in parts)
+    words = _WORDS.get(event.event_type)
+    return name if words is None else f"{name}, {words(event)}"
 
 
 def disagreement(event: HistoryEvent | None, code: str, cause: BaseException | None = None) -> NonDeterminismError:
@@ -59,10 +63,7 @@ def disagreement(event: HistoryEvent | None, code: str, cause: BaseException | N
 
 def entry_text(entry: Entry, returned: Site | None = None) -> str:
     """A command and its line; `returned`: where the code returned, for a completion."""
-    site = entry.site
-    if isinstance(entry, completion.Completion):
-        site = returned if entry.error is None else raised_at(entry.error)
-    at = site_text(site)
+    at = site_text(entry.place(returned))
     return f"{entry.describe()}, at {at}" if at else entry.describe()
 
 

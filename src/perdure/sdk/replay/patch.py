@@ -18,7 +18,7 @@ can be counted. What of these events code may stop to ask for, `may_be_left_out`
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from temporalio.api.command.v1 import Command
@@ -28,10 +28,8 @@ from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttribute
 
 from perdure.sdk.errors import EngineError, NonDeterminismError
 from perdure.sdk.replay.entry import Entry
-from perdure.sdk.replay.marker import Marker
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.marker import Marker, names_marker
+from perdure.sdk.replay.run import Changes, Run
 
 PATCH = "core_patch"
 _PATCH_DATA = "patch-data"
@@ -150,72 +148,62 @@ class ChangeVersions(Entry):
         return f"search attribute {CHANGE_VERSIONS}"
 
 
-class Changes:
-    """The answers that a run was given: they hold for the rest of it."""
+def patched(machine: Run, patch_id: str, *, deprecated: bool) -> bool:
+    """Whether the run is on the new path."""
+    changes = _changes_of(machine)
+    known = changes.patches.get(patch_id)
+    if known is not None:
+        return known
+    machine.check_open()
+    entry = Patch(patch_id, deprecated)
+    found = _find(machine, entry) if machine.replaying else None
+    if machine.replaying and found is None:
+        changes.patches[patch_id] = False
+        return False
+    _write(machine, changes, entry, patch_id, upserts=found)
+    changes.patches[patch_id] = True
+    return True
 
-    __slots__ = ("patches", "values", "versions")
 
-    def __init__(self) -> None:
-        self.patches: dict[str, bool] = {}
-        self.versions: dict[str, int] = {}
-        self.values: set[str] = set()
-
-    def patched(self, machine: WorkflowMachine, patch_id: str, *, deprecated: bool) -> bool:
-        """Whether the run is on the new path."""
-        known = self.patches.get(patch_id)
-        if known is not None:
-            return known
+def version(machine: Run, change_id: str, low: int, high: int) -> int:
+    """The version that the run is on. One that the code does not support fails the task, even if caught."""
+    changes = _changes_of(machine)
+    number = changes.versions.get(change_id)
+    if number is None:
         machine.check_open()
-        entry = Patch(patch_id, deprecated)
-        found = _find(machine, entry) if machine.replaying else None
-        if machine.replaying and found is None:
-            self.patches[patch_id] = False
-            return False
-        self._write(machine, entry, patch_id, upserts=found)
-        self.patches[patch_id] = True
-        return True
-
-    def version(self, machine: WorkflowMachine, change_id: str, low: int, high: int) -> int:
-        """The version that the run is on. One that the code does not support fails the task, even if caught."""
-        number = self.versions.get(change_id)
-        if number is None:
-            machine.check_open()
-            number = self._new_version(machine, change_id, high)
-            self.versions[change_id] = number
-        if not low <= number <= high:
-            machine.violation = _unsupported(change_id, number, low, high)
-            raise machine.violation
-        return number
-
-    def _new_version(self, machine: WorkflowMachine, change_id: str, high: int) -> int:
-        number, found = high, None
-        if machine.replaying:
-            recorded = _recorded_version(machine, change_id)
-            if recorded is None:
-                return DEFAULT_VERSION
-            number = recorded
-            found = _find(machine, Version(change_id, number))
-        self._write(machine, Version(change_id, number), f"{change_id}-{number}", upserts=found)
-        return number
-
-    def _write(self, machine: WorkflowMachine, entry: Entry, value: str, *, upserts: bool | None) -> None:
-        """The marker and its search attribute; `upserts`: what history has, None when live."""
-        machine.emit(entry)
-        self.values.add(value)
-        attribute = ChangeVersions(self.values)
-        if upserts or (upserts is None and len(attribute.data()) <= CHANGE_VERSIONS_BYTES_MAX):
-            machine.emit(attribute)
+        number = _new_version(machine, changes, change_id, high)
+        changes.versions[change_id] = number
+    if not low <= number <= high:
+        machine.violation = _unsupported(change_id, number, low, high)
+        raise machine.violation
+    return number
 
 
-def changes_of(machine: WorkflowMachine) -> Changes:
-    """The answers of a run; most runs never ask."""
-    extras = machine.extras
-    if extras is None:
-        extras = machine.extras = {}
-    changes = extras.get("changes")
-    if changes is None:
-        changes = extras["changes"] = Changes()
-    return changes
+def _new_version(machine: Run, changes: Changes, change_id: str, high: int) -> int:
+    number, found = high, None
+    if machine.replaying:
+        recorded = _recorded_version(machine, change_id)
+        if recorded is None:
+            return DEFAULT_VERSION
+        number = recorded
+        found = _find(machine, Version(change_id, number))
+    _write(machine, changes, Version(change_id, number), f"{change_id}-{number}", upserts=found)
+    return number
+
+
+def _write(machine: Run, changes: Changes, entry: Entry, value: str, *, upserts: bool | None) -> None:
+    """The marker and its search attribute; `upserts`: what history has, None when live."""
+    machine.emit(entry)
+    changes.values.add(value)
+    attribute = ChangeVersions(changes.values)
+    if upserts or (upserts is None and len(attribute.data()) <= CHANGE_VERSIONS_BYTES_MAX):
+        machine.emit(attribute)
+
+
+def _changes_of(machine: Run) -> Changes:
+    if machine.changes is None:
+        machine.changes = Changes()
+    return machine.changes
 
 
 def check_change_id(change_id: Any, what: str) -> None:
@@ -239,14 +227,14 @@ def may_be_left_out(event: HistoryEvent) -> bool:
     return data.deprecated if data is not None else _version_of(marker) is not None
 
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What a change's marker is about; None for other events."""
-    if event.event_type != _MARKER_RECORDED:
-        return None
-    marker = event.marker_recorded_event_attributes
+@names_marker(PATCH)
+def _patch_words(marker: MarkerRecordedEventAttributes) -> str | None:
     data = _patch_of(marker)
-    if data is not None:
-        return f"{'deprecated ' if data.deprecated else ''}patch {data.id!r}"
+    return None if data is None else f"{'deprecated ' if data.deprecated else ''}patch {data.id!r}"
+
+
+@names_marker(VERSION)
+def _version_words(marker: MarkerRecordedEventAttributes) -> str | None:
     version = _version_of(marker)
     return None if version is None else f"version {version[1]} of change {version[0]!r}"
 
@@ -286,7 +274,7 @@ def _is_upsert(event: HistoryEvent) -> bool:
     return len(fields) == 1 and CHANGE_VERSIONS in fields
 
 
-def _find(machine: WorkflowMachine, entry: _Change) -> bool | None:
+def _find(machine: Run, entry: _Change) -> bool | None:
     """In replay: None when history lacks the marker, else whether its search attribute follows."""
     found = False
     for event in machine.ahead():
@@ -296,7 +284,7 @@ def _find(machine: WorkflowMachine, entry: _Change) -> bool | None:
     return False if found else None
 
 
-def _recorded_version(machine: WorkflowMachine, change_id: str) -> int | None:
+def _recorded_version(machine: Run, change_id: str) -> int | None:
     for event in machine.ahead():
         if event.event_type == _MARKER_RECORDED:
             version = _version_of(event.marker_recorded_event_attributes)

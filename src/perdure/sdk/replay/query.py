@@ -8,7 +8,7 @@ throw the run's dice raises.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from temporalio.api.enums.v1 import QueryResultType
 from temporalio.api.failure.v1 import Failure
@@ -19,12 +19,10 @@ from perdure.api.failures import headline
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import ApplicationError, EngineError
 from perdure.sdk.replay.entry import site_text
-from perdure.sdk.replay.inbox import HandlerView
 from perdure.sdk.replay.metadata import METADATA, metadata
+from perdure.sdk.replay.parts import HandlerView
 from perdure.sdk.replay.remarks import RESERVED
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.run import Run
 
 STACK_TRACE = "__stack_trace"
 
@@ -32,7 +30,7 @@ _ANSWERED = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
 _FAILED = QueryResultType.QUERY_RESULT_TYPE_FAILED
 
 
-def answer(machine: WorkflowMachine, query: WorkflowQuery) -> WorkflowQueryResult:
+def answer(machine: Run, query: WorkflowQuery) -> WorkflowQueryResult:
     """What the handler says, or how it failed. On the machine's thread, inside its activation."""
     name = query.query_type
     machine.barred = f"the query {name}"
@@ -54,7 +52,7 @@ def failed(failure: Failure) -> WorkflowQueryResult:
     return WorkflowQueryResult(result_type=_FAILED, error_message=failure.message or headline(failure), failure=failure)
 
 
-def _ask(machine: WorkflowMachine, name: str, query: WorkflowQuery) -> Any:
+def _ask(machine: Run, name: str, query: WorkflowQuery) -> Any:
     inbox = machine.inbox
     handlers = {} if inbox is None else inbox.queries
     handler: HandlerView | None = handlers.get(name)
@@ -76,15 +74,15 @@ def _ask(machine: WorkflowMachine, name: str, query: WorkflowQuery) -> Any:
     return handler.bind(inbox.instance)(*args)
 
 
-def _stack_trace(machine: WorkflowMachine) -> str:
+def _stack_trace(machine: Run) -> str:
     """Where each branch of the code waits, the innermost line first."""
     stacks = ["\n".join(site_text(site) for site in stack) for stack in machine.fiber.stacks() if stack]
     return "\n\n".join(stacks) or "nothing waits: the workflow's code has ended, or has not begun"
 
 
-def _metadata(machine: WorkflowMachine) -> WorkflowMetadata:
+def _metadata(machine: Run) -> WorkflowMetadata:
     return metadata(machine, _BUILTIN)
 
 
-_BUILTIN: Final[dict[str, Callable[[WorkflowMachine], Any]]] = {STACK_TRACE: _stack_trace, METADATA: _metadata}
+_BUILTIN: Final[dict[str, Callable[[Run], Any]]] = {STACK_TRACE: _stack_trace, METADATA: _metadata}
 """Queries that every run answers, whatever its code."""

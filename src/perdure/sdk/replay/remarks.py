@@ -12,13 +12,9 @@ it; else when the run ends and nobody has asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
 
 from perdure.sdk.choices import nearest
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.inbox import Inbox
 
 RESERVED = "__"
 """Names that begin so are the engine's own: dynamic handlers do not get them."""
@@ -34,29 +30,30 @@ class Remarks:
         self.untaken: list[str] = []
         self._told: set[str] = set()
 
-    def drop(self, inbox: Inbox, name: str, why: str) -> None:
+    def drop(self, name: str, why: str) -> None:
         """A signal is not handed out, now or ever."""
-        if not inbox.machine.replaying:
-            self.dropped.append(f"the signal {name!r} does not fit, and is dropped: {why}")
+        self.dropped.append(f"the signal {name!r} does not fit, and is dropped: {why}")
 
-    def look_at_kept(self, inbox: Inbox) -> None:
-        """After the code has run: names that were kept for the first time."""
-        for name in dict.fromkeys(name for name, _ in inbox.kept):
+    def look_at_kept(
+        self, kept: Iterable[str], handled: Collection[str | None], awaited: Iterable[str], *, say: bool
+    ) -> None:
+        """After the code has run: names that were kept for the first time. `say`: it is no replay, somebody listens."""
+        for name in dict.fromkeys(kept):
             if name in self._told or name.startswith(RESERVED):
                 continue
-            known = [known for known in (*inbox.signals, *inbox.waits) if known is not None]
+            known = [known for known in (*handled, *awaited) if known is not None]
             near = nearest(name, known)
-            if not inbox.signals and not near:
+            if not handled and not near:
                 continue  # the code has asked for nothing of the kind yet
             self._told.add(name)
-            if not inbox.machine.replaying:
+            if say:
                 meant = f"; did the sender mean {near!r}?" if near else ""
                 listed = _listed(known)
                 self.untaken.append(f"nobody takes the signal {name!r}: it is kept, the code takes {listed}{meant}")
 
-    def look_at_end(self, inbox: Inbox) -> None:
+    def look_at_end(self, kept: Iterable[str]) -> None:
         """The run has ended."""
-        for name in dict.fromkeys(name for name, _ in inbox.kept):
+        for name in dict.fromkeys(kept):
             if name not in self._told and not name.startswith(RESERVED):
                 self.untaken.append(f"the run ended, and nobody had taken the signal {name!r}")
 

@@ -9,16 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
-
-from perdure.sdk.errors import NonDeterminismError
-from perdure.sdk.replay.completion import Completion
 from perdure.sdk.replay.entry import Site
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
 
 
 class ReturnWatch:
@@ -40,23 +33,3 @@ class ReturnWatch:
     def _saw(self, frame: FrameType, event: str, _argument: Any) -> None:
         if event == "return" and frame.f_code is self._code:
             self.site = frame.f_code, frame.f_lineno
-
-
-def with_return_site(
-    machine: WorkflowMachine, task: PollWorkflowTaskQueueResponse, error: NonDeterminismError
-) -> NonDeterminismError:
-    """Where code returned too early is not known afterwards: replay once more, with an eye on returns.
-
-    No cost to any other replay. The second one is thrown away.
-    """
-    returned = any(isinstance(entry, Completion) and entry.error is None for entry in machine.produced)
-    if not returned or machine.watch is not None or task.history.events[0].event_id != 1:
-        return error
-    again = type(machine)(
-        machine.definition, machine.converter, namespace=machine.namespace, task_queue=machine.task_queue,
-        guard=machine.guard,
-    )  # fmt: skip
-    again.watch = ReturnWatch(machine.definition.fn)
-    outcome = again.process(task)
-    again.close()
-    return outcome.error if isinstance(outcome.error, NonDeterminismError) else error

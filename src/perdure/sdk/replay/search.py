@@ -5,8 +5,6 @@ What a name is set to is not compared in replay, only which names: as with the a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Payload
@@ -16,10 +14,9 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of, value_of
 from perdure.sdk.replay.entry import Entry
+from perdure.sdk.replay.mismatch import names
 from perdure.sdk.replay.patch import CHANGE_VERSIONS
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.run import Run
 
 _UPSERTED = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
 _NOTHING = b"binary/null"
@@ -51,7 +48,7 @@ class UpsertSearchAttributes(Entry):
         return f"change of the search attributes ({', '.join(sorted(self.fields))})"
 
 
-def upsert_search_attributes(machine: WorkflowMachine, values: SearchAttributes) -> None:
+def upsert_search_attributes(machine: Run, values: SearchAttributes) -> None:
     """Set these, here and on the server; None takes one away. Raises PayloadError."""
     machine.check_open()
     info = machine.info
@@ -77,7 +74,7 @@ def upsert_search_attributes(machine: WorkflowMachine, values: SearchAttributes)
     machine.info = msgspec.structs.replace(info, search_attributes=current)
 
 
-def begin_with(machine: WorkflowMachine, given: Attributes) -> None:
+def begin_with(machine: Run, given: Attributes) -> None:
     """What the run was started with."""
     for name, payload in given.indexed_fields.items():
         if name != CHANGE_VERSIONS:
@@ -85,17 +82,14 @@ def begin_with(machine: WorkflowMachine, given: Attributes) -> None:
             carried.CopyFrom(payload)
 
 
-def payloads_carried(machine: WorkflowMachine) -> dict[str, Payload]:
+def payloads_carried(machine: Run) -> dict[str, Payload]:
     """What the run has now, as the next run of its chain gets it: without what is said of its versions."""
-    extras = machine.extras
-    if extras is None:
-        extras = machine.extras = {}
-    return extras.setdefault("search_attributes", {})
+    if machine.search_attributes is None:
+        machine.search_attributes = {}
+    return machine.search_attributes
 
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What an upsert's event is about; None for other events."""
-    if event.event_type != _UPSERTED:
-        return None
+@names(_UPSERTED)
+def _words(event: HistoryEvent) -> str:
     fields = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
     return f"change of the search attributes ({', '.join(sorted(fields))})"

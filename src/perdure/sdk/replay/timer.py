@@ -7,7 +7,7 @@ event either.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
@@ -16,9 +16,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.sdk.errors import CancelledError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.entry import Entry, Operation
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.events import reads
+from perdure.sdk.replay.mismatch import names
+from perdure.sdk.replay.run import Run
 
 
 class TimerState(StrEnum):
@@ -64,7 +64,7 @@ class Timer(Operation):
 
     event_types = (EventType.EVENT_TYPE_TIMER_STARTED,)
 
-    def __init__(self, machine: WorkflowMachine, timer_id: str, duration_ns: int) -> None:
+    def __init__(self, machine: Run, timer_id: str, duration_ns: int) -> None:
         super().__init__()
         self.machine = machine
         self.id = timer_id
@@ -143,13 +143,31 @@ class CancelTimer(Entry):
         return f"cancellation of the timer (id {self.timer.id})"
 
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What a timer's command event is about; None for other events."""
-    attributes: Any
-    if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
-        attributes = event.timer_started_event_attributes
-        timeout = attributes.start_to_fire_timeout
-        return f"timer (id {attributes.timer_id}, {timeout.seconds + timeout.nanos / SECOND_NS:g} s)"
-    if event.event_type == EventType.EVENT_TYPE_TIMER_CANCELED:
-        return f"cancellation of the timer (id {event.timer_canceled_event_attributes.timer_id})"
-    return None
+def start_timer(machine: Run, duration_ns: int) -> Timer:
+    """A durable timer; less than a nanosecond counts as one."""
+    if machine.barred is not None:
+        machine.check_open()
+    machine.timer_count += 1
+    entry = Timer(machine, str(machine.timer_count), max(1, duration_ns))
+    machine.emit(entry)
+    return entry
+
+
+# --- what history says ---------------------------------------------------------------------------
+
+
+@reads(EventType.EVENT_TYPE_TIMER_FIRED)
+def _fired(machine: Run, event: HistoryEvent) -> None:
+    machine.timers[event.timer_fired_event_attributes.timer_id].fired()
+
+
+@names(EventType.EVENT_TYPE_TIMER_STARTED)
+def _started_words(event: HistoryEvent) -> str:
+    attributes = event.timer_started_event_attributes
+    timeout = attributes.start_to_fire_timeout
+    return f"timer (id {attributes.timer_id}, {timeout.seconds + timeout.nanos / SECOND_NS:g} s)"
+
+
+@names(EventType.EVENT_TYPE_TIMER_CANCELED)
+def _canceled_words(event: HistoryEvent) -> str:
+    return f"cancellation of the timer (id {event.timer_canceled_event_attributes.timer_id})"

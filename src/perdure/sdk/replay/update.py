@@ -7,7 +7,7 @@ things: that is what replay matches. A rejection is a message alone, and no even
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
@@ -17,9 +17,8 @@ from temporalio.api.protocol.v1 import Message
 from temporalio.api.update.v1 import Acceptance, Outcome, Rejection, Request, Response
 
 from perdure.sdk.replay.entry import Entry
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.mismatch import names
+from perdure.sdk.replay.run import Run
 
 _PROTOCOL_MESSAGE = CommandType.COMMAND_TYPE_PROTOCOL_MESSAGE
 
@@ -106,7 +105,7 @@ class AcceptUpdate(Entry):
 
     event_types = (EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED,)
 
-    def __init__(self, machine: WorkflowMachine, update: Update) -> None:
+    def __init__(self, machine: Run, update: Update) -> None:
         super().__init__()
         self.machine = machine
         self.update = update
@@ -140,7 +139,7 @@ class CompleteUpdate(Entry):
 
     event_types = (EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED,)
 
-    def __init__(self, machine: WorkflowMachine, update: Update, outcome: Outcome | None) -> None:
+    def __init__(self, machine: Run, update: Update, outcome: Outcome | None) -> None:
         super().__init__()
         self.machine = machine
         self.update = update
@@ -164,19 +163,20 @@ class CompleteUpdate(Entry):
         return f"completion of update {self.update.name} (id {self.update.id})"
 
 
-def _say(machine: WorkflowMachine, message: Message) -> Command:
+def _say(machine: Run, message: Message) -> Command:
     machine.messages.append(message)
     command = Command(command_type=_PROTOCOL_MESSAGE)
     command.protocol_message_command_attributes.message_id = message.id
     return command
 
 
-def describe_event(event: HistoryEvent) -> str | None:
-    """What an update's event is about; None for other events."""
-    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
-        accepted = event.workflow_execution_update_accepted_event_attributes
-        return f"acceptance of update {accepted.accepted_request.input.name} (id {accepted.protocol_instance_id})"
-    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
-        completed = event.workflow_execution_update_completed_event_attributes
-        return f"completion of an update (id {completed.meta.update_id})"
-    return None
+@names(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
+def _accepted_words(event: HistoryEvent) -> str:
+    accepted = event.workflow_execution_update_accepted_event_attributes
+    return f"acceptance of update {accepted.accepted_request.input.name} (id {accepted.protocol_instance_id})"
+
+
+@names(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED)
+def _completed_words(event: HistoryEvent) -> str:
+    completed = event.workflow_execution_update_completed_event_attributes
+    return f"completion of an update (id {completed.meta.update_id})"

@@ -35,8 +35,8 @@ from perdure.sdk.policies import IdReusePolicy, reuse_policy
 from perdure.sdk.replay.child import CancelExternal, Child, SignalExternal
 from perdure.sdk.replay.completion import ContinueAsNew
 from perdure.sdk.replay.entry import Operation
-from perdure.sdk.replay.fiber import GreenletFiber
-from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.greenlets import GreenletFiber
+from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
 from perdure.sdk.texts import check_text
 from perdure.sdk.workflow.handles import Handle, handle_of
@@ -64,7 +64,7 @@ class _Done:
 _DONE = _Done()
 
 
-def _sent(machine: WorkflowMachine, operation: Operation, what: str) -> Awaitable[None]:
+def _sent(machine: Run, operation: Operation, what: str) -> Awaitable[None]:
     if type(machine.fiber) is GreenletFiber:
         machine.fiber.join(operation)
         return _DONE
@@ -79,7 +79,7 @@ class ExternalHandle:
     ApplicationError of type WorkflowNotFound when there is no open one.
     """
 
-    def __init__(self, machine: WorkflowMachine, workflow_id: str, run_id: str | None) -> None:
+    def __init__(self, machine: Run, workflow_id: str, run_id: str | None) -> None:
         self._machine = machine
         self.id = workflow_id
         self.run_id = run_id
@@ -133,7 +133,7 @@ class ChildHandle(Handle[R]):
 
 
 def send_signal(
-    machine: WorkflowMachine, workflow_id: str, run_id: str, name: str, args: tuple[Any, ...], *, is_child: bool
+    machine: Run, workflow_id: str, run_id: str, name: str, args: tuple[Any, ...], *, is_child: bool
 ) -> SignalExternal:
     """Begin to signal another workflow; done when that has it, or failed: ApplicationError WorkflowNotFound."""
     operation = SignalExternal(machine, workflow_id, run_id, is_child=is_child)

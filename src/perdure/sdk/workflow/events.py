@@ -35,8 +35,8 @@ from perdure.sdk.options import Duration
 from perdure.sdk.replay.child import Child
 from perdure.sdk.replay.completion import ContinueAsNew
 from perdure.sdk.replay.entry import Operation
-from perdure.sdk.replay.fiber import GreenletFiber
-from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.greenlets import GreenletFiber
+from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import WorkflowClosed, current
 from perdure.sdk.workflow.children import send_signal
 from perdure.sdk.workflow.loop import WorkflowLoop
@@ -153,7 +153,7 @@ class Subscription:
     by subscribing likewise, and has first what has come and was not taken.
     """
 
-    def __init__(self, machine: WorkflowMachine, name: str, key: str | None, returns: Any, *, once: bool) -> None:
+    def __init__(self, machine: Run, name: str, key: str | None, returns: Any, *, once: bool) -> None:
         self._machine = machine
         self._hub_id = hub_of(name)
         self._name = name
@@ -329,7 +329,7 @@ class Events:
             raise
 
 
-async def _wait_event_async(subscription: Subscription, machine: WorkflowMachine, timeout: Duration | None) -> Any:
+async def _wait_event_async(subscription: Subscription, machine: Run, timeout: Duration | None) -> Any:
     await subscription.open()
     try:
         return await subscription.next(timeout)
@@ -342,7 +342,7 @@ async def _wait_event_async(subscription: Subscription, machine: WorkflowMachine
 # --- the steps ---------------------------------------------------------------------------------------
 
 
-def tell(machine: WorkflowMachine, hub_id: str, signal: str, args: tuple[Any, ...]) -> Steps:
+def tell(machine: Run, hub_id: str, signal: str, args: tuple[Any, ...]) -> Steps:
     """Signal a hub; begin it if there is none. Raises what cannot be helped."""
     while True:
         told = send_signal(machine, hub_id, "", signal, args, is_child=False)
@@ -358,7 +358,7 @@ def tell(machine: WorkflowMachine, hub_id: str, signal: str, args: tuple[Any, ..
         raise told.error
 
 
-def follow(machine: WorkflowMachine, steps: Steps) -> Awaitable[None]:
+def follow(machine: Run, steps: Steps) -> Awaitable[None]:
     """Take the steps: at once in a `def` workflow; in an `async def` one, by awaiting what is returned."""
     fiber = machine.fiber
     if type(fiber) is not GreenletFiber:
@@ -390,7 +390,7 @@ class _Taken:
 _TAKEN = _Taken()
 
 
-def _begin(machine: WorkflowMachine, hub_id: str) -> Child:
+def _begin(machine: Run, hub_id: str) -> Child:
     child = Child(machine, HUB_TYPE, hub_id, Any, "abandon")
     if not machine.replaying:
         child.command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
@@ -417,13 +417,13 @@ def _is(error: BaseException | None, kind: str) -> bool:
     return isinstance(error, ApplicationError) and error.type == kind
 
 
-def _info(machine: WorkflowMachine) -> Any:
+def _info(machine: Run) -> Any:
     info = machine.info
     assert info is not None, "workflow code runs after the first event"
     return info
 
 
-def _token(machine: WorkflowMachine, name: str, key: str | None, once: bool) -> str:
+def _token(machine: Run, name: str, key: str | None, once: bool) -> str:
     """Of one wait: of this run alone. Of a subscription: the same in the next run, which takes it up."""
     if once:
         return f"{_info(machine).original_run_id}/{_count(machine, 'waits')}"
@@ -432,12 +432,11 @@ def _token(machine: WorkflowMachine, name: str, key: str | None, once: bool) -> 
     return words if number == 1 else f"{words}#{number}"
 
 
-def _count(machine: WorkflowMachine, what: str) -> int:
+def _count(machine: Run, what: str) -> int:
     """How often this has been asked by now: 1, 2, …"""
     machine.check_open()
-    extras = machine.extras
-    if extras is None:
-        extras = machine.extras = {}
-    counts: dict[str, int] = extras.setdefault("events", {})
+    counts = machine.event_counts
+    if counts is None:
+        counts = machine.event_counts = {}
     counts[what] = counts.get(what, 0) + 1
     return counts[what]

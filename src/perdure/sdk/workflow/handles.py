@@ -7,18 +7,16 @@ it too, on a loop that carries nothing.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from perdure.sdk.errors import CancelledError
 from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.entry import Operation
-from perdure.sdk.replay.fiber import GreenletFiber
-from perdure.sdk.replay.flags import Flag, uses
+from perdure.sdk.replay.flags import Flag
+from perdure.sdk.replay.greenlets import GreenletFiber
+from perdure.sdk.replay.run import Run
+from perdure.sdk.workflow.cancelling import Cancelling
 from perdure.sdk.workflow.loop_surface import NO_LOOP
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
-    from perdure.sdk.workflow.loop_tasks import Cancelling
 
 T = TypeVar("T")
 
@@ -93,13 +91,13 @@ class Handle(asyncio.Future[T]):
 
     def _settle_cancelled(self, error: BaseException, message: Any) -> None:
         """A child was cancelled because a scope or a time-out around it had asked for that: then it says only that."""
-        if uses(self.carrier.machine, Flag.CANCELLATION_KEPT):
+        if self.carrier.machine.uses(Flag.CANCELLATION_KEPT):
             super().cancel(message)
         elif not self.done():
             self.set_exception(error)
 
 
-def handle_of(machine: WorkflowMachine, operation: Operation, kind: type[Handle[Any]] = Handle) -> Handle[Any]:
+def handle_of(machine: Run, operation: Operation, kind: type[Handle[Any]] = Handle) -> Handle[Any]:
     """The handle of an operation that has just been started."""
     fiber: Any = machine.fiber
     handle: Handle[Any] = kind(loop=NO_LOOP if type(fiber) is GreenletFiber else fiber)

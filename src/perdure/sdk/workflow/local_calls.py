@@ -17,9 +17,9 @@ from typing import Any, ParamSpec, TypeVar
 from perdure.sdk.declare.definitions import ActivityDefinition
 from perdure.sdk.declare.named import activity_given
 from perdure.sdk.errors import DefinitionError, EngineError
-from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.local_activity import LocalActivity, start_local_activity
-from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
 from perdure.sdk.workflow.handles import Handle, handle_of
 
@@ -52,9 +52,7 @@ def start_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: 
     return handle_of(machine, _start(machine, "start_local()", activity, args, kwargs))
 
 
-def _start(
-    machine: WorkflowMachine, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> LocalActivity:
+def _start(machine: Run, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LocalActivity:
     definition = activity_given(what, activity)
     if not definition.has_code:
         raise DefinitionError(

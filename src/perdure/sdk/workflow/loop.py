@@ -23,7 +23,7 @@ from contextvars import Context
 from functools import update_wrapper
 from inspect import isawaitable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, cast
 
 from perdure.api.bounds import DURATION_MAX_S
 from perdure.sdk.abandoned import abandon
@@ -32,14 +32,14 @@ from perdure.sdk.guard.anyio_order import keep_order
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.entry import SCOPE, Operation, Site, current_site, is_user_frame, site_text
 from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended
-from perdure.sdk.replay.flags import Flag, uses
+from perdure.sdk.replay.flags import Flag
+from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import WorkflowClosed, running
+from perdure.sdk.replay.timer import start_timer
+from perdure.sdk.workflow.cancelling import Canceller, Cancelling
 from perdure.sdk.workflow.loop_surface import LoopSurface
-from perdure.sdk.workflow.loop_tasks import Cancelling, LoopFuture, LoopTask
+from perdure.sdk.workflow.loop_tasks import LoopFuture, LoopTask
 from perdure.sdk.workflow.unawaited import Unawaited
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
 
 _MICROSECOND_NS = 1_000
 _GRAIN_S = 1e-5
@@ -60,27 +60,10 @@ class _Timer(asyncio.TimerHandle):
     operation: Operation
 
 
-class Canceller(Protocol):
-    """Who cancels tasks, and respects shields: the run's cancellation, or a scope's."""
-
-    @property
-    def is_run(self) -> bool:
-        """Whether it is the run's."""
-        ...
-
-    def stops_at(self, task: asyncio.Task[Any]) -> bool:
-        """Whether a shield holds it back from the task."""
-        ...
-
-    def is_over_for(self, task: asyncio.Task[Any]) -> bool:
-        """Whether the task need not be told any more."""
-        ...
-
-
 class WorkflowLoop(LoopSurface):
     """An `async def` workflow: a loop, and the `Fiber` that the machine runs."""
 
-    def __init__(self, machine: WorkflowMachine) -> None:
+    def __init__(self, machine: Run) -> None:
         self.machine = machine
         self.done = False
         self.value: Any = None
@@ -279,7 +262,7 @@ class WorkflowLoop(LoopSurface):
             awaited = cast(Any, awaited)._fut_waiter
         if awaited is None or not awaited.done() or awaited.cancelled():
             return False
-        if not uses(self.machine, Flag.CANCELLATION_KEPT):
+        if not self.machine.uses(Flag.CANCELLATION_KEPT):
             return False
         (self._later or self._ready).append(asyncio.Handle(tell, (), self))
         return True
@@ -372,7 +355,7 @@ class WorkflowLoop(LoopSurface):
         # No part of a scope: that cancels the task which sleeps, and asyncio then this.
         token = SCOPE.set(None)
         try:
-            handle.operation = self.machine.start_timer(delay_ns)
+            handle.operation = start_timer(self.machine, delay_ns)
         finally:
             SCOPE.reset(token)
         handle.operation.listener = lambda operation: self._fire(handle)

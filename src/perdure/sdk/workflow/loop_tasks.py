@@ -12,14 +12,12 @@ outer one only when the inner has ended without having been told.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from perdure.sdk.replay.completion import is_cancellation
-from perdure.sdk.replay.flags import Flag, uses
+from perdure.sdk.replay.flags import Flag
+from perdure.sdk.workflow.cancelling import Cancelling
 from perdure.sdk.workflow.handles import Handle
-
-if TYPE_CHECKING:
-    from perdure.sdk.workflow.loop import Canceller, WorkflowLoop
 
 T = TypeVar("T")
 
@@ -33,25 +31,6 @@ class LoopFuture(asyncio.Future[T]):
 
     def __hash__(self) -> int:
         return self.number
-
-
-class Cancelling:
-    """One `cancel()` of a task, while it is passed on to what the task awaits, and to what that awaits.
-
-    Attributes:
-        message: what asyncio's error is to say.
-        canceller: who cancels; None for code, as asyncio.timeout and TaskGroup.
-        by_code: not the run's cancellation.
-        kept: it has come to something that is waited for until it has ended, or to a shield.
-    """
-
-    __slots__ = ("by_code", "canceller", "kept", "message")
-
-    def __init__(self, message: Any, canceller: Canceller | None) -> None:
-        self.message = message
-        self.canceller = canceller
-        self.by_code = canceller is None or not canceller.is_run
-        self.kept = False
 
 
 class Owed:
@@ -133,13 +112,13 @@ class LoopTask(asyncio.Task[T]):
         self.owed = None
         if not self.owes:
             return
-        loop: WorkflowLoop | Any = self.get_loop()
+        loop: Any = self.get_loop()
         cancelling = owed.to_tell(self)
         if (
             cancelling is None
             or self.cancelling() <= owed.before
             or _tells(awaited)
-            or not uses(loop.machine, Flag.CANCELLATION_KEPT)
+            or not loop.machine.uses(Flag.CANCELLATION_KEPT)
         ):
             self.owes = False
         elif not self.done():

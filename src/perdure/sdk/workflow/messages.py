@@ -31,10 +31,11 @@ from perdure.sdk.declare.handlers import RUN_MARK, Handler, Kind, Unfinished, Up
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, parse_duration
-from perdure.sdk.replay.fiber import GreenletFiber
-from perdure.sdk.replay.inbox import SignalWait
-from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.greenlets import GreenletFiber
+from perdure.sdk.replay.inbox import SignalWait, inbox_of
+from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
+from perdure.sdk.replay.timer import start_timer
 from perdure.sdk.workflow.handles import handle_of, wait_any
 from perdure.sdk.workflow.unawaited import noted
 
@@ -128,7 +129,7 @@ class Messages:
         Raises DefinitionError when the handler does not fit the workflow.
         """
         machine = current("workflow.on_signal()")
-        machine.open_inbox().on_signal(_handler(machine, handler, "signal", name, unfinished))
+        inbox_of(machine).on_signal(_handler(machine, handler, "signal", name, unfinished))
 
     @staticmethod
     def on_query(name: str | None, handler: Callable[..., Any]) -> None:
@@ -137,7 +138,7 @@ class Messages:
         Raises DefinitionError when the handler is `async def`: it only looks.
         """
         machine = current("workflow.on_query()")
-        machine.open_inbox().on_query(_handler(machine, handler, "query", name, "warn"))
+        inbox_of(machine).on_query(_handler(machine, handler, "query", name, "warn"))
 
     @staticmethod
     def on_update(
@@ -157,7 +158,7 @@ class Messages:
         Raises DefinitionError when the handler does not fit the workflow.
         """
         machine = current("workflow.on_update()")
-        machine.open_inbox().on_update(_handler(machine, handler, "update", name, unfinished, validator))
+        inbox_of(machine).on_update(_handler(machine, handler, "update", name, unfinished, validator))
 
     @staticmethod
     def wait_signal(name: str, timeout: Duration | None = None, *, returns: Any = Any) -> Any:
@@ -175,13 +176,13 @@ class Messages:
             CancelledError: the workflow was cancelled.
         """
         machine = current("workflow.wait_signal()")
-        wait = machine.open_inbox().wait(name, returns)
+        wait = inbox_of(machine).wait(name, returns)
         fiber = machine.fiber
         if type(fiber) is not GreenletFiber:
             return noted(machine, "workflow.wait_signal", _wait_async(machine, wait, timeout))
         if timeout is None or wait.done:
             return fiber.join(wait)
-        timer = machine.start_timer(parse_duration(timeout, "timeout"))
+        timer = start_timer(machine, parse_duration(timeout, "timeout"))
         try:
             fiber.wait(lambda: wait.done or timer.done, (wait,))
         finally:
@@ -196,11 +197,11 @@ class Messages:
         return inbox is None or not inbox.running
 
 
-async def _wait_async(machine: WorkflowMachine, wait: SignalWait, timeout: Duration | None) -> Any:
+async def _wait_async(machine: Run, wait: SignalWait, timeout: Duration | None) -> Any:
     handle = handle_of(machine, wait)
     if timeout is None or wait.done:
         return wait.result() if wait.done else await handle
-    timer = handle_of(machine, machine.start_timer(parse_duration(timeout, "timeout")))
+    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout")))
     try:
         await wait_any(handle, timer)
     finally:
@@ -238,7 +239,7 @@ def _method(kind: Kind, fn: Any, name: str | None, dynamic: bool, unfinished: Un
 
 
 def _handler(
-    machine: WorkflowMachine,
+    machine: Run,
     fn: Callable[..., Any],
     kind: Kind,
     name: str | None,

@@ -8,7 +8,6 @@ from typing import Any
 from perdure.sdk.declare.search_attributes import SearchAttributes
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.replay.memo import upsert_memo
-from perdure.sdk.replay.metadata import DETAILS
 from perdure.sdk.replay.running import current
 from perdure.sdk.replay.search import upsert_search_attributes
 from perdure.sdk.texts import sendable
@@ -46,14 +45,12 @@ class Properties:
         machine.check_open()
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the details of a run are a text, not {type(text).__name__}")
-        if machine.extras is None:
-            machine.extras = {}
-        machine.extras[DETAILS] = sendable(text)
+        machine.current_details = sendable(text)
 
     @staticmethod
     def current_details() -> str:
         """What `set_current_details` last said; "" at first."""
-        return (current("workflow.current_details()").extras or {}).get(DETAILS, "")
+        return current("workflow.current_details()").current_details
 
     @staticmethod
     def upsert_search_attributes(values: SearchAttributes) -> None:

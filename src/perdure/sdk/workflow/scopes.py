@@ -25,9 +25,9 @@ from perdure.sdk.errors import CancelledError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.entry import SCOPE, Operation
-from perdure.sdk.replay.fiber import GreenletFiber
-from perdure.sdk.replay.flags import Flag, uses
-from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.replay.flags import Flag
+from perdure.sdk.replay.greenlets import GreenletFiber
+from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import WorkflowClosed, current
 from perdure.sdk.workflow.loop import WorkflowLoop
 
@@ -36,7 +36,7 @@ from perdure.sdk.workflow.loop import WorkflowLoop
 class CancelScope:
     """A block whose activities, timers and waits can be cancelled together. Made by `workflow.scope()`."""
 
-    def __init__(self, machine: WorkflowMachine) -> None:
+    def __init__(self, machine: Run) -> None:
         fiber: Any = machine.fiber
         self._host: _SyncHost | _AsyncHost = (
             _SyncHost(self, fiber) if type(fiber) is GreenletFiber else _AsyncHost(self, fiber)
@@ -134,7 +134,7 @@ class _SyncHost:
         if error is None or not is_cancellation(error) or error is self._fiber.run_cancelled:
             return False
         return (
-            error is not branch.told or branch.told_by is self or not uses(self._fiber.machine, Flag.CANCELLATION_KEPT)
+            error is not branch.told or branch.told_by is self or not self._fiber.machine.uses(Flag.CANCELLATION_KEPT)
         )
 
 
@@ -180,7 +180,7 @@ class _AsyncHost:
         shields = self._loop.shields_of(task)
         if task is self._task:
             return shields > self._shields
-        return shields > 0 and uses(self._loop.machine, Flag.CANCELLATION_KEPT)
+        return shields > 0 and self._loop.machine.uses(Flag.CANCELLATION_KEPT)
 
     def is_over_for(self, task: asyncio.Task[Any]) -> bool:
         """Whether a task need not be told any more: the block's own, once it has left it."""

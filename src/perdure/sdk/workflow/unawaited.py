@@ -12,15 +12,13 @@ import sys
 from collections.abc import Awaitable, Generator, Iterable, Mapping
 from functools import partial
 from types import CodeType, CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from perdure.sdk.errors import EngineError
 from perdure.sdk.replay.entry import Operation, is_user_frame, site_text
-from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.greenlets import GreenletFiber
+from perdure.sdk.replay.run import Run
 from perdure.sdk.workflow.handles import Handle, handle_of
-
-if TYPE_CHECKING:
-    from perdure.sdk.replay.machine import WorkflowMachine
 
 A = TypeVar("A", bound=Awaitable[Any])
 
@@ -90,14 +88,14 @@ class Told(Handle[None]):
         return super().cancel(msg)
 
 
-def told(machine: WorkflowMachine, operation: Operation, what: str) -> Told:
+def told(machine: Run, operation: Operation, what: str) -> Told:
     """The handle of a message that has just been sent by an `async def` workflow."""
     handle = cast(Told, handle_of(machine, operation, Told))
     handle.attended = False
     return noted(machine, what, handle)
 
 
-def noted(machine: WorkflowMachine, what: str, made: A) -> A:
+def noted(machine: Run, what: str, made: A) -> A:
     """The awaitable itself, noted. In a `def` workflow it is one that has happened already."""
     fiber: Any = machine.fiber
     if type(fiber) is not GreenletFiber:

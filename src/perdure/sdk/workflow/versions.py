@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from perdure.sdk.errors import EngineError
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.replay.patch import DEFAULT_VERSION, changes_of, check_change_id
+from perdure.sdk.replay.patch import DEFAULT_VERSION, check_change_id, patched, version
 from perdure.sdk.replay.running import current
 
 
@@ -33,7 +33,7 @@ class Versions:
         """
         machine = current("workflow.patched()")
         check_change_id(id, "workflow.patched()")
-        return changes_of(machine).patched(machine, id, deprecated=False)
+        return patched(machine, id, deprecated=False)
 
     @staticmethod
     def deprecate_patch(id: str) -> None:
@@ -46,7 +46,7 @@ class Versions:
         """
         machine = current("workflow.deprecate_patch()")
         check_change_id(id, "workflow.deprecate_patch()")
-        changes_of(machine).patched(machine, id, deprecated=True)
+        patched(machine, id, deprecated=True)
 
     @staticmethod
     def get_version(change_id: str, min_supported: int, max_supported: int) -> int:
@@ -70,4 +70,4 @@ class Versions:
                 f"workflow.get_version({change_id!r}, ...) needs -1 <= min_supported <= max_supported, "
                 f"not {min_supported} and {max_supported}"
             )
-        return changes_of(machine).version(machine, change_id, min_supported, max_supported)
+        return version(machine, change_id, min_supported, max_supported)

@@ -43,13 +43,14 @@ from perdure.sdk.guard import install
 from perdure.sdk.guard.talkers import quiet_in_replay
 from perdure.sdk.option_names import lists_options, options_of
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration, sum_of_durations
-from perdure.sdk.replay.activity import Activity
+from perdure.sdk.replay.activity import Activity, schedule_activity
 from perdure.sdk.replay.entry import current_site, site_text
-from perdure.sdk.replay.fiber import GreenletFiber
+from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
-from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.replay.marker import side_effect
-from perdure.sdk.replay.running import current, running
+from perdure.sdk.replay.run import Run
+from perdure.sdk.replay.running import current, lift_guard, lower_guard, running
+from perdure.sdk.replay.timer import start_timer
 from perdure.sdk.workflow.children import Children
 from perdure.sdk.workflow.events import Events
 from perdure.sdk.workflow.handles import Handle, handle_of
@@ -89,13 +90,11 @@ E = TypeVar("E")
 T = TypeVar("T")
 
 
-def _schedule(
-    machine: WorkflowMachine, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Activity:
-    return machine.schedule_activity(activity_given(what, activity), args, kwargs)
+def _schedule(machine: Run, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activity:
+    return schedule_activity(machine, activity_given(what, activity), args, kwargs)
 
 
-def _carrier(machine: WorkflowMachine, what: str, instead: str) -> GreenletFiber:
+def _carrier(machine: Run, what: str, instead: str) -> GreenletFiber:
     """The fiber of a `def` workflow. Raises EngineError in an `async def` one."""
     fiber = machine.fiber
     if type(fiber) is not GreenletFiber:
@@ -155,7 +154,7 @@ def wait(condition: Callable[[], object], timeout: Duration | None = None) -> bo
     if timeout is None:
         fiber.wait(lambda: machine.look(condition))
         return True
-    timer = machine.start_timer(parse_duration(timeout, "timeout"))
+    timer = start_timer(machine, parse_duration(timeout, "timeout"))
     try:
         fiber.wait(lambda: timer.done or machine.look(condition))
         return machine.look(condition)
@@ -206,11 +205,11 @@ class Unsafe:
         if machine is None:
             yield
             return
-        machine.lift_guard()
+        lift_guard(machine)
         try:
             yield
         finally:
-            machine.lower_guard()
+            lower_guard(machine)
 
 
 class _Slept:
@@ -224,13 +223,13 @@ class _Slept:
 _SLEPT = _Slept()
 
 
-async def sleep(machine: WorkflowMachine, duration_ns: int) -> None:
+async def sleep(machine: Run, duration_ns: int) -> None:
     """`workflow.sleep` of an `async def` workflow."""
-    await handle_of(machine, machine.start_timer(duration_ns))
+    await handle_of(machine, start_timer(machine, duration_ns))
 
 
 async def wait_condition(
-    machine: WorkflowMachine, loop: WorkflowLoop, condition: Callable[[], object], timeout: Duration | None
+    machine: Run, loop: WorkflowLoop, condition: Callable[[], object], timeout: Duration | None
 ) -> bool:
     """`workflow.wait_condition`, which looks at the condition when it is awaited."""
     if machine.look(condition):
@@ -238,7 +237,7 @@ async def wait_condition(
     future = loop.condition(lambda: machine.look(condition))
     if timeout is None:
         return await future
-    timer = handle_of(machine, machine.start_timer(parse_duration(timeout, "timeout")))
+    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout")))
     try:
         await asyncio.wait((future, timer), return_when=asyncio.FIRST_COMPLETED)
         return future.done() and future.result()
@@ -372,7 +371,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
             "sleep's duration", duration or 0, days=days, hours=hours, minutes=minutes, seconds=seconds
         )
         if type(machine.fiber) is GreenletFiber:
-            machine.fiber.join(machine.start_timer(duration_ns))
+            machine.fiber.join(start_timer(machine, duration_ns))
             return _SLEPT
         return noted(machine, "workflow.sleep", sleep(machine, duration_ns))
 
@@ -380,7 +379,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
     def timer(duration: Duration) -> Handle[None]:
         """Start a durable timer and go on: for `workflow.wait_any`, or to be awaited later."""
         machine = current("workflow.timer()")
-        return handle_of(machine, machine.start_timer(parse_duration(duration, "timer's duration")))
+        return handle_of(machine, start_timer(machine, parse_duration(duration, "timer's duration")))
 
     # --- chance and the world outside --------------------------------------------------------------
 
@@ -486,22 +485,19 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         return current("workflow.history_length()").history_length
 
 
-def _random(machine: WorkflowMachine) -> random.Random:
+def _random(machine: Run) -> random.Random:
     if machine.barred is not None:
         machine.check_open()
-    extras = machine.extras
-    if extras is None:
-        extras = machine.extras = {}
-    generator = extras.get("random")
-    if generator is None:
+    generator = machine.random
+    if not isinstance(generator, random.Random):
         assert machine.info is not None
         seed = machine.info.original_run_id
-        generator = extras["random"] = random.Random(seed)
+        generator = machine.random = random.Random(seed)
     return generator
 
 
 def _wait_many(
-    machine: WorkflowMachine,
+    machine: Run,
     what: str,
     instead: str,
     handles: Sequence[Handle[Any]],
@@ -516,7 +512,7 @@ def _wait_many(
     if timeout is None:
         fiber.wait(lambda: enough(operation.done for operation in operations), cancels)
         return
-    timer = machine.start_timer(parse_duration(timeout, "timeout"))
+    timer = start_timer(machine, parse_duration(timeout, "timeout"))
     try:
         fiber.wait(lambda: timer.done or enough(operation.done for operation in operations), cancels)
     finally:
@@ -530,7 +526,7 @@ def _refuse_direct_call(name: str) -> None:
         _violate(machine, name)
 
 
-def _violate(machine: WorkflowMachine, name: str) -> NoReturn:
+def _violate(machine: Run, name: str) -> NoReturn:
     wait = "call" if type(machine.fiber) is GreenletFiber else "await start"
     machine.violation = DeterminismViolation(
         f"workflow code runs the activity {name} itself, at {site_text(current_site())}: its result would not be "
