@@ -67,10 +67,8 @@ class Round:
         self.seconds: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         ids = itertools.count()
-        worker = _Worker()
-        self.context = Context(
-            1_700_000_000_123_456_789, lambda: f"0190f6d5-0000-7000-8000-{next(ids):012d}", lambda queue: worker
-        )
+        self.worker = _Worker()
+        self.context = Context(1_700_000_000_123_456_789, lambda: f"0190f6d5-0000-7000-8000-{next(ids):012d}")
 
     def timed(self, step: str, call: Callable[[], Any]) -> Any:
         began = time.thread_time()
@@ -80,10 +78,14 @@ class Round:
         return result
 
     def step(self, name: str, execution: Any, command: law.Command) -> Commit:
-        commit = self.timed(name, lambda: decide(execution, [command], self.context))
+        commit = self.timed(name, lambda: self._decide(execution, command))
         self.timed("snapshot", lambda: encode(commit.execution))
         self.timed("history batch", lambda: encode_batch(commit.encoded))
         return commit
+
+    def _decide(self, execution: Any, command: law.Command) -> Commit:
+        decision = decide(execution, [command], self.context)
+        return decision.settle([self.worker] * len(decision.queued))
 
     def workflow(self) -> None:
         request = StartWorkflowExecutionRequest(namespace="default", workflow_id="order-1001", request_id="r")

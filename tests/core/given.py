@@ -360,20 +360,23 @@ class World:
     # the shell's part
 
     def context(self) -> Context:
-        return Context(self.now_ns, self._new_id, self._reserve, lambda queue: self.workers_alive, self.limits)
+        sticky = self.execution.facts.sticky_queue if self.execution is not None and not self.workers_alive else ""
+        return Context(self.now_ns, self._new_id, self.limits, dead_queue=sticky)
 
     def _new_id(self) -> str:
         self._ids += 1
         return f"id-{self._ids}"
 
-    def _reserve(self, queue: QueueName) -> Poller | None:
-        waiting = self.pollers.get(queue)
-        return waiting.pop(0) if waiting else None
+    def assign(self, tasks: Sequence[Task]) -> list[Poller | None]:
+        """Whoever waits for these."""
+        waiting = [self.pollers.get(task.queue) for task in tasks]
+        return [pollers.pop(0) if pollers else None for pollers in waiting]
 
     def when(self, *commands: law.Command) -> Commit:
         """Decide, check every law, and apply."""
         before = encode(self.execution) if self.execution is not None else None
-        commit = decide(self.execution, commands, self.context())
+        decision = decide(self.execution, commands, self.context())
+        commit = decision.settle(self.assign(decision.queued))
         if not commit.changed:
             assert commit.events == []
             if before is not None:

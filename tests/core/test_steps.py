@@ -28,14 +28,14 @@ def test_the_same_comes_of_steps_as_of_one_go() -> None:
     assert takes_steps(command)
     assert not takes_steps(answer(task, given.complete()))
     again = decode(encode(world.run))
-    whole = decide(world.run, [command], world.context())
+    whole = decide(world.run, [command], world.context()).settle()
     steps = decide_in_steps(again, command, world.context())
     count = 0
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            commit = end.value
+            commit = end.value.settle()
             break
         count += 1
         assert count < 100
@@ -50,11 +50,11 @@ def test_a_refusal_is_a_reply_here_as_there() -> None:
     world.start()
     task = world.workflow_task()
     world.complete_task(task)
-    commit = finish(decide_in_steps(world.run, answer(task), world.context()))
+    commit = finish(decide_in_steps(world.run, answer(task), world.context())).settle()
     assert not commit.changed
     assert "Workflow task not found" in str(commit.replies[0])
-    assert not finish(decide_in_steps(None, answer(task), world.context())).changed
-    signal = finish(decide_in_steps(world.run, law.Signal(given.signal_request()), world.context()))
+    assert not finish(decide_in_steps(None, answer(task), world.context())).settle().changed
+    signal = finish(decide_in_steps(world.run, law.Signal(given.signal_request()), world.context())).settle()
     assert names(signal.events)[0] == "WorkflowExecutionSignaled"
 
 
@@ -62,7 +62,7 @@ def test_a_bad_command_at_the_end_leaves_nothing_of_those_before_it() -> None:
     world = World()
     world.start()
     task = world.workflow_task()
-    commit = finish(decide_in_steps(world.run, answer(task, *[timer("t")] * (2 * STEP + 1)), world.context()))
+    commit = finish(decide_in_steps(world.run, answer(task, *[timer("t")] * (2 * STEP + 1)), world.context())).settle()
     assert names(commit.events) == ["WorkflowTaskFailed", "WorkflowTaskScheduled"] or names(commit.events) == [
         "WorkflowTaskFailed"
     ]

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.core import workflow_task
 from perdure.core.commit import Commit
 from perdure.engine.deciding import mailboxes
 from perdure.engine.node.gatherer import Gatherer
 from perdure.frontend import WorkflowService
 from tests.engine.test_mailboxes import cancel, rejection, start, status
-from tests.engine.world import World, history, names, virtual
+from tests.engine.world import World, history, names, start_request, virtual, workflow_poll
 
 
 @virtual
@@ -110,3 +111,38 @@ async def test_a_lack_of_memory_is_no_bug_and_passes(world: World) -> None:
                 await engine.submit("default", "order-1", None, start())
             assert refused.value.code is StatusCode.RESOURCE_EXHAUSTED
         assert (await engine.submit("default", "order-1", None, start())).created
+
+
+def test_a_poller_that_was_set_aside_for_a_decision_that_broke_waits_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    start_task = workflow_task.start
+
+    def broken(*arguments: Any) -> Any:
+        monkeypatch.setattr(workflow_task, "start", start_task)
+        raise ZeroDivisionError("a bug of core")
+
+    @virtual
+    async def scenario(world: World) -> None:
+        async with world.engine() as engine:
+            connection = WorkflowService(engine)
+            poll = asyncio.ensure_future(connection.poll_workflow_task_queue(workflow_poll()))
+            await asyncio.sleep(1)
+            monkeypatch.setattr(workflow_task, "start", broken)
+            refused = engine.submit("default", "order-1", None, start())
+            assert rejection((await asyncio.gather(refused, return_exceptions=True))[0]) is StatusCode.INTERNAL
+            await connection.start_workflow_execution(start_request("order-2"))
+            assert (await poll).workflow_execution.workflow_id == "order-2"
+
+    scenario()
+
+
+@virtual
+async def test_a_poller_that_was_set_aside_is_answered_when_the_engine_ends_before_it_is_durable(world: World) -> None:
+    async with world.engine() as engine:
+        poll = asyncio.ensure_future(WorkflowService(engine).poll_workflow_task_queue(workflow_poll()))
+        await asyncio.sleep(1)
+        world.store.gate = asyncio.Event()
+        started = engine.submit("default", "order-1", None, start())
+        await asyncio.sleep(1)
+        await engine.abort()
+        assert rejection(started.exception()) is StatusCode.UNAVAILABLE
+        assert (await asyncio.wait_for(poll, 1)).task_token == b""

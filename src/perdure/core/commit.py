@@ -6,10 +6,10 @@ deliver `dispatches` and `replies`. The order is the contract (after etcd raft's
 
 1. events, the new state, tasks, messages and the deadline, in one transaction, only if `expected_version`
    is still the stored version (compare-and-set: the only concurrency control there is);
-2. then, and only then, dispatches to reserved pollers and replies to callers.
+2. then, and only then, dispatches to the pollers that were set aside, and replies to callers.
 
-When the compare-and-set fails the shell drops the cached execution, releases the reserved
-pollers, loads it again and decides the same commands once more.
+When the compare-and-set fails the shell drops the cached execution, lets the pollers wait on,
+loads it again and decides the same commands once more.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from perdure.core.state import Execution
 
 
 class Dispatch(msgspec.Struct, frozen=True):
-    """A started task for a poller that was reserved; delivered once durable."""
+    """A started task for a poller that was set aside; delivered once durable."""
 
     poller: Poller
     task: StartedTask

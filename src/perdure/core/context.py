@@ -1,4 +1,4 @@
-"""What the law is told about the outside: the time, fresh ids, who waits for work, what names mean."""
+"""What the law is told about the outside: the time, fresh ids, whose worker is gone, what names mean."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perdure.core.limits import Limits
-from perdure.core.names import QueueName
 from perdure.core.schedule.calendars import Zone, utc
 from perdure.core.schedule.fields import BadSpec
 
 
 class Poller(Protocol):
-    """A waiting poll that the shell has set aside for this commit."""
+    """A waiting poll, which the shell has set aside for a task of a commit."""
 
     @property
     def identity(self) -> str: ...
-
-
-def _always(queue: QueueName) -> bool:
-    return True
 
 
 def _utc_alone(name: str) -> Zone:
@@ -37,11 +32,6 @@ class Context:
     """Wall-clock time in nanoseconds since the epoch."""
     new_id: Callable[[], str]
     """A fresh UUID version 7."""
-    reserve: Callable[[QueueName], Poller | None]
-    """Set a waiting poller of that queue aside for this commit, or None when nobody waits."""
-    has_worker: Callable[[QueueName], bool] = _always
-    """Whether the worker behind this sticky queue is alive (polled lately). If not, the next workflow
-    task goes to the normal queue at once, instead of after its schedule-to-start time-out."""
     limits: Limits | None = None
     """None: `perdure.core.limits.DEFAULT_LIMITS`."""
     find_zone: Callable[[str], Zone] = _utc_alone
@@ -49,3 +39,6 @@ class Context:
     attribute_type: Callable[[str, str, int], int] | None = None
     """Of a namespace, a search attribute's name and the type that its value says it has (0: none): the type that the
     attribute is registered with, 0 when it is not. None: everything may be set."""
+    dead_queue: str = ""
+    """The sticky queue of the execution, if the worker behind it is not there any more (it has not polled lately). The
+    next workflow task then goes to the normal queue at once, instead of after its schedule-to-start time-out."""

@@ -4,12 +4,13 @@
 its history and nothing else: `evolve` is the only code that writes them, live, on rebuild, in
 `fsck` and in tests. `facts` is the little that Temporal's model keeps out of history.
 
-`decide` is the only way in: commands and a Context go in, a Commit comes out.
+`decide` is the only way in. Commands and a Context go in, a `Decision` comes out, which says what
+is owed to workers; the shell says who waits for it, and `settle` closes the Commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -40,7 +41,7 @@ from perdure.core import (
 )
 from perdure.core import workflow_task as workflow_tasks
 from perdure.core.commit import Commit, Dispatch
-from perdure.core.context import Context
+from perdure.core.context import Context, Poller
 from perdure.core.fold import UnknownEvent, blank, evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.names import ExecutionKey, Task, TaskKind
@@ -57,8 +58,8 @@ from perdure.core.turn import Turn
 __all__ = ["Execution", "UnknownEvent", "blank", "decide", "decode", "encode", "evolve"]
 
 
-def decide(execution: Execution | None, commands: Sequence[commands.Command], context: Context) -> Commit:
-    """Fold commands, one after another, into one Commit, changing `execution` in place.
+def decide(execution: Execution | None, commands: Sequence[commands.Command], context: Context) -> Decision:
+    """Fold commands, one after another, into what will be one Commit, changing `execution` in place.
 
     `execution` is the run the commands address (None: the workflow id has no run yet). A refused
     command leaves the state untouched and its place in `Commit.replies` holds the `Rejected`.
@@ -68,24 +69,27 @@ def decide(execution: Execution | None, commands: Sequence[commands.Command], co
     all changed (every command refused or a no-op) the commit has `changed` False and must not be
     stored, only its replies delivered.
     """
-    chain = Chain(execution, context)
-    replies: list[Any] = []
+    decision = Decision(execution, context)
+    replies = decision.replies
     for command in commands:
         try:
-            replies.append(chain.handle(command))
+            replies.append(decision.handle(command))
         except Rejected as rejected:
             replies.append(rejected)
-    return chain.commit(replies)
+    decision.end()
+    return decision
 
 
-def decide_in_steps(execution: Execution | None, command: commands.Command, context: Context) -> Steps[Commit]:
+def decide_in_steps(execution: Execution | None, command: commands.Command, context: Context) -> Steps[Decision]:
     """As `decide` of one command; others may be served between two steps, but this execution is nobody's meanwhile."""
-    chain = Chain(execution, context)
+    decision = Decision(execution, context)
     try:
-        reply = yield from chain.handle_in_steps(command)
+        reply = yield from decision.handle_in_steps(command)
     except Rejected as rejected:
         reply = rejected
-    return chain.commit([reply])
+    decision.replies.append(reply)
+    decision.end()
+    return decision
 
 
 def takes_steps(command: object) -> bool:
@@ -98,13 +102,18 @@ def takes_steps(command: object) -> bool:
 _LONG = 2 * STEP
 
 
-class Chain:
-    """The runs that one batch of commands touches: the addressed one, and those that start after it."""
+class Decision:
+    """What a batch of commands does to the run that it addresses, and to those that start after it."""
 
-    __slots__ = ("context", "turns")
+    __slots__ = ("changed", "context", "queued", "replies", "turns")
 
     def __init__(self, execution: Execution | None, context: Context) -> None:
         self.context = context
+        self.replies: list[Any] = []
+        """To each command: a value, or the `Rejected` that it met."""
+        self.queued: list[Task] = []
+        """What is owed to workers now, once all commands are decided."""
+        self.changed: list[Turn] = []
         self.turns: list[Turn] = []
         if execution is not None:
             self.turns.append(Turn(execution, context, execution.version))
@@ -228,32 +237,43 @@ class Chain:
         if type_of is not None and request.HasField("search_attributes"):
             start.check_search_attributes(request, type_of)
 
-    def commit(self, replies: list[Any]) -> Commit:
-        """Settle every run and link their commits: a run that starts behind a changed one is its `next_run`."""
-        changed = [turn for turn in self.turns if turn.commit.changed]
+    def end(self) -> None:
+        """There are no more commands: what remains to be said is who gets the tasks."""
+        self.changed = [turn for turn in self.turns if turn.commit.changed]
+        for turn in self.changed:
+            bounds.enforce(turn)
+            apart.settle(turn)
+            self.queued += turn.queued
+
+    def settle(self, pollers: Iterable[Poller | None] = ()) -> Commit:
+        """Close the commits of all runs and link them: a run that starts behind a changed one is its `next_run`.
+
+        `pollers` says for each of `queued`, in order, who gets the task at once; None: it becomes a row. Without any,
+        all of them do. To be called once.
+        """
+        changed = self.changed
         if not changed:
             key = self.turns[-1].execution.key if self.turns else ExecutionKey("", "", "")
             execution = self.turns[-1].execution if self.turns else None
             version = execution.version if execution is not None else 0
-            return Commit(key, version, execution, replies=replies, changed=False)
+            return Commit(key, version, execution, replies=self.replies, changed=False)
+        left = iter(pollers)
         for turn in changed:
-            bounds.enforce(turn)
-            apart.settle(turn)
-            settle(turn)
+            settle(turn, left)
         for turn, following in pairwise(changed):
             turn.commit.next_run = following.commit
         first = changed[0].commit
-        first.replies = replies
+        first.replies = self.replies
         return first
 
 
-def settle(turn: Turn) -> None:
-    """Give what is owed to waiting pollers, the rest to the durable queue, and number the new state."""
+def settle(turn: Turn, pollers: Iterator[Poller | None]) -> None:
+    """Give what is owed to the next of the pollers, the rest to the durable queue, and number the new state."""
     execution = turn.execution
     commit = turn.commit
     queued, turn.queued = turn.queued, []
     for task in queued:
-        poller = turn.context.reserve(task.queue)
+        poller = next(pollers, None)
         if poller is None:
             commit.add_tasks.append(task)
         elif task.queue.kind == TaskKind.WORKFLOW:

@@ -1,7 +1,7 @@
 """One turn of the law: an execution, what happens to it, and the Commit that grows out of it.
 
 A `Turn` is what every entity's code writes through: `add` appends an event and folds it at once,
-`enqueue` owes a worker a task, `lower` owes a wake-up. Poller are reserved when the turn is
+`enqueue` owes a worker a task, `lower` owes a wake-up. Who gets the tasks is said when the turn is
 settled, after the last command, so that work which a later command undoes is never handed out.
 """
 
@@ -38,7 +38,7 @@ class Turn:
         self.command: Command | None = None
         """A command that says something to people, until the first event that comes of it: that one keeps it."""
         self.queued: list[Task] = []
-        """Tasks owed since this turn began, neither on the durable queue nor given to a poller yet."""
+        """Tasks owed since this turn began: each is given to a poller, or becomes a row, when the turn is settled."""
         self.fired: dict[int, bytes] | None = None
         """Buffered TimerFired events by the event that started the timer. None: they were not read yet."""
         self.successor: Turn | None = None

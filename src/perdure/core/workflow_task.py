@@ -25,7 +25,7 @@ from perdure.api.times import duration_ns, timestamp_ns
 from perdure.core import update
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
-from perdure.core.names import QueueName, TaskKind
+from perdure.core.names import TaskKind
 from perdure.core.refusals import workflow_task_not_found
 from perdure.core.started import StartedWorkflowTask
 from perdure.core.state import Execution, Facts, WorkflowTask
@@ -49,7 +49,7 @@ def schedule(turn: Turn) -> None:
     if execution.current_task is not None or execution.status == enums.PAUSED:
         return
     facts = execution.facts
-    if facts.sticky_queue and not turn.context.has_worker(_queue_name(execution, facts.sticky_queue)):
+    if facts.sticky_queue == turn.context.dead_queue:
         facts.sticky_queue = ""
     if facts.task_attempt > 1:
         _schedule_retry(turn)
@@ -66,7 +66,7 @@ def speculate(turn: Turn) -> None:
         return
     facts = execution.facts
     assert facts.task_attempt == 1, "a task that failed is followed by the next at once"
-    if facts.sticky_queue and not turn.context.has_worker(_queue_name(execution, facts.sticky_queue)):
+    if facts.sticky_queue == turn.context.dead_queue:
         facts.sticky_queue = ""
     TABLE.next(State.NONE, Trigger.SPECULATE)
     task = facts.transient_task = WorkflowTask(
@@ -412,10 +412,6 @@ def next_deadline(execution: Execution) -> int | None:
 def _moved(facts: Facts, since_ns: int) -> int:
     """By how much the clock was set since that instant of the current task."""
     return facts.task_moved[1] if facts.task_moved[0] == since_ns else 0
-
-
-def _queue_name(execution: Execution, queue: str) -> QueueName:
-    return QueueName(execution.key.namespace, queue, TaskKind.WORKFLOW)
 
 
 @folds(enums.WORKFLOW_TASK_SCHEDULED)

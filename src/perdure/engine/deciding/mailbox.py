@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import Any
 
 from temporalio.api.history.v1 import HistoryEvent
@@ -16,6 +17,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.core.commands import Command
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
+from perdure.engine.matching.matching import Waiting
 from perdure.engine.submission import InTransaction, Read
 
 
@@ -36,6 +38,7 @@ class Mailbox:
     """See the module's text. Attributes that are about one moment say so."""
 
     __slots__ = (
+        "assigned",
         "busy",
         "cached_bytes",
         "calls",
@@ -70,6 +73,8 @@ class Mailbox:
         self.calls: list[Call] = []
         """In flight: the calls that the commit answers."""
         self.commit: Commit | None = None
+        self.assigned: Sequence[Waiting | None] = ()
+        """The pollers that were set aside for tasks of the commit."""
         self.conflicts = 0
         """Lost races in a row."""
         self.solo = 0

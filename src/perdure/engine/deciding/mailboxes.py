@@ -18,23 +18,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartTask, StartWorkflow, UpdateWithStart
+from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartWorkflow, UpdateWithStart
 from perdure.core.commit import Commit
-from perdure.core.context import Context, Poller
-from perdure.core.execution import Execution, decide, decide_in_steps, takes_steps
-from perdure.core.names import ExecutionKey
+from perdure.core.context import Context
+from perdure.core.execution import Decision, Execution, decide, decide_in_steps, takes_steps
+from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
+from perdure.core.steps import Steps
 from perdure.engine.deciding.cache import RestingCache
 from perdure.engine.deciding.committer import Committer
 from perdure.engine.deciding.loader import Loader
 from perdure.engine.deciding.mailbox import Call, Mailbox
 from perdure.engine.deciding.transactor import Transactor
 from perdure.engine.feed.feed import Feed
-from perdure.engine.matching.matching import Matching
+from perdure.engine.matching.matching import Matching, Waiting
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import Faults, as_rejected, broken, is_shortage
@@ -73,8 +74,7 @@ class Mailboxes:
         self._matching = matching
         self._feed = feed
         self._now_ns = clock.now_ns
-        self._context = Context(0, new_id, matching.reserve, matching.is_polled, config.limits, find_zone)
-        self._context.attribute_type = attribute_type
+        self._context = Context(0, new_id, config.limits, find_zone, attribute_type)
         self._mailboxes: dict[tuple[str, str], Mailbox] = {}
         self._ready: deque[Mailbox] = deque()
         self._turn_is_due = False
@@ -125,6 +125,7 @@ class Mailboxes:
             self._fail([*mailbox.calls, *mailbox.pending], _stopping())
             mailbox.calls = []
             mailbox.pending.clear()
+            self._release(mailbox)
         self._mailboxes.clear()
         self._ready.clear()
 
@@ -270,42 +271,45 @@ class Mailboxes:
             task.add_done_callback(self._long.discard)
             return True
         calls = self._take_calls(mailbox, head, execution)
-        context = self._context
-        context.now_ns = self._now_ns()
-        self._metrics.decisions += 1
-        reserved = self._matching.reserved
+        context = self._tell(self._context, execution)
         try:
-            commit = decide(execution, [cast(Command, call.command) for call in calls], context)
-            assert len(commit.replies) == len(calls), "core answers every command"
+            decision = decide(execution, [cast(Command, call.command) for call in calls], context)
+            assert len(decision.replies) == len(calls), "core answers every command"
+            commit = decision.settle(self._assign(mailbox, decision.queued) if decision.queued else ())
         except Exception as error:
-            self._matching.release_reserved()
             self._recover_decision(mailbox, calls, error)
             return False
-        if reserved:
-            self._matching.keep_reserved(commit)
         return self._decided(mailbox, calls, commit)
+
+    def _tell(self, context: Context, execution: Execution | None) -> Context:
+        """What the law is to know of this moment."""
+        context.now_ns = self._now_ns()
+        context.dead_queue = ""
+        if execution is not None and execution.facts.sticky_queue and execution.current_task is None:
+            queue = QueueName(execution.key.namespace, execution.facts.sticky_queue, TaskKind.WORKFLOW)
+            if not self._matching.is_polled(queue):
+                context.dead_queue = queue.name
+        self._metrics.decisions += 1
+        return context
+
+    def _assign(self, mailbox: Mailbox, tasks: list[Task]) -> Sequence[Waiting | None]:
+        """Set those aside who wait for these tasks."""
+        pollers = mailbox.assigned = self._matching.assign(tasks)
+        return pollers
 
     async def _decide_in_steps(self, mailbox: Mailbox, call: Call) -> None:
         """As `_decide`, of one command that does much; the mailbox is busy until then, and others have their turns."""
         execution = self._state_for(mailbox, call)
-        context = replace(self._context, now_ns=self._now_ns())
-        self._metrics.decisions += 1
+        context = self._tell(replace(self._context), execution)
         steps = decide_in_steps(execution, cast(Command, call.command), context)
-        commit: Commit | None = None
-        while commit is None:
-            try:
-                next(steps)
-            except StopIteration as end:
-                commit = end.value
-            except Exception as error:
-                self._matching.release_reserved()
-                mailbox.calls = []
-                self._recover_decision(mailbox, [call], error)
-                self._go_on(mailbox)
-                return
-            else:
-                await asyncio.sleep(0)
-        self._matching.keep_reserved(commit)
+        try:
+            decision = await _in_turns(steps)
+            commit = decision.settle(self._assign(mailbox, decision.queued))
+        except Exception as error:
+            mailbox.calls = []
+            self._recover_decision(mailbox, [call], error)
+            self._go_on(mailbox)
+            return
         mailbox.calls = []
         if not self._decided(mailbox, [call], commit):
             self._go_on(mailbox)
@@ -356,17 +360,14 @@ class Mailboxes:
         """
         [call] = mailbox.calls
         asked = cast(InTransaction, call.command)
-        context = self._context
-        context.now_ns = self._now_ns()
-        self._metrics.decisions += 1
+        execution = self._state_for(mailbox, call)
         try:
-            commit = decide(self._state_for(mailbox, call), [asked.command], context)
+            decision = decide(execution, [asked.command], self._tell(self._context, execution))
+            commit = decision.settle(self._assign(mailbox, decision.queued))
         except Exception as error:
-            self._matching.release_reserved()
             mailbox.calls = []
             self._recover_decision(mailbox, [call], error)
             return None
-        self._matching.keep_reserved(commit)
         if not commit.changed:
             mailbox.calls = []
             self._answer([call], commit.replies)
@@ -399,6 +400,7 @@ class Mailboxes:
     def _recover_decision(self, mailbox: Mailbox, calls: list[Call], error: Exception) -> None:
         """Core raised, which is a bug: the state may be half changed, and one of the calls is to blame."""
         self._metrics.decision_errors += 1
+        self._release(mailbox)
         mailbox.forget()
         if len(calls) > 1:
             mailbox.pending.extendleft(reversed(calls))
@@ -431,9 +433,10 @@ class Mailboxes:
         assert commit is not None
         mailbox.commit = None
         if outcome is Outcome.CONFLICT:
-            self._lost_race(mailbox, commit)
+            self._lost_race(mailbox)
             return
         mailbox.conflicts = 0
+        mailbox.assigned = ()
         self._metrics.commits += 1
         try:
             if mailbox.foreign is None:
@@ -450,11 +453,11 @@ class Mailboxes:
         self._answer(calls, commit.replies)
         self._go_on(mailbox)
 
-    def _lost_race(self, mailbox: Mailbox, commit: Commit) -> None:
+    def _lost_race(self, mailbox: Mailbox) -> None:
         """Another node was faster, or a guess was wrong: decide the same again on what is stored now."""
         self._metrics.conflicts += 1
         calls, mailbox.calls = mailbox.calls, []
-        self._matching.release(_reserved_pollers(commit, calls))
+        self._release(mailbox)
         mailbox.forget()
         mailbox.conflicts += 1
         if mailbox.conflicts > self._config.conflict_tries_max:
@@ -467,12 +470,12 @@ class Mailboxes:
 
     def _refused(self, mailbox: Mailbox, error: Rejected) -> None:
         """The commit cannot be stored. One of its calls is to blame: the others are decided again without it."""
-        calls, commit = mailbox.calls, mailbox.commit
+        calls = mailbox.calls
         if len(calls) == 1:
             self._broke(mailbox, error)
             return
         mailbox.calls, mailbox.commit = [], None
-        self._matching.release(_reserved_pollers(commit, calls))
+        self._release(mailbox)
         mailbox.forget()
         mailbox.pending.extendleft(reversed(calls))
         mailbox.solo = len(calls)
@@ -485,12 +488,16 @@ class Mailboxes:
         if commit is None:
             calls = [*calls, *mailbox.pending]
             mailbox.pending.clear()
-        else:
-            self._matching.release(_reserved_pollers(commit, calls))
+        self._release(mailbox)
         mailbox.forget()
         mailbox.conflicts = mailbox.solo = 0
         self._fail(calls, error)
         self._go_on(mailbox)
+
+    def _release(self, mailbox: Mailbox) -> None:
+        """What was decided is not: whoever was to get a task waits on."""
+        pollers, mailbox.assigned = mailbox.assigned, ()
+        self._matching.release(pollers)
 
     def _go_on(self, mailbox: Mailbox) -> None:
         mailbox.foreign = None
@@ -547,14 +554,14 @@ def _may_guess(mailbox: Mailbox, head: Call) -> bool:
     return isinstance(head.command, StartWorkflow) and head.run_id is None and not mailbox.conflicts
 
 
-def _reserved_pollers(commit: Commit | None, calls: list[Call]) -> list[Poller]:
-    """Those set aside for a commit and the runs that it starts; not those that a StartTask brought with it."""
-    brought = {id(call.command.poller) for call in calls if isinstance(call.command, StartTask)}
-    pollers: list[Poller] = []
-    while commit is not None:
-        pollers.extend(dispatch.poller for dispatch in commit.dispatches if id(dispatch.poller) not in brought)
-        commit = commit.next_run
-    return pollers
+async def _in_turns(steps: Steps[Decision]) -> Decision:
+    """All steps, and between two of them everybody else."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        await asyncio.sleep(0)
 
 
 def _stopping() -> Rejected:

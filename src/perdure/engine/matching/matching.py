@@ -1,7 +1,7 @@
 """Brings pollers and tasks together, per task queue.
 
-A poller that waits is set aside by core while it decides (`reserve`): the task is scheduled and
-started in one commit and goes out when that is durable. When nobody waits the task becomes a row of
+When a decision owes a worker a task and a poller waits for one, it is set aside (`assign`): the task is scheduled
+and started in one commit and goes out when that is durable. When nobody waits the task becomes a row of
 the store, and whoever polls next gets it by a StartTask command. A poll whose caller went away must
 not swallow a task: it goes to the next poller, after a look whether it is still owed.
 """
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, StartTask
-from perdure.core.commit import Commit, Dispatch
+from perdure.core.commit import Commit
 from perdure.core.context import Poller
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.started import StartedTask
@@ -138,7 +138,7 @@ class TaskQueue:
 
 
 class Matching:
-    """See the module's text. `reserved` holds the pollers that core set aside in the decision being made."""
+    """See the module's text."""
 
     def __init__(self, store: Store, config: EngineConfig, metrics: Metrics, submit: Submit) -> None:
         self._store = store
@@ -156,7 +156,6 @@ class Matching:
         """Workers in this process by the queue that they serve: instance key and identity. They never cease to ask."""
         self.on_unpolled: Callable[[Task], None] = _ignore
         """Told of a row that nobody waits for."""
-        self.reserved: list[Waiting] = []
         self.polls = Signal()
         """Emitted for every poll that begins to wait."""
         self.pages = Signal()
@@ -351,42 +350,23 @@ class Matching:
 
     # --- sync match -----------------------------------------------------------------------------
 
-    def reserve(self, name: QueueName) -> Waiting | None:
-        """Core's `Context.reserve`."""
-        queue = self._queues.get(name)
-        if queue is None:
-            return None
-        poller = queue.next_poller()
-        if poller is not None:
-            queue.polled_at = self._loop.time()
-            self.reserved.append(poller)
-        return poller
+    def assign(self, tasks: Iterable[Task]) -> list[Waiting | None]:
+        """Set a poller aside for each of these tasks, None where nobody waits. They get the tasks, or are released."""
+        pollers: list[Waiting | None] = []
+        for task in tasks:
+            queue = self._queues.get(task.queue)
+            poller = None if queue is None else queue.next_poller()
+            if poller is not None:
+                poller.queue.polled_at = self._loop.time()
+                self._metrics.sync_matches += 1
+            pollers.append(poller)
+        return pollers
 
-    def keep_reserved(self, commit: Commit) -> None:
-        """The decision is made: pollers that it gives nothing to wait on."""
-        reserved = self.reserved
-        self._metrics.sync_matches += len(reserved)
-        dispatches = commit.dispatches
-        if len(reserved) == 1 and dispatches and dispatches[0].poller is reserved[0]:
-            reserved.clear()
-            return
-        used = {id(dispatch.poller) for dispatch in _dispatches(commit)}
-        unused = [poller for poller in reserved if id(poller) not in used]
-        reserved.clear()
-        if unused:
-            self.release(unused)
-
-    def release_reserved(self) -> None:
-        """The decision failed: all of its pollers wait on."""
-        reserved = list(self.reserved)
-        self.reserved.clear()
-        self.release(reserved)
-
-    def release(self, pollers: Iterable[Poller]) -> None:
+    def release(self, pollers: Iterable[Waiting | None]) -> None:
         """These got nothing after all: back to the head of their queue."""
         for poller in pollers:
-            assert isinstance(poller, Waiting)
-            self._wait_on(poller)
+            if poller is not None:
+                self._wait_on(poller)
 
     def _wait_on(self, poller: Waiting) -> None:
         queue = poller.queue
@@ -514,7 +494,7 @@ class Matching:
         error = reply.exception()
         if error is None:
             queue.backlog.finished(task)
-            self._wait_on(poller)  # has no effect when the task went to it, as it should
+            self._wait_on(poller)  # without effect, unless a fault kept the task from it
         else:
             self._row_refused(queue, task, poller, error)
 
@@ -585,9 +565,3 @@ def _end(future: Landing) -> None:
     """A poll's wait is over."""
     if not future.done():
         future.set_result(None)
-
-
-def _dispatches(commit: Commit | None) -> Iterable[Dispatch]:
-    while commit is not None:
-        yield from commit.dispatches
-        commit = commit.next_run

@@ -1,0 +1,101 @@
+"""What is owed to workers once commands are decided, and what becomes of it when it is said who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
+
+from perdure.core import commands as law
+from perdure.core.execution import Decision, decide
+from perdure.core.names import TaskKind
+from perdure.core.started import StartedActivityTask
+from perdure.core.tokens import decode_token
+from tests.core import given
+from tests.core.given import WORKER, Waiting, World, in_first_task, names, schedule
+
+
+def two_activities() -> tuple[World, Decision]:
+    """A workflow task came back with two."""
+    world, task = in_first_task()
+    request = RespondWorkflowTaskCompletedRequest(identity=WORKER, commands=[schedule("1"), schedule("2")])
+    command = law.CompleteWorkflowTask(decode_token(task.token), request)
+    return world, decide(world.run, [command], world.context())
+
+
+def kinds(decision: Decision) -> list[TaskKind]:
+    return [task.queue.kind for task in decision.queued]
+
+
+def test_a_decision_says_what_is_owed_in_order() -> None:
+    world, decision = two_activities()
+    assert kinds(decision) == [TaskKind.ACTIVITY, TaskKind.ACTIVITY]
+    assert [task.scheduled_event_id for task in decision.queued] == [5, 6]
+    assert world.run.facts.attempts[5].attempt == 1
+
+
+def test_those_who_wait_get_their_tasks_and_the_rest_becomes_rows() -> None:
+    poller = Waiting("first")
+    for pollers, given_out, rows in (([poller], 5, [6]), ([None, poller], 6, [5])):
+        commit = two_activities()[1].settle(pollers)
+        [dispatch] = commit.dispatches
+        assert dispatch.poller is poller
+        assert isinstance(dispatch.task, StartedActivityTask)
+        assert dispatch.task.scheduled_event_id == given_out
+        assert [row.scheduled_event_id for row in commit.add_tasks] == rows
+
+
+def test_without_anybody_who_waits_everything_becomes_a_row() -> None:
+    commit = two_activities()[1].settle()
+    assert commit.dispatches == []
+    assert [row.scheduled_event_id for row in commit.add_tasks] == [5, 6]
+    assert commit.execution is not None
+    assert commit.execution.version == commit.expected_version + 1
+
+
+def test_what_a_later_command_undoes_is_not_owed() -> None:
+    world = World()
+    world.start()
+    cancel = law.RequestCancel(given.RequestCancelWorkflowExecutionRequest())
+    terminate = law.Terminate(given.TerminateWorkflowExecutionRequest())
+    world.complete_task(world.workflow_task())
+    assert kinds(decide(world.run, [cancel], world.context())) == [TaskKind.WORKFLOW]
+    world, task = in_first_task()
+    world.complete_task(task)
+    decision = decide(world.run, [cancel, terminate], world.context())
+    assert decision.queued == []
+    commit = decision.settle()
+    assert "WorkflowExecutionTerminated" in names(commit.events)
+    assert commit.add_tasks == []
+
+
+def test_what_a_run_and_its_successor_owe_is_one_list() -> None:
+    world = World()
+    world.start()
+    again: Sequence[law.Command] = [law.StartWorkflow(replacing())]
+    decision = decide(world.run, again, world.context())
+    assert kinds(decision) == [TaskKind.WORKFLOW]
+    commit = decision.settle([Waiting("first")])
+    assert commit.next_run is not None
+    assert (commit.dispatches, len(commit.next_run.dispatches)) == ([], 1)
+
+
+def replacing() -> given.StartWorkflowExecutionRequest:
+    """A start that ends the run there is."""
+    request = given.start_request(request_id="request-2")
+    request.workflow_id_conflict_policy = 3  # pyright: ignore[reportAttributeAccessIssue] - TERMINATE_EXISTING
+    return request
+
+
+def test_the_law_is_told_whose_worker_is_gone() -> None:
+    """It asks nobody: the name of the queue is a value, and another worker's queue is not meant by it."""
+    for dead, expected in (("", "sticky"), ("another", "sticky"), ("sticky", "queue")):
+        world, task = in_first_task()
+        request = RespondWorkflowTaskCompletedRequest(identity=WORKER)
+        request.sticky_attributes.worker_task_queue.name = "sticky"
+        request.sticky_attributes.schedule_to_start_timeout.seconds = 5
+        world.ask(law.CompleteWorkflowTask(decode_token(task.token), request))
+        context = world.context()
+        context.dead_queue = dead
+        [owed] = decide(world.run, [law.Signal(given.signal_request())], context).queued
+        assert owed.queue.name == expected
