@@ -21,22 +21,22 @@ from perdure.embedded.loop_thread import new_event_loop
 Order = dict[str, Any]
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def charge(order: Order) -> dict[str, Any]:
     return {"ok": True, "amount": 42}
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def reserve(order: Order) -> bool:
     return True
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def ship(order: Order) -> str:
     return "trk"
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def notify(order: Order) -> None:
     return None
 
@@ -50,22 +50,22 @@ def fulfill(order: Order) -> str:
     return tracking
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 async def charge_async(order: Order) -> dict[str, Any]:
     return {"ok": True, "amount": 42}
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 async def reserve_async(order: Order) -> bool:
     return True
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 async def ship_async(order: Order) -> str:
     return "trk"
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 async def notify_async(order: Order) -> None:
     return None
 

@@ -25,7 +25,7 @@ from tests.sdk.replay.given import History
 ROUNDS = 7
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def step(order: dict[str, Any]) -> dict[str, Any]:
     """Never run here."""
     raise AssertionError

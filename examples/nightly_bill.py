@@ -15,7 +15,7 @@ from perdure import Engine, Overlap, activity, call, workflow
 from perdure.errors import ScheduleAlreadyExistsError
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def send_bill(customer: str) -> str:
     return f"billed {customer}"
 

@@ -19,7 +19,7 @@ from perdure.errors import EngineError
 # --- the order's steps: plain functions that are activities, too ---------------------------------
 
 
-@activity(name="ChargeCard", start_to_close="10s", retry=Retry(initial_interval="100ms"))
+@activity(name="ChargeCard", start_to_close_timeout="10s", retry=Retry(initial_interval="100ms"))
 def charge_card(order_id: str, cents: int) -> int:
     try:
         key = activity.info().idempotency_key  # the same for every attempt of this call
@@ -29,7 +29,7 @@ def charge_card(order_id: str, cents: int) -> int:
     return ServiceClient(os.environ["GATEWAY"]).post("/charge", charge, key)["charge_id"]
 
 
-@activity(name="ShipOrder", start_to_close="10s")
+@activity(name="ShipOrder", start_to_close_timeout="10s")
 def ship_order(order_id: str) -> str:
     return f"PD-{order_id}"
 

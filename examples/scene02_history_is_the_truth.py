@@ -19,7 +19,7 @@ from perdure.stores.reading import StoreFile, differences, fold
 STEPS = ["charge the card", "reserve the lamp", "pack it", "hand it to the carrier"]
 
 
-@activity(start_to_close="60s", retry=Retry(initial_interval="50ms"))
+@activity(start_to_close_timeout="60s", retry=Retry(initial_interval="50ms"))
 def do(what: str) -> str:
     """Whoever comes first dies here; the next one gets it done."""
     begun = Path(os.environ["SCENE"]) / what.replace(" ", "_")

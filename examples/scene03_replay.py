@@ -19,13 +19,13 @@ passes: list[str] = []  # how often the code came by: a plain list, of which no 
 charges: list[str] = []  # how often the card was really charged
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def charge(order_id: str) -> str:
     charges.append(order_id)
     return f"receipt for {order_id}"
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def ship(order_id: str) -> str:
     return f"PD-{order_id}"
 

@@ -16,7 +16,7 @@ from perdure.api.digest import digest
 effects = Path()  # the outside world: a file that activities append to
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def charge_card(cents: int) -> str:
     with effects.open("a") as ledger:
         ledger.write(f"charged ${cents / 100:.2f}\n")

@@ -19,7 +19,7 @@ from perdure.stores.reading import StoreFile
 ORDERS = [f"order-{number}" for number in range(1001, 1031)]
 
 
-@activity(start_to_close="10s", retry=Retry(initial_interval="50ms"))
+@activity(start_to_close_timeout="10s", retry=Retry(initial_interval="50ms"))
 def ship(order_id: str) -> str:
     time.sleep(0.2 if os.environ["VERSION"] == "v1" else 0.02)  # version 2 is the faster one
     return f"{order_id} shipped by {os.environ['VERSION']}"

@@ -22,7 +22,9 @@ attempts: dict[str, list[float]] = defaultdict(list)  # when each order's charge
 gateway = ServiceClient("")
 
 
-@activity(start_to_close="5s", retry=Retry(initial_interval="100ms", backoff_coefficient=2, maximum_interval="400ms"))
+@activity(
+    start_to_close_timeout="5s", retry=Retry(initial_interval="100ms", backoff_coefficient=2, maximum_interval="400ms")
+)
 def charge(order_id: str, card: str) -> int:
     attempts[order_id].append(time.monotonic())
     request = {"order_id": order_id, "customer": "ada", "card": card, "amount_cents": 4200}

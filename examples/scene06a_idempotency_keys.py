@@ -17,7 +17,7 @@ from perdure.demo.processes import start_service
 from perdure.demo.services.client import ServiceClient
 
 
-@activity(start_to_close="10s", retry=Retry(initial_interval="50ms"))
+@activity(start_to_close_timeout="10s", retry=Retry(initial_interval="50ms"))
 def charge(cents: int) -> int:
     info = activity.info()
     print(f"attempt {info.attempt} key {info.idempotency_key}", flush=True)

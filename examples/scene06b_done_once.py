@@ -23,7 +23,7 @@ TABLE = "CREATE TABLE IF NOT EXISTS charges (id INTEGER PRIMARY KEY, cents INTEG
 keys = IdempotencyKeys("charges", keep="7 days")
 
 
-@activity(start_to_close="10s", retry=QUICK)
+@activity(start_to_close_timeout="10s", retry=QUICK)
 def charge(cents: int) -> int:
     """The bank: one transaction for the charge and for the answer that its key is to get."""
     info = activity.info()

@@ -22,7 +22,7 @@ CUSTOMERS = 1000
 DAY_NS = 86_400 * 10**9
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def mail(customer: str, text: str) -> str:
     return f"{text} {customer}?"
 

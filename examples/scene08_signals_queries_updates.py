@@ -18,12 +18,12 @@ from perdure.errors import QueryFailedError, UpdateFailedError
 PRICES = {"lamp": 4200, "tea": 720, "mug": 950}
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def price_of(item: str) -> int:
     return PRICES[item]
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def charge(order_id: str, cents: int) -> str:
     return f"${cents / 100:.2f} for order {order_id}"
 

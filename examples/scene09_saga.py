@@ -30,17 +30,17 @@ effects: list[str] = []  # what really happened to money and goods
 pager: list[Intervention] = []
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def charge(order: str) -> None:
     effects.append(f"charged {order}")
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def reserve(order: str) -> None:
     effects.append(f"reserved {order}")
 
 
-@activity(start_to_close="10s", retry=Retry(maximum_attempts=1))
+@activity(start_to_close_timeout="10s", retry=Retry(maximum_attempts=1))
 def ship(order: str) -> str:
     if order == "1001":
         raise ApplicationError("no carrier takes it", type="NoCarrier")
@@ -48,12 +48,12 @@ def ship(order: str) -> str:
     return f"PD-{order}"
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def release(order: str) -> None:
     effects.append(f"released {order}")
 
 
-@activity(start_to_close="10s", retry=IMPATIENT)
+@activity(start_to_close_timeout="10s", retry=IMPATIENT)
 def refund(order: str) -> None:
     if refunds_are_down:
         raise ApplicationError("503 from the refund service")

@@ -28,7 +28,7 @@ iterations = 6_000
 # --- children --------------------------------------------------------------------------------------
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def pack(parcel: str) -> str:
     return f"PD-{parcel}"
 
@@ -78,7 +78,7 @@ class Account:
     longest: int = 0
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 async def read_meter(reading: int) -> int:
     return reading % 7
 

@@ -20,11 +20,11 @@ from perdure.embedded import EngineSeams
 YEAR_NS = 365 * 86_400 * 10**9
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def verify_address(customer: str) -> None: ...
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def charge(customer: str) -> str:
     return "charged"
 

@@ -40,35 +40,35 @@ effects: dict[str, list[str]] = defaultdict(list)
 settled: dict[str, threading.Event] = defaultdict(threading.Event)
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def charge(order: str) -> None:
     effects[order].append("charged")
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def reserve(order: str) -> None:
     effects[order].append("reserved")
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def ship(order: str) -> None:
     if order.startswith("broken"):
         raise ApplicationError("no carrier takes it", type="NoCarrier", non_retryable=True)
     effects[order].append("shipped")
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def tell(order: str) -> None:
     effects[order].append("told")
     settled[order].set()
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def release(order: str) -> None:
     effects[order].append("released")
 
 
-@activity(start_to_close="10s")
+@activity(start_to_close_timeout="10s")
 def refund(order: str) -> None:
     effects[order].append("refunded")
     settled[order].set()

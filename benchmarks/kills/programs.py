@@ -34,14 +34,14 @@ class Effects:
         cls.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
-@activity(name="kills.effect", start_to_close="60s", retry=SOON)
+@activity(name="kills.effect", start_to_close_timeout="60s", retry=SOON)
 def effect(what: str) -> str:
     """Happens once by its key, which is the same on every attempt."""
     os.write(Effects.file, f"{activity.info().idempotency_key} {what}\n".encode())
     return what
 
 
-@activity(name="kills.step", start_to_close="60s", retry=SOON)
+@activity(name="kills.step", start_to_close_timeout="60s", retry=SOON)
 def step(order: int, number: int) -> None:
     if number == breaks_at(order):
         raise ApplicationError("cannot be done", non_retryable=True)

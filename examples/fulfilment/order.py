@@ -54,7 +54,7 @@ def _post(service: str, path: str, order: Order, key: str | None = None, **field
 # --- the steps, and what undoes them ---------------------------------------------------------------
 
 
-@activity(start_to_close=PAY_WITHIN, schedule_to_close=PAY_WITHIN, retry=PATIENTLY)
+@activity(start_to_close_timeout=PAY_WITHIN, schedule_to_close_timeout=PAY_WITHIN, retry=PATIENTLY)
 def charge(order: Order) -> int:
     """The payment's number: at once, or when the bank says that the money has arrived."""
     reference = activity.info().activity_id
@@ -64,29 +64,29 @@ def charge(order: Order) -> int:
     return answer["payment_id"]
 
 
-@activity(start_to_close="30s", retry=WITH_A_CEILING)
+@activity(start_to_close_timeout="30s", retry=WITH_A_CEILING)
 def refund(order: Order) -> int:
     """Under the order's own key: a person may have it tried again, and that is another call of this activity."""
     return _post(PAYMENTS_URL, "/refund", order, key=f"refund of order {order.id}")["refunded_cents"]
 
 
-@activity(start_to_close="30s", retry=PATIENTLY)
+@activity(start_to_close_timeout="30s", retry=PATIENTLY)
 def reserve(order: Order) -> int:
     return _post(INVENTORY_URL, "/reserve", order, items=order.items)["reserved"]
 
 
-@activity(start_to_close="30s", retry=PATIENTLY)
+@activity(start_to_close_timeout="30s", retry=PATIENTLY)
 def release(order: Order) -> int:
     return _post(INVENTORY_URL, "/release", order)["released"]
 
 
-@activity(start_to_close="30s", retry=PATIENTLY)
+@activity(start_to_close_timeout="30s", retry=PATIENTLY)
 def ship(order: Order) -> str:
     """To a locker near the customer. What nobody fetches the carrier brings back."""
     return _post(SHIPPING_URL, "/ship", order, customer=order.customer)["tracking"]
 
 
-@activity(start_to_close="30s", retry=PATIENTLY)
+@activity(start_to_close_timeout="30s", retry=PATIENTLY)
 def tell(order: Order, text: str) -> bool:
     return _post(SHIPPING_URL, "/notify", order, customer=order.customer, text=text)["sent"]
 

@@ -14,13 +14,13 @@ from perdure import activity, call, workflow
 from perdure.demo.services.client import SHIPPING_URL, ServiceClient
 
 
-@activity(start_to_close="10m")
+@activity(start_to_close_timeout="10m")
 def charged_and_neither_fulfilled_nor_refunded() -> list[str]:
     books = read_books(Path(os.environ[LEDGERS_AT]))
     return sorted(order_id for order_id, of_order in books.items() if not of_order.is_settled)
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def tell_accounting(today: str, since: dict[str, str]) -> None:
     text = ", ".join(f"order {order_id} since {day}" for order_id, day in since.items()) or "all orders are settled"
     letter = {"order_id": f"reconciliation {today}", "customer": "accounting", "text": text}

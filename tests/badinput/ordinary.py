@@ -13,7 +13,7 @@ EFFECTS: Counter[str] = Counter()
 """How often each idempotency key's effect was asked for, in this process."""
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def ordinary_step(number: int) -> int:
     EFFECTS[activity.info().idempotency_key] += 1
     return number + 1

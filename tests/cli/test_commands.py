@@ -29,7 +29,7 @@ from tests.eventually import eventually
 Run = Callable[..., Result]
 
 
-@activity(start_to_close="10s", retry=Retry(maximum_attempts=1))
+@activity(start_to_close_timeout="10s", retry=Retry(maximum_attempts=1))
 def greet(name: str) -> str:
     if name == "nobody":
         raise ApplicationError("there is nobody", type="NobodyThere", non_retryable=True)

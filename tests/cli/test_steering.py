@@ -102,7 +102,7 @@ def test_a_workflow_is_reset_to_a_step(store: str, run: Run) -> None:
 def test_an_activity_is_paused_changed_and_let_go_on(store: str, run: Run) -> None:
     named = ("stuck", "--activity-id", "1")
     run("activity", "pause", *named)
-    run("activity", "update", *named, "--start-to-close", "5s", "--maximum-attempts", "7")
+    run("activity", "update", *named, "--start-to-close-timeout", "5s", "--maximum-attempts", "7")
     with Engine(store, worker=False) as engine:
         (pending,) = engine.describe("stuck").pending_activities
         assert (pending.state, pending.maximum_attempts, pending.attempt) == ("paused", 7, 2)

@@ -22,7 +22,7 @@ from tests.eventually import eventually
 effects = -1
 
 
-@activity(name="kills.note", start_to_close="30s", retry=Retry(initial_interval="10ms"))
+@activity(name="kills.note", start_to_close_timeout="30s", retry=Retry(initial_interval="10ms"))
 def note(value: int) -> None:
     os.write(effects, f"{value} {activity.info().idempotency_key}\n".encode())
 

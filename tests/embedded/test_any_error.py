@@ -310,19 +310,19 @@ async def until_interrupted() -> None:
         return
 
 
-@activity(heartbeat="60s", retry=ONCE)
+@activity(heartbeat_timeout="60s", retry=ONCE)
 def stops_with_a_lock() -> None:
     until_cancelled()
     raise stopped([threading.Lock()])
 
 
-@activity(heartbeat="60s", retry=ONCE)
+@activity(heartbeat_timeout="60s", retry=ONCE)
 async def stops_on_the_loop() -> None:
     await until_interrupted()
     raise stopped(["caf\udce9"])
 
 
-@activity(heartbeat="60s", retry=ONCE)
+@activity(heartbeat_timeout="60s", retry=ONCE)
 async def stops_in_a_group() -> None:
     async def child() -> None:
         raise stopped(["so far"])
@@ -332,7 +332,7 @@ async def stops_in_a_group() -> None:
         group.create_task(child())
 
 
-@activity(heartbeat="60s", retry=ONCE, run_in="process")
+@activity(heartbeat_timeout="60s", retry=ONCE, run_in="process")
 def stops_in_a_process() -> None:
     until_cancelled()
     raise ExceptionGroup("all of it", [stopped([object()]), stopped([])])
@@ -375,7 +375,7 @@ def cannot_write(what: str) -> str:
             case "memo":
                 workflow.upsert_memo({"lock": threading.Lock()})
             case "argument":
-                call(on_a_thread, threading.Lock())  # pyright: ignore[reportArgumentType]
+                call(on_a_thread, threading.Lock())  # pyright: ignore[reportCallIssue, reportArgumentType]
             case "local argument":
                 local_call(on_a_thread, threading.Lock())  # pyright: ignore[reportArgumentType]
             case "child":

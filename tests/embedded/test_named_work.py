@@ -60,8 +60,8 @@ async def ordering_async(cents: int) -> Any:
 CHARGE = activity.named(
     "charge",
     returns=Receipt,
-    start_to_close="30s",
-    heartbeat="5s",
+    start_to_close_timeout="30s",
+    heartbeat_timeout="5s",
     retry=Retry(maximum_attempts=3),
     task_queue="default",
 )
@@ -77,7 +77,7 @@ def parent(cents: int) -> list[Any]:
 
 @workflow
 async def parent_async(cents: int) -> list[Any]:
-    typed = await start(CHARGE.options(start_to_close="1m"), cents)
+    typed = await start(CHARGE.options(start_to_close_timeout="1m"), cents)
     return [typed.number, (await start_child(ORDER, cents + 1)).number, await start_child("order", cents + 2)]
 
 

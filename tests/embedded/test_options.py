@@ -50,13 +50,11 @@ class Order:
 
 
 REFUSALS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "@activity start_to_close_timeout": (lambda e: declare(start_to_close_timeout="3s"), ": write start_to_close;"),
-    "@activity heartbeat_timeout": (lambda e: declare(heartbeat_timeout="3s"), ": write heartbeat;"),
     "@activity retry_policy": (lambda e: declare(retry_policy=1), ": write retry=Retry(maximum_attempts=...);"),
     "@activity retries": (lambda e: declare(retries=3), "retry=Retry(maximum_attempts=...); the options are: name,"),
-    "@activity timeout": (lambda e: declare(timeout=3), ": write start_to_close;"),
-    "@activity Heartbeat": (lambda e: declare(Heartbeat=3), ": write heartbeat;"),
-    "@activity strat_to_close": (lambda e: declare(strat_to_close=3), ": write start_to_close;"),
+    "@activity timeout": (lambda e: declare(timeout=3), ": write start_to_close_timeout;"),
+    "@activity Heartbeat": (lambda e: declare(Heartbeat=3), ": write heartbeat_timeout;"),
+    "@activity strat_to_close": (lambda e: declare(strat_to_close=3), ": write start_to_close_timeout;"),
     "options() max_attempts": (lambda e: CHARGE.options(max_attempts=3), ": write retry=Retry("),
     "@workflow foo": (lambda e: WORKFLOW(foo=1), "; the options are: name, fail_on, guard, dynamic"),
     "@workflow sandboxed": (lambda e: WORKFLOW(sandboxed=False), ": write guard=False;"),
@@ -128,8 +126,11 @@ IN_WORKFLOW_CODE: list[tuple[Callable[[], Any], str]] = [
     (lambda: WORKFLOW.sleep(day=1), "sleep() has no option 'day': write days;"),
     (lambda: WORKFLOW.wait_signal("go", result_type=int), "wait_signal() has no option 'result_type': write returns;"),
     (lambda: WORKFLOW.continue_as_new("1", cents=1), "continue_as_new() has no option 'cents'; the options are: work"),
-    (lambda: CALL(charge, "1", start_to_close="1s"), "write charge.options(start_to_close=...) in its place"),
-    (lambda: START(charge, "1", start_to_close_timeout=1), "write charge.options(start_to_close=...) in its place"),
+    (lambda: CALL(charge, "1", start_to_close="1s"), "write charge.options(start_to_close_timeout=...) in its place"),
+    (
+        lambda: START(charge, "1", start_to_close_timeout=1),
+        "write charge.options(start_to_close_timeout=...) in its place",
+    ),
     (lambda: CALL(charge, "1", cent=1), "charge() has no parameter 'cent': write cents; the parameters are: order,"),
     (lambda: CALL(charge), "charge(): missing a required argument: 'order'; it takes: order, cents"),
     (lambda: CALL(charge, "1", 2, 3), "charge(): too many positional arguments; it takes: order, cents"),

@@ -56,7 +56,7 @@ charges: list[str] = []
 release = threading.Event()
 
 
-@activity(start_to_close="30s", retry=Retry(maximum_attempts=5))
+@activity(start_to_close_timeout="30s", retry=Retry(maximum_attempts=5))
 def charge_card(order: Order) -> Receipt:
     charges.append(activity.info().idempotency_key)
     return Receipt(order.id, order.amount)

@@ -29,7 +29,7 @@ AT_ONCE = Retry(initial_interval="1ms")
 ONE_PROCESS = EngineSeams(worker_config=WorkerConfig(processes=1))
 
 
-@activity(run_in="process", heartbeat="10s", retry=AT_ONCE)
+@activity(run_in="process", heartbeat_timeout="10s", retry=AT_ONCE)
 def crunch(number: int) -> tuple[int, int]:
     activity.heartbeat(number)
     assert not activity.is_cancelled()
@@ -48,7 +48,7 @@ def fails() -> None:
     raise ApplicationError("no", type="No", details=[1])
 
 
-@activity(run_in="process", start_to_close="200ms", retry=Retry(maximum_attempts=1))
+@activity(run_in="process", start_to_close_timeout="200ms", retry=Retry(maximum_attempts=1))
 def never_ends() -> None:
     while True:
         pass

@@ -68,7 +68,7 @@ def seat_guest(seat: int, guest: str) -> str:
 
 @workflow
 def seat_by_default(seat: int) -> str:
-    return call(take_seat.options(start_to_close="5s"), seat=seat)
+    return call(take_seat.options(start_to_close_timeout="5s"), seat=seat)
 
 
 @workflow

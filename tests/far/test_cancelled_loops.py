@@ -15,7 +15,7 @@ from tests.eventually import eventually
 begun: list[str] = []
 
 
-@activity(cancellation="wait", heartbeat="30s")
+@activity(cancellation="wait", heartbeat_timeout="30s")
 async def stubborn(run: str) -> str:
     """Until it is told to stop, which it then says nothing of."""
     begun.append(run)

@@ -66,7 +66,7 @@ def test_what_a_server_does_not_have_is_named(url: str) -> None:
     assert run("schedule", "list", "--store", url).exit_code == 0
 
 
-@activity(name="far_commands.down", start_to_close="10s")
+@activity(name="far_commands.down", start_to_close_timeout="10s")
 def down() -> None:
     raise ConnectionError("bank is down")
 

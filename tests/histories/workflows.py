@@ -35,12 +35,12 @@ class Order:
     cents: int
 
 
-@activity(name="stored.charge", start_to_close="30s", retry=Retry(initial_interval="1s", maximum_attempts=3))
+@activity(name="stored.charge", start_to_close_timeout="30s", retry=Retry(initial_interval="1s", maximum_attempts=3))
 def charge(order: Order) -> str:
     return f"receipt {order.id}"
 
 
-@activity(name="stored.reserve", schedule_to_close="1h", cancellation="wait")
+@activity(name="stored.reserve", schedule_to_close_timeout="1h", cancellation="wait")
 async def reserve(order: Order, item: str) -> str:
     return f"{item} for {order.id}"
 
@@ -55,12 +55,12 @@ def decline(order: Order) -> str:
     raise ValueError(f"order {order.id} was declined")
 
 
-@activity(name="stored.slow", start_to_close="5s", retry=Retry(maximum_attempts=2))
+@activity(name="stored.slow", start_to_close_timeout="5s", retry=Retry(maximum_attempts=2))
 async def slow(order: Order) -> None:
     await asyncio.sleep(3600)
 
 
-@activity(name="stored.patient", start_to_close="2h", heartbeat="1m", cancellation="wait")
+@activity(name="stored.patient", start_to_close_timeout="2h", heartbeat_timeout="1m", cancellation="wait")
 async def patient(order: Order) -> str:
     try:
         while True:
@@ -192,9 +192,9 @@ async def validate(order: Order, seconds: float) -> str:
 @workflow(name="stored.local")
 def local(order: Order) -> list[str]:
     """Local activities: at once, by a durable back-off, over several workflow tasks, and one that is cancelled."""
-    found = [local_call(release.options(start_to_close="5s"), order, "nothing") or "released"]
+    found = [local_call(release.options(start_to_close_timeout="5s"), order, "nothing") or "released"]
     found.append(local_call(validate.options(local_retry_threshold="5s"), order, 30))
-    left = start_local(slow.options(start_to_close="1h"), order)
+    left = start_local(slow.options(start_to_close_timeout="1h"), order)
     item = start(reserve, order, "lamp")
     workflow.timer("20s").result()
     left.cancel()
@@ -390,7 +390,7 @@ def scopes(order: Order) -> list[str]:
     return found
 
 
-@activity(name="stored.stubborn", start_to_close="2h", heartbeat="1m", cancellation="wait")
+@activity(name="stored.stubborn", start_to_close_timeout="2h", heartbeat_timeout="1m", cancellation="wait")
 async def stubborn(order: Order) -> str:
     try:
         while True:
@@ -426,7 +426,7 @@ def unheard(order: Order) -> list[str]:
         found.append("never")
     with workflow.scope() as scope:
         scope.cancel()
-        local_call(release.options(start_to_close="5s", cancellation="wait"), order, "desk")
+        local_call(release.options(start_to_close_timeout="5s", cancellation="wait"), order, "desk")
         workflow.sleep(4)
         found.append("scope of a local activity unheard")
     return found
@@ -454,7 +454,7 @@ async def unheard_async(order: Order) -> list[str]:
         found.append("scope raised")
     with workflow.scope() as scope:
         scope.cancel()
-        await start_local(release.options(start_to_close="5s", cancellation="wait"), order, "desk")
+        await start_local(release.options(start_to_close_timeout="5s", cancellation="wait"), order, "desk")
         await workflow.sleep(4)
         found.append("scope of a local activity unheard")
     return found

@@ -38,14 +38,14 @@ def take_effect(what: str, order: int, step: int) -> None:
     os.write(effects, f"{what} {order} {step} {activity.info().idempotency_key}\n".encode())
 
 
-@activity(name="kills.do", start_to_close="30s", retry=SOON)
+@activity(name="kills.do", start_to_close_timeout="30s", retry=SOON)
 def do(order: int, step: int) -> None:
     if step == breaks_at(order):
         raise ApplicationError("cannot be done", non_retryable=True)
     take_effect("do", order, step)
 
 
-@activity(name="kills.undo", start_to_close="30s", retry=SOON)
+@activity(name="kills.undo", start_to_close_timeout="30s", retry=SOON)
 def undo(order: int, step: int) -> None:
     take_effect("undo", order, step)
 

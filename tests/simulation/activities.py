@@ -70,8 +70,8 @@ def performer(act: Act) -> Performer:
     heartbeat = None if not act.beats else 7200.0 if is_slow else 15.0
     attempts = MAXIMUM_ATTEMPTS if act.gives_up else 0
     return (perform if act.colour == "async" else perform_def).options(
-        start_to_close=3 * DAY if is_slow else QUICK_START_TO_CLOSE,
-        heartbeat=heartbeat,
+        start_to_close_timeout=3 * DAY if is_slow else QUICK_START_TO_CLOSE,
+        heartbeat_timeout=heartbeat,
         retry=Retry(initial_interval="1s", backoff_coefficient=2.0, maximum_interval="10s", maximum_attempts=attempts),
     )
 

@@ -18,22 +18,22 @@ def _serve(what: str) -> str:
     return f"{what} done"
 
 
-@activity(start_to_close="30s", retry=RETRY)
+@activity(start_to_close_timeout="30s", retry=RETRY)
 def charge_payment(order: int) -> str:
     return _serve("charge")
 
 
-@activity(start_to_close="30s", retry=RETRY)
+@activity(start_to_close_timeout="30s", retry=RETRY)
 def reserve_inventory(order: int) -> str:
     return _serve("reserve")
 
 
-@activity(start_to_close="30s", retry=RETRY)
+@activity(start_to_close_timeout="30s", retry=RETRY)
 def create_shipment(order: int) -> str:
     return _serve("ship")
 
 
-@activity(start_to_close="30s", retry=RETRY)
+@activity(start_to_close_timeout="30s", retry=RETRY)
 def send_notification(order: int, tracking: str) -> str:
     return _serve("notify")
 

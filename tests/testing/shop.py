@@ -14,12 +14,12 @@ class Order:
     cents: int
 
 
-@activity(name="shop.charge", start_to_close="10s", retry=Retry(maximum_attempts=4))
+@activity(name="shop.charge", start_to_close_timeout="10s", retry=Retry(maximum_attempts=4))
 def charge(order: Order) -> str:
     raise AssertionError("a test must not charge anybody")
 
 
-@activity(name="shop.ship", start_to_close="2h")
+@activity(name="shop.ship", start_to_close_timeout="2h")
 async def ship(order: Order, express: bool) -> str:
     await asyncio.sleep(3600)
     return f"{order.id} by {'plane' if express else 'ship'}"

@@ -22,7 +22,7 @@ def flaky() -> str:
     return "done"
 
 
-@activity(start_to_close="10s", retry=Retry(initial_interval="1s", maximum_attempts=2))
+@activity(start_to_close_timeout="10s", retry=Retry(initial_interval="1s", maximum_attempts=2))
 async def slow() -> str:
     await asyncio.sleep(60)
     return "took its time"
@@ -91,7 +91,8 @@ def test_an_activity_gets_other_options(engine: TestEngine) -> None:
         handle = engine.start(calls_slow, id="w")
         engine.advance("1s")
         engine.update_activity(
-            "w", slow, start_to_close="2m", schedule_to_close="1h", schedule_to_start="5m", heartbeat="90s",
+            "w", slow, start_to_close_timeout="2m", schedule_to_close_timeout="1h", schedule_to_start_timeout="5m",
+            heartbeat_timeout="90s",
             retry=Retry(initial_interval="5s"), task_queue="default",
         )  # fmt: skip
         assert handle.result() == "took its time"
@@ -116,4 +117,4 @@ def test_what_cannot_be_asked_for(engine: TestEngine) -> None:
         with pytest.raises(ValueError, match="which options"):
             engine.update_activity("w", "1")
         with pytest.raises(ValueError, match="which options"):
-            engine.update_activity("w", "1", heartbeat="1s", restore_options=True)
+            engine.update_activity("w", "1", heartbeat_timeout="1s", restore_options=True)

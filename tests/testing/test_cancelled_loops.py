@@ -13,7 +13,7 @@ from perdure.testing import TestEngine
 undone: list[str] = []
 
 
-@activity(cancellation="wait", heartbeat="1m")
+@activity(cancellation="wait", heartbeat_timeout="1m")
 async def stubborn() -> str:
     """Takes ten seconds at most, and ends well in any case."""
     try:

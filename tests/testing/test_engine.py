@@ -97,7 +97,7 @@ def test_an_activity_that_fails_for_ever_is_an_error_that_names_it() -> None:
 
 
 def test_an_attempt_whose_time_is_up_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    @activity(name="testing.slow", start_to_close="10s", retry=Retry(maximum_attempts=2))
+    @activity(name="testing.slow", start_to_close_timeout="10s", retry=Retry(maximum_attempts=2))
     async def slow() -> None:
         await asyncio.sleep(3600)
 

@@ -76,7 +76,7 @@ def lasts(seconds: float) -> str:
 
 @workflow
 def limited() -> str:
-    once = takes.options(start_to_close="5s", retry=Retry(maximum_attempts=2))
+    once = takes.options(start_to_close_timeout="5s", retry=Retry(maximum_attempts=2))
     try:
         return local_call(once, 60)
     except ActivityError as error:
@@ -86,7 +86,7 @@ def limited() -> str:
 @workflow
 def limited_overall() -> str:
     try:
-        return str(local_call(moody.options(schedule_to_close="30s"), 9))
+        return str(local_call(moody.options(schedule_to_close_timeout="30s"), 9))
     except ActivityError as error:
         return f"{error.cause} {error.retry_state.name}"
 

@@ -42,7 +42,7 @@ class Payments:
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
 
-    @activity(start_to_close="7s")
+    @activity(start_to_close_timeout="7s")
     def charge(self, order: str, cents: int = 1) -> str:
         return f"{self.bank.name} charged {cents} for {order}"
 
@@ -74,7 +74,7 @@ class Payments:
 def buy(order: str) -> list[Any]:
     return [
         call(Payments.charge, order, cents=5),
-        call(Payments.charge.options(start_to_close="3s"), order),
+        call(Payments.charge.options(start_to_close_timeout="3s"), order),
         call(Payments.refund, order),
         local_call(Payments.charge, order),
         call(Payments.rate, "EUR"),  # pyright: ignore - takes every function of a class for a method
@@ -428,7 +428,7 @@ def test_a_failing_activity_of_an_object_is_told_by_its_name() -> None:
 
     @workflow
     def calls() -> None:
-        call(Bad.fails.options(schedule_to_close="1s"))
+        call(Bad.fails.options(schedule_to_close_timeout="1s"))
 
     with TestEngine(activities=[Bad()], workflows=[calls]) as engine, pytest.raises(WorkflowFailedError) as caught:
         engine.run(calls)

@@ -50,7 +50,7 @@ def look_up(order_id: str) -> Order:
     return Order(order_id, 4200)
 
 
-@activity(start_to_close="30s", retry=Retry(maximum_attempts=5))
+@activity(start_to_close_timeout="30s", retry=Retry(maximum_attempts=5))
 def charge(order: Order, currency: str = "USD") -> Receipt:
     return Receipt(f"{order.id} {currency}")
 
@@ -59,7 +59,7 @@ def charge(order: Order, currency: str = "USD") -> Receipt:
 async def notify(order: Order, receipt: Receipt) -> None: ...
 
 
-@activity(transactional=True, start_to_close="5s")
+@activity(transactional=True, start_to_close_timeout="5s")
 def book(tx: Transaction, order: Order, seat: int = 1) -> int:
     rows = tx.execute("SELECT id FROM bookings WHERE seat = ?", (seat,)).fetchall()
     return len(rows)
@@ -71,7 +71,7 @@ def books(order: Order) -> int:
     assert_type(start(book, order, seat=2), Handle[int])
     call(book, "1001")  # pyright: ignore[reportCallIssue, reportArgumentType]
     call(book)  # pyright: ignore[reportCallIssue]
-    return call(book.options(start_to_close="1s"), order, 3)
+    return call(book.options(start_to_close_timeout="1s"), order, 3)
 
 
 def tries_it_on_any_connection(tx: Transaction) -> None:
@@ -84,7 +84,7 @@ def fulfill(order_id: str) -> Receipt:
     assert_type(order, Order)
     step = start(charge, order, currency="EUR")
     assert_type(step, Handle[Receipt])
-    assert_type(call(charge.options(start_to_close="5s"), order), Receipt)
+    assert_type(call(charge.options(start_to_close_timeout="5s"), order), Receipt)
     assert_type(call(notify, order, step.result()), None)
     assert_type(wait(lambda: step.done(), timeout="1h"), bool)
     return step.result()
@@ -237,7 +237,7 @@ async def messages_from_a_service(engine: AsyncEngine) -> None:
 
 
 class Payments:
-    @activity(start_to_close="30s")
+    @activity(start_to_close_timeout="30s")
     def charge(self, order: Order, cents: int = 1) -> Receipt:
         return Receipt(order.id)
 
@@ -270,7 +270,7 @@ def events_from_a_script(engine: Engine) -> None:
     on_event("order.paid")(len)  # pyright: ignore[reportArgumentType]
 
 
-CHARGE = activity.named("charge", start_to_close="30s", returns=Receipt)
+CHARGE = activity.named("charge", start_to_close_timeout="30s", returns=Receipt)
 ORDER = workflow.named("order", task_queue="orders", returns=Receipt)
 
 
@@ -279,7 +279,7 @@ def by_name(order: Order, raw: RawValue) -> Receipt:
     assert_type(call("charge", order), Any)
     assert_type(start("charge", order, 3), Handle[Any])
     assert_type(call(CHARGE, order, 3), Receipt)
-    assert_type(start(CHARGE.options(start_to_close="5s"), order), Handle[Receipt])
+    assert_type(start(CHARGE.options(start_to_close_timeout="5s"), order), Handle[Receipt])
     assert_type(call(activity.named("notify"), order), Any)
     assert_type(call_child("order", order, id="1001"), Any)
     assert_type(start_child(ORDER, order, id="1001"), ChildHandle[Receipt])

@@ -164,16 +164,17 @@ def reset_activity(
 @click.argument("workflow_id")
 @_activity_id_option
 @_where
-@click.option("--start-to-close", help='How long one attempt may take, such as "30s".')
-@click.option("--schedule-to-close", help="How long all attempts together may take.")
-@click.option("--heartbeat", help="How long an attempt may be silent.")
+@click.option("--start-to-close-timeout", "--start-to-close", help='How long one attempt may take, such as "30s".')
+@click.option("--schedule-to-close-timeout", "--schedule-to-close", help="How long all attempts together may take.")
+@click.option("--heartbeat-timeout", "--heartbeat", help="How long an attempt may be silent.")
 @click.option("--task-queue", help="Whose workers run it.")
 @click.option("--maximum-attempts", type=click.IntRange(min=0), help="0: without end. Sets the whole retry policy.")
 @click.option("--initial-interval", help="The first back-off. Sets the whole retry policy.")
 @click.option("--restore", is_flag=True, help="Give it the options of its call again.")
 def update_activity(
     workflow_id: str, activity_id: str, store_url: str, namespace: str, run_id: str | None,
-    start_to_close: str | None, schedule_to_close: str | None, heartbeat: str | None, task_queue: str | None,
+    start_to_close_timeout: str | None, schedule_to_close_timeout: str | None, heartbeat_timeout: str | None,
+    task_queue: str | None,
     maximum_attempts: int | None, initial_interval: str | None, restore: bool,
 ) -> None:  # fmt: skip
     """Give an activity other options, for its attempts from now on."""
@@ -184,9 +185,9 @@ def update_activity(
         engine.update_activity(
             workflow_id,
             activity_id,
-            start_to_close=start_to_close,
-            schedule_to_close=schedule_to_close,
-            heartbeat=heartbeat,
+            start_to_close_timeout=start_to_close_timeout,
+            schedule_to_close_timeout=schedule_to_close_timeout,
+            heartbeat_timeout=heartbeat_timeout,
             task_queue=task_queue,
             retry=retry,
             restore_options=restore,

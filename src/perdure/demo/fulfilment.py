@@ -44,7 +44,7 @@ def _post(service: str, path: str, payload: dict[str, Any]) -> dict[str, Any]:
         raise ApplicationError(str(refusal), type=refusal.error, non_retryable=True) from refusal
 
 
-@activity(name="ChargeCard", start_to_close="15s", retry=PATIENTLY)
+@activity(name="ChargeCard", start_to_close_timeout="15s", retry=PATIENTLY)
 def charge_card(order: Order) -> Receipt:
     request = {
         "order_id": order.order_id,
@@ -55,22 +55,22 @@ def charge_card(order: Order) -> Receipt:
     return Receipt(**_post(PAYMENTS_URL, "/charge", request))
 
 
-@activity(name="ReserveInventory", start_to_close="15s", retry=PATIENTLY)
+@activity(name="ReserveInventory", start_to_close_timeout="15s", retry=PATIENTLY)
 def reserve_inventory(order: Order) -> int:
     return _post(INVENTORY_URL, "/reserve", {"order_id": order.order_id, "items": order.items})["reserved"]
 
 
-@activity(name="RefundCharge", start_to_close="15s", retry=PATIENTLY)
+@activity(name="RefundCharge", start_to_close_timeout="15s", retry=PATIENTLY)
 def refund_charge(order: Order, receipt: Receipt) -> int:
     return _post(PAYMENTS_URL, "/refund", {"order_id": order.order_id, "charge_id": receipt.charge_id})["refund_id"]
 
 
-@activity(name="CreateShipment", start_to_close="15s", retry=PATIENTLY)
+@activity(name="CreateShipment", start_to_close_timeout="15s", retry=PATIENTLY)
 def create_shipment(order: Order) -> str:
     return _post(SHIPPING_URL, "/ship", {"order_id": order.order_id, "customer": order.customer})["tracking"]
 
 
-@activity(name="SendNotification", start_to_close="15s", retry=PATIENTLY)
+@activity(name="SendNotification", start_to_close_timeout="15s", retry=PATIENTLY)
 def send_notification(order: Order, text: str) -> bool:
     return _post(SHIPPING_URL, "/notify", {"order_id": order.order_id, "customer": order.customer, "text": text})[
         "sent"

@@ -34,7 +34,7 @@ _RETRY = Retry(initial_interval="1s", maximum_interval="1m", maximum_attempts=10
 _log = logging.getLogger("perdure.interventions")
 
 
-@activity(name=ALERT, start_to_close="1m", retry=_RETRY)
+@activity(name=ALERT, start_to_close_timeout="1m", retry=_RETRY)
 def alert(entry: Intervention) -> None:
     """What is done without `alert=...`: a line in the log."""
     _log.warning(

@@ -198,9 +198,9 @@ class ActivityNamespace:
         *,
         transactional: Literal[True],
         name: str | None = None,
-        start_to_close: Duration | None = None,
-        schedule_to_close: Duration | None = None,
-        schedule_to_start: Duration | None = None,
+        start_to_close_timeout: Duration | None = None,
+        schedule_to_close_timeout: Duration | None = None,
+        schedule_to_start_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
@@ -210,10 +210,10 @@ class ActivityNamespace:
         self,
         *,
         name: str | None = None,
-        start_to_close: Duration | None = None,
-        schedule_to_close: Duration | None = None,
-        schedule_to_start: Duration | None = None,
-        heartbeat: Duration | None = None,
+        start_to_close_timeout: Duration | None = None,
+        schedule_to_close_timeout: Duration | None = None,
+        schedule_to_start_timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
@@ -228,10 +228,10 @@ class ActivityNamespace:
         fn: Callable[..., Any] | None = None,
         *,
         name: str | None = None,
-        start_to_close: Duration | None = None,
-        schedule_to_close: Duration | None = None,
-        schedule_to_start: Duration | None = None,
-        heartbeat: Duration | None = None,
+        start_to_close_timeout: Duration | None = None,
+        schedule_to_close_timeout: Duration | None = None,
+        schedule_to_start_timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
@@ -244,10 +244,11 @@ class ActivityNamespace:
 
         Args:
             name: in history; default the function's.
-            start_to_close: how long one attempt may take; default ten minutes when schedule_to_close is not given.
-            schedule_to_close: how long all attempts together may take, waiting included.
-            schedule_to_start: how long it may wait for a worker.
-            heartbeat: how long an attempt may be silent; then it counts as dead.
+            start_to_close_timeout: how long one attempt may take; default ten minutes when schedule_to_close_timeout is
+                not given.
+            schedule_to_close_timeout: how long all attempts together may take, waiting included.
+            schedule_to_start_timeout: how long it may wait for a worker.
+            heartbeat_timeout: how long an attempt may be silent; then it counts as dead.
             retry: when it is tried again; default: from 1 s, doubling, to 100 s, without end.
             task_queue: whose workers run it; default the workflow's own.
             cancellation: "try" (default), "wait" or "abandon": what the workflow does when it cancels a call.
@@ -262,10 +263,10 @@ class ActivityNamespace:
             DefinitionError, ValueError, TypeError: the declaration cannot be; names the argument.
         """
         declared = activity_options(
-            start_to_close=start_to_close,
-            schedule_to_close=schedule_to_close,
-            schedule_to_start=schedule_to_start,
-            heartbeat=heartbeat,
+            start_to_close_timeout=start_to_close_timeout,
+            schedule_to_close_timeout=schedule_to_close_timeout,
+            schedule_to_start_timeout=schedule_to_start_timeout,
+            heartbeat_timeout=heartbeat_timeout,
             retry=retry,
             task_queue=task_queue,
             cancellation=cancellation,
@@ -294,10 +295,10 @@ class ActivityNamespace:
         name: str,
         *,
         returns: type[T],
-        start_to_close: Duration | None = None,
-        schedule_to_close: Duration | None = None,
-        schedule_to_start: Duration | None = None,
-        heartbeat: Duration | None = None,
+        start_to_close_timeout: Duration | None = None,
+        schedule_to_close_timeout: Duration | None = None,
+        schedule_to_start_timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
@@ -308,10 +309,10 @@ class ActivityNamespace:
         name: str,
         *,
         returns: Any = Any,
-        start_to_close: Duration | None = None,
-        schedule_to_close: Duration | None = None,
-        schedule_to_start: Duration | None = None,
-        heartbeat: Duration | None = None,
+        start_to_close_timeout: Duration | None = None,
+        schedule_to_close_timeout: Duration | None = None,
+        schedule_to_start_timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
@@ -322,10 +323,10 @@ class ActivityNamespace:
         name: str,
         *,
         returns: Any = Any,
-        start_to_close: Duration | None = None,
-        schedule_to_close: Duration | None = None,
-        schedule_to_start: Duration | None = None,
-        heartbeat: Duration | None = None,
+        start_to_close_timeout: Duration | None = None,
+        schedule_to_close_timeout: Duration | None = None,
+        schedule_to_start_timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
@@ -335,16 +336,17 @@ class ActivityNamespace:
         Args:
             name: its type, as the workers that run it know it.
             returns: what its result is decoded to; default what the JSON says.
-            start_to_close, schedule_to_close, schedule_to_start, heartbeat, retry, task_queue, cancellation: as of
-                `@activity`, with the same defaults. What its own worker declares is not known here.
+            start_to_close_timeout, schedule_to_close_timeout, schedule_to_start_timeout, heartbeat_timeout, retry,
+                task_queue, cancellation: as of `@activity`, with the same defaults. What its own worker declares is
+                not known here.
 
         Raises DefinitionError, TypeError, ValueError: the name or an option cannot be; names the argument.
         """
         declared = activity_options(
-            start_to_close=start_to_close,
-            schedule_to_close=schedule_to_close,
-            schedule_to_start=schedule_to_start,
-            heartbeat=heartbeat,
+            start_to_close_timeout=start_to_close_timeout,
+            schedule_to_close_timeout=schedule_to_close_timeout,
+            schedule_to_start_timeout=schedule_to_start_timeout,
+            heartbeat_timeout=heartbeat_timeout,
             retry=retry,
             task_queue=task_queue,
             cancellation=cancellation,

@@ -1,9 +1,9 @@
 """What is said to an option that there is not: the one that was meant, and all that there are.
 
 Python says of an unknown keyword that it was not expected. Whoever comes from Temporal writes
-`start_to_close_timeout=`, whoever comes from a task queue `retries=3`, and neither can guess ours. So functions
+`retry_policy=`, whoever comes from a task queue `retries=3`, and neither can guess ours. So functions
 with options are given to `lists_options`, which looks at the keywords of a call before the call is made. Their
-signatures stay as they are, for type checkers and for `help`.
+signatures stay as they are, for type checkers and for `help`. A keyword of the version before is taken for that of now.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from types import FunctionType
 from typing import Any, Final, TypeVar
 
 from perdure.sdk.choices import nearest
+from perdure.sdk.deprecated import RENAMED_OPTIONS, by_new_names
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +36,6 @@ _TEMPORALS: Final[dict[str, tuple[str, ...]]] = {
     "execute_timeout": ("execution_timeout",),
     "failure_exception_types": ("fail_on",),
     "graceful_shutdown_timeout": ("shutdown_grace", "shutdown_grace_ns"),
-    "heartbeat_timeout": ("heartbeat",),
     "max_concurrent_activities": ("activity_slots",),
     "max_concurrent_activity_tasks": ("max_concurrent_activities", "activity_slots"),
     "max_concurrent_workflow_tasks": ("workflow_slots",),
@@ -45,9 +45,6 @@ _TEMPORALS: Final[dict[str, tuple[str, ...]]] = {
     "retry_policy": ("retry",),
     "sandboxed": ("guard",),
     "schedule_id": ("id",),
-    "schedule_to_close_timeout": ("schedule_to_close",),
-    "schedule_to_start_timeout": ("schedule_to_start",),
-    "start_to_close_timeout": ("start_to_close",),
     "trigger_immediately": ("trigger",),
     "unfinished_policy": ("unfinished",),
     "wait_for_stage": ("wait_for",),
@@ -85,8 +82,8 @@ _USUAL: Final[dict[str, tuple[str, ...]]] = {
     "retryable": ("non_retryable",),
     "return_type": ("returns",),
     "schedule": ("cron", "every"),
-    "time_limit": ("start_to_close", "execution_timeout"),
-    "timeout": ("start_to_close", "execution_timeout"),
+    "time_limit": ("start_to_close_timeout", "execution_timeout"),
+    "timeout": ("start_to_close_timeout", "execution_timeout"),
     "timezone": ("time_zone",),
     "tz": ("time_zone",),
     "workers": ("max_concurrent_activities", "activity_slots"),
@@ -133,7 +130,9 @@ def _checked(fn: Any, what: str) -> Any:
     @wraps(fn)
     def checked(*args: Any, **options: Any) -> Any:
         if options and not options.keys() <= known.keys():
-            raise _refusal(what, parameters, args, options)
+            options = by_new_names(f"{what}()" if what.isidentifier() else what, options, known)
+            if not options.keys() <= known.keys():
+                raise _refusal(what, parameters, args, options)
         return fn(*args, **options)
 
     setattr(checked, _MARK, True)
@@ -199,6 +198,9 @@ def unknown_option(what: str, given: str, known: Iterable[str], noun: str = "opt
 def meant_by(given: str, known: Iterable[str]) -> str | None:
     """Which of the known names is meant by one that is not known; None when nobody can tell."""
     known = list(known)
+    renamed = RENAMED_OPTIONS.get(given.lower())
+    if renamed in known:
+        return renamed
     for names in (_TEMPORALS, _USUAL):
         for candidate in names.get(given.lower(), ()):
             if candidate in known:

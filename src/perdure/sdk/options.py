@@ -32,7 +32,7 @@ YEARS = range(1678, 2262)
 """Those of which a store can hold every instant: 64 bits of nanoseconds reach from 1677 to 2262."""
 _ATTEMPTS_MAX = (1 << 31) - 1
 DEFAULT_START_TO_CLOSE_NS = 600 * SECOND_NS
-"""Of an activity that names neither start_to_close nor schedule_to_close: ten minutes."""
+"""Of an activity that names neither start_to_close_timeout nor schedule_to_close_timeout: ten minutes."""
 
 JITTER_HEADER = "perdure-retry-jitter"
 """Carries `Retry.jitter` with a call (`sdk/worker/jitter.py` says why)."""
@@ -287,22 +287,22 @@ class ActivityOptions:
 def activity_options(
     base: ActivityOptions | None = None,
     *,
-    start_to_close: Duration | None = None,
-    schedule_to_close: Duration | None = None,
-    schedule_to_start: Duration | None = None,
-    heartbeat: Duration | None = None,
+    start_to_close_timeout: Duration | None = None,
+    schedule_to_close_timeout: Duration | None = None,
+    schedule_to_start_timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     retry: Retry | None = None,
     task_queue: str | None = None,
     cancellation: Cancellation | None = None,
     local_retry_threshold: Duration | None = None,
 ) -> ActivityOptions:
     """Options as users write them, over those of `base`; what is None keeps the base's value."""
-    base = base or ActivityOptions(schedule_to_close_ns=None if schedule_to_close is None else 1)
+    base = base or ActivityOptions(schedule_to_close_ns=None if schedule_to_close_timeout is None else 1)
     return ActivityOptions(
-        start_to_close_ns=_over(start_to_close, base.start_to_close_ns, "start_to_close"),
-        schedule_to_close_ns=_over(schedule_to_close, base.schedule_to_close_ns, "schedule_to_close"),
-        schedule_to_start_ns=_over(schedule_to_start, base.schedule_to_start_ns, "schedule_to_start"),
-        heartbeat_ns=_over(heartbeat, base.heartbeat_ns, "heartbeat"),
+        start_to_close_ns=_over(start_to_close_timeout, base.start_to_close_ns, "start_to_close_timeout"),
+        schedule_to_close_ns=_over(schedule_to_close_timeout, base.schedule_to_close_ns, "schedule_to_close_timeout"),
+        schedule_to_start_ns=_over(schedule_to_start_timeout, base.schedule_to_start_ns, "schedule_to_start_timeout"),
+        heartbeat_ns=_over(heartbeat_timeout, base.heartbeat_ns, "heartbeat_timeout"),
         retry=base.retry if retry is None else checked_retry(retry),
         task_queue=task_queue or base.task_queue,
         cancellation=base.cancellation if cancellation is None else cancellation_of(cancellation),

@@ -142,17 +142,17 @@ def test_a_retry_policy_can_be_sent_to_another_process() -> None:
 
 def test_an_activity_has_a_time_limit_even_when_none_is_given() -> None:
     assert activity_options().start_to_close_ns == DEFAULT_START_TO_CLOSE_NS
-    assert activity_options(schedule_to_close="1h").start_to_close_ns is None
+    assert activity_options(schedule_to_close_timeout="1h").start_to_close_ns is None
 
 
 def test_options_of_a_call_go_over_those_of_the_declaration() -> None:
-    declared = activity_options(start_to_close="30s", heartbeat="5s", task_queue="gpu")
-    changed = activity_options(declared, start_to_close="5s")
+    declared = activity_options(start_to_close_timeout="30s", heartbeat_timeout="5s", task_queue="gpu")
+    changed = activity_options(declared, start_to_close_timeout="5s")
     assert changed.start_to_close_ns == 5 * SECOND_NS
     assert changed.heartbeat_ns == 5 * SECOND_NS
     assert changed.task_queue == "gpu"
 
 
 def test_a_time_out_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="start_to_close must be longer than nothing"):
-        activity_options(start_to_close=0)
+    with pytest.raises(ValueError, match="start_to_close_timeout must be longer than nothing"):
+        activity_options(start_to_close_timeout=0)

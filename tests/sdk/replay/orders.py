@@ -8,32 +8,32 @@ from perdure.sdk.activity import activity
 from perdure.sdk.workflow.workflow import call, start, workflow
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def charge(order: str) -> str:
     return f"receipt of {order}"
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def reserve(order: str) -> str:
     return f"shelf of {order}"
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def print_label(order: str) -> str:
     return f"label of {order}"
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def ship(order: str, label: str) -> str:
     return f"parcel of {order}"
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def notify(order: str) -> None:
     return None
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def refund(order: str) -> None:
     return None
 

@@ -10,22 +10,22 @@ from perdure.sdk.options import Retry
 from perdure.sdk.workflow.workflow import Handle, call, start, wait, workflow
 
 
-@activity(start_to_close="60s", heartbeat="5s")
+@activity(start_to_close_timeout="60s", heartbeat_timeout="5s")
 def until_cancelled() -> str:
     return "CANCEL"
 
 
-@activity(start_to_close="10s", retry=Retry(maximum_attempts=2, initial_interval="10ms"))
+@activity(start_to_close_timeout="10s", retry=Retry(maximum_attempts=2, initial_interval="10ms"))
 def decline(order: str) -> str:
     raise ApplicationError(f"{order} declined", type="CardDeclined", details=[42])
 
 
-@activity(start_to_close="500ms", retry=Retry(maximum_attempts=1))
+@activity(start_to_close_timeout="500ms", retry=Retry(maximum_attempts=1))
 async def too_slow() -> None:
     await asyncio.sleep(2)
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def undo(order: str) -> str:
     return f"undone {order}"
 

@@ -103,13 +103,19 @@ def test_commands_of_one_task_keep_the_order_of_the_code_and_ids_count_up() -> N
 def test_a_command_carries_all_options_of_the_activity() -> None:
     from perdure.sdk.options import Retry
 
-    @activity(start_to_close="5s", schedule_to_close="1h", schedule_to_start="2s", heartbeat="500ms", task_queue="q2")
+    @activity(
+        start_to_close_timeout="5s",
+        schedule_to_close_timeout="1h",
+        schedule_to_start_timeout="2s",
+        heartbeat_timeout="500ms",
+        task_queue="q2",
+    )
     def full() -> None: ...
 
     @workflow
     def calls() -> None:
         start(full)
-        start(full.options(start_to_close="7s", retry=Retry(maximum_attempts=3), task_queue="q3"))
+        start(full.options(start_to_close_timeout="7s", retry=Retry(maximum_attempts=3), task_queue="q3"))
         start(a)
         workflow.sleep(1)
 

@@ -6,7 +6,7 @@ from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 
 
-@activity(start_to_close="30s")
+@activity(start_to_close_timeout="30s")
 def thin_charge(amount: int) -> str:
     raise AssertionError("not here")
 

@@ -57,7 +57,7 @@ def huge() -> bytes:
     return b"x" * 3_000_000
 
 
-@activity(heartbeat="10s")
+@activity(heartbeat_timeout="10s")
 async def beating() -> str:
     for number in range(100):
         activity.heartbeat(number)

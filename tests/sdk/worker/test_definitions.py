@@ -30,7 +30,7 @@ def transfer(source: str, amount: int = 5, *rest: float) -> bool:
     return True
 
 
-@activity(name="pay-out", start_to_close="5s")
+@activity(name="pay-out", start_to_close_timeout="5s")
 async def pay_out(amount: int) -> str:
     return "paid"
 
@@ -97,7 +97,7 @@ def test_keyword_only_parameters_cannot_be_recorded() -> None:
 
 
 def test_options_make_a_changed_copy() -> None:
-    faster = pay_out.options(start_to_close="1s")
+    faster = pay_out.options(start_to_close_timeout="1s")
     assert faster.activity_options.start_to_close_ns == 1_000_000_000
     assert pay_out.activity_options.start_to_close_ns == 5_000_000_000
     assert (faster.name, type(faster)) == ("pay-out", type(pay_out))
@@ -120,7 +120,7 @@ def test_only_what_can_run_can_be_declared() -> None:
         with pytest.raises(DefinitionError, match=complaint):
             declare()
     with pytest.raises(ValueError, match="heartbeat must be longer than nothing"):
-        activity(heartbeat=0)
+        activity(heartbeat_timeout=0)
     with pytest.raises(TypeError, match=r"retry must be a Retry, not int: write retry=Retry\(maximum_attempts=5\)"):
         activity(retry=5)  # pyright: ignore[reportArgumentType] - that is the point
 

@@ -50,7 +50,7 @@ def declines() -> None:
     )
 
 
-@activity(heartbeat="10s")
+@activity(heartbeat_timeout="10s")
 async def beats() -> None:
     for number in range(10_000):
         activity.heartbeat(number)

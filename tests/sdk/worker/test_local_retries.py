@@ -59,6 +59,6 @@ def test_the_failure_may_say_when() -> None:
 
 
 def test_no_attempt_is_begun_that_would_come_too_late() -> None:
-    assert backoff(attempt=3, spent_s=5, schedule_to_close="10s") == 4
-    assert backoff(attempt=3, spent_s=6, schedule_to_close="10s") == 4  # to the moment: as on the server
-    assert backoff(attempt=3, spent_s=7, schedule_to_close="10s") is None
+    assert backoff(attempt=3, spent_s=5, schedule_to_close_timeout="10s") == 4
+    assert backoff(attempt=3, spent_s=6, schedule_to_close_timeout="10s") == 4  # to the moment: as on the server
+    assert backoff(attempt=3, spent_s=7, schedule_to_close_timeout="10s") is None

@@ -91,10 +91,10 @@ class ActivityControls:
         id: str,
         activity: Which,
         *,
-        start_to_close: Duration | None = None,
-        schedule_to_close: Duration | None = None,
-        schedule_to_start: Duration | None = None,
-        heartbeat: Duration | None = None,
+        start_to_close_timeout: Duration | None = None,
+        schedule_to_close_timeout: Duration | None = None,
+        schedule_to_start_timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
         restore_options: bool = False,
@@ -104,7 +104,8 @@ class ActivityControls:
 
         Args:
             id, activity: as in `pause_activity`.
-            start_to_close, schedule_to_close, schedule_to_start, heartbeat, retry, task_queue: as in @activity.
+            start_to_close_timeout, schedule_to_close_timeout, schedule_to_start_timeout, heartbeat_timeout, retry,
+                task_queue: as in @activity.
             restore_options: instead of all these: the options of its call again.
 
         Raises:
@@ -115,15 +116,15 @@ class ActivityControls:
         )
         options, mask = request.activity_options, request.update_mask.paths
         for name, duration in (
-            ("start_to_close", start_to_close),
-            ("schedule_to_close", schedule_to_close),
-            ("schedule_to_start", schedule_to_start),
-            ("heartbeat", heartbeat),
+            ("start_to_close_timeout", start_to_close_timeout),
+            ("schedule_to_close_timeout", schedule_to_close_timeout),
+            ("schedule_to_start_timeout", schedule_to_start_timeout),
+            ("heartbeat_timeout", heartbeat_timeout),
         ):
             length_ns = positive_duration(duration, name)
             if length_ns is not None:
-                getattr(options, f"{name}_timeout").CopyFrom(duration_message(length_ns))
-                mask.append(f"{name}_timeout")
+                getattr(options, name).CopyFrom(duration_message(length_ns))
+                mask.append(name)
         if retry is not None:
             options.retry_policy.CopyFrom(retry.message)
             mask.append("retry_policy")

@@ -3,7 +3,7 @@
 A definition says how an activity or a workflow is called and what comes back; of one that runs elsewhere there is no
 function to take that from. So it is said by hand, once:
 
-    charge = activity.named("charge", start_to_close="30s", returns=Receipt)
+    charge = activity.named("charge", start_to_close_timeout="30s", returns=Receipt)
     ship = workflow.named("ship", task_queue="shipping", returns=Parcel)
 
 and used wherever a decorated function may be called. A plain text does where nothing needs to be said: the defaults of

@@ -6,8 +6,8 @@ first attempt, so the effect must bear that (`activity.info().idempotency_key` i
 else happens in the workflow while one runs: no timer fires and no signal arrives before the task completes, which it
 does when all of them have ended, or when four fifths of its time-out are over.
 
-Of an activity's options the time-outs `start_to_close` and `schedule_to_close` count here, `retry`, `cancellation` and
-`local_retry_threshold`; `task_queue`, `schedule_to_start` and `heartbeat` do not.
+Of an activity's options `start_to_close_timeout` and `schedule_to_close_timeout` count here, `retry`, `cancellation`
+and `local_retry_threshold`; `task_queue`, `schedule_to_start_timeout` and `heartbeat_timeout` do not.
 """
 
 from __future__ import annotations

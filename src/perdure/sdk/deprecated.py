@@ -1,0 +1,70 @@
+"""Names of the version before: they work unchanged, and say the new one at the line that uses them.
+
+A name is kept for one version. What it warns of is a DeprecationWarning, which Python shows once for each line, and by
+default in a program's main file and in tests alone; `python -W error::DeprecationWarning` finds the first, and
+CHANGELOG.md lists them all beside the new ones.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, Final
+
+RENAMED_OPTIONS: Final[dict[str, str]] = {
+    "heartbeat": "heartbeat_timeout",
+    "schedule_to_close": "schedule_to_close_timeout",
+    "schedule_to_start": "schedule_to_start_timeout",
+    "start_to_close": "start_to_close_timeout",
+}
+"""Keywords of the version before, each with its name of now; of functions that `lists_options` looks after."""
+
+_ROOMS: Final = ("perdure", "importlib")
+"""Packages whose frames lie between the user's line and what is deprecated."""
+
+
+def deprecated(old: str, new: str) -> None:
+    """A DeprecationWarning at the user's line: the innermost one that is not in this package.
+
+    Args:
+        old: what the user wrote, as "local_call(...)".
+        new: what to write instead.
+    """
+    frame: FrameType = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - inspect's way costs 100 times more
+    while frame.f_back is not None and _is_ours(frame):
+        frame = frame.f_back
+    names = frame.f_globals
+    warnings.warn_explicit(
+        f"{old} is deprecated: write {new}",
+        DeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=names.get("__name__") or "<string>",
+        registry=names.setdefault("__warningregistry__", {}),
+    )
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name: str = frame.f_globals.get("__name__") or ""
+    return name.partition(".")[0] in _ROOMS
+
+
+def by_new_names(what: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a call, those of the version before under their names of now; each is warned of.
+
+    Args:
+        what: what was called.
+        options: as the user gave them.
+        known: the names that there are; one that is given by both of its names stays as it is.
+    """
+    renamed: dict[str, Any] = {}
+    for name, value in options.items():
+        new = RENAMED_OPTIONS.get(name)
+        if name in known or new is None or new not in known or new in options:
+            renamed[name] = value
+        else:
+            deprecated(f"{what}: {name}=", f"{new}=")
+            renamed[new] = value
+    return renamed
