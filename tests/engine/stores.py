@@ -36,6 +36,10 @@ class WrappedStore:
         self.calls: list[str] = []
         self._openers = 0
 
+    @property
+    def transactional(self) -> Any:
+        return self
+
     async def open(self) -> None:
         self._openers += 1
         if self._openers == 1:

@@ -23,6 +23,7 @@ from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.frontend import WorkflowService
+from perdure.stores.api import BEGINNING
 from perdure.stores.memory import MemoryStore
 from tests.core.post import cancel_external, signal_external, start_child
 from tests.engine.world import (
@@ -123,7 +124,7 @@ async def check_end(world: World, engine: Engine, connection: WorkflowService) -
     other = names(await history(connection, "other"))
     assert other.count("WORKFLOW_EXECUTION_SIGNALED") == other.count("WORKFLOW_EXECUTION_CANCEL_REQUESTED") == 1
     assert names(await history(connection, "kid")).count("WORKFLOW_EXECUTION_STARTED") == 1
-    assert await world.store.inner.pending_messages(0, 10) == []
+    assert await world.store.inner.pending_messages(BEGINNING, 10) == []
 
 
 @virtual
@@ -189,7 +190,7 @@ async def test_more_messages_than_memory_takes_are_read_from_the_store(world: Wo
         await engine.outbox.settled.reached(20)
         described = await connection.describe_workflow_execution(describe_request())
         assert {pending.workflow_id for pending in described.pending_children if pending.run_id} == set(kids)
-        assert await world.store.inner.pending_messages(0, 100) == []
+        assert await world.store.inner.pending_messages(BEGINNING, 100) == []
 
 
 @virtual

@@ -11,7 +11,7 @@ from perdure.core.execution import blank
 from perdure.core.message import Message, Origin, SignalExternal
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind, TaskRef
 from perdure.core.state import WorkflowTask
-from perdure.stores.api import Batch, Outcome, PendingMessage, Reference, Store
+from perdure.stores.api import BEGINNING, Batch, Outcome, PendingMessage, Reference, Store
 
 RUNNING, COMPLETED, FAILED = 1, 2, 3
 SECOND = 1_000_000_000
@@ -24,7 +24,7 @@ APPLIED, CONFLICT = Outcome.APPLIED, Outcome.CONFLICT
 def message(message_id: str) -> Message:
     """A message of any kind; `message_id` is written all over it."""
     body = SignalExternal(message_id.encode(), Origin("default", "order-1", "run-1", 5), False)
-    return Message(message_id, "default", "order-2", "", body)
+    return Message(message_id, "default", f"for {message_id}", "", body)
 
 
 def message_id(row: PendingMessage) -> str:
@@ -89,8 +89,8 @@ class Run:
         self.execution.version -= versions
         return self
 
-    def task(self, scheduled_event_id: int = 1, queue: QueueName = QUEUE, stamp: int = 1, priority: int = 0) -> Task:
-        return Task(queue, self.key, scheduled_event_id, stamp, priority)
+    def task(self, scheduled_event_id: int = 1, queue: QueueName = QUEUE, stamp: int = 1) -> Task:
+        return Task(queue, self.key, scheduled_event_id, stamp)
 
     def task_ref(self, scheduled_event_id: int = 1, kind: TaskKind = TaskKind.WORKFLOW) -> TaskRef:
         return TaskRef(self.key, kind, scheduled_event_id)
@@ -123,4 +123,4 @@ async def current_run_id(store: Store, run: Run) -> str | None:
 
 async def queued(store: Store, queue: QueueName = QUEUE) -> list[Task]:
     """All rows of a queue."""
-    return [row.task for row in await store.tasks(queue, 0, 1000)]
+    return [row.task for row in await store.tasks(queue, BEGINNING, 1000)]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from perdure.core.commit import Commit, ExecutionKey
-from perdure.stores.api import Damaged, RecordChange, Reference, StoreError
+from perdure.stores.api import BEGINNING, Damaged, RecordChange, Reference, StoreError
 from perdure.stores.reading import StoreFile
 from perdure.stores.sqlite import SqliteStore, checking, reader, schema
 from perdure.stores.visibility.query import ALL
@@ -169,7 +169,7 @@ async def test_what_is_damaged_costs_nobody_else_anything(sqlite: SqliteStore) -
     found = await sqlite.find_executions("default", ALL)
     assert "order-3" not in [one.execution.key.workflow_id for one in found]
     assert len(found) == 8
-    pending = await sqlite.pending_messages(0, 10)
+    pending = await sqlite.pending_messages(BEGINNING, 10)
     assert [row.message is None for row in pending] == [True, False]
     assert message_id(pending[1]) == "again"
     assert [bool(record.damage) for record in await sqlite.records("schedule", "default")] == [False, True, False]

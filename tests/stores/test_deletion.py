@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.stores.api import Namespace, RecordChange, Store
+from perdure.stores.api import BEGINNING, Namespace, RecordChange, Store
 from perdure.stores.visibility import bind, parse
 from tests.stores.given import (
     APPLIED,
@@ -37,7 +37,8 @@ async def test_a_closed_execution_goes_with_all_that_is_stored_of_it(store: Stor
     assert await current_run_id(store, gone) is None
     assert [task.key for task in await queued(store)] == [kept.key]
     assert await store.count_executions("default") == {1: 1}
-    assert [message_id(row) for row in await store.pending_messages(0, 9)] == ["hello"], "it is delivered all the same"
+    messages = await store.pending_messages(BEGINNING, 9)
+    assert [message_id(row) for row in messages] == ["hello"], "it is delivered all the same"
     assert await store.commit([Run("order-1", "run-3").commit()]) == [APPLIED], "the workflow id is free"
 
 

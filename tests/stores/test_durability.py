@@ -43,7 +43,7 @@ async def test_a_store_that_is_not_open_serves_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match="not open"):
         await store.load([run.reference])
     with pytest.raises(StoreError, match="not open"):
-        await store.list_executions("default")
+        await store.due(0, 1)
 
 
 async def test_a_store_is_opened_once(store: Store) -> None:

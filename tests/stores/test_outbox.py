@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from perdure.stores.api import Store
+from perdure.stores.api import BEGINNING, Position, Store
 from tests.stores.given import APPLIED, COMPLETED, CONFLICT, Run, message, message_id
 
 
-async def pending(store: Store, after_position: int = 0, limit: int = 100) -> list[str]:
-    return [message_id(row) for row in await store.pending_messages(after_position, limit)]
+async def pending(store: Store, after: Position = BEGINNING, limit: int = 100) -> list[str]:
+    return [message_id(row) for row in await store.pending_messages(after, limit)]
 
 
 async def test_messages_are_durable_with_their_commit_in_order(store: Store) -> None:
     run = Run()
     await store.commit([run.commit(send=["a", "b"])])
     await store.commit([run.commit(send=["c"])])
-    rows = await store.pending_messages(0, 100)
+    rows = await store.pending_messages(BEGINNING, 100)
     assert [row.message for row in rows] == [message("a"), message("b"), message("c")]
     assert await pending(store, limit=2) == ["a", "b"]
-    assert await pending(store, after_position=rows[1].position) == ["c"]
+    assert await pending(store, after=rows[1].position) == ["c"]
     await store.close()
     await store.open()
     assert await pending(store) == ["a", "b", "c"]

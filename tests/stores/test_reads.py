@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from perdure.core.names import ExecutionKey, QueueName, TaskKind
-from perdure.stores.api import Namespace, Reference, Store, Summary
+from perdure.stores.api import BEGINNING, Namespace, Position, Reference, Store
+from perdure.stores.visibility import ALL
 from tests.stores.given import (
     ACTIVITIES,
     COMPLETED,
@@ -49,9 +50,8 @@ async def test_any_text_names_a_workflow(store: Store, workflow_id: str) -> None
     assert await store.in_flight(None, 10) == [run.key]
     assert await store.queues() == [queue]
     assert await queued(store, queue) == [run.task(queue=queue)]
-    [summary] = await store.list_executions(run.key.namespace, workflow_type=workflow_id)
-    assert summary.key == run.key
-    assert summary.workflow_type == workflow_id
+    [found] = await store.find_executions(run.key.namespace, ALL)
+    assert found.execution == run.execution
 
 
 # --- history -------------------------------------------------------------------------------------
@@ -131,10 +131,10 @@ async def test_deadlines_far_away_are_kept_to_the_nanosecond(store: Store) -> No
 
 async def test_tasks_stand_in_the_order_in_which_they_came(store: Store) -> None:
     runs = [Run(f"order-{number}") for number in range(3)]
-    await store.commit([run.commit(add=[run.task(1), run.task(2, ACTIVITIES, priority=3)]) for run in runs])
+    await store.commit([run.commit(add=[run.task(1), run.task(2, ACTIVITIES, stamp=3)]) for run in runs])
     await store.commit([runs[0].commit(add=[runs[0].task(3)])])
     assert await queued(store) == [*(run.task(1) for run in runs), runs[0].task(3)]
-    assert await queued(store, ACTIVITIES) == [run.task(2, ACTIVITIES, priority=3) for run in runs]
+    assert await queued(store, ACTIVITIES) == [run.task(2, ACTIVITIES, stamp=3) for run in runs]
     assert await queued(store, QueueName("other", "queue", TaskKind.WORKFLOW)) == []
 
 
@@ -142,7 +142,7 @@ async def test_tasks_are_read_in_pages_by_position(store: Store) -> None:
     run = Run()
     tasks = [run.task(number, ACTIVITIES) for number in range(1, 8)]
     await store.commit([run.commit(add=tasks)])
-    first = await store.tasks(ACTIVITIES, 0, 3)
+    first = await store.tasks(ACTIVITIES, BEGINNING, 3)
     second = await store.tasks(ACTIVITIES, first[-1].position, 10)
     assert [row.task for row in (*first, *second)] == tasks
     positions = [row.position for row in (*first, *second)]
@@ -152,10 +152,10 @@ async def test_tasks_are_read_in_pages_by_position(store: Store) -> None:
 
 async def test_a_position_is_never_used_again(store: Store) -> None:
     run = Run()
-    seen: list[int] = []
+    seen: list[Position] = []
     for _ in range(4):
         await store.commit([run.commit(add=[run.task()])])
-        [row] = await store.tasks(QUEUE, 0, 10)
+        [row] = await store.tasks(QUEUE, BEGINNING, 10)
         seen.append(row.position)
         await store.commit([run.commit(remove=[run.task_ref()])])
     assert seen == sorted(set(seen))
@@ -238,53 +238,6 @@ async def _with_list(store: Store) -> list[Run]:
     return runs
 
 
-async def test_executions_are_listed_in_key_order(store: Store) -> None:
-    runs = await _with_list(store)
-    listed = await store.list_executions("default")
-    assert [summary.key for summary in listed] == [run.key for run in runs[:6]]
-    assert listed[3] == Summary(
-        key=runs[3].key,
-        workflow_type="Refund",
-        task_queue="queue",
-        status=FAILED,
-        started_at_ns=START_NS,
-        closed_at_ns=START_NS + SECOND,
-        history_length=4,
-    )
-    assert listed[4].closed_at_ns is None
-
-
-async def test_lists_are_filtered(store: Store) -> None:
-    runs = await _with_list(store)
-
-    async def ids(open_only: bool | None = None, workflow_type: str | None = None, namespace: str = "default") -> str:
-        found = await store.list_executions(namespace, open_only=open_only, workflow_type=workflow_type)
-        return " ".join(str(runs.index(next(run for run in runs if run.key == row.key))) for row in found)
-
-    assert await ids(open_only=True) == "0 2 4"
-    assert await ids(open_only=False) == "1 3 5"
-    assert await ids(workflow_type="Refund") == "0 3"
-    assert await ids(open_only=True, workflow_type="Order") == "2 4"
-    assert await ids(workflow_type="Nothing") == ""
-    assert await ids(namespace="other") == "6"
-    assert await ids(namespace="nowhere") == ""
-
-
-async def test_lists_are_paged(store: Store) -> None:
-    runs = await _with_list(store)
-    first = await store.list_executions("default", limit=4)
-    second = await store.list_executions("default", limit=4, after=first[-1].key)
-    assert [summary.key for summary in (*first, *second)] == [run.key for run in runs[:6]]
-    assert await store.list_executions("default", after=runs[5].key) == []
-    assert len(await store.list_executions("default", open_only=True, after=runs[0].key, limit=1)) == 1
-
-
-async def test_runs_of_one_workflow_id_are_listed_by_run(store: Store) -> None:
-    await store.commit([Run("order-1", "b").commit(close_as=COMPLETED)])
-    await store.commit([Run("order-1", "a").commit(after="b")])
-    assert [summary.key.run_id for summary in await store.list_executions("default")] == ["a", "b"]
-
-
 async def test_executions_are_counted_by_status(store: Store) -> None:
     await _with_list(store)
     assert await store.count_executions("default") == {RUNNING: 3, COMPLETED: 2, FAILED: 1}
@@ -298,10 +251,9 @@ async def test_a_run_that_closes_is_counted_and_listed_as_closed(store: Store) -
     assert await store.count_executions("default") == {RUNNING: 1}
     await store.commit([run.commit(close_as=FAILED)])
     assert await store.count_executions("default") == {FAILED: 1}
-    assert await store.list_executions("default", open_only=True) == []
-    [summary] = await store.list_executions("default", open_only=False)
-    assert summary.status == FAILED
-    assert summary.closed_at_ns == START_NS + SECOND
+    [found] = await store.find_executions("default", ALL)
+    assert found.execution.status == FAILED
+    assert found.execution.closed_at_ns == START_NS + SECOND
 
 
 async def test_namespaces_are_kept_by_name(store: Store) -> None:

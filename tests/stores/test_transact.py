@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from perdure.core.commit import Commit
 from perdure.stores.api import Outcome, StoreError, Unstorable
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
-from perdure.stores.sqlite.transaction import Transaction
+from perdure.stores.sqlite.schema import read_schema
+from perdure.stores.transaction import OWN_NAMES, Transaction
 from tests.stores.given import APPLIED, CONFLICT, Run, stored
 
 Work = Callable[[Transaction], object]
@@ -94,6 +96,10 @@ async def test_one_that_fails_leaves_the_others(store: Any) -> None:
     assert await store.transact([failing, Step(insert(2), second.commit())]) == [None, APPLIED]
     assert await rows(store) == [2]
     assert isinstance(failing.error, ValueError)
+
+
+def test_every_table_and_index_of_the_schema_is_the_engines_own() -> None:
+    assert set(re.findall(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)", read_schema(), re.MULTILINE)) == OWN_NAMES
 
 
 REFUSED = [

@@ -8,9 +8,10 @@ import click
 
 from perdure.cli.options import file_option, group, json_option, namespace_option
 from perdure.cli.output import plain_errors, print_json, say
-from perdure.stores.api import StoreError, Summary
+from perdure.stores.api import StoreError
 from perdure.stores.reading import StoreFile, differences, fold, path_of
 from perdure.stores.sqlite import restoring
+from perdure.stores.summary import Summary
 
 
 @group(short_help="A store's file: check it, back it up.")

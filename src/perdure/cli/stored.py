@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from perdure.stores.api import Summary
 from perdure.stores.reading import StoreFile
+from perdure.stores.summary import Summary
 
 __all__ = ["StoreFile", "count_open", "open_executions"]
 

@@ -41,7 +41,6 @@ class Task(msgspec.Struct, frozen=True):
     key: ExecutionKey
     scheduled_event_id: int
     stamp: int = 1
-    priority: int = 0
 
 
 class TaskRef(msgspec.Struct, frozen=True):

@@ -50,7 +50,7 @@ from perdure.engine.records.batches import Batches
 from perdure.engine.records.records import Records
 from perdure.engine.records.schedules import Schedules
 from perdure.engine.submission import InTransaction, Read
-from perdure.stores.api import Found, Page, ReadsBusy, ReadTooLong, Store, StoreError
+from perdure.stores.api import BEGINNING, Found, Page, ReadsBusy, ReadTooLong, Store, StoreError
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 
@@ -237,7 +237,7 @@ class Engine:
 
         The future holds True, or False when `work` said that nothing is to be kept. Raises Rejected UNIMPLEMENTED.
         """
-        if not hasattr(self.store, "transact"):
+        if self.store.transactional is None:
             raise Rejected(
                 StatusCode.UNIMPLEMENTED,
                 "This store cannot take rows of yours into its transactions: transactional activities need an "
@@ -291,7 +291,7 @@ class Engine:
     async def backlog(self, queue: QueueName) -> tuple[int, Task | None]:
         """How many tasks of a queue wait as rows, and the oldest of them. Raises Rejected UNAVAILABLE."""
         count = await self._stored(self.store.count_tasks(queue))
-        oldest = await self._stored(self.store.tasks(queue, 0, 1)) if count else ()
+        oldest = await self._stored(self.store.tasks(queue, BEGINNING, 1)) if count else ()
         return count, oldest[0].task if oldest else None
 
     async def _stored(self, reading: Awaitable[Result]) -> Result:

@@ -18,7 +18,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.api.times import LONG_MAX, NS_PER_SECOND
 from perdure.engine.engine import Engine
 from perdure.engine.node.clock import Clock, SystemClock
-from perdure.stores.api import StoreError
+from perdure.stores.api import BEGINNING, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class TimeSkipper:
         if engine.record_waker.is_busy or engine.schedules.is_busy:
             return False
         store = engine.store
-        if await store.in_flight(None, 1) or await store.pending_messages(0, 1):
+        if await store.in_flight(None, 1) or await store.pending_messages(BEGINNING, 1):
             return False
         return not any(engine.matching.is_polled(queue) for queue in await store.queues())
 

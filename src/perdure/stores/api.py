@@ -2,6 +2,9 @@
 
 A store makes commits durable and answers reads; it decides nothing. Every method may be called
 concurrently from one event loop. One suite (`tests/stores/`) holds every backend to this text.
+
+Where a method takes `partitions`, only what belongs to them is looked at (`perdure.stores.partitions`): an execution by
+its workflow id, a record by its name, a message by the workflow that it is for.
 """
 
 from __future__ import annotations
@@ -9,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.message import Message
 from perdure.core.names import ExecutionKey, QueueName, Task
+from perdure.stores.partitions import ALL_PARTITIONS, Partitions
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 
@@ -105,21 +109,45 @@ class Batch:
     data: bytes
 
 
+class Position(NamedTuple):
+    """The place of a row among the rows of its kind: made by the store, never reused, to be compared and given back.
+
+    A number that a store gives out before it commits is not in the order of commits, so rows stand by their transaction
+    first. What a reader may rely on: before the last row of a page nothing will appear any more, so who goes on past
+    its position misses nothing. To keep that, a store may hold back a durable row while a transaction that began
+    earlier is still open: not all that is durable is on a page yet.
+    """
+
+    transaction: int
+    """0 in a store that writes one transaction at a time."""
+    number: int
+
+
+BEGINNING = Position(0, 0)
+"""Before every row."""
+
+
 @dataclass(slots=True, frozen=True)
 class QueuedTask:
-    """A task row with its position in the queue: ascending, never reused."""
+    """A task row with its position in the queue."""
 
-    position: int
+    position: Position
     task: Task
 
 
 @dataclass(slots=True, frozen=True)
 class PendingMessage:
-    """A row of the outbox with its position: ascending, never reused while the store is open."""
+    """A row of the outbox with its position."""
 
-    position: int
+    position: Position
     message: Message | None
     """None: the row is damaged."""
+
+
+def is_for(row: PendingMessage, partitions: Partitions) -> bool:
+    """Whether a message belongs to these partitions: by whom it is for."""
+    message = row.message
+    return message is None or partitions.hold(message.namespace, message.workflow_id)
 
 
 @dataclass(slots=True, frozen=True)
@@ -144,19 +172,6 @@ class Found:
 
     execution: Execution
     cursor: Cursor
-
-
-@dataclass(slots=True, frozen=True)
-class Summary:
-    """One line of an execution list. Times in nanoseconds since the epoch; status is WorkflowExecutionStatus."""
-
-    key: ExecutionKey
-    workflow_type: str
-    task_queue: str
-    status: int
-    started_at_ns: int
-    closed_at_ns: int | None
-    history_length: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -205,8 +220,17 @@ class RecordChange:
         return Record(self.kind, self.namespace, self.name, self.expected_version + 1, self.wake_at_ns, self.data)
 
 
+Hear = Callable[[bytes | None], None]
+"""What is called for every notice; None: some may have been lost."""
+
+
 class Store(Protocol):
     """See the module's text. Raises `StoreError` where nothing else is named."""
+
+    @property
+    def transactional(self) -> TransactionalStore | None:
+        """What lets users' functions write in the transactions of commits; None: this store cannot."""
+        ...
 
     async def open(self) -> None:
         """Create or migrate the schema and take ownership, or raise a StoreError that names the fix."""
@@ -252,24 +276,29 @@ class Store(Protocol):
         """
         ...
 
-    async def due(self, now_ns: int, limit: int) -> Sequence[ExecutionKey]:
+    async def due(self, now_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS) -> Sequence[ExecutionKey]:
         """Executions whose wake_at_ns <= now_ns, earliest first, at most `limit`."""
         ...
 
-    async def next_wake_at_ns(self, after_ns: int = -1) -> int | None:
+    async def next_wake_at_ns(self, after_ns: int = -1, partitions: Partitions = ALL_PARTITIONS) -> int | None:
         """The earliest stored deadline later than `after_ns`."""
         ...
 
-    async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
-        """Task rows of a queue past a position, in order of position."""
+    async def tasks(self, queue: QueueName, after: Position, limit: int) -> Sequence[QueuedTask]:
+        """Task rows of a queue past a position, in order of position: see `Position` for what that means."""
         ...
 
     async def count_tasks(self, queue: QueueName) -> int:
         """How many task rows a queue has."""
         ...
 
-    async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
-        """Messages that were not delivered yet, past a position, in order of position."""
+    async def pending_messages(
+        self, after: Position, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[PendingMessage]:
+        """Messages that were not delivered yet, past a position, in order of position.
+
+        One that is damaged does not say whom it is for: it belongs to every partition.
+        """
         ...
 
     async def remove_messages(self, ids: Sequence[str]) -> None:
@@ -280,20 +309,10 @@ class Store(Protocol):
         """The queues that hold task rows now, in order."""
         ...
 
-    async def in_flight(self, after: ExecutionKey | None, limit: int) -> Sequence[ExecutionKey]:
+    async def in_flight(
+        self, after: ExecutionKey | None, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[ExecutionKey]:
         """Open executions with a task in a worker's hands (`Execution.in_flight`), in key order, past `after`."""
-        ...
-
-    async def list_executions(
-        self,
-        namespace: str,
-        *,
-        open_only: bool | None = None,
-        workflow_type: str | None = None,
-        after: ExecutionKey | None = None,
-        limit: int = 100,
-    ) -> Sequence[Summary]:
-        """A page of summaries in key order, past `after`. `open_only`: True open ones, False closed ones, None all."""
         ...
 
     async def find_executions(
@@ -319,7 +338,9 @@ class Store(Protocol):
         """
         ...
 
-    async def closed_before(self, namespace: str, closed_before_ns: int, limit: int) -> Sequence[ExecutionKey]:
+    async def closed_before(
+        self, namespace: str, closed_before_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[ExecutionKey]:
         """Executions that closed before that time, at most `limit`."""
         ...
 
@@ -360,11 +381,13 @@ class Store(Protocol):
         """
         ...
 
-    async def due_records(self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES) -> Page[Record]:
+    async def due_records(
+        self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES, partitions: Partitions = ALL_PARTITIONS
+    ) -> Page[Record]:
         """A page of records of any kind whose wake_at_ns <= now_ns, earliest first."""
         ...
 
-    async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:
+    async def next_record_wake_at_ns(self, after_ns: int = -1, partitions: Partitions = ALL_PARTITIONS) -> int | None:
         """The earliest wake_at_ns of any record later than `after_ns`."""
         ...
 
@@ -378,6 +401,22 @@ class Store(Protocol):
 
     async def namespaces(self) -> Sequence[Namespace]:
         """All namespaces, by name."""
+        ...
+
+    async def notify(self, channel: str, notices: Sequence[bytes]) -> None:
+        """Tell the other engines on this store something, if they listen; durable nowhere.
+
+        A notice comes once, twice or not at all, sooner or later than another. In a store that serves one engine at a
+        time there is nobody to tell.
+        """
+        ...
+
+    async def listen(self, channel: str, hear: Hear) -> None:
+        """Until the store is closed, have `hear` called on this event loop with what other engines say on a channel.
+
+        `hear(None)` when some notices may have been lost: whoever listens looks for itself. It must not raise. Any
+        number may listen to a channel.
+        """
         ...
 
 
@@ -397,7 +436,7 @@ class Deferred(Protocol):
 
 
 class TransactionalStore(Protocol):
-    """A store that can let a user's function write in the transaction of a commit; known by its `transact`."""
+    """A store that can let a user's function write in the transaction of a commit: `Store.transactional`."""
 
     async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
         """Run and decide each in turn, in one transaction; durable when this returns.

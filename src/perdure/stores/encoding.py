@@ -19,7 +19,7 @@ from perdure.core.execution import Execution, encode
 from perdure.core.message import encode_message
 from perdure.core.names import ExecutionKey, Task, TaskRef
 from perdure.core.search_attributes import Row as IndexRow
-from perdure.stores.api import Batch, Namespace, Outcome, RecordChange, Summary, Unstorable
+from perdure.stores.api import Batch, Namespace, Outcome, RecordChange, Unstorable
 from perdure.stores.visibility.evaluation import uncommon_rows
 
 Row = TypeVar("Row", Task, TaskRef)
@@ -66,17 +66,6 @@ class EncodedCommit:
     @property
     def is_open(self) -> bool:
         return self.closed_at_ns is None
-
-    def summary(self) -> Summary:
-        return Summary(
-            key=self.key,
-            workflow_type=self.workflow_type,
-            task_queue=self.task_queue,
-            status=self.status,
-            started_at_ns=self.started_at_ns,
-            closed_at_ns=self.closed_at_ns,
-            history_length=self.history_length,
-        )
 
 
 Chain = Sequence[EncodedCommit]

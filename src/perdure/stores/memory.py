@@ -13,7 +13,7 @@ import asyncio
 import sqlite3
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import islice
@@ -27,17 +27,19 @@ from perdure.stores.api import (
     Batch,
     Deferred,
     Found,
+    Hear,
     Namespace,
     Outcome,
     Page,
     PendingMessage,
+    Position,
     QueuedTask,
     Record,
     RecordChange,
     Reference,
     StoreError,
-    Summary,
     Unstorable,
+    is_for,
     paged,
 )
 from perdure.stores.encoding import (
@@ -50,7 +52,8 @@ from perdure.stores.encoding import (
     put_back,
     unstorable,
 )
-from perdure.stores.sqlite.transaction import run_guarded
+from perdure.stores.partitions import ALL_PARTITIONS, Partitions
+from perdure.stores.transaction import run_guarded
 from perdure.stores.visibility.evaluation import Cursor, Document, cursor_of, document_of, holds, order_key
 from perdure.stores.visibility.query import ALL, Query, conditions
 
@@ -85,8 +88,8 @@ class MemoryStore:
         self._current: dict[WorkflowId, str] = {}
         self._wakes: dict[ExecutionKey, int] = {}
         self._tasks: dict[TaskId, QueuedTask] = {}
-        self._messages: dict[str, tuple[int, bytes]] = {}
-        """Position and encoded message, in order of position."""
+        self._messages: dict[str, PendingMessage] = {}
+        """In order of position."""
         self._positions = 0
         self._records: dict[RecordId, Record] = {}
         self._namespaces: dict[str, Namespace] = {}
@@ -103,6 +106,11 @@ class MemoryStore:
     async def close(self) -> None:
         """Idempotent; the contents stay."""
         self._is_open = False
+
+    @property
+    def transactional(self) -> MemoryStore:
+        """See `Store.transactional`."""
+        return self
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Written]:
         """See `Store.commit`."""
@@ -178,13 +186,13 @@ class MemoryStore:
             self._positions += 1
             row = (task.key, task.queue.kind, task.scheduled_event_id)
             self._tasks.pop(row, None)  # so that the dictionary stays in order of position
-            self._tasks[row] = QueuedTask(self._positions, task)
+            self._tasks[row] = QueuedTask(Position(0, self._positions), task)
         for message_id in link.remove_messages:
             self._messages.pop(message_id, None)
         for message_id, data in link.messages:
             self._positions += 1
             self._messages.pop(message_id, None)  # so that the dictionary stays in order of position
-            self._messages[message_id] = (self._positions, data)
+            self._messages[message_id] = PendingMessage(Position(0, self._positions), decode_message(data))
 
     async def load(self, references: Sequence[Reference]) -> Sequence[Execution | None]:
         """See `Store.load`."""
@@ -206,21 +214,25 @@ class MemoryStore:
         wanted = (batch for batch, end in zip(run.batches, ends, strict=True) if end > first_event_id)
         return _until(wanted, limit_bytes)
 
-    async def due(self, now_ns: int, limit: int) -> Sequence[ExecutionKey]:
+    async def due(self, now_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS) -> Sequence[ExecutionKey]:
         """See `Store.due`."""
         self._check_open()
-        due = ((wake_at_ns, key) for key, wake_at_ns in self._wakes.items() if wake_at_ns <= now_ns)
-        return [key for _, key in nsmallest(limit, due)]
+        return [key for _, key in nsmallest(limit, (wake for wake in self._wakes_of(partitions) if wake[0] <= now_ns))]
 
-    async def next_wake_at_ns(self, after_ns: int = -1) -> int | None:
+    async def next_wake_at_ns(self, after_ns: int = -1, partitions: Partitions = ALL_PARTITIONS) -> int | None:
         """See `Store.next_wake_at_ns`."""
         self._check_open()
-        return min((wake_at_ns for wake_at_ns in self._wakes.values() if wake_at_ns > after_ns), default=None)
+        return min((at_ns for at_ns, _ in self._wakes_of(partitions) if at_ns > after_ns), default=None)
 
-    async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
+    def _wakes_of(self, partitions: Partitions) -> Iterator[tuple[int, ExecutionKey]]:
+        for key, wake_at_ns in self._wakes.items():
+            if partitions.hold(key.namespace, key.workflow_id):
+                yield wake_at_ns, key
+
+    async def tasks(self, queue: QueueName, after: Position, limit: int) -> Sequence[QueuedTask]:
         """See `Store.tasks`."""
         self._check_open()
-        rows = (row for row in self._tasks.values() if row.task.queue == queue and row.position > after_position)
+        rows = (row for row in self._tasks.values() if row.task.queue == queue and row.position > after)
         return list(islice(rows, limit))
 
     async def count_tasks(self, queue: QueueName) -> int:
@@ -228,11 +240,13 @@ class MemoryStore:
         self._check_open()
         return sum(row.task.queue == queue for row in self._tasks.values())
 
-    async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
+    async def pending_messages(
+        self, after: Position, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[PendingMessage]:
         """See `Store.pending_messages`."""
         self._check_open()
-        rows = ((position, data) for position, data in self._messages.values() if position > after_position)
-        return [PendingMessage(position, decode_message(data)) for position, data in islice(rows, limit)]
+        rows = (row for row in self._messages.values() if row.position > after and is_for(row, partitions))
+        return list(islice(rows, limit))
 
     async def remove_messages(self, ids: Sequence[str]) -> None:
         """See `Store.remove_messages`."""
@@ -245,36 +259,13 @@ class MemoryStore:
         self._check_open()
         return sorted({row.task.queue for row in self._tasks.values()})
 
-    async def in_flight(self, after: ExecutionKey | None, limit: int) -> Sequence[ExecutionKey]:
+    async def in_flight(
+        self, after: ExecutionKey | None, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[ExecutionKey]:
         """See `Store.in_flight`."""
         self._check_open()
-        return nsmallest(
-            limit, (key for key, run in self._runs.items() if run.latest.in_flight and (after is None or key > after))
-        )
-
-    async def list_executions(
-        self,
-        namespace: str,
-        *,
-        open_only: bool | None = None,
-        workflow_type: str | None = None,
-        after: ExecutionKey | None = None,
-        limit: int = 100,
-    ) -> Sequence[Summary]:
-        """See `Store.list_executions`."""
-        self._check_open()
-        keys = nsmallest(
-            limit,
-            (
-                key
-                for key, run in self._runs.items()
-                if key.namespace == namespace
-                and (open_only is None or run.latest.is_open == open_only)
-                and (workflow_type is None or run.latest.workflow_type == workflow_type)
-                and (after is None or key > after)
-            ),
-        )
-        return [self._runs[key].latest.summary() for key in keys]
+        keys = (key for key, run in self._runs.items() if run.latest.in_flight and (after is None or key > after))
+        return nsmallest(limit, (key for key in keys if partitions.hold(key.namespace, key.workflow_id)))
 
     async def find_executions(
         self,
@@ -319,11 +310,14 @@ class MemoryStore:
             found[execution.status] += 1
         return dict(found)
 
-    async def closed_before(self, namespace: str, closed_before_ns: int, limit: int) -> Sequence[ExecutionKey]:
+    async def closed_before(
+        self, namespace: str, closed_before_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[ExecutionKey]:
         """See `Store.closed_before`."""
         self._check_open()
-        closed = ((run.latest.closed_at_ns, key) for key, run in self._runs.items() if key.namespace == namespace)
-        return nsmallest(limit, (key for at_ns, key in closed if at_ns is not None and at_ns < closed_before_ns))
+        runs = ((run.latest.closed_at_ns, key) for key, run in self._runs.items() if key.namespace == namespace)
+        closed = (key for at_ns, key in runs if at_ns is not None and at_ns < closed_before_ns)
+        return nsmallest(limit, (key for key in closed if partitions.hold(namespace, key.workflow_id)))
 
     async def delete_executions(self, keys: Sequence[ExecutionKey]) -> int:
         """See `Store.delete_executions`."""
@@ -393,21 +387,23 @@ class MemoryStore:
     def _record_page(self, names: Iterable[RecordId], limit: int, limit_bytes: int) -> Page[Record]:
         return paged((self._records[name] for name in names), lambda record: len(record.data), limit, limit_bytes)
 
-    async def due_records(self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES) -> Page[Record]:
+    async def due_records(
+        self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES, partitions: Partitions = ALL_PARTITIONS
+    ) -> Page[Record]:
         """See `Store.due_records`."""
         self._check_open()
-        due = (
-            (record.wake_at_ns, name)
-            for name, record in self._records.items()
-            if record.wake_at_ns is not None and record.wake_at_ns <= now_ns
-        )
+        due = (wake for wake in self._record_wakes_of(partitions) if wake[0] <= now_ns)
         return self._record_page((name for _, name in nsmallest(limit, due)), limit, limit_bytes)
 
-    async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:
+    async def next_record_wake_at_ns(self, after_ns: int = -1, partitions: Partitions = ALL_PARTITIONS) -> int | None:
         """See `Store.next_record_wake_at_ns`."""
         self._check_open()
-        wakes = (record.wake_at_ns for record in self._records.values())
-        return min((at_ns for at_ns in wakes if at_ns is not None and at_ns > after_ns), default=None)
+        return min((at_ns for at_ns, _ in self._record_wakes_of(partitions) if at_ns > after_ns), default=None)
+
+    def _record_wakes_of(self, partitions: Partitions) -> Iterator[tuple[int, RecordId]]:
+        for name, record in self._records.items():
+            if record.wake_at_ns is not None and partitions.hold(record.namespace, record.name):
+                yield record.wake_at_ns, name
 
     async def put_namespace(self, namespace: Namespace) -> None:
         """See `Store.put_namespace`."""
@@ -425,6 +421,14 @@ class MemoryStore:
         """See `Store.namespaces`."""
         self._check_open()
         return [self._namespaces[name] for name in sorted(self._namespaces)]
+
+    async def notify(self, channel: str, notices: Sequence[bytes]) -> None:
+        """See `Store.notify`: no other engine can open this store while it is open."""
+        self._check_open()
+
+    async def listen(self, channel: str, hear: Hear) -> None:
+        """See `Store.listen`: there is nobody to hear."""
+        self._check_open()
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -18,12 +18,13 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.api.history import decode_batch
 from perdure.core.execution import Execution, blank, evolve
 from perdure.core.names import ExecutionKey, QueueName
-from perdure.stores.api import Reference, StoreError, Summary
+from perdure.stores.api import Reference, StoreError
 from perdure.stores.open import sqlite_path
 from perdure.stores.sqlite import backup, checking, reader
 from perdure.stores.sqlite.mark import missing
 from perdure.stores.sqlite.ownership import mark_beside
 from perdure.stores.sqlite.read_only import ReadOnlyFile
+from perdure.stores.summary import Summary
 from perdure.stores.visibility import QueryError, bind, parse
 from perdure.stores.visibility.evaluation import uncommon_rows
 

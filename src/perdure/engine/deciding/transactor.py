@@ -19,7 +19,7 @@ from perdure.engine.node.faults import Faults, as_rejected
 from perdure.engine.node.gatherer import Gatherer
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.submission import InTransaction
-from perdure.stores.api import Outcome, Store, StoreError, TransactionalStore, Unstorable
+from perdure.stores.api import Outcome, Store, StoreError, Unstorable
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ class Transactor(Gatherer[Mailbox]):
         self._faults = Faults(_log)
 
     async def _work(self, batch: list[Mailbox]) -> None:
-        store = cast(TransactionalStore, self._store)  # the engine looked before it queued
+        store = self._store.transactional
+        assert store is not None, "the engine looked before it queued"
         try:
             outcomes = await store.transact([_Deferred(mailbox, self._decide) for mailbox in batch])
         except Exception as error:

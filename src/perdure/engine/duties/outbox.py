@@ -34,7 +34,7 @@ from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.signal import Signal
 from perdure.engine.submission import Submit
-from perdure.stores.api import Store, StoreError
+from perdure.stores.api import BEGINNING, Position, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Outbox:
         self._troubled: dict[str, _Trouble] = {}
         """Those that were not delivered at once."""
         self._parked: set[str] = set()
-        self._damaged: set[int] = set()
+        self._damaged: set[Position] = set()
         """Positions of rows that cannot be read."""
         self._overflowed = False
         """Some are in the store alone."""
@@ -131,7 +131,7 @@ class Outbox:
 
     async def _read(self) -> None:
         """Take messages from the store, oldest first, while there is room. Raises StoreError."""
-        position = 0
+        position = BEGINNING
         while True:
             page = await self._store.pending_messages(position, self._page)
             for row in page:
@@ -149,12 +149,12 @@ class Outbox:
                 return
             position = page[-1].position
 
-    def _note_damage(self, position: int) -> None:
+    def _note_damage(self, position: Position) -> None:
         """A message that cannot be read is left in the store, and holds up no other."""
         if position not in self._damaged:
             self._damaged.add(position)
             self._metrics.parked_messages += 1
-            _log.error("a message between workflows (row %d) is damaged and cannot be delivered", position)
+            _log.error("a message between workflows (row %d) is damaged and cannot be delivered", position.number)
 
     async def _read_again(self) -> None:
         while True:

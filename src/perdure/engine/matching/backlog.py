@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from perdure.core.names import Task
-from perdure.stores.api import QueuedTask
+from perdure.stores.api import BEGINNING, QueuedTask
 
 RowId = tuple[str, int, int]
 
@@ -32,7 +32,7 @@ class Backlog:
         self._taken: set[RowId] = set()
         """Rows that are here or on their way to a poller."""
         self.complete = False
-        self.cursor = 0
+        self.cursor = BEGINNING
         """Position in the store up to which rows were read."""
         self.is_reading = False
         self._is_dirty = False
@@ -99,4 +99,4 @@ class Backlog:
 
     def _begin_again(self) -> None:
         self.complete = False
-        self.cursor = 0
+        self.cursor = BEGINNING

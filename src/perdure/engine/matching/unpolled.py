@@ -19,7 +19,7 @@ from perdure.core.names import QueueName, Task, TaskKind
 from perdure.engine.matching.matching import Matching
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.signal import Signal
-from perdure.stores.api import Store, StoreError
+from perdure.stores.api import BEGINNING, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Unpolled:
 
     async def _oldest(self, queue: QueueName) -> str | None:
         """What has waited there longest; None: nothing."""
-        for row in await self._store.tasks(queue, 0, _ROWS):
+        for row in await self._store.tasks(queue, BEGINNING, _ROWS):
             waits = await self._waiting(row.task)
             if waits is not None:
                 return waits

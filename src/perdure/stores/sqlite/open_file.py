@@ -33,9 +33,9 @@ from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failu
 from perdure.stores.sqlite.ownership import Ownership, is_owned_here
 from perdure.stores.sqlite.scans import Scans
 from perdure.stores.sqlite.threads import hand_over
-from perdure.stores.sqlite.transaction import SAVEPOINT, run_guarded
 from perdure.stores.sqlite.whereabouts import Watch, Whereabouts
 from perdure.stores.sqlite.writer import Writer
+from perdure.stores.transaction import SAVEPOINT, run_guarded
 
 Result = TypeVar("Result")
 

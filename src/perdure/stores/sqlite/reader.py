@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -17,10 +19,23 @@ from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.search_attributes import Row
-from perdure.stores.api import Batch, Namespace, Page, PendingMessage, QueuedTask, Record, Reference, Summary, paged
+from perdure.stores.api import (
+    Batch,
+    Namespace,
+    Page,
+    PendingMessage,
+    Position,
+    QueuedTask,
+    Record,
+    Reference,
+    is_for,
+    paged,
+)
 from perdure.stores.encoding import decode_namespace
+from perdure.stores.partitions import ALL_PARTITIONS, Partitions
 from perdure.stores.sqlite import checksums, filters
 from perdure.stores.sqlite.queries import query
+from perdure.stores.summary import Summary
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import Query
 
@@ -46,6 +61,10 @@ _LIST_RECORDS = query("list_records")
 _LIST_ALL_RECORDS = query("list_all_records")
 _LIST_DUE_RECORDS = query("list_due_records")
 _FIND_NEXT_RECORD_WAKE = query("find_next_record_wake")
+_LIST_WAKES = query("list_wakes")
+_LIST_RECORD_WAKES = query("list_record_wakes")
+
+_NO_LIMIT = -1
 
 _SummaryRow = tuple[str, str, str, str, int, int, int | None, int]
 _summary_rows = msgspec.json.Decoder(list[_SummaryRow])
@@ -99,22 +118,48 @@ def read_history(
     return batches
 
 
-def list_due(connection: sqlite3.Connection, now_ns: int, limit: int) -> list[ExecutionKey]:
+def list_due(connection: sqlite3.Connection, now_ns: int, limit: int, partitions: Partitions) -> list[ExecutionKey]:
     """See `Store.due`."""
-    return [ExecutionKey(*row) for row in connection.execute(_LIST_DUE, (now_ns, limit)).fetchall()]
+    return _keys(connection, _LIST_DUE, (now_ns,), limit, partitions)
 
 
-def find_next_wake(connection: sqlite3.Connection, after_ns: int) -> int | None:
+def _keys(
+    connection: sqlite3.Connection, statement: str, parameters: tuple[Any, ...], limit: int, partitions: Partitions
+) -> list[ExecutionKey]:
+    """Those of the keys found that belong to the partitions, at most `limit`, which the statement takes last.
+
+    The file is one node's, which asks for all partitions: others are told apart here, row by row, and have no column.
+    """
+    if partitions.is_all:
+        return [ExecutionKey(*row) for row in connection.execute(statement, (*parameters, limit)).fetchall()]
+    cursor = connection.execute(statement, (*parameters, _NO_LIMIT))
+    try:
+        return list(islice((ExecutionKey(*row) for row in cursor if partitions.hold(row[0], row[1])), limit))
+    finally:
+        cursor.close()
+
+
+def find_next_wake(connection: sqlite3.Connection, after_ns: int, partitions: Partitions) -> int | None:
     """See `Store.next_wake_at_ns`."""
-    return connection.execute(_FIND_NEXT_WAKE, (after_ns,)).fetchone()[0]
+    if partitions.is_all:
+        return connection.execute(_FIND_NEXT_WAKE, (after_ns,)).fetchone()[0]
+    return _earliest(connection, _LIST_WAKES, after_ns, partitions)
 
 
-def list_tasks(connection: sqlite3.Connection, queue: QueueName, after_position: int, limit: int) -> list[QueuedTask]:
+def _earliest(connection: sqlite3.Connection, statement: str, after_ns: int, partitions: Partitions) -> int | None:
+    cursor = connection.execute(statement, (after_ns,))
+    try:
+        return next((row[0] for row in cursor if partitions.hold(row[1], row[2])), None)
+    finally:
+        cursor.close()
+
+
+def list_tasks(connection: sqlite3.Connection, queue: QueueName, after: Position, limit: int) -> list[QueuedTask]:
     """See `Store.tasks`."""
-    parameters = (queue.namespace, queue.name, queue.kind, after_position, limit)
+    parameters = (queue.namespace, queue.name, queue.kind, after.number, limit)
     return [
-        QueuedTask(position, Task(queue, ExecutionKey(namespace, workflow_id, run_id), event_id, stamp, priority))
-        for position, namespace, workflow_id, run_id, event_id, stamp, priority in connection.execute(
+        QueuedTask(Position(0, number), Task(queue, ExecutionKey(namespace, workflow_id, run_id), event_id, stamp))
+        for number, namespace, workflow_id, run_id, event_id, stamp in connection.execute(
             _LIST_TASKS, parameters
         ).fetchall()
     ]
@@ -125,13 +170,21 @@ def count_tasks(connection: sqlite3.Connection, queue: QueueName) -> int:
     return connection.execute(_COUNT_TASKS, (queue.namespace, queue.name, queue.kind)).fetchone()[0]
 
 
-def list_messages(connection: sqlite3.Connection, after_position: int, limit: int) -> list[PendingMessage]:
+def list_messages(
+    connection: sqlite3.Connection, after: Position, limit: int, partitions: Partitions
+) -> list[PendingMessage]:
     """See `Store.pending_messages`."""
-    found: list[PendingMessage] = []
-    for position, data, checksum in connection.execute(_LIST_MESSAGES, (after_position, limit)).fetchall():
-        is_sound = checksums.of_message(data, position) == checksum
-        found.append(PendingMessage(position, decode_message(data) if is_sound else None))
-    return found
+    cursor = connection.execute(_LIST_MESSAGES, (after.number, limit if partitions.is_all else _NO_LIMIT))
+    try:
+        return list(islice((row for row in map(_message, cursor) if is_for(row, partitions)), limit))
+    finally:
+        cursor.close()
+
+
+def _message(row: tuple[int, bytes, int]) -> PendingMessage:
+    number, data, checksum = row
+    is_sound = checksums.of_message(data, number) == checksum
+    return PendingMessage(Position(0, number), decode_message(data) if is_sound else None)
 
 
 def list_queues(connection: sqlite3.Connection) -> list[QueueName]:
@@ -140,10 +193,12 @@ def list_queues(connection: sqlite3.Connection) -> list[QueueName]:
     return [QueueName(namespace, name, TaskKind(kind)) for namespace, name, kind in rows]
 
 
-def list_in_flight(connection: sqlite3.Connection, after: ExecutionKey | None, limit: int) -> list[ExecutionKey]:
+def list_in_flight(
+    connection: sqlite3.Connection, after: ExecutionKey | None, limit: int, partitions: Partitions
+) -> list[ExecutionKey]:
     """See `Store.in_flight`."""
     past = (after.namespace, after.workflow_id, after.run_id) if after else ("", "", "")
-    return [ExecutionKey(*row) for row in connection.execute(_LIST_IN_FLIGHT, (*past, limit)).fetchall()]
+    return _keys(connection, _LIST_IN_FLIGHT, past, limit, partitions)
 
 
 def list_executions(
@@ -154,7 +209,7 @@ def list_executions(
     after: ExecutionKey | None,
     limit: int,
 ) -> Sequence[Summary]:
-    """See `Store.list_executions`."""
+    """A page of summaries in key order, past `after`. `open_only`: True open ones, False closed ones, None all."""
     past = (after.workflow_id, after.run_id) if after else ("", "")
     parameters = (namespace, *past, open_only, open_only, workflow_type, workflow_type, limit)
     rows = _summary_rows.decode(connection.execute(_LIST_EXECUTIONS, parameters).fetchone()[0])
@@ -203,14 +258,13 @@ def count_executions(connection: sqlite3.Connection, namespace: str, query: Quer
 
 
 def list_closed_before(
-    connection: sqlite3.Connection, namespace: str, closed_before_ns: int, limit: int
+    connection: sqlite3.Connection, namespace: str, closed_before_ns: int, limit: int, partitions: Partitions
 ) -> list[ExecutionKey]:
     """See `Store.closed_before`."""
     found: list[ExecutionKey] = []
     for status in CLOSED:
-        parameters = (namespace, status, closed_before_ns, limit - len(found))
-        rows = connection.execute(_LIST_CLOSED_BEFORE, parameters).fetchall()
-        found.extend(ExecutionKey(*row) for row in rows)
+        parameters = (namespace, status, closed_before_ns)
+        found += _keys(connection, _LIST_CLOSED_BEFORE, parameters, limit - len(found), partitions)
     return found
 
 
@@ -247,18 +301,26 @@ def list_records(
     return _record_page(connection.execute(statement, (kind, of, after_name, limit)), limit, limit_bytes)
 
 
-def list_due_records(connection: sqlite3.Connection, now_ns: int, limit: int, limit_bytes: int) -> Page[Record]:
+def list_due_records(
+    connection: sqlite3.Connection, now_ns: int, limit: int, limit_bytes: int, partitions: Partitions
+) -> Page[Record]:
     """See `Store.due_records`."""
-    return _record_page(connection.execute(_LIST_DUE_RECORDS, (now_ns, limit)), limit, limit_bytes)
+    parameters = (now_ns, limit if partitions.is_all else _NO_LIMIT)
+    return _record_page(connection.execute(_LIST_DUE_RECORDS, parameters), limit, limit_bytes, partitions)
 
 
-def _record_page(cursor: sqlite3.Cursor, limit: int, limit_bytes: int) -> Page[Record]:
+def _record_page(
+    cursor: sqlite3.Cursor, limit: int, limit_bytes: int, partitions: Partitions = ALL_PARTITIONS
+) -> Page[Record]:
     try:
-        return paged(map(_record, cursor), lambda record: len(record.data), limit, limit_bytes)
+        records = (_record(row) for row in cursor if partitions.hold(row[1], row[2]))
+        return paged(records, lambda record: len(record.data), limit, limit_bytes)
     finally:
         cursor.close()  # ends the read transaction, so that the log can be copied past it
 
 
-def find_next_record_wake(connection: sqlite3.Connection, after_ns: int) -> int | None:
+def find_next_record_wake(connection: sqlite3.Connection, after_ns: int, partitions: Partitions) -> int | None:
     """See `Store.next_record_wake_at_ns`."""
-    return connection.execute(_FIND_NEXT_RECORD_WAKE, (after_ns,)).fetchone()[0]
+    if partitions.is_all:
+        return connection.execute(_FIND_NEXT_RECORD_WAKE, (after_ns,)).fetchone()[0]
+    return _earliest(connection, _LIST_RECORD_WAKES, after_ns, partitions)

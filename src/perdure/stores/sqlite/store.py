@@ -27,18 +27,20 @@ from perdure.stores.api import (
     Damaged,
     Deferred,
     Found,
+    Hear,
     Namespace,
     Outcome,
     Page,
     PendingMessage,
+    Position,
     QueuedTask,
     Record,
     RecordChange,
     Reference,
     StoreError,
-    Summary,
 )
 from perdure.stores.encoding import Written, encode_chains, encode_namespace, put_back
+from perdure.stores.partitions import ALL_PARTITIONS, Partitions
 from perdure.stores.sqlite import backup, checking, reader
 from perdure.stores.sqlite.errors import as_store_error, store_error
 from perdure.stores.sqlite.open_file import OpenFile
@@ -79,6 +81,11 @@ class SqliteStore:
             async with file.turn:
                 await hand_over(None, file.release)
 
+    @property
+    def transactional(self) -> SqliteStore:
+        """See `Store.transactional`."""
+        return self
+
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Written]:
         """See `Store.commit`."""
         file = self._opened()
@@ -101,25 +108,27 @@ class SqliteStore:
         """See `Store.history`."""
         return self._read(reader.read_history, key, first_event_id, limit_bytes)
 
-    async def due(self, now_ns: int, limit: int) -> Sequence[ExecutionKey]:
+    async def due(self, now_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS) -> Sequence[ExecutionKey]:
         """See `Store.due`."""
-        return self._read(reader.list_due, now_ns, limit)
+        return self._read(reader.list_due, now_ns, limit, partitions)
 
-    async def next_wake_at_ns(self, after_ns: int = -1) -> int | None:
+    async def next_wake_at_ns(self, after_ns: int = -1, partitions: Partitions = ALL_PARTITIONS) -> int | None:
         """See `Store.next_wake_at_ns`."""
-        return self._read(reader.find_next_wake, after_ns)
+        return self._read(reader.find_next_wake, after_ns, partitions)
 
-    async def tasks(self, queue: QueueName, after_position: int, limit: int) -> Sequence[QueuedTask]:
+    async def tasks(self, queue: QueueName, after: Position, limit: int) -> Sequence[QueuedTask]:
         """See `Store.tasks`."""
-        return self._read(reader.list_tasks, queue, after_position, limit)
+        return self._read(reader.list_tasks, queue, after, limit)
 
     async def count_tasks(self, queue: QueueName) -> int:
         """See `Store.count_tasks`."""
         return await self._scan(reader.count_tasks, queue)
 
-    async def pending_messages(self, after_position: int, limit: int) -> Sequence[PendingMessage]:
+    async def pending_messages(
+        self, after: Position, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[PendingMessage]:
         """See `Store.pending_messages`."""
-        return self._read(reader.list_messages, after_position, limit)
+        return self._read(reader.list_messages, after, limit, partitions)
 
     async def remove_messages(self, ids: Sequence[str]) -> None:
         """See `Store.remove_messages`."""
@@ -130,21 +139,11 @@ class SqliteStore:
         """See `Store.queues`."""
         return self._read(reader.list_queues)
 
-    async def in_flight(self, after: ExecutionKey | None, limit: int) -> Sequence[ExecutionKey]:
+    async def in_flight(
+        self, after: ExecutionKey | None, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[ExecutionKey]:
         """See `Store.in_flight`."""
-        return await self._scan(reader.list_in_flight, after, limit)
-
-    async def list_executions(
-        self,
-        namespace: str,
-        *,
-        open_only: bool | None = None,
-        workflow_type: str | None = None,
-        after: ExecutionKey | None = None,
-        limit: int = 100,
-    ) -> Sequence[Summary]:
-        """See `Store.list_executions`."""
-        return await self._scan(reader.list_executions, namespace, open_only, workflow_type, after, limit)
+        return await self._scan(reader.list_in_flight, after, limit, partitions)
 
     async def find_executions(
         self,
@@ -187,9 +186,11 @@ class SqliteStore:
         """See `Store.count_executions`."""
         return await self._scan(reader.count_executions, namespace, query)
 
-    async def closed_before(self, namespace: str, closed_before_ns: int, limit: int) -> Sequence[ExecutionKey]:
+    async def closed_before(
+        self, namespace: str, closed_before_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS
+    ) -> Sequence[ExecutionKey]:
         """See `Store.closed_before`."""
-        return self._read(reader.list_closed_before, namespace, closed_before_ns, limit)
+        return self._read(reader.list_closed_before, namespace, closed_before_ns, limit, partitions)
 
     async def delete_executions(self, keys: Sequence[ExecutionKey]) -> int:
         """See `Store.delete_executions`."""
@@ -217,13 +218,15 @@ class SqliteStore:
         """See `Store.records`."""
         return self._read(reader.list_records, kind, namespace, after_name, limit, after_namespace, limit_bytes)
 
-    async def due_records(self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES) -> Page[Record]:
+    async def due_records(
+        self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES, partitions: Partitions = ALL_PARTITIONS
+    ) -> Page[Record]:
         """See `Store.due_records`."""
-        return self._read(reader.list_due_records, now_ns, limit, limit_bytes)
+        return self._read(reader.list_due_records, now_ns, limit, limit_bytes, partitions)
 
-    async def next_record_wake_at_ns(self, after_ns: int = -1) -> int | None:
+    async def next_record_wake_at_ns(self, after_ns: int = -1, partitions: Partitions = ALL_PARTITIONS) -> int | None:
         """See `Store.next_record_wake_at_ns`."""
-        return self._read(reader.find_next_record_wake, after_ns)
+        return self._read(reader.find_next_record_wake, after_ns, partitions)
 
     async def put_namespace(self, namespace: Namespace) -> None:
         """See `Store.put_namespace`."""
@@ -239,6 +242,12 @@ class SqliteStore:
     async def namespaces(self) -> Sequence[Namespace]:
         """See `Store.namespaces`."""
         return self._read(reader.list_namespaces)
+
+    async def notify(self, channel: str, notices: Sequence[bytes]) -> None:
+        """See `Store.notify`: the file has one owner, so there is nobody to tell."""
+
+    async def listen(self, channel: str, hear: Hear) -> None:
+        """See `Store.listen`: there is nobody to hear."""
 
     async def backup(self, path: str | Path, progress: backup.Progress | None = None) -> None:
         """Copy the store as it is at this moment to a new file at `path`, while it goes on serving.

@@ -291,7 +291,7 @@ class Writer:
             queue = task.queue
             plan.added_tasks.append(
                 (self._last_position, queue.namespace, queue.name, queue.kind, number, task.scheduled_event_id,
-                 task.stamp, task.priority)
+                 task.stamp)
             )  # fmt: skip
 
     def _plan_messages(self, plan: _Plan, link: EncodedCommit) -> None:

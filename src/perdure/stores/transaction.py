@@ -9,13 +9,11 @@ engine's tables, is refused while the statement is compiled, by SQLite's authori
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from perdure.stores.api import StoreError
-from perdure.stores.sqlite.schema import read_schema
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -24,9 +22,15 @@ SAVEPOINT = "perdure_activity"
 RESERVED_PREFIX = "perdure_"
 """Names of tables that later schemas may add."""
 
-_OWN_NAMES = frozenset(
-    re.findall(r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX) (\w+)", read_schema().lower(), re.MULTILINE | re.IGNORECASE)
+OWN_NAMES = frozenset(
+    {
+        *("executions", "executions_key", "executions_wake", "executions_in_flight", "executions_visibility"),
+        *("current_runs", "search_attributes", "search_attributes_value", "state_parts", "state_parts_key"),
+        *("history", "history_key", "tasks", "tasks_key", "tasks_queue", "messages", "messages_key"),
+        *("records", "records_key", "records_wake", "namespaces", "perdure_store"),
+    }
 )
+"""Tables and indices of the SQLite store. On a memory store they are taken too: what works there works on a file."""
 _READING_PRAGMAS = frozenset(
     {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
 )
@@ -82,7 +86,7 @@ def _refusal_of_name(action: int, first: str | None, second: str | None) -> str 
         return None
     for name in names:
         lower = (name or "").lower()
-        if lower in _OWN_NAMES or lower.startswith(RESERVED_PREFIX):
+        if lower in OWN_NAMES or lower.startswith(RESERVED_PREFIX):
             return f"{name} is the engine's own: a transactional activity may change tables of other names only."
     return None
 
