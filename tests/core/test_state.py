@@ -6,10 +6,9 @@ import msgspec
 import pytest
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.core.activity import State
 from perdure.core.execution import UnknownEvent, blank, decode, encode, evolve
 from perdure.core.invariants import InvariantBroken, check, check_commit
-from perdure.core.state import ATTEMPT_STARTED, Execution
+from perdure.core.state import AttemptState, Execution
 from tests.core import given
 from tests.core.given import after, in_first_task, schedule, timer
 
@@ -44,10 +43,6 @@ def test_an_event_of_a_newer_version_is_not_folded_silently() -> None:
         evolve(blank(after().run.key), HistoryEvent(event_id=1, event_type=99))  # pyright: ignore[reportArgumentType]
 
 
-def test_the_number_of_a_started_attempt_is_the_tables() -> None:
-    assert ATTEMPT_STARTED == State.STARTED
-
-
 def broken(name: str, run: Execution) -> None:
     with pytest.raises(InvariantBroken, match=name):
         check(run)
@@ -73,7 +68,7 @@ def test_invariants_are_able_to_fail() -> None:
     world.run.facts.transient_task = world.run.workflow_task
     broken("I3", world.run)
     run = after(schedule()).run
-    run.facts.attempts[5].state = State.CLOSING
+    run.facts.attempts[5].state = AttemptState.CLOSING
     broken("I7", run)
 
 

@@ -21,26 +21,15 @@ from perdure.api.failures import bounded, shortened, timeout_failure
 from perdure.api.times import duration_ns, later, set_duration, set_timestamp, timestamp_ns
 from perdure.core import apart, retry
 from perdure.core.fold import folds
-from perdure.core.names import TaskKind
+from perdure.core.names import Task, TaskKind
+from perdure.core.refusals import activity_not_found
 from perdure.core.started import StartedActivityTask
-from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt, Execution
+from perdure.core.state import Activity, Attempt, Execution
+from perdure.core.state import AttemptState as State
 from perdure.core.table import Table
 from perdure.core.tokens import TaskToken, encode_token
 from perdure.core.turn import Turn
-
-
-class State(IntEnum):
-    NONE = 0
-    SCHEDULED = 1
-    """On a queue."""
-    STARTED = ATTEMPT_STARTED
-    BACKING_OFF = 3
-    """Waits for its next attempt."""
-    CLOSING = 4
-    """Its closing event is decided; it waits while a worker holds the workflow task."""
-    CLOSED = 5
-    PAUSED = 6
-    """No worker may have it until it is unpaused."""
+from perdure.core.workflow_task_events import add_or_buffer
 
 
 class Trigger(IntEnum):
@@ -205,6 +194,20 @@ def start(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> St
     )
 
 
+def take_row(turn: Turn, task: Task, identity: str) -> StartedActivityTask:
+    """Start the attempt that a row of the durable queue means. Raises Rejected NOT_FOUND when the row is stale."""
+    execution = turn.execution
+    event_id = task.scheduled_event_id
+    attempt = execution.facts.attempts.get(event_id)
+    if execution.status == enums.PAUSED or attempt is None:
+        raise activity_not_found()
+    if attempt.state != State.SCHEDULED or attempt.attempt != task.stamp:
+        raise activity_not_found()  # an earlier attempt's row, taken before this one's
+    started = start(turn, execution.activities[event_id], attempt, identity)
+    turn.dequeue(TaskKind.ACTIVITY, event_id)
+    return started
+
+
 def start_unasked(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> None:
     """Somebody who is no worker says how it ended: then the attempt is that one's."""
     if attempt.state == State.SCHEDULED:
@@ -225,10 +228,10 @@ def close(turn: Turn, activity: Activity, attempt: Attempt, trigger: Trigger, cl
         turn.dequeue(TaskKind.ACTIVITY, event_id)
     was_started = attempt.state == State.STARTED
     attempt.state = TABLE.next(attempt.state, trigger)
-    started_id = turn.add_or_buffer(_started_event(activity, attempt)) if was_started else 0
+    started_id = add_or_buffer(turn, _started_event(activity, attempt)) if was_started else 0
     if started_id:
         set_started_event_id(closing, started_id)
-    if turn.add_or_buffer(closing):
+    if add_or_buffer(turn, closing):
         recorded(turn.execution, event_id)
 
 

@@ -32,6 +32,7 @@ from perdure.core.schedule.fields import BadSpec
 from perdure.core.state import Child, Execution
 from perdure.core.table import Table
 from perdure.core.turn import Turn
+from perdure.core.workflow_task_events import add_or_buffer
 
 
 class State(IntEnum):
@@ -291,7 +292,7 @@ def resolve_start(turn: Turn, command: ResolveChildStart) -> None:
         attributes.cause = command.cause  # pyright: ignore[reportAttributeAccessIssue] - the enum's number
         attributes.control = child.control
         attributes.initiated_event_id = event_id
-        if not turn.add_or_buffer(event):
+        if not add_or_buffer(turn, event):
             execution.facts.settled.add(event_id)
     turn.settled(command.message_id)
     workflow_task.schedule(turn)
@@ -308,7 +309,7 @@ def _start(turn: Turn, child: Child, run_id: str) -> None:
     attributes.workflow_type.name = child.workflow_type
     if child.header is not None:
         attributes.header.CopyFrom(Header.FromString(child.header))
-    if not turn.add_or_buffer(event):
+    if not add_or_buffer(turn, event):
         turn.execution.facts.starting.add(child.initiated_event_id)
 
 
@@ -350,7 +351,7 @@ def closed(turn: Turn, command: ChildClosed) -> None:
             getattr(attributes, name).CopyFrom(getattr(said, name))
     if how in ("failed", "timed_out"):
         attributes.retry_state = said.retry_state
-    if not turn.add_or_buffer(event):
+    if not add_or_buffer(turn, event):
         execution.facts.settled.add(event_id)
     turn.settled(command.message_id)
     workflow_task.schedule(turn)

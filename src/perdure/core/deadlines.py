@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from perdure.api.times import LONG_MAX
 from perdure.core import activity, close, completion, start, succession, timer, workflow_task
+from perdure.core.commands import Wake
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
 
 
-def wake(turn: Turn) -> None:
+def wake(turn: Turn, command: Wake) -> None:
     """Do all that is due, then owe the next wake-up. Early, late and duplicate wake-ups find nothing to do."""
     execution = turn.execution
     if not execution.is_open:

@@ -16,7 +16,6 @@ from typing import Any
 
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
-from perdure.api import enums
 from perdure.api.errors import Rejected
 from perdure.core import (
     activity,
@@ -46,7 +45,6 @@ from perdure.core.fold import UnknownEvent, blank, evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.names import ExecutionKey, Task, TaskKind
 from perdure.core.refusals import (
-    activity_not_found,
     workflow_completed,
     workflow_not_found,
     workflow_task_not_found,
@@ -288,32 +286,10 @@ def settle(turn: Turn, pollers: Iterator[Poller | None]) -> None:
 
 def _start_task(turn: Turn, command: commands.StartTask) -> None:
     """A poller took a row of the durable queue. Raises Rejected NOT_FOUND when the row is stale."""
-    task = command.task
-    execution = turn.execution
+    task, poller = command.task, command.poller
     _require_run(turn, task.key)
-    if execution.status == enums.PAUSED:
-        raise workflow_task_not_found() if task.queue.kind == TaskKind.WORKFLOW else activity_not_found()
-    if task.queue.kind == TaskKind.WORKFLOW:
-        owed = execution.current_task
-        if (
-            not workflow_tasks.is_queued(execution)
-            or owed is None
-            or not _matches(task, owed.scheduled_event_id, owed.attempt)
-        ):
-            raise workflow_task_not_found()
-        started: Any = workflow_tasks.start(turn, command.poller.identity)
-    else:
-        attempt = execution.facts.attempts.get(task.scheduled_event_id)
-        if attempt is None or attempt.state != activity.State.SCHEDULED or attempt.attempt != task.stamp:
-            raise activity_not_found()
-        pending = execution.activities[task.scheduled_event_id]
-        started = activity.start(turn, pending, attempt, command.poller.identity)
-    turn.dequeue(task.queue.kind, task.scheduled_event_id)
-    turn.commit.dispatches.append(Dispatch(command.poller, started))
-
-
-def _matches(task: Task, scheduled_event_id: int, attempt: int) -> bool:
-    return task.scheduled_event_id == scheduled_event_id and task.stamp == attempt
+    take = workflow_tasks.take_row if task.queue.kind == TaskKind.WORKFLOW else activity.take_row
+    turn.commit.dispatches.append(Dispatch(poller, take(turn, task, poller.identity)))
 
 
 def _require_run(turn: Turn, key: ExecutionKey, refusal: Callable[[], Rejected] = workflow_completed) -> None:
@@ -335,18 +311,6 @@ def _complete(turn: Turn, command: commands.CompleteWorkflowTask) -> Any:
     return finish(completion.complete(turn, command))
 
 
-def _wake(turn: Turn, command: commands.Wake) -> None:
-    deadlines.wake(turn)
-
-
-def _forget_sticky(turn: Turn, command: commands.ForgetSticky) -> None:
-    if not turn.execution.is_open:
-        raise workflow_completed()
-    if turn.execution.facts.sticky_queue:
-        workflow_tasks.remember_sticky(turn.execution, "", 0)
-        turn.touch()
-
-
 _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.StartTask: _start_task,
     commands.CompleteWorkflowTask: _of_token(_complete, workflow_task_not_found),
@@ -365,10 +329,10 @@ _HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
     commands.CloseChild: request_cancel.close_child,
     commands.UpdateOptions: options.update,
     commands.ControlActivities: activity_control.control,
-    commands.ForgetSticky: _forget_sticky,
+    commands.ForgetSticky: workflow_tasks.forget_sticky,
     commands.RequestCancel: request_cancel.request_cancel,
     commands.Terminate: request_cancel.terminate,
-    commands.Wake: _wake,
+    commands.Wake: deadlines.wake,
     commands.MoveClock: clock_moved.move,
     commands.LoseWorkers: lost.lose_workers,
 }

@@ -22,6 +22,7 @@ from perdure.core.refusals import workflow_completed
 from perdure.core.state import Execution, External
 from perdure.core.table import Table
 from perdure.core.turn import Turn
+from perdure.core.workflow_task_events import add_or_buffer
 
 ENGINE_IDENTITY = "history-service"
 """Who signals and cancels on a workflow's behalf; Temporal's name for it."""
@@ -199,7 +200,7 @@ def resolve(turn: Turn, command: ResolveExternal) -> None:
         return
     TABLE.next(State.INITIATED, Trigger.FAIL if command.cause else Trigger.DELIVER)
     event = _failed_event(external, command.cause) if command.cause else _delivered_event(external)
-    if not turn.add_or_buffer(event):
+    if not add_or_buffer(turn, event):
         execution.facts.settled.add(event_id)
     turn.settled(command.message_id)
     workflow_task.schedule(turn)

@@ -21,6 +21,7 @@ from perdure.core.fold import folds
 from perdure.core.refusals import invalid, workflow_completed, workflow_not_found
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
+from perdure.core.workflow_task_events import add_or_buffer
 
 _PATHS = frozenset(
     {
@@ -71,7 +72,7 @@ def change(turn: Turn, changes: WorkflowExecutionOptions, mask: FieldMask, ident
     else:
         attributes.unset_versioning_override = True
     attributes.priority.CopyFrom(after.priority)
-    turn.add_or_buffer(event)
+    add_or_buffer(turn, event)
     if after.versioning_override != before.versioning_override:
         workflow_task.remember_sticky(execution, "", 0)  # the worker that keeps it may not be of that version
     return after
@@ -121,7 +122,7 @@ def attach(turn: Turn, request: StartWorkflowExecutionRequest) -> None:
         attributes.attached_request_id = request.request_id
     if wanted.attach_links:
         event.links.extend(request.links)
-    turn.add_or_buffer(event)
+    add_or_buffer(turn, event)
 
 
 @folds(enums.WORKFLOW_EXECUTION_OPTIONS_UPDATED)

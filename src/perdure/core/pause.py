@@ -15,6 +15,7 @@ from perdure.core.commands import PauseWorkflow, UnpauseWorkflow
 from perdure.core.refusals import workflow_completed, workflow_not_found
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
+from perdure.core.workflow_task_events import add_or_buffer
 
 
 def pause(turn: Turn, command: PauseWorkflow) -> None:
@@ -33,7 +34,7 @@ def pause(turn: Turn, command: PauseWorkflow) -> None:
     attributes.request_id = request.request_id
     if not turn.execution.task_started:
         hold.hold(turn)
-    turn.add_or_buffer(event)
+    add_or_buffer(turn, event)
 
 
 def unpause(turn: Turn, command: UnpauseWorkflow) -> None:
@@ -47,7 +48,7 @@ def unpause(turn: Turn, command: UnpauseWorkflow) -> None:
     attributes.identity = request.identity
     attributes.reason = request.reason
     attributes.request_id = request.request_id
-    if not turn.add_or_buffer(event):
+    if not add_or_buffer(turn, event):
         return
     hold.release(turn)
     execution = turn.execution

@@ -12,6 +12,7 @@ from perdure.core.message import Origin
 from perdure.core.refusals import AnotherChain, workflow_completed, workflow_not_found
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
+from perdure.core.workflow_task_events import add_or_buffer
 
 
 def request_cancel(turn: Turn, command: RequestCancel) -> None:
@@ -38,7 +39,7 @@ def request_cancel(turn: Turn, command: RequestCancel) -> None:
 
 
 def _tell(turn: Turn, event: HistoryEvent) -> None:
-    turn.add_or_buffer(event)
+    add_or_buffer(turn, event)
     if not start.waits_for_first_task(turn.execution):
         workflow_task.schedule(turn)
 

@@ -24,6 +24,7 @@ from perdure.core.replies import Started
 from perdure.core.request_cancel import require_parent
 from perdure.core.state import Execution
 from perdure.core.turn import Turn
+from perdure.core.workflow_task_events import add_or_buffer
 
 if TYPE_CHECKING:
     from temporalio.api.workflowservice.v1 import (
@@ -73,7 +74,7 @@ def deliver(turn: Turn, event: HistoryEvent, request_id: str) -> None:
     execution = turn.execution
     if not remember(execution, request_id, turn.limits):
         return
-    turn.add_or_buffer(event)
+    add_or_buffer(turn, event)
     if not start.waits_for_first_task(execution):
         workflow_task.schedule(turn)
 
@@ -91,7 +92,7 @@ def deliver_with_start(turn: Turn, command: SignalWithStart) -> Started:
     execution = turn.execution
     _require_ear(execution, request.request_id)
     if remember(execution, request.request_id, turn.limits):
-        turn.add_or_buffer(event_with_start(request))
+        add_or_buffer(turn, event_with_start(request))
         workflow_task.schedule(turn)
     return start.existing_run(execution)
 

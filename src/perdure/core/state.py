@@ -10,6 +10,7 @@ New fields go to the END of a struct and have a default, so that older snapshots
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 
 import msgspec
 
@@ -68,11 +69,30 @@ class Control(msgspec.Struct, array_like=True):
     """What the running attempt reports is not for the next one."""
 
 
+class AttemptState(IntEnum):
+    """Where an attempt of an activity stands; `perdure.core.activity` has the table of it."""
+
+    NONE = 0
+    SCHEDULED = 1
+    """On a queue."""
+    STARTED = 2
+    BACKING_OFF = 3
+    """Waits for its next attempt."""
+    CLOSING = 4
+    """Its closing event is decided; it waits while a worker holds the workflow task."""
+    CLOSED = 5
+    PAUSED = 6
+    """No worker may have it until it is unpaused."""
+
+
+_STARTED = AttemptState.STARTED
+
+
 class Attempt(msgspec.Struct, array_like=True):
     """Where a pending activity stands: kept out of history, as Temporal does."""
 
     state: int
-    """`perdure.core.activity.State`."""
+    """An `AttemptState`."""
     attempt: int
     scheduled_at_ns: int
     """When this attempt was, or after its back-off will be, put on the queue."""
@@ -294,11 +314,8 @@ class Execution(msgspec.Struct, array_like=True):
         task = self.workflow_task or self.facts.transient_task
         if task is not None and (task.started_event_id or task.sticky):
             return True
-        return any(attempt.state == ATTEMPT_STARTED for attempt in self.facts.attempts.values())
+        return any(attempt.state == _STARTED for attempt in self.facts.attempts.values())
 
-
-ATTEMPT_STARTED = 2
-"""`perdure.core.activity.State.STARTED`, here because `in_flight` is asked of the struct."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Execution)

@@ -19,6 +19,7 @@ from perdure.core.fold import folds
 from perdure.core.state import Execution, Timer
 from perdure.core.table import Table
 from perdure.core.turn import Turn
+from perdure.core.workflow_task_events import add_or_buffer
 
 
 class State(IntEnum):
@@ -117,7 +118,7 @@ def fire_due(turn: Turn) -> bool:
         )
         TABLE.next(State.RUNNING, Trigger.FIRE)
         fired.add(timer.timer_id)
-        if turn.add_or_buffer(event):
+        if add_or_buffer(turn, event):
             recorded(execution, timer.timer_id)
     return bool(due)
 

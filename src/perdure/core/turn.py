@@ -19,8 +19,7 @@ from perdure.core.fold import evolve
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.message import Message
 from perdure.core.names import QueueName, Task, TaskKind, TaskRef
-from perdure.core.state import Execution, WorkflowTask
-from perdure.core.workflow_task_events import TABLE, State, Trigger, scheduled_event_of
+from perdure.core.state import Execution
 
 
 class Turn:
@@ -69,30 +68,6 @@ class Turn:
         commit.encoded.append(data)
         commit.changed = True
         return event_id
-
-    def add_or_buffer(self, event: HistoryEvent) -> int:
-        """Append an event, or hold it back behind the workflow task that a worker is running.
-
-        An event that carries a time keeps it. Returns its id, 0 when it was held back.
-        """
-        if not event.HasField("event_time"):
-            event.event_time.CopyFrom(self.now)
-        execution = self.execution
-        if not execution.task_started:
-            task = execution.facts.transient_task
-            if task is not None and task.attempt == 1:
-                self.record_scheduled(task)
-            return self.add_dated(event)
-        execution.facts.buffered.append(event.SerializeToString())
-        self.fired = None
-        self.commit.changed = True
-        return 0
-
-    def record_scheduled(self, task: WorkflowTask) -> None:
-        """A speculative task that waits for a worker becomes a normal one, in history with its old id."""
-        TABLE.next(State.SPECULATIVE_SCHEDULED, Trigger.RECORD)
-        self.execution.facts.transient_task = None
-        self.add_dated(scheduled_event_of(self.execution, task))
 
     def enqueue(self, kind: TaskKind, queue: str, scheduled_event_id: int, attempt: int) -> None:
         """Owe a worker this task: a waiting poller gets it when the turn is settled, or a row is added.

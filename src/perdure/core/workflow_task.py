@@ -23,10 +23,11 @@ from perdure.api import enums
 from perdure.api.failures import bounded, too_large_failure
 from perdure.api.times import duration_ns, timestamp_ns
 from perdure.core import update
+from perdure.core.commands import ForgetSticky
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
-from perdure.core.names import TaskKind
-from perdure.core.refusals import workflow_task_not_found
+from perdure.core.names import Task, TaskKind
+from perdure.core.refusals import workflow_completed, workflow_task_not_found
 from perdure.core.started import StartedWorkflowTask
 from perdure.core.state import Execution, Facts, WorkflowTask
 from perdure.core.tokens import TaskToken, encode_token
@@ -35,6 +36,7 @@ from perdure.core.workflow_task_events import (
     TABLE,
     State,
     Trigger,
+    record_scheduled,
     scheduled_event,
     scheduled_event_of,
     started_event,
@@ -288,12 +290,12 @@ def time_out_sticky(turn: Turn) -> None:
     """The one worker that serves the sticky queue did not come: the normal queue's workers may."""
     execution = turn.execution
     if execution.facts.transient_task is not None:
-        turn.record_scheduled(execution.facts.transient_task)
+        record_scheduled(turn, execution.facts.transient_task)
     task = execution.workflow_task
     assert task is not None
     TABLE.next(state_of(execution), Trigger.STICKY_TIME_OUT)
     turn.dequeue(TaskKind.WORKFLOW, task.scheduled_event_id)
-    _forget_sticky(execution)
+    _clear_sticky(execution)
     turn.add(_timed_out_event(task, enums.SCHEDULE_TO_START))
 
 
@@ -314,7 +316,7 @@ def _end_attempt(turn: Turn, task: WorkflowTask, counts: int = 1) -> None:
     facts.task_attempt = task.attempt + counts
     facts.task_not_before_ns = 0
     facts.is_closing = False
-    _forget_sticky(turn.execution)
+    _clear_sticky(turn.execution)
     turn.touch()
 
 
@@ -333,9 +335,18 @@ def backoff_ns(limits: Limits, attempt: int) -> int:
     return min(limits.task_backoff_initial_ns << min(beyond, 30), limits.task_backoff_max_ns)
 
 
-def _forget_sticky(execution: Execution) -> None:
+def _clear_sticky(execution: Execution) -> None:
     execution.facts.sticky_queue = ""
     execution.facts.sticky_schedule_to_start_ns = 0
+
+
+def forget_sticky(turn: Turn, command: ForgetSticky) -> None:
+    """A worker lets go of the run: its next task is anybody's. Raises Rejected NOT_FOUND when it has closed."""
+    if not turn.execution.is_open:
+        raise workflow_completed()
+    if turn.execution.facts.sticky_queue:
+        _clear_sticky(turn.execution)
+        turn.touch()
 
 
 def remember_sticky(execution: Execution, queue: str, schedule_to_start_ns: int) -> None:
@@ -350,6 +361,19 @@ _QUEUED = (State.SCHEDULED, State.RETRY_SCHEDULED, State.SPECULATIVE_SCHEDULED)
 def is_queued(execution: Execution) -> bool:
     """Whether a task is ready for a worker."""
     return state_of(execution) in _QUEUED
+
+
+def take_row(turn: Turn, task: Task, identity: str) -> StartedWorkflowTask:
+    """Start the task that a row of the durable queue means. Raises Rejected NOT_FOUND when the row is stale."""
+    execution = turn.execution
+    owed = execution.current_task
+    if execution.status == enums.PAUSED or owed is None or not is_queued(execution):
+        raise workflow_task_not_found()
+    if owed.scheduled_event_id != task.scheduled_event_id or owed.attempt != task.stamp:
+        raise workflow_task_not_found()  # an earlier attempt's row, taken before this one's
+    started = start(turn, identity)
+    turn.dequeue(TaskKind.WORKFLOW, task.scheduled_event_id)
+    return started
 
 
 def take(turn: Turn, identity: str, request_id: str = "") -> StartedWorkflowTask:

@@ -1,8 +1,9 @@
-"""Where a workflow task stands, and the events that say so: what can be known without a turn.
+"""Where a workflow task stands, the events that say so, and what other entities' events owe it.
 
-Apart from `workflow_task` because a `Turn` itself must put a speculative task into history before
-any event that comes while the task waits: Temporal's order, and the only one in which its
-scheduled event keeps the id that was told.
+Apart from `workflow_task` because every entity whose events come from outside asks for this much
+of it: such an event waits behind a task that a worker is running, and brings a speculative task
+that still waits for one into history before itself. That is Temporal's order, and the only one in
+which the scheduled event keeps the id that was told.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from perdure.api.times import set_duration, set_timestamp
 from perdure.core.limits import Limits
 from perdure.core.state import Execution, WorkflowTask
 from perdure.core.table import Table
+from perdure.core.turn import Turn
 
 
 class State(IntEnum):
@@ -100,6 +102,32 @@ def state_of(execution: Execution) -> State:
     if task.started_event_id:
         return State.RETRY_STARTED
     return State.BACKING_OFF if execution.facts.task_not_before_ns else State.RETRY_SCHEDULED
+
+
+def add_or_buffer(turn: Turn, event: HistoryEvent) -> int:
+    """Append an event, or hold it back behind the workflow task that a worker is running.
+
+    An event that carries a time keeps it. Returns its id, 0 when it was held back.
+    """
+    if not event.HasField("event_time"):
+        event.event_time.CopyFrom(turn.now)
+    execution = turn.execution
+    if not execution.task_started:
+        task = execution.facts.transient_task
+        if task is not None and task.attempt == 1:
+            record_scheduled(turn, task)
+        return turn.add_dated(event)
+    execution.facts.buffered.append(event.SerializeToString())
+    turn.fired = None  # what was read of the buffer does not hold any more
+    turn.commit.changed = True
+    return 0
+
+
+def record_scheduled(turn: Turn, task: WorkflowTask) -> None:
+    """A speculative task that waits for a worker becomes a normal one, in history with its old id."""
+    TABLE.next(State.SPECULATIVE_SCHEDULED, Trigger.RECORD)
+    turn.execution.facts.transient_task = None
+    turn.add_dated(scheduled_event_of(turn.execution, task))
 
 
 def scheduled_event_of(execution: Execution, task: WorkflowTask) -> HistoryEvent:

@@ -21,7 +21,7 @@ from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
 from perdure.core.execution import Execution
 from perdure.core.replies import Started
 from perdure.core.started import StartedWorkflowTask
-from perdure.core.state import ATTEMPT_STARTED, Activity, Attempt
+from perdure.core.state import Activity, Attempt, AttemptState
 from perdure.engine.engine import Engine
 from perdure.frontend.edge import check_execution, check_length, check_namespace, found, named
 from perdure.frontend.infos import fill_info, fill_sizes
@@ -241,7 +241,7 @@ def _add_pause(info: PendingActivityInfo, attempt: Attempt) -> None:
     info.paused = True
     info.state = (
         PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED
-        if attempt.state == ATTEMPT_STARTED
+        if attempt.state == AttemptState.STARTED
         else PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED
     )
     info.pause_info.pause_time.CopyFrom(timestamp(control.paused_at_ns))
@@ -273,14 +273,14 @@ def _add_attempt(info: PendingActivityInfo, attempt: Attempt, now_ns: int) -> No
     info.attempt = 1 if control is not None and control.reset_requested else attempt.attempt
     info.last_worker_identity = attempt.identity or attempt.last_worker_identity
     info.scheduled_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
-    if attempt.state == ATTEMPT_STARTED:
+    if attempt.state == AttemptState.STARTED:
         info.state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
         info.last_started_time.CopyFrom(timestamp(attempt.started_at_ns))
     elif attempt.scheduled_at_ns > now_ns and not is_paused:
         info.next_attempt_schedule_time.CopyFrom(timestamp(attempt.scheduled_at_ns))
     if attempt.completed_at_ns:
         info.last_attempt_complete_time.CopyFrom(timestamp(attempt.completed_at_ns))
-        if attempt.state != ATTEMPT_STARTED and not is_paused:
+        if attempt.state != AttemptState.STARTED and not is_paused:
             info.current_retry_interval.CopyFrom(duration(attempt.scheduled_at_ns - attempt.completed_at_ns))
     if attempt.heartbeat_at_ns not in (0, attempt.started_at_ns):  # until the first heartbeat the start stands for it
         info.last_heartbeat_time.CopyFrom(timestamp(attempt.heartbeat_at_ns))

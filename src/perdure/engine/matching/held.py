@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure.core.execution import Execution
 from perdure.core.started import StartedTask, StartedWorkflowTask
-from perdure.core.state import ATTEMPT_STARTED
+from perdure.core.state import AttemptState
 
 
 def is_held(task: StartedTask, execution: Execution | None) -> bool:
@@ -19,4 +19,4 @@ def is_held(task: StartedTask, execution: Execution | None) -> bool:
             and current.attempt == task.attempt
         )
     attempt = execution.facts.attempts.get(task.scheduled_event_id)
-    return attempt is not None and attempt.state == ATTEMPT_STARTED and attempt.attempt == task.attempt
+    return attempt is not None and attempt.state == AttemptState.STARTED and attempt.attempt == task.attempt
