@@ -10,7 +10,7 @@ from temporalio.api.errordetails.v1 import QueryFailedFailure, WorkflowNotReadyF
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.errors import StatusCode
+from perdure.api.errors import Rejected, StatusCode
 from perdure.frontend import WorkflowService
 from perdure.testing import VirtualClock
 from tests.engine.world import QUEUE, World, complete, completion, history, start_request, virtual, workflow_poll
@@ -144,6 +144,29 @@ async def test_what_a_refused_completion_answered_is_asked_again(world: World) -
         await connection.respond_workflow_task_completed(completion(task.task_token, complete()))
         task = await connection.poll_workflow_task_queue(workflow_poll())
         await connection.respond_query_task_completed(answer(task))
+        assert await query.data() == b'"paid"'
+
+
+@virtual
+async def test_what_a_completion_answered_that_was_refused_after_the_run_went_on_is_asked_again(world: World) -> None:
+    """While the answer is being committed the task ends without it, and none is owed: the question goes alone."""
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        task = await first_task(connection)
+        query = await asked(connection)
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        [query_id] = engine.queries.waiting[task.workflow_execution.run_id]
+        results = {query_id: WorkflowQueryResult(result_type=QueryResultType.QUERY_RESULT_TYPE_ANSWERED)}
+        answered = asyncio.ensure_future(engine.queries.answered_by(committed, results))
+        await asyncio.sleep(0)
+        await connection.respond_workflow_task_completed(completion(task.task_token))
+        committed.set_exception(Rejected(StatusCode.UNAVAILABLE, "the store is away"))
+        assert (await refusal(answered)).code is StatusCode.UNAVAILABLE
+        began = world.loop.time()
+        alone = await connection.poll_workflow_task_queue(workflow_poll())
+        assert world.loop.time() == began, "at once, not at the next news of the run"
+        assert alone.query.query_type == "state"
+        await connection.respond_query_task_completed(answer(alone))
         assert await query.data() == b'"paid"'
 
 

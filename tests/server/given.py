@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
-from perdure.engine.matching.matching import Poll
+from perdure.engine.matching.task_queue import Poll
 from perdure.engine.node.config import EngineConfig
 from perdure.frontend.grpc.transport import Transport
 from perdure.frontend.rpcs import WORKFLOW_SERVICE, rpcs

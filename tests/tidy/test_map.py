@@ -14,7 +14,6 @@ LONG = FILE_LINES_MAX - 50
 
 LONG_FILES = {
     "src/perdure/engine/deciding/mailboxes.py": "the one place where turns begin, are decided, written and told",
-    "src/perdure/engine/matching/matching.py": "every way in which a task meets a poller, in one order",
     "src/perdure/engine/records/schedules.py": "the shell of one entity; its law is core/schedule",
     "src/perdure/sdk/declare/definitions.py": "what activities, workflows and their registry are to each other",
 }

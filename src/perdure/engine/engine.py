@@ -35,10 +35,11 @@ from perdure.engine.feed.alarms import Alarms
 from perdure.engine.feed.feed import Feed, Topic
 from perdure.engine.feed.updates import Updates
 from perdure.engine.feed.watchers import Watchers
-from perdure.engine.matching.matching import Matching, Poll
+from perdure.engine.matching.matching import Matching
 from perdure.engine.matching.queries import Queries
-from perdure.engine.matching.query_task import QueryTask
+from perdure.engine.matching.task_queue import Poll
 from perdure.engine.matching.unpolled import Unpolled
+from perdure.engine.matching.volatile_task import VolatileTask
 from perdure.engine.matching.workers import Workers
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.clock import Clock, Jump, SystemClock, WatchedClock
@@ -255,7 +256,7 @@ class Engine:
 
     async def poll(
         self, queue: QueueName, identity: str, wait_s: float | None = None, worker: str = ""
-    ) -> tuple[StartedTask | QueryTask, Poll] | None:
+    ) -> tuple[StartedTask | VolatileTask, Poll] | None:
         """Wait for a task; None when none came in `wait_s` (None: `long_poll_ns`), or `worker` shuts down.
 
         Whoever cannot hand the task on gives it back with `matching.give_back(waiting, task)`.

@@ -17,6 +17,7 @@ from perdure.core.started import StartedActivityTask, StartedTask, StartedWorkfl
 from perdure.engine.engine import Engine
 from perdure.engine.matching.query_task import QueryTask
 from perdure.engine.matching.seats import Seat
+from perdure.engine.matching.volatile_task import VolatileTask
 from perdure.frontend.edge import check_length, check_namespace, check_queue
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import (
@@ -44,7 +45,7 @@ class Serving:
         """As so many PollWorkflowTaskQueue without end. Returns what ends them. Raises Rejected as the RPC does."""
         engine = self._engine
 
-        def put(seat: Seat, task: StartedTask | QueryTask) -> None:
+        def put(seat: Seat, task: StartedTask | VolatileTask) -> None:
             response = workflow_task_at_hand(engine, task) if isinstance(task, StartedWorkflowTask) else None
             if response is None:
                 self._read(seat, task, take, self._workflow_task(task))
@@ -59,7 +60,7 @@ class Serving:
         """As so many PollActivityTaskQueue without end. Returns what ends them. Raises Rejected as the RPC does."""
         engine = self._engine
 
-        def put(seat: Seat, task: StartedTask | QueryTask) -> None:
+        def put(seat: Seat, task: StartedTask | VolatileTask) -> None:
             assert isinstance(task, StartedActivityTask)
             response = activity_task_at_hand(engine, task)
             if response is None:
@@ -74,7 +75,7 @@ class Serving:
         request: service.PollWorkflowTaskQueueRequest | service.PollActivityTaskQueueRequest,
         kind: TaskKind,
         count: int,
-        put: Callable[[Seat, StartedTask | QueryTask], None],
+        put: Callable[[Seat, StartedTask | VolatileTask], None],
     ) -> Callable[[], None]:
         engine, name = self._engine, request.task_queue.name
         check_namespace(engine, request.namespace)
@@ -92,20 +93,20 @@ class Serving:
 
         return leave
 
-    async def _workflow_task(self, task: StartedTask | QueryTask) -> service.PollWorkflowTaskQueueResponse:
+    async def _workflow_task(self, task: StartedTask | VolatileTask) -> service.PollWorkflowTaskQueueResponse:
         if isinstance(task, QueryTask):
             return await query_task_response(self._engine, task)
         assert isinstance(task, StartedWorkflowTask)
         return await workflow_task_response(self._engine, task)
 
-    def _read(self, seat: Seat, task: StartedTask | QueryTask, take: Take, reading: Awaitable[Any]) -> None:
+    def _read(self, seat: Seat, task: StartedTask | VolatileTask, take: Take, reading: Awaitable[Any]) -> None:
         """What belongs to the task is not in memory."""
         work = asyncio.get_running_loop().create_task(self._take_when_read(seat, task, take, reading))
         self._reading.add(work)
         work.add_done_callback(self._reading.discard)
 
     async def _take_when_read(
-        self, seat: Seat, task: StartedTask | QueryTask, take: Take, reading: Awaitable[Any]
+        self, seat: Seat, task: StartedTask | VolatileTask, take: Take, reading: Awaitable[Any]
     ) -> None:
         try:
             response = await reading

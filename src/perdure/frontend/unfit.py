@@ -19,7 +19,7 @@ from perdure.core.context import Poller
 from perdure.core.started import StartedActivityTask, StartedTask, StartedWorkflowTask
 from perdure.core.tokens import decode_token
 from perdure.engine.engine import Engine
-from perdure.engine.matching.query_task import QueryTask
+from perdure.engine.matching.volatile_task import VolatileTask
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def is_passing(error: BaseException) -> bool:
     return not isinstance(error, Exception) or (isinstance(error, Rejected) and error.code in _PASSING)
 
 
-async def set_aside(engine: Engine, poller: Poller, task: StartedTask | QueryTask, error: BaseException) -> bool:
+async def set_aside(engine: Engine, poller: Poller, task: StartedTask | VolatileTask, error: BaseException) -> bool:
     """Give the task back if it may be put together later, else fail it. Whether it was given back."""
     if not isinstance(error, Exception) or is_passing(error):
         engine.matching.give_back(poller, task)
@@ -42,7 +42,7 @@ async def set_aside(engine: Engine, poller: Poller, task: StartedTask | QueryTas
     return False
 
 
-async def fail(engine: Engine, task: StartedTask | QueryTask, error: Exception) -> None:
+async def fail(engine: Engine, task: StartedTask | VolatileTask, error: Exception) -> None:
     """Fail the task for what was met when it was put together. Whoever waits for a query is told."""
     reason = error.outside if isinstance(error, Rejected) else f"{type(error).__name__}: {error}"
     text = f"perdure cannot put this task together: {reason}"
@@ -54,9 +54,8 @@ async def fail(engine: Engine, task: StartedTask | QueryTask, error: Exception) 
         exc_info=error,
     )
     try:
-        if isinstance(task, QueryTask):
-            if not task.future.done():
-                task.future.set_exception(Rejected(StatusCode.DATA_LOSS, text))
+        if isinstance(task, VolatileTask):
+            task.fail(Rejected(StatusCode.DATA_LOSS, text))
         elif isinstance(task, StartedWorkflowTask):
             failed = service.RespondWorkflowTaskFailedRequest(identity=_IDENTITY, failure=_failure(text))
             command = FailWorkflowTask(decode_token(task.token), failed)

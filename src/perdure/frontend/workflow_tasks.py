@@ -70,18 +70,11 @@ class WorkflowTasks:
         engine = self._engine
         token = token_of(engine, request.task_token, request.namespace, TaskKind.WORKFLOW)
         key = token.key
-        results = request.query_results
-        if results:
-            engine.queries.expect(results, True)
-        try:
-            done: WorkflowTaskCompleted = await engine.submit(
-                key.namespace, key.workflow_id, key.run_id, CompleteWorkflowTask(token, request)
-            )
-        except BaseException:
-            engine.queries.expect(results, False)
-            raise
-        if results:
-            engine.queries.answer_attached(results)
+        command = CompleteWorkflowTask(token, request)
+        reply = engine.submit(key.namespace, key.workflow_id, key.run_id, command)
+        if request.query_results:
+            reply = engine.queries.answered_by(reply, request.query_results)
+        done: WorkflowTaskCompleted = await reply
         response = service.RespondWorkflowTaskCompletedResponse()
         if done.reset_history_event_id:
             response.reset_history_event_id = done.reset_history_event_id

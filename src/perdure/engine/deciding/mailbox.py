@@ -17,7 +17,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.core.commands import Command
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
-from perdure.engine.matching.matching import Waiting
+from perdure.engine.matching.task_queue import Waiting
 from perdure.engine.submission import InTransaction, Read
 
 

@@ -35,7 +35,8 @@ from perdure.engine.deciding.loader import Loader
 from perdure.engine.deciding.mailbox import Call, Mailbox
 from perdure.engine.deciding.transactor import Transactor
 from perdure.engine.feed.feed import Feed
-from perdure.engine.matching.matching import Matching, Waiting
+from perdure.engine.matching.matching import Matching
+from perdure.engine.matching.task_queue import Waiting
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import Faults, as_rejected, broken, is_shortage

@@ -4,6 +4,10 @@ When a decision owes a worker a task and a poller waits for one, it is set aside
 and started in one commit and goes out when that is durable. When nobody waits the task becomes a row of
 the store, and whoever polls next gets it by a StartTask command. A poll whose caller went away must
 not swallow a task: it goes to the next poller, after a look whether it is still owed.
+
+Work waits in one of two kinds. A *row* is in the store: a hint, which outlives this process and is started by a
+command. A *volatile task* (`VolatileTask`) is in memory alone: it is handed over as it is, and gone with whoever wants
+its answer.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, StartTask
@@ -22,9 +26,9 @@ from perdure.core.context import Poller
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.started import StartedTask
 from perdure.engine.feed.news import News
-from perdure.engine.matching.backlog import Backlog
 from perdure.engine.matching.held import is_held
-from perdure.engine.matching.query_task import QueryTask
+from perdure.engine.matching.task_queue import Landing, Poll, TaskQueue, Waiting
+from perdure.engine.matching.volatile_task import VolatileTask
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.signal import Signal
@@ -34,107 +38,11 @@ from perdure.stores.api import Store, StoreError
 _log = logging.getLogger(__name__)
 
 _QUEUES_BEFORE_SWEEP = 256
-_POLLERS_MAX = 1_000
-"""Identities remembered of a queue."""
 _POLLER_KNOWN_S = 300.0
 """A poller is told of for so long after its last poll, as by Temporal's server."""
 _ENDED_WORKERS_MAX = 10_000
 _IDLE_POLL_S = 1.0
 """A poll that waited so long for its task was one too many."""
-
-
-class Landing(Protocol):
-    """What a poll's answer is put into: a future, or the seat of a worker in this process."""
-
-    def done(self) -> bool: ...
-
-    def set_result(self, result: StartedTask | QueryTask | None, /) -> None: ...
-
-
-class Waiting:
-    """A poll or a seat that waits. `future` gets the started task, or None when the wait is over."""
-
-    __slots__ = ("expires_at", "future", "identity", "queue", "since", "worker")
-
-    def __init__(
-        self, queue: TaskQueue, identity: str, worker: str, future: Landing, since: float, wait_s: float
-    ) -> None:
-        self.queue = queue
-        self.identity = identity
-        self.worker = worker
-        """The worker's instance key, or "": what its shutdown is told by."""
-        self.future = future
-        self.since = since
-        self.expires_at = since + wait_s
-
-
-class Poll(Waiting):
-    """One whose caller waits for a future."""
-
-    __slots__ = ("answer",)
-
-    def __init__(
-        self, queue: TaskQueue, identity: str, worker: str, future: asyncio.Future[Any], since: float, wait_s: float
-    ) -> None:
-        super().__init__(queue, identity, worker, future, since, wait_s)
-        self.answer: asyncio.Future[StartedTask | QueryTask | None] = future
-
-
-class TaskQueue:
-    """One queue that is polled, or was lately. Pollers wait oldest first."""
-
-    __slots__ = (
-        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "queries", "seats", "timer",
-        "waiting",
-    )  # fmt: skip
-
-    def __init__(self, name: QueueName, rows_max: int) -> None:
-        self.name = name
-        self.waiting: deque[Poll] = deque()
-        self.seats: list[Waiting] = []
-        """Free ones of workers in this process: they are served first, and wait without end."""
-        self.backlog = Backlog(rows_max)
-        self.orphans: deque[StartedTask] = deque()
-        """Started tasks whose poller was gone when they were to be delivered."""
-        self.queries: deque[QueryTask] = deque()
-        """Questions that nobody took yet."""
-        self.polled_at = 0.0
-        """Loop time of the last poll's arrival or end."""
-        self.pollers: dict[str, float] = {}
-        """Loop time of the last poll of each identity."""
-        self.timer: asyncio.TimerHandle | None = None
-        self.is_paused = False
-        """The store failed a moment ago: do not ask it in a tight loop."""
-        self.is_in_trouble = False
-        """The last read failed; why was logged, once for the whole outage."""
-
-    def note(self, identity: str, now: float) -> None:
-        """Somebody of that name asks for a task."""
-        self.polled_at = self.pollers[identity] = now
-        if len(self.pollers) > _POLLERS_MAX:
-            del self.pollers[next(iter(self.pollers))]
-
-    def next_poller(self) -> Waiting | None:
-        """A seat, or the oldest one whose caller is still there."""
-        seats, waiting = self.seats, self.waiting
-        while seats:
-            seat = seats.pop()
-            if not seat.future.done():
-                return seat
-        while waiting:
-            poller = waiting.popleft()
-            if not poller.future.done():
-                return poller
-        return None
-
-    def has_poller(self) -> bool:
-        """Whether anybody waits; forgets those who left."""
-        seats, waiting = self.seats, self.waiting
-        while seats and seats[-1].future.done():
-            seats.pop()
-        while waiting and waiting[0].future.done():
-            waiting.popleft()
-        return bool(seats or waiting)
 
 
 class Matching:
@@ -205,12 +113,12 @@ class Matching:
         if len(queue.waiting) >= self._config.pollers_per_queue_max:
             self._make_room(queue)
         future: asyncio.Future[Any] = self._loop.create_future()
-        if wait_s is None or wait_s >= self._longest_s:
-            wait_s = self._longest_s
-        else:  # it ends before those that came earlier: the queue's own timer is of no use to it
-            hurry = self._loop.call_later(wait_s, _end, future)
-            future.add_done_callback(lambda _: hurry.cancel())
+        longest_s = self._longest_s
+        wait_s = longest_s if wait_s is None else min(wait_s, longest_s)
         poller = Poll(queue, identity, worker, future, self._loop.time(), wait_s)
+        if wait_s < longest_s:  # it ends before those that came earlier: no use of their timer
+            hurry = self._loop.call_later(wait_s, poller.end)
+            future.add_done_callback(lambda _: hurry.cancel())
         if worker in self._ended:
             future.set_result(None)
         else:
@@ -256,7 +164,7 @@ class Matching:
                 del self._near[name]
         for poller in list(self.waiting_polls()):
             if poller.worker == worker:
-                _end(poller.future)
+                poller.end()
 
     def waiting_polls(self) -> Iterator[Waiting]:
         """Everybody who waits now, queue by queue."""
@@ -296,11 +204,11 @@ class Matching:
             if task is not None:
                 self.give_back(poller, task)
 
-    def give_back(self, poller: Poller, task: StartedTask | QueryTask) -> None:
-        """A started task could not be delivered: keep it for the next poller of that queue."""
+    def give_back(self, poller: Poller, task: StartedTask | VolatileTask) -> None:
+        """A task could not be delivered: keep it for the next poller of that queue."""
         assert isinstance(poller, Waiting)
-        if isinstance(task, QueryTask):
-            self.ask(poller.queue.name, task)
+        if isinstance(task, VolatileTask):
+            self.offer(poller.queue.name, task)
             return
         self._metrics.orphans += 1
         queue = poller.queue
@@ -324,7 +232,7 @@ class Matching:
     def _sweep(self) -> None:
         """Forget queues that nobody polls: sticky ones come and go with their workers."""
         for name, queue in list(self._queues.items()):
-            if not self.is_polled(name) and not queue.orphans and not queue.queries and queue.backlog.is_idle:
+            if not self.is_polled(name) and not queue.orphans and not queue.volatile and queue.backlog.is_idle:
                 self._send_away(queue)
                 del self._queues[name]
         self._sweep_at = max(_QUEUES_BEFORE_SWEEP, 2 * len(self._queues))
@@ -346,7 +254,7 @@ class Matching:
         if waiting:
             queue.timer = self._loop.call_at(waiting[0].expires_at, self._expire, queue)
         for poller in over:
-            _end(poller.future)
+            poller.end()
 
     # --- sync match -----------------------------------------------------------------------------
 
@@ -427,8 +335,8 @@ class Matching:
     def _match(self, queue: TaskQueue) -> None:
         """Give what is there to whoever waits."""
         while not queue.is_paused and queue.has_poller():
-            if queue.queries:
-                self._put_question(queue, queue.queries.popleft())
+            if queue.volatile:
+                self._hand_over(queue, queue.volatile.popleft())
             elif queue.orphans:
                 self._revive(queue, queue.orphans.popleft())
             elif queue.backlog:
@@ -507,27 +415,26 @@ class Matching:
             queue.backlog.finished(task)
         self._wait_on(poller)
 
-    # --- queries --------------------------------------------------------------------------------
+    # --- volatile tasks -------------------------------------------------------------------------
 
-    def ask(self, name: QueueName, task: QueryTask) -> None:
-        """Give a question to whoever polls, or will."""
-        if task.future.done():
-            return
-        queue = self._queues.get(name) or self._open(name)
-        queue.queries.append(task)
-        self._match(queue)
+    def offer(self, name: QueueName, task: VolatileTask) -> None:
+        """Give it to whoever polls, or will."""
+        if task.is_wanted:
+            queue = self._queues.get(name) or self._open(name)
+            queue.volatile.append(task)
+            self._match(queue)
 
-    def withdraw(self, name: QueueName, task: QueryTask) -> bool:
-        """Take a question back. False: a worker has it."""
+    def withdraw(self, name: QueueName, task: VolatileTask) -> bool:
+        """Take it back. False: a worker has it."""
         queue = self._queues.get(name)
-        if queue is None or task not in queue.queries:
+        if queue is None or task not in queue.volatile:
             return False
-        queue.queries.remove(task)
+        queue.volatile.remove(task)
         return True
 
     @staticmethod
-    def _put_question(queue: TaskQueue, task: QueryTask) -> None:
-        if not task.future.done():
+    def _hand_over(queue: TaskQueue, task: VolatileTask) -> None:
+        if task.is_wanted:
             poller = queue.next_poller()
             assert poller is not None, "asked only when somebody waits"
             poller.future.set_result(task)
@@ -559,9 +466,3 @@ class Matching:
 
 def _ignore(task: Task) -> None:
     """Nobody wants to know."""
-
-
-def _end(future: Landing) -> None:
-    """A poll's wait is over."""
-    if not future.done():
-        future.set_result(None)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.errordetails.v1 import NotFoundFailure, QueryFailedFailure, WorkflowNotReadyFailure
@@ -34,6 +35,8 @@ from perdure.engine.matching.matching import Matching
 from perdure.engine.matching.query_task import QueryTask, QueryToken
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.submission import Read, Submit
+
+Reply = TypeVar("Reply")
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +64,7 @@ class Queries:
         """Everybody who asks is told that the engine stops."""
         stopping = Rejected(StatusCode.UNAVAILABLE, "The engine is stopping: connect again and ask again.")
         for task in list(self._asked.values()):
-            _fail(task, stopping)
+            task.fail(stopping)
 
     # --- asking ---------------------------------------------------------------------------------
 
@@ -81,10 +84,15 @@ class Queries:
         if len(self._asked) >= self._max:
             raise Rejected(StatusCode.RESOURCE_EXHAUSTED, "Too many queries wait for an answer: try again later.")
         loop = asyncio.get_running_loop()
-        task = QueryTask(QueryToken(namespace, self._new_id()), query, loop.create_future())
+        task = QueryTask(
+            ExecutionKey(namespace, workflow_id, run_id),
+            QueryToken(namespace, self._new_id()),
+            query,
+            loop.create_future(),
+        )
         query_id = task.token.query_id
         self._asked[query_id] = task
-        timer = loop.call_later(self._wait_s, _fail, task, _nobody_answered())
+        timer = loop.call_later(self._wait_s, task.fail, _nobody_answered())
         try:
             look = Read(partial(self._put, task, reject_condition))
             await self._submit(namespace, workflow_id, run_id, look)
@@ -128,7 +136,7 @@ class Queries:
         sticky = QueueName(task.key.namespace, facts.sticky_queue, TaskKind.WORKFLOW)
         if execution.is_open and facts.sticky_queue and self._matching.is_polled(sticky):
             task.sticky = True
-            self._matching.ask(sticky, task)
+            self._matching.offer(sticky, task)
             wait_s = facts.sticky_schedule_to_start_ns / 1e9
             asyncio.get_running_loop().call_later(wait_s, self._leave_sticky, sticky, task)
         else:
@@ -136,7 +144,7 @@ class Queries:
 
     def _send_to_normal(self, task: QueryTask) -> None:
         task.sticky = False
-        self._matching.ask(QueueName(task.key.namespace, task.task_queue, TaskKind.WORKFLOW), task)
+        self._matching.offer(QueueName(task.key.namespace, task.task_queue, TaskKind.WORKFLOW), task)
 
     def _leave_sticky(self, sticky: QueueName, task: QueryTask) -> None:
         """The one worker did not take it: any other may."""
@@ -148,11 +156,8 @@ class Queries:
         if of_run is not None:
             of_run.pop(task.token.query_id, None)
             if not of_run:
-                self._take_all(task.key.run_id)
-
-    def _take_all(self, run_id: str) -> Iterable[QueryTask]:
-        self._feed.unfollow(run_id, self)
-        return self.waiting.pop(run_id).values()
+                del self.waiting[task.key.run_id]
+                self._feed.unfollow(task.key.run_id, self)
 
     # --- with workflow tasks --------------------------------------------------------------------
 
@@ -191,29 +196,36 @@ class Queries:
             return
         if execution.facts.task_attempt >= _FAILING_ATTEMPT:
             for task in self.waiting[run_id].values():
-                _fail(task, _task_fails())
+                task.fail(_task_fails())
         if execution.current_task is not None:
             return
-        for task in self._take_all(run_id):
-            if not task.is_answered:
-                task.look(execution)
-                self._send(task, execution)
+        for task in [task for task in self.waiting[run_id].values() if not task.is_answered]:
+            self._forget(task)
+            task.look(execution)
+            self._send(task, execution)
 
     # --- answers --------------------------------------------------------------------------------
 
-    def expect(self, results: Mapping[str, WorkflowQueryResult], expected: bool) -> None:
-        """A workflow task came back with answers, which hold once it is committed; `expected` False: it was refused."""
-        for query_id in results:
-            task = self._asked.get(query_id)
-            if task is not None:
-                task.is_answered = expected
+    async def answered_by(self, reply: Awaitable[Reply], results: Mapping[str, WorkflowQueryResult]) -> Reply:
+        """The reply to a workflow task that came back with these answers: they hold once it is committed.
 
-    def answer_attached(self, results: Mapping[str, WorkflowQueryResult]) -> None:
-        """A workflow task that came back with these is durable. What nobody waits for any more is dropped."""
-        for query_id, result in results.items():
-            task = self._asked.get(query_id)
-            if task is not None:
-                _settle(task, result.result_type, result.answer, result.error_message, result.failure)
+        Until then the questions that they answer go with no other task. If the reply fails, as it does here too, they
+        are asked again. What nobody waits for any more is dropped.
+        """
+        answered = [(self._asked[query_id], result) for query_id, result in results.items() if query_id in self._asked]
+        for task, _ in answered:
+            task.is_answered = True
+        try:
+            done = await reply
+        except BaseException:
+            for task, _ in answered:
+                task.is_answered = False
+            for key in {task.key for task, _ in answered}:
+                self._look_again(key)
+            raise
+        for task, result in answered:
+            _settle(task, result.result_type, result.answer, result.error_message, result.failure)
+        return done
 
     def answer(
         self,
@@ -250,11 +262,6 @@ def _settle(
     if failure.ByteSize():
         detail.failure.CopyFrom(bounded(failure))
     task.future.set_exception(Rejected(StatusCode.INVALID_ARGUMENT, error_message, detail))
-
-
-def _fail(task: QueryTask, error: Rejected) -> None:
-    if not task.future.done():
-        task.future.set_exception(error)
 
 
 def _not_ready(message: str) -> Rejected:

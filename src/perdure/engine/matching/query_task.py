@@ -8,8 +8,9 @@ import msgspec
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.query.v1 import QueryRejected, WorkflowQuery
 
+from perdure.api.errors import Rejected
 from perdure.core.execution import Execution
-from perdure.core.names import ExecutionKey
+from perdure.engine.matching.volatile_task import VolatileTask
 
 
 class QueryToken(msgspec.Struct, frozen=True, array_like=True):
@@ -19,13 +20,12 @@ class QueryToken(msgspec.Struct, frozen=True, array_like=True):
     query_id: str
 
 
-class QueryTask(msgspec.Struct, eq=False):
+class QueryTask(VolatileTask, eq=False):
     """A question on its way, alone or with a workflow task; `future` gets its answer."""
 
     token: QueryToken
     query: WorkflowQuery
     future: asyncio.Future[Payloads | QueryRejected]
-    key: ExecutionKey = ExecutionKey("", "", "")
     workflow_type: str = ""
     task_queue: str = ""
     """The normal one."""
@@ -37,6 +37,16 @@ class QueryTask(msgspec.Struct, eq=False):
     """Started event and attempt of the workflow task that ran when this was asked: it knows too little."""
     is_answered: bool = False
     """A workflow task came back with the answer, and is being committed."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is no answer yet, and somebody waits for one."""
+        return not self.future.done()
+
+    def fail(self, error: Rejected) -> None:
+        """Tell who asked, if there is no answer yet."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
     def look(self, execution: Execution) -> None:
         """Take what the task says of the run as it is now."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from perdure.core.names import QueueName
 from perdure.core.started import StartedTask
 from perdure.engine.matching.matching import Matching
-from perdure.engine.matching.query_task import QueryTask
+from perdure.engine.matching.volatile_task import VolatileTask
 
 
 class Seat:
@@ -26,7 +26,7 @@ class Seat:
         queue: QueueName,
         identity: str,
         worker: str,
-        take: Callable[[Seat, StartedTask | QueryTask], None],
+        take: Callable[[Seat, StartedTask | VolatileTask], None],
     ) -> None:
         self._matching = matching
         self._take = take
@@ -50,7 +50,7 @@ class Seat:
         """Whether it cannot take a task now."""
         return not self._is_free
 
-    def set_result(self, task: StartedTask | QueryTask | None, /) -> None:
+    def set_result(self, task: StartedTask | VolatileTask | None, /) -> None:
         """A task; None: the queue was forgotten, or the worker has ended."""
         self._is_free = False
         if task is None:

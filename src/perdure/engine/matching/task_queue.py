@@ -1,0 +1,118 @@
+"""One task queue, as far as it is in memory: who waits for work, and what waits for somebody.
+
+Who waits is a poll (its caller waits for an answer) or a seat (a worker in this process, which asks again by itself).
+What waits is rows of the store (`backlog`), volatile tasks, and orphans: tasks that are started and reached nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Protocol
+
+from perdure.core.names import QueueName
+from perdure.core.started import StartedTask
+from perdure.engine.matching.backlog import Backlog
+from perdure.engine.matching.volatile_task import VolatileTask
+
+_POLLERS_MAX = 1_000
+"""Identities remembered of a queue."""
+
+
+class Landing(Protocol):
+    """What a poll's answer is put into: a future, or the seat of a worker in this process."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: StartedTask | VolatileTask | None, /) -> None: ...
+
+
+class Waiting:
+    """A poll or a seat that waits. `future` gets the started task, or None when the wait is over."""
+
+    __slots__ = ("expires_at", "future", "identity", "queue", "since", "worker")
+
+    def __init__(
+        self, queue: TaskQueue, identity: str, worker: str, future: Landing, since: float, wait_s: float
+    ) -> None:
+        self.queue = queue
+        self.identity = identity
+        self.worker = worker
+        """The worker's instance key, or "": what its shutdown is told by."""
+        self.future = future
+        self.since = since
+        self.expires_at = since + wait_s
+
+    def end(self) -> None:
+        """The wait is over, if it is not already."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class Poll(Waiting):
+    """One whose caller waits for a future."""
+
+    __slots__ = ("answer",)
+
+    def __init__(
+        self, queue: TaskQueue, identity: str, worker: str, future: asyncio.Future[Any], since: float, wait_s: float
+    ) -> None:
+        super().__init__(queue, identity, worker, future, since, wait_s)
+        self.answer: asyncio.Future[StartedTask | VolatileTask | None] = future
+
+
+class TaskQueue:
+    """One queue that is polled, or was lately. Pollers wait oldest first."""
+
+    __slots__ = (
+        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "seats", "timer",
+        "volatile", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, name: QueueName, rows_max: int) -> None:
+        self.name = name
+        self.waiting: deque[Poll] = deque()
+        self.seats: list[Waiting] = []
+        """Free ones of workers in this process: they are served first, and wait without end."""
+        self.backlog = Backlog(rows_max)
+        self.orphans: deque[StartedTask] = deque()
+        """Started tasks whose poller was gone when they were to be delivered."""
+        self.volatile: deque[VolatileTask] = deque()
+        """What is no row, and nobody took yet."""
+        self.polled_at = 0.0
+        """Loop time of the last poll's arrival or end."""
+        self.pollers: dict[str, float] = {}
+        """Loop time of the last poll of each identity."""
+        self.timer: asyncio.TimerHandle | None = None
+        self.is_paused = False
+        """The store failed a moment ago: do not ask it in a tight loop."""
+        self.is_in_trouble = False
+        """The last read failed; why was logged, once for the whole outage."""
+
+    def note(self, identity: str, now: float) -> None:
+        """Somebody of that name asks for a task."""
+        self.polled_at = self.pollers[identity] = now
+        if len(self.pollers) > _POLLERS_MAX:
+            del self.pollers[next(iter(self.pollers))]
+
+    def next_poller(self) -> Waiting | None:
+        """A seat, or the oldest one whose caller is still there."""
+        seats, waiting = self.seats, self.waiting
+        while seats:
+            seat = seats.pop()
+            if not seat.future.done():
+                return seat
+        while waiting:
+            poller = waiting.popleft()
+            if not poller.future.done():
+                return poller
+        return None
+
+    def has_poller(self) -> bool:
+        """Whether anybody waits; forgets those who left."""
+        seats, waiting = self.seats, self.waiting
+        while seats and seats[-1].future.done():
+            seats.pop()
+        while waiting and waiting[0].future.done():
+            waiting.popleft()
+        return bool(seats or waiting)
