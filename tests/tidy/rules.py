@@ -219,6 +219,20 @@ def stray_strings(source: str) -> list[str]:
     ]
 
 
+PRONOUN = re.compile(r"(it|its|they|them|their|those|these|that|whoever)\b", re.IGNORECASE)
+
+
+def docstrings_without_a_noun(source: str) -> list[str]:
+    """The subject of a docstring is named: a pronoun in front has nothing yet to stand for, and is read twice."""
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [
+        (getattr(node, "lineno", 1), ast.get_docstring(node) or "")
+        for node in ast.walk(parse(source))
+        if isinstance(node, owners)
+    ]
+    return [f"{line}: begins with a pronoun: {text.splitlines()[0]}" for line, text in texts if PRONOUN.match(text)]
+
+
 def open_by_hand(source: str) -> list[str]:
     """Which executions are open is said in api/status.py: who spells it again forgets the paused ones."""
     return [

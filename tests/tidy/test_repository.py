@@ -34,6 +34,10 @@ def test_python(rule: Callable[[str], list[str]]) -> None:
     hold(rule, python_files())
 
 
+def test_docstrings_begin_with_a_noun() -> None:
+    hold(rules.docstrings_without_a_noun, python_files("src"))
+
+
 @pytest.mark.parametrize("rule", [rules.coroutines, rules.impure_imports, rules.clock_reads])
 def test_pure_layers(rule: Callable[[str], list[str]]) -> None:
     hold(rule, python_files(*PURE))

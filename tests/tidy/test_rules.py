@@ -40,6 +40,11 @@ SAMPLES: list[tuple[Rule, str, str]] = [
         'def f():\n    g()\n    """Says."""\n',
         'def f():\n    """Says."""\n    x = 1\n    """Of x."""\n',
     ),
+    (
+        rules.docstrings_without_a_noun,
+        'def f():\n    """It is over."""\n',
+        'def f():\n    """The run is over."""\n    x = 1\n    """Its name."""\n',
+    ),
     (rules.open_by_hand, "QUERY = 'ExecutionStatus = \"Running\"'\n", "from perdure.api.status import OPEN_FILTER\n"),
     (rules.real_sleeps, "time.sleep(1)\n", "clock.advance(1)\n"),
     (rules.endless_waits, "while not ready():\n    pass\n", "eventually(ready, 'it is ready')\n"),

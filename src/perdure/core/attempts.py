@@ -66,7 +66,7 @@ def complete(turn: Turn, command: CompleteActivity) -> None:
 
 
 def _start_unasked(turn: Turn, activity_id: str, identity: str) -> None:
-    """Whoever knows the result of an activity need not wait until a worker has taken it."""
+    """The result of an activity may come before a worker has taken it, from somebody who knows it."""
     pending, attempt = _require_pending(turn, activity_id)
     if attempt.state != State.STARTED:
         activity.start_unasked(turn, pending, attempt, identity)

@@ -49,7 +49,7 @@ class Place(msgspec.Struct, array_like=True):
 
 
 class Batch(msgspec.Struct, array_like=True):
-    """Its state. Times in nanoseconds since the epoch. New fields go to the END and have a default."""
+    """The state of a batch. Times in nanoseconds since the epoch. New fields go to the END and have a default."""
 
     uid: str
     request: bytes
@@ -105,7 +105,7 @@ def proceed(batch: Batch, failures: Sequence[bool], place: Place | None, rate: f
 
 
 def close(batch: Batch, state: int, now_ns: int, reason: str = "") -> None:
-    """It is over. What was done stays done."""
+    """The batch is over. What was done stays done."""
     batch.state, batch.closed_at_ns, batch.stop_reason = state, now_ns, reason
 
 

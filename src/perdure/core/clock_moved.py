@@ -60,7 +60,7 @@ def _move_attempt(attempt: Attempt, moved: Callable[[int], int], *, is_back: boo
 
 
 def _move_timers(execution: Execution, by_ns: int, now_ns: int) -> None:
-    """Those that would have fired later than now by the old time: a timer begun since is due earlier."""
+    """Timers that would have fired later than now by the old time: a timer begun since is due earlier."""
     before = execution.facts.timers_moved
     after: dict[int, int] = {}
     for timer in execution.timers.values():

@@ -99,7 +99,7 @@ class Turn:
         self.commit.changed = True
 
     def retract(self, message_id: str) -> None:
-        """It need not be told any more, if it has not been yet."""
+        """A message need not be told any more, if it has not been yet."""
         messages = self.commit.messages
         kept = [message for message in messages if message.id != message_id]
         if len(kept) < len(messages):

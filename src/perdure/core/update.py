@@ -317,7 +317,7 @@ def event_of(request: Request) -> HistoryEvent:
 
 @folds(enums.WORKFLOW_EXECUTION_UPDATE_ADMITTED)
 def _admitted(execution: Execution, event: HistoryEvent) -> None:
-    """That it waits for an answer is a fact, as for those that were never in another run's history."""
+    """An update waits for its answer as one does that was never in another run's history: a fact, nothing to fold."""
 
 
 @folds(enums.WORKFLOW_EXECUTION_UPDATE_ACCEPTED)

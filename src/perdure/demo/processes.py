@@ -81,7 +81,7 @@ class Process:
         return line
 
     def wait(self, timeout_s: float) -> int:
-        """Its exit code. Raises ProcessFailed when it does not end in time."""
+        """The process's exit code. Raises ProcessFailed when it does not end in time."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:

@@ -92,7 +92,7 @@ class Namespaces:
             return changed
 
     async def forget(self, name: str) -> None:
-        """It is gone, with all that was in it. Raises StoreError."""
+        """A namespace is gone, with all that was in it. Raises StoreError."""
         await self._store.remove_namespace(name)
         self._by_name.pop(name, None)
 
@@ -155,5 +155,5 @@ class Namespaces:
         return [namespace for _, namespace in sorted(self._by_name.items()) if namespace.state != DELETED]
 
     def deleted(self) -> list[Namespace]:
-        """Those that are being deleted."""
+        """The namespaces that are being deleted."""
         return [namespace for _, namespace in sorted(self._by_name.items()) if namespace.state == DELETED]

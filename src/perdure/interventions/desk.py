@@ -67,15 +67,15 @@ class Interventions:
         await self._decide(entry, "retry", who, why)
 
     async def complete(self, entry: Intervention | str, value: Any = None, *, who: str, why: str) -> None:
-        """It was settled by hand: the step counts as done, with that value. Raises as `retry`, and PayloadError."""
+        """The step was done by hand, and counts as done with that value. Raises as `retry`, and PayloadError."""
         await self._decide(entry, "complete", who, why, value)
 
     async def skip(self, entry: Intervention | str, *, who: str, why: str) -> None:
-        """It need not be done: go on without it. Raises as `retry`."""
+        """The step need not be done: go on without it. Raises as `retry`."""
         await self._decide(entry, "skip", who, why)
 
     async def fail(self, entry: Intervention | str, *, who: str, why: str) -> None:
-        """It cannot be done: go on without it, and let the run say so when it fails. Raises as `retry`."""
+        """The step cannot be done: go on without it, and let the run say so when it fails. Raises as `retry`."""
         await self._decide(entry, "fail", who, why)
 
     async def _decide(self, entry: Intervention | str, action: Action, who: str, why: str, value: Any = None) -> None:

@@ -171,7 +171,7 @@ def encode_or_refuse(commit: Commit) -> Chain | Unstorable:
 
 
 def encode_chains(commits: Sequence[Commit]) -> tuple[list[Chain], Mapping[int, Unstorable]]:
-    """Those of a batch that can be encoded, and of the others, by their places in it, why they cannot."""
+    """The chains of a batch that can be encoded, and of the others, by their places in it, why they cannot."""
     try:
         return [encode_chain(commit) for commit in commits], {}
     except Exception:  # one of them; each is asked below

@@ -49,7 +49,7 @@ def seeded_ids(clock: TestClock, seed: int) -> Callable[[], str]:
 
 
 def patient_config() -> EngineConfig:
-    """Whoever waits does so as long as it takes: skipped months must not be spent on asking again every minute."""
+    """Waits last as long as it takes: skipped months must not be spent on asking again every minute."""
     return EngineConfig(
         workers_died=True,
         long_poll_ns=_NEVER_NS,

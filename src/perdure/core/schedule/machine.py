@@ -276,7 +276,7 @@ class Machine:
     # --- what became of starts ------------------------------------------------------------------
 
     def started(self, number: int, workflow_id: str, run_id: str, now_ns: int) -> None:
-        """It runs. A repetition changes nothing."""
+        """The action runs. A repetition changes nothing."""
         state = self.state
         start = self._carried_out(number)
         if start is None:
@@ -290,7 +290,7 @@ class Machine:
             state.running.remove(overlapping[0])
 
     def refused(self, number: int) -> None:
-        """It cannot be started, now or later: its workflow id is taken, or the request is not sound."""
+        """The action cannot be started, now or later: its workflow id is taken, or the request is not sound."""
         if self._carried_out(number) is not None:
             self._drain()
 
@@ -304,7 +304,7 @@ class Machine:
     # --- what became of runs --------------------------------------------------------------------
 
     def continued(self, run: Running, next_run_id: str) -> None:
-        """Its chain goes on in another run."""
+        """The chain of an action goes on in another run."""
         run.current_run_id = next_run_id
 
     def ended(self, run_id: str, status: int, result: bytes = b"", failure: bytes = b"", message: str = "") -> None:

@@ -141,7 +141,7 @@ class Mailbox:
         self.tail_base_bytes = history_bytes - size
 
     def recent(self, run_id: str, first_event_id: int, last_event_id: int) -> list[HistoryEvent] | None:
-        """Those durable events, both ends included, or None when the tail does not hold them all."""
+        """The durable events of that range, both ends included, or None when the tail does not hold them all."""
         tail = self.tail
         if self.tail_run_id != run_id or not tail:
             return None

@@ -281,7 +281,7 @@ class Outbox:
     # --- removal --------------------------------------------------------------------------------
 
     def _forget(self, message: Message) -> None:
-        """It is done with; unless a commit took the row away, it is removed here."""
+        """A message is done with; unless a commit took the row away, it is removed here."""
         if message.id not in self._open:
             return
         self._settle(message.id)

@@ -71,7 +71,7 @@ class RecordWaker:
 
     @property
     def kinds(self) -> list[str]:
-        """Those that have an owner."""
+        """The kinds that have an owner."""
         return list(self._owners)
 
     async def start(self) -> None:

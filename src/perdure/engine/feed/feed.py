@@ -91,7 +91,7 @@ class Feed:
         self._followers[run_id] = [*self._followers.get(run_id, ()), listener]
 
     def unfollow(self, run_id: str, listener: Listener) -> None:
-        """It has heard enough of this run. It must have followed it."""
+        """A follower has heard enough of this run, which it must have followed."""
         left = list(self._followers[run_id])
         left.remove(listener)
         if left:
@@ -102,7 +102,7 @@ class Feed:
     # --- what is told ---------------------------------------------------------------------------
 
     def publish(self, commit: Commit) -> None:
-        """This node has made it durable, with the runs that start behind it."""
+        """A commit is durable, made so by this node, with the runs that start behind it."""
         link: Commit | None = commit
         while link is not None:
             execution = link.execution

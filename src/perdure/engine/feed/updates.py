@@ -1,4 +1,4 @@
-"""Those who wait for what becomes of an update.
+"""Callers that wait for what becomes of an update.
 
 A wait is registered before the update is submitted, so that no commit slips between; it then hears every news
 of its update id, of whichever run, and its caller, who knows the run once the update is admitted, picks. Of what
@@ -108,7 +108,7 @@ class Updates:
         self.waiting.setdefault(place, []).append(wait)
 
     def remove(self, place: _Place, wait: UpdateWait) -> None:
-        """It hears no more."""
+        """A caller hears no more."""
         self._count -= 1
         waits = self.waiting[place]
         waits.remove(wait)

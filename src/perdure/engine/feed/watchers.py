@@ -1,4 +1,4 @@
-"""Those who wait for new events of a run, or for its end: the long polls on history."""
+"""Long polls on history: callers that wait for new events of a run, or for its end."""
 
 from __future__ import annotations
 

@@ -83,11 +83,11 @@ class Backlog:
         return self._rows.popleft()
 
     def put_back(self, task: Task) -> None:
-        """It could not be started now."""
+        """A row could not be started now."""
         self._rows.appendleft(task)
 
     def finished(self, task: Task) -> None:
-        """It was started, or is not owed any more."""
+        """A row was started, or is not owed any more."""
         self._taken.discard(row_id(task))
 
     def refresh(self) -> None:

@@ -95,7 +95,7 @@ class Matching:
             poller.future.set_result(None)
 
     def drop(self, name: QueueName) -> None:
-        """Its worker is gone for good (a sticky queue): forget it; what is on it falls back by its time-out."""
+        """A sticky queue's worker is gone for good: forget the queue; what is on it falls back by its time-out."""
         queue = self._queues.pop(name, None)
         if queue is not None:
             self._send_away(queue)
@@ -271,7 +271,7 @@ class Matching:
         return pollers
 
     def release(self, pollers: Iterable[Waiting | None]) -> None:
-        """These got nothing after all: back to the head of their queue."""
+        """Pollers that got nothing after all: back to the head of their queue."""
         for poller in pollers:
             if poller is not None:
                 self._wait_on(poller)

@@ -67,7 +67,7 @@ class WatchedClock:
         self._offset_ns = self._wall_ns() - round(steady_s() * _SECOND_NS)
 
     def accept(self) -> None:
-        """It was set on purpose, by whoever gave it to the engine: the new time is the time."""
+        """The clock was set on purpose, by whoever gave it to the engine: the new time is the time."""
         if self._steady_s is not None:
             self.start(self._steady_s)
 

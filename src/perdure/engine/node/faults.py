@@ -123,7 +123,7 @@ class Setbacks(Generic[Key]):
         return len(self._by_key)
 
     def add(self, key: Key, error: BaseException | None = None) -> Setback:
-        """It failed once more; without an error, by what does not pass."""
+        """The same failed once more; without an error, by what does not pass."""
         setback = self._by_key.setdefault(key, Setback())
         passes = error is not None and is_passing(error)
         doubled = min(max(self._first_s, 2 * setback.pause_s), self._longest_s)
@@ -139,7 +139,7 @@ class Setbacks(Generic[Key]):
         return setback is not None and self._clock() < setback.again_at
 
     def forget(self, key: Key) -> None:
-        """It went well, or is nobody's affair any more."""
+        """The same went well, or is nobody's affair any more."""
         self._by_key.pop(key, None)
 
     def keep(self, keys: Container[Key]) -> None:

@@ -543,7 +543,7 @@ def _settle_starts(machine: Machine, now_ns: int, made: Sequence[_Made]) -> None
 
 
 def _look_at(execution: Execution | None) -> _End | bool:
-    """Its end; True: it is open, False: it is gone."""
+    """The end of a run; True: it is open, False: it is gone."""
     if execution is None or execution.closed_at_ns is None:
         return execution is not None
     return _End(execution.key, execution.status, execution.next_event_id - 1)

@@ -58,7 +58,7 @@ class Host(Protocol):
     def went(self, connection: Connection) -> None: ...
 
     def ready(self, connection: Connection) -> None:
-        """It has a call to start, and may."""
+        """A connection has a call to start, and may."""
         ...
 
     def opened(self, connection: Connection, stream: Stream) -> None:
@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
         self._sender.is_full = True
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The socket has caught up."""
         self._sender.resume()
 
     def data_received(self, data: bytes) -> None:
@@ -279,7 +279,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_clogged(self) -> bool:
-        """Its client does not take its answers: start no further call."""
+        """The client does not take its answers: start no further call."""
         return self._sender.unsent > bounds.UNSENT_BYTES_MAX
 
     def expect(self, size: int) -> None:

@@ -23,7 +23,7 @@ class Health:
         self._stopped = asyncio.Event()
 
     def serve(self, names: Iterable[str]) -> None:
-        """These are served from now on."""
+        """The named services are served from now on."""
         self._known = set(names)
         self._serving = set(self._known)
 

@@ -36,7 +36,7 @@ def status_details(error: Rejected, detail: Message) -> bytes:
 
 
 def _shorter(detail: Message) -> Message:
-    """Its kind is what clients look at; of a failed query also the beginning of what failed."""
+    """The kind of a detail is what clients look at; of a failed query also the beginning of what failed."""
     short = type(detail)()
     if isinstance(detail, QueryFailedFailure) and isinstance(short, QueryFailedFailure):
         short.failure.CopyFrom(shortened(detail.failure, _DETAIL_BYTES_MAX))

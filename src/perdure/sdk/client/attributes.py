@@ -57,7 +57,7 @@ class AttributeRegistry:
             )
 
     async def search_attributes(self) -> dict[str, str]:
-        """Those that were registered in the namespace: types by name."""
+        """The search attributes that were registered in the namespace: types by name."""
         request = operator.ListSearchAttributesRequest(namespace=self._reach.namespace)
         found = await self._reach.ask(
             self._reach.connection.list_search_attributes, request, "listing search attributes"

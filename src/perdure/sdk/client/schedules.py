@@ -154,7 +154,7 @@ class Schedules:
         return described(id, response, self._reach.converter)
 
     async def list(self, query: str = "", *, limit: int = 1000) -> builtins.list[ScheduleSummary]:
-        """Those that a query finds, such as `TemporalSchedulePaused = true`, in order of their ids; at most `limit`."""
+        """Schedules that a query finds, as `TemporalSchedulePaused = true`, in order of their ids; at most `limit`."""
         reach = self._reach
         found: list[ScheduleSummary] = []
         request = service.ListSchedulesRequest(namespace=reach.namespace, query=query)
@@ -203,7 +203,7 @@ class Schedules:
         await self._ask(reach.connection.delete_schedule, request, id)
 
     async def matching_times(self, id: str, start: datetime, end: datetime) -> builtins.list[int]:
-        """Its times after `start` up to `end`, in nanoseconds since the epoch, at most 1,000."""
+        """The schedule's times after `start` up to `end`, in nanoseconds since the epoch, at most 1,000."""
         reach = self._reach
         request = service.ListScheduleMatchingTimesRequest(
             namespace=reach.namespace,

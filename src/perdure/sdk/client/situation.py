@@ -269,7 +269,7 @@ _EXTERNAL_ENDS = {
 
 
 def _timers(seen: Seen) -> Iterator[Wait]:
-    """Those that neither fired nor were cancelled, the earliest first. No server describes them: history does."""
+    """Timers that neither fired nor were cancelled, the earliest first. No server describes them: history does."""
     ended: set[int] = set()
     pending: list[tuple[int, str]] = []
     for event in seen.newest:

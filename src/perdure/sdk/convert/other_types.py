@@ -99,7 +99,7 @@ def _plain(kind: Any, convert: Any) -> Any:
 
 
 def _defaultdict(kind: Any, args: tuple[Any, ...], convert: Any) -> Any:
-    """Its factory cannot be written; by the annotation of its values it is known all the same, as pydantic has it."""
+    """The factory of a defaultdict cannot be written; the annotation of its values says it, as pydantic has it."""
     if not args:
         raise TypeError("a defaultdict's factory is not in JSON: annotate it as defaultdict[str, int], or as a dict")
     factory: Any = get_origin(args[1]) or args[1]

@@ -257,7 +257,7 @@ class ActivityDefinition(Definition[P, R_co]):
         return changed
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
-        """It stands in the body of a class."""
+        """The activity stands in the body of a class."""
         if self._is_static or self.__qualname__ != f"{owner.__qualname__}.{self.__name__}":
             return
         self._signature = self._shape = None

@@ -35,7 +35,7 @@ def put(header: Header, signals: Signals) -> None:
 
 
 def take(header: Header) -> list[tuple[str, Sequence[Payload]]]:
-    """Those that were put."""
+    """The signals that were put."""
     if HEADER not in header.fields:
         return []
     events = History.FromString(header.fields[HEADER].data).events

@@ -190,7 +190,7 @@ def registry_of(workflows: Workflows) -> Registry:
 
 
 def workflows_in(module: ModuleType) -> list[AnyWorkflow]:
-    """Those that are names of the module, imported ones too."""
+    """The workflows that are names of the module, imported ones too."""
     members = inspect.getmembers_static(module, lambda member: isinstance(member, WorkflowDefinition))
     return list({id(member): cast(AnyWorkflow, member) for _, member in members}.values())
 

@@ -270,7 +270,7 @@ class _External(Operation):
             self.reject(ApplicationError(text, type="WorkflowNotFound", non_retryable=True))
 
     def cancel(self) -> bool:
-        """It cannot be called back; the code need not wait for it."""
+        """A message cannot be called back; the code need not wait for it."""
         if self.done:
             return False
         self.reject(CancelledError(f"{self.describe()} was not waited for"))

@@ -132,14 +132,14 @@ class Operation(Entry):
             scope.adopt(self)
 
     def resolve(self, value: Any) -> None:
-        """It ended well."""
+        """The operation ended well."""
         self.done = True
         self.value = value
         if self.listener is not None:
             self.listener(self)
 
     def reject(self, error: BaseException) -> None:
-        """It ended badly."""
+        """The operation ended badly."""
         self.done = True
         self.error = error
         if self.listener is not None:

@@ -26,7 +26,7 @@ class Flag(IntEnum):
 
 
 class Flags:
-    """Those that one run uses."""
+    """The changes that one run uses."""
 
     __slots__ = ("known", "new")
 

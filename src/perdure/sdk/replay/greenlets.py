@@ -75,7 +75,7 @@ class Branch:
         return (self.canceling and not self.shields) or bool(self.interrupts and self.open_interrupts())
 
     def open_interrupts(self) -> list[Interrupt]:
-        """Those that no shield holds back."""
+        """Interrupts that no shield holds back."""
         return [interrupt for interrupt in self.interrupts if self.shields <= interrupt.shields]
 
     def advance(self) -> None:

@@ -85,7 +85,7 @@ class LocalsView(Protocol):
 
     @property
     def open(self) -> Mapping[int, object]:
-        """Those that have not ended, by number."""
+        """The local activities that have not ended, by number."""
         ...
 
     def work(self, *, urgent: bool, task_timeout_ns: int) -> LocalWork:

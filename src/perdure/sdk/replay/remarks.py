@@ -21,7 +21,7 @@ RESERVED = "__"
 
 
 class Remarks:
-    """Those of one run. Attributes: `dropped`, `untaken`: sentences that were not said yet."""
+    """The remarks of one run. Attributes: `dropped`, `untaken`: sentences that were not said yet."""
 
     __slots__ = ("_told", "dropped", "untaken")
 

@@ -51,7 +51,7 @@ class CachedRun:
         """Its local activities that are under way."""
 
     def let_go(self) -> None:
-        """It will not be used again: nobody waits for its local activities."""
+        """The run will not be used again: nobody waits for its local activities."""
         if self.local is not None:
             self.local.let_go()
             self.local = None

@@ -111,7 +111,7 @@ class ChildHandle(Handle[R]):
 
     @property
     def id(self) -> str:
-        """Its workflow id."""
+        """The child's workflow id."""
         return cast(Child, self.operation).id
 
     @property

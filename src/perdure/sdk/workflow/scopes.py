@@ -72,7 +72,7 @@ class CancelScope:
         self._tasks.append(task)
 
     def _cancel_operations(self) -> None:
-        """Those of inner scopes too; whether these are themselves cancelled is another question."""
+        """Operations of inner scopes are cancelled too; whether these are themselves cancelled is another question."""
         for task in self._tasks:
             if not task.done():
                 self._host.cancel_task(task)

@@ -126,7 +126,7 @@ def list_due(connection: sqlite3.Connection, now_ns: int, limit: int, partitions
 def _keys(
     connection: sqlite3.Connection, statement: str, parameters: tuple[Any, ...], limit: int, partitions: Partitions
 ) -> list[ExecutionKey]:
-    """Those of the keys found that belong to the partitions, at most `limit`, which the statement takes last.
+    """The keys found that belong to the partitions, at most `limit`, which the statement takes last.
 
     The file is one node's, which asks for all partitions: others are told apart here, row by row, and have no column.
     """
