@@ -17,7 +17,7 @@ def echoes(value: RawValue) -> RawValue:
     return value
 
 
-ECHO = activity.named("far-echo", returns=RawValue, start_to_close="30s")
+ECHO = activity.named("far-echo", returns=RawValue, start_to_close_timeout="30s")
 
 
 @workflow(name="far-passes")

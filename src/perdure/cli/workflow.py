@@ -174,6 +174,8 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
         ("workflow id", line.workflow_id),
         ("run id", line.run_id),
         ("type", line.type),
+        ("summary", found.static_summary),
+        ("details", found.static_details),
         ("task queue", line.task_queue),
         ("workers", _workers(found, store_url)),
         ("status", _status(line.status)),
@@ -222,6 +224,8 @@ def _why(found: WorkflowDescription) -> dict[str, Any]:
     return {
         "pending": msgspec.to_builtins(found.pending_activities),
         "waits": msgspec.to_builtins(found.waits),
+        "static_summary": found.static_summary,
+        "static_details": found.static_details,
         "waits_at": list(found.waits_at),
         "workers": None if found.workers is None else list(found.workers),
         "workflow_task": {"attempt": found.workflow_task_attempt, "failure": found.workflow_task_failure},

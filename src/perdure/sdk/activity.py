@@ -204,6 +204,7 @@ class ActivityNamespace:
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
+        summary: str | None = None,
     ) -> TransactionalDecorator: ...
     @overload
     def __call__(
@@ -218,6 +219,7 @@ class ActivityNamespace:
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
         local_retry_threshold: Duration | None = None,
+        summary: str | None = None,
         run_in: str = "auto",
         dynamic: bool = False,
     ) -> ActivityDecorator: ...
@@ -236,6 +238,7 @@ class ActivityNamespace:
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
         local_retry_threshold: Duration | None = None,
+        summary: str | None = None,
         run_in: str = "auto",
         transactional: bool = False,
         dynamic: bool = False,
@@ -254,6 +257,7 @@ class ActivityNamespace:
             cancellation: "try" (default), "wait" or "abandon": what the workflow does when it cancels a call.
             local_retry_threshold: of local calls (`local_call`): a back-off longer than this, default a minute, is
                 waited for by a durable timer instead of in the worker.
+            summary: one line for people, shown in the history; for one call: `.options(summary=...)`.
             transactional: the function's first parameter is the transaction in which its completion is recorded:
                 what it writes there and the completion are durable together, or neither is. Embedded engine only.
             dynamic: it runs every type that has no activity of its own, and is given the type's name first.
@@ -271,6 +275,7 @@ class ActivityNamespace:
             task_queue=task_queue,
             cancellation=cancellation,
             local_retry_threshold=local_retry_threshold,
+            summary=summary,
         )
 
         def decorate(function: Any) -> ActivityDefinition[Any, Any]:
@@ -302,6 +307,7 @@ class ActivityNamespace:
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
+        summary: str | None = None,
     ) -> NamedActivity[T]: ...
     @overload
     def named(
@@ -316,6 +322,7 @@ class ActivityNamespace:
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
+        summary: str | None = None,
     ) -> NamedActivity[Any]: ...
 
     def named(
@@ -330,6 +337,7 @@ class ActivityNamespace:
         retry: Retry | None = None,
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
+        summary: str | None = None,
     ) -> NamedActivity[Any]:
         """An activity whose code is elsewhere: in another program, or another language.
 
@@ -337,8 +345,8 @@ class ActivityNamespace:
             name: its type, as the workers that run it know it.
             returns: what its result is decoded to; default what the JSON says.
             start_to_close_timeout, schedule_to_close_timeout, schedule_to_start_timeout, heartbeat_timeout, retry,
-                task_queue, cancellation: as of `@activity`, with the same defaults. What its own worker declares is
-                not known here.
+                task_queue, cancellation, summary: as of `@activity`, with the same defaults. What its own worker
+                declares is not known here.
 
         Raises DefinitionError, TypeError, ValueError: the name or an option cannot be; names the argument.
         """
@@ -350,6 +358,7 @@ class ActivityNamespace:
             retry=retry,
             task_queue=task_queue,
             cancellation=cancellation,
+            summary=summary,
         )
         return NamedActivity(name, returns=returns, options=declared)
 

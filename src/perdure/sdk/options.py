@@ -277,9 +277,12 @@ class ActivityOptions:
     """What the workflow does when it cancels the call; see `Cancellation`."""
     local_retry_threshold_ns: int | None = None
     """Of a local call: a longer back-off becomes a durable timer. None: a minute."""
+    summary: str | None = None
+    """One line for people; shown in the history."""
 
     def __post_init__(self) -> None:
         check_text(self.task_queue, "task_queue")
+        check_text(self.summary, "summary")
         if self.start_to_close_ns is None and self.schedule_to_close_ns is None:
             object.__setattr__(self, "start_to_close_ns", DEFAULT_START_TO_CLOSE_NS)
 
@@ -295,6 +298,7 @@ def activity_options(
     task_queue: str | None = None,
     cancellation: Cancellation | None = None,
     local_retry_threshold: Duration | None = None,
+    summary: str | None = None,
 ) -> ActivityOptions:
     """Options as users write them, over those of `base`; what is None keeps the base's value."""
     base = base or ActivityOptions(schedule_to_close_ns=None if schedule_to_close_timeout is None else 1)
@@ -311,6 +315,7 @@ def activity_options(
             if local_retry_threshold is None
             else parse_duration(local_retry_threshold, "local_retry_threshold")
         ),
+        summary=base.summary if summary is None else summary,
     )
 
 

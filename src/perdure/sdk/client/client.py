@@ -36,16 +36,18 @@ from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
+from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.handlers import name_of
 from perdure.sdk.declare.named import NamedWorkflow, workflow_given
-from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.declare.search_attributes import SearchAttributes
 from perdure.sdk.declare.startable import Runs, SignalWithStartOptions, StartableWorkflow, StartOptions
 from perdure.sdk.errors import EngineError
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.options import Duration, duration_message, positive_duration
+from perdure.sdk.options import Duration, Retry, duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
 from perdure.sdk.replay.checking import ReplayReport, Workflows
+from perdure.sdk.starting import put_notes, put_repetition, put_timeouts
 from perdure.sdk.texts import check_text
 from perdure.sdk.worker.worker import default_identity
 
@@ -138,6 +140,10 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         id_conflict_policy: IdConflictPolicy | str | None = None,
         memo: Mapping[str, Any] | None = None,
         search_attributes: SearchAttributes | None = None,
+        retry: Retry | None = None,
+        cron_schedule: str | None = None,
+        static_summary: str | None = None,
+        static_details: str | None = None,
     ) -> WorkflowHandle[Any]:
         """Start a workflow, or attach to the one of that id.
 
@@ -155,6 +161,11 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
                 arguments are.
             memo: values kept beside the run, for people.
             search_attributes: values by which runs are listed, by name or by `SearchAttribute`.
+            retry: run it again as a whole when it fails, as a new run of the same id; default never.
+            cron_schedule: run it again and again, each time as a new run of the same id: "0 12 * * MON-FRI", "@daily",
+                "@every 90m", in UTC or behind "CRON_TZ=Europe/Berlin "; for anything more `engine.schedules` is better.
+            static_summary: one line for people, shown beside the run.
+            static_details: more than a line; Markdown, in Temporal's UI.
 
         Raises:
             WorkflowAlreadyStartedError: the id belongs to a run of another type or with other arguments, or the
@@ -171,18 +182,14 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         reuse = None if id_reuse_policy is None else reuse_policy(id_reuse_policy)
         conflict = None if id_conflict_policy is None else conflict_policy(id_conflict_policy)
         request = self._request(definition, args, id or self._reach.new_id(), task_queue)
-        _put_durations(
-            request,
-            workflow_execution_timeout=positive_duration(execution_timeout, "execution_timeout"),
-            workflow_run_timeout=positive_duration(run_timeout, "run_timeout"),
-            workflow_task_timeout=positive_duration(task_timeout, "task_timeout"),
-            workflow_start_delay=positive_duration(start_delay, "start_delay") if start_delay else None,
-        )
+        put_timeouts(request, execution_timeout, run_timeout, task_timeout)
+        delay_ns = positive_duration(start_delay, "start_delay") if start_delay else None
+        if delay_ns is not None:
+            request.workflow_start_delay.CopyFrom(duration_message(delay_ns))
         _put_policies(request, reuse, conflict)
-        for name, value in (memo or {}).items():
-            request.memo.fields[name].CopyFrom(self._reach.converter.to_payload(value, f"memo {name!r}"))
-        for name, payload in payloads_of(search_attributes or {}).items():
-            request.search_attributes.indexed_fields[name].CopyFrom(payload)
+        put_notes(request, self._reach.converter, memo, search_attributes)
+        put_repetition(request, retry, cron_schedule)
+        put_metadata(request, self._reach.converter, static_summary, static_details)
         run_id = await self._start(request, definition, reuse, conflict)
         return WorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
 
@@ -212,6 +219,10 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         id_conflict_policy: IdConflictPolicy | str | None = None,
         memo: Mapping[str, Any] | None = None,
         search_attributes: SearchAttributes | None = None,
+        retry: Retry | None = None,
+        cron_schedule: str | None = None,
+        static_summary: str | None = None,
+        static_details: str | None = None,
     ) -> Any:
         """`start` and wait for the result. Raises as both do."""
         handle = await self.start(
@@ -227,6 +238,10 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             id_conflict_policy=id_conflict_policy,
             memo=memo,
             search_attributes=search_attributes,
+            retry=retry,
+            cron_schedule=cron_schedule,
+            static_summary=static_summary,
+            static_details=static_details,
         )
         return await handle.result()
 
@@ -484,12 +499,6 @@ if hasattr(os, "register_at_fork"):
 def _random_id() -> str:
     """A UUID of version 4. Without a system call, which would give the interpreter lock away."""
     return str(uuid.UUID(int=_random.getrandbits(128), version=4))
-
-
-def _put_durations(request: service.StartWorkflowExecutionRequest, **durations_ns: int | None) -> None:
-    for field, ns in durations_ns.items():
-        if ns is not None:
-            getattr(request, field).CopyFrom(duration_message(ns))
 
 
 def _put_policies(

@@ -21,6 +21,7 @@ from perdure.sdk.client.situation import (
     waits_of,
 )
 from perdure.sdk.convert import Converter
+from perdure.sdk.convert.user_metadata import metadata_of
 from perdure.sdk.declare.search_attributes import values_of
 
 
@@ -99,6 +100,10 @@ class WorkflowDescription(msgspec.Struct, frozen=True):
     """The same, with the lines that lead there."""
     workers: tuple[str, ...] | None = None
     """Who polls its task queue, or did in the last five minutes; None when that cannot be told, and of a closed run."""
+    static_summary: str = ""
+    """What `start` was told: one line for people."""
+    static_details: str = ""
+    """Likewise, more than a line."""
 
     @property
     def situation(self) -> str:
@@ -177,6 +182,7 @@ def description_of(seen: Seen, converter: Converter) -> WorkflowDescription:
     summary = summary_of(response.workflow_execution_info)
     workers = seen.pollers.get((summary.task_queue, WORKFLOW_QUEUE))
     attempt = response.pending_workflow_task.attempt
+    said, details = metadata_of(response.execution_config.user_metadata, converter)
     return WorkflowDescription(
         summary=summary,
         pending_activities=tuple(_pending(info) for info in response.pending_activities),
@@ -187,6 +193,8 @@ def description_of(seen: Seen, converter: Converter) -> WorkflowDescription:
         waits_at=places_of(seen.stack),
         stack=seen.stack,
         workers=None if workers is None else tuple(workers),
+        static_summary=said,
+        static_details=details,
     )
 
 

@@ -15,6 +15,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple
 
 from temporalio.api.schedule.v1 import Schedule, SchedulePatch
+from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
@@ -32,11 +33,13 @@ from perdure.sdk.client.schedule_times import (
     summary,
 )
 from perdure.sdk.client.sending import sends_texts
-from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
+from perdure.sdk.convert.user_metadata import put_metadata
+from perdure.sdk.declare.search_attributes import SearchAttributes
 from perdure.sdk.declare.startable import Runs, StartableWorkflow
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.options import Duration, count
+from perdure.sdk.options import Duration, Retry, count
+from perdure.sdk.starting import put_notes, put_repetition
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -81,6 +84,9 @@ class Schedules:
         memo: Mapping[str, Any] | None = None,
         search_attributes: SearchAttributes | None = None,
         trigger: bool = False,
+        retry: Retry | None = None,
+        static_summary: str | None = None,
+        static_details: str | None = None,
     ) -> None:
         """Make a schedule. The times are those of `every`, `cron` and `calendars` together.
 
@@ -103,6 +109,7 @@ class Schedules:
             task_queue: whose workers run them.
             memo, search_attributes: of the schedule.
             trigger: act once at once.
+            retry, static_summary, static_details: of its workflows, as in `Engine.start`.
 
         Raises:
             ScheduleAlreadyExistsError: there is one of that id.
@@ -116,28 +123,22 @@ class Schedules:
         schedule = request.schedule
         schedule.spec.CopyFrom(spec_of(every, phase, cron, calendars, excluding, time_zone, begins, ends, jitter))
         schedule.policies.CopyFrom(policies_of(overlap, catchup_window, pause_on_failure))
-        self._put_action(schedule, self._start_request(workflow, args, workflow_id or id, task_queue))
-        schedule.state.paused, schedule.state.notes = paused, note
-        if actions is not None:
-            schedule.state.limited_actions, schedule.state.remaining_actions = True, count(actions, "actions")
-        if trigger:
-            request.initial_patch.trigger_immediately.SetInParent()
-        await self._create(request, memo or {}, search_attributes or {})
+        action = self._put_action(schedule, self._start_request(workflow, args, workflow_id or id, task_queue))
+        put_repetition(action, retry)
+        put_metadata(action, reach.converter, static_summary, static_details)
+        _put_state(request, paused, note, actions, trigger)
+        put_notes(request, reach.converter, memo, search_attributes)
+        await self._create(request)
 
-    def _put_action(self, schedule: Schedule, start: service.StartWorkflowExecutionRequest) -> None:
+    def _put_action(self, schedule: Schedule, start: service.StartWorkflowExecutionRequest) -> NewWorkflowExecutionInfo:
         action = schedule.action.start_workflow
         action.workflow_id = start.workflow_id
         action.workflow_type.CopyFrom(start.workflow_type)
         action.task_queue.CopyFrom(start.task_queue)
         action.input.CopyFrom(start.input)
+        return action
 
-    async def _create(
-        self, request: service.CreateScheduleRequest, memo: Mapping[str, Any], search_attributes: SearchAttributes
-    ) -> None:
-        for name, value in memo.items():
-            request.memo.fields[name].CopyFrom(self._reach.converter.to_payload(value, f"memo {name!r}"))
-        for name, payload in payloads_of(search_attributes).items():
-            request.search_attributes.indexed_fields[name].CopyFrom(payload)
+    async def _create(self, request: service.CreateScheduleRequest) -> None:
         try:
             await self._reach.call(self._reach.connection.create_schedule, request)
         except Rejected as rejected:
@@ -228,6 +229,18 @@ class Schedules:
             if rejected.code is StatusCode.NOT_FOUND:
                 raise ScheduleNotFoundError(f"there is no schedule {id!r}") from rejected
             raise public_error(rejected, f"asking schedule {id!r}") from rejected
+
+
+def _put_state(
+    request: service.CreateScheduleRequest, paused: bool, note: str, actions: int | None, trigger: bool
+) -> None:
+    """How a schedule begins. Raises TypeError, ValueError."""
+    state = request.schedule.state
+    state.paused, state.notes = paused, note
+    if actions is not None:
+        state.limited_actions, state.remaining_actions = True, count(actions, "actions")
+    if trigger:
+        request.initial_patch.trigger_immediately.SetInParent()
 
 
 def _blocking(

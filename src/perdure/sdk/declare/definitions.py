@@ -227,6 +227,7 @@ class ActivityDefinition(Definition[P, R_co]):
         task_queue: str | None = None,
         cancellation: Cancellation | None = None,
         local_retry_threshold: Duration | None = None,
+        summary: str | None = None,
     ) -> Self:
         """The same activity with other options for one call; what is left out stays as declared."""
         changed = object.__new__(type(self))
@@ -241,6 +242,7 @@ class ActivityDefinition(Definition[P, R_co]):
             task_queue=task_queue,
             cancellation=cancellation,
             local_retry_threshold=local_retry_threshold,
+            summary=summary,
         )
         return changed
 

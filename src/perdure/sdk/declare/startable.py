@@ -47,6 +47,10 @@ class _Described(TypedDict, total=False):
     execution_timeout: Duration | None
     run_timeout: Duration | None
     task_timeout: Duration | None
+    retry: Retry | None
+    cron_schedule: str | None
+    static_summary: str | None
+    static_details: str | None
 
 
 class StartOptions(_Described, total=False):
@@ -75,4 +79,3 @@ class ChildOptions(_Described, total=False):
     parent_close_policy: ClosePolicy
     cancellation: Cancellation
     id_reuse_policy: IdReusePolicy | str
-    retry: Retry | None

@@ -21,6 +21,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.convert import details_of
+from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.definitions import AnyActivity, needs_object
 from perdure.sdk.errors import (
     ActivityError,
@@ -145,6 +146,9 @@ class Activity(Operation):
         if args:
             what = f"the arguments of activity {self.definition.name}"
             attributes.input.payloads.extend(machine.converter.to_payloads(args, what))
+        summary = self.definition.activity_options.summary
+        if summary is not None:
+            put_metadata(command, machine.converter, summary)
         self.command = command
 
     def _move(self, trigger: ActivityTrigger) -> None:

@@ -31,6 +31,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttributes
 
 from perdure.sdk.convert import details_of
+from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.definitions import AnyActivity
 from perdure.sdk.errors import ActivityError, CancelledError, PayloadError, RetryState
 from perdure.sdk.options import SECOND_NS, ActivityOptions
@@ -134,6 +135,7 @@ class LocalMarker(Marker):
             attributes.details[_RESULT].CopyFrom(self.outcome.result)
         if self.outcome.failure is not None:
             attributes.failure.CopyFrom(self.outcome.failure)
+        put_metadata(command, self.activity.machine.converter, self.activity.definition.activity_options.summary)
         self.command = command
 
     def accept(self, event: HistoryEvent) -> bool:

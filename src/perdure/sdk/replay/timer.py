@@ -13,6 +13,7 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.errors import CancelledError
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.entry import Entry, Operation
@@ -58,17 +59,22 @@ _CANCEL_TIMER = CommandType.COMMAND_TYPE_CANCEL_TIMER
 
 
 class Timer(Operation):
-    """One durable timer. Its value is None."""
+    """One durable timer. Its value is None.
 
-    __slots__ = ("duration_ns", "id", "machine", "state")
+    Args:
+        summary: one line for people.
+    """
+
+    __slots__ = ("duration_ns", "id", "machine", "state", "summary")
 
     event_types = (EventType.EVENT_TYPE_TIMER_STARTED,)
 
-    def __init__(self, machine: Run, timer_id: str, duration_ns: int) -> None:
+    def __init__(self, machine: Run, timer_id: str, duration_ns: int, summary: str | None = None) -> None:
         super().__init__()
         self.machine = machine
         self.id = timer_id
         self.duration_ns = duration_ns
+        self.summary = summary
         self.state = _CREATED
 
     def build(self) -> None:
@@ -78,6 +84,8 @@ class Timer(Operation):
         attributes.timer_id = self.id
         timeout = attributes.start_to_fire_timeout
         timeout.seconds, timeout.nanos = divmod(self.duration_ns, SECOND_NS)
+        if self.summary is not None:
+            put_metadata(command, self.machine.converter, self.summary)
         self.command = command
 
     def _move(self, trigger: TimerTrigger) -> None:
@@ -143,12 +151,12 @@ class CancelTimer(Entry):
         return f"cancellation of the timer (id {self.timer.id})"
 
 
-def start_timer(machine: Run, duration_ns: int) -> Timer:
-    """A durable timer; less than a nanosecond counts as one."""
+def start_timer(machine: Run, duration_ns: int, summary: str | None = None) -> Timer:
+    """A durable timer; less than a nanosecond counts as one. `summary`: one line for people."""
     if machine.barred is not None:
         machine.check_open()
     machine.timer_count += 1
-    entry = Timer(machine, str(machine.timer_count), max(1, duration_ns))
+    entry = Timer(machine, str(machine.timer_count), max(1, duration_ns), summary)
     machine.emit(entry)
     return entry
 

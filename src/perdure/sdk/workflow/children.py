@@ -16,6 +16,7 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdReusePolicy
 
 from perdure.sdk.choices import word_of
+from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.handlers import addressed
 from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
@@ -27,8 +28,6 @@ from perdure.sdk.options import (
     Duration,
     Retry,
     cancellation_of,
-    checked_retry,
-    duration_message,
     positive_duration,
 )
 from perdure.sdk.policies import IdReusePolicy, reuse_policy
@@ -38,6 +37,7 @@ from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
+from perdure.sdk.starting import put_notes, put_repetition, put_timeouts
 from perdure.sdk.texts import check_text
 from perdure.sdk.workflow.handles import Handle, handle_of
 from perdure.sdk.workflow.unawaited import told
@@ -183,6 +183,9 @@ def start_child(
     retry: Retry | None = None,
     memo: Mapping[str, Any] | None = None,
     search_attributes: SearchAttributes | None = None,
+    cron_schedule: str | None = None,
+    static_summary: str | None = None,
+    static_details: str | None = None,
 ) -> ChildHandle[Any]:
     """In a workflow: start another one and go on. `await` the handle, or `.result()` in a `def` workflow.
 
@@ -198,6 +201,7 @@ def start_child(
         execution_timeout, run_timeout, task_timeout: as in `Engine.start`.
         retry: run it again as a whole when it fails; default never.
         memo, search_attributes: as in `Engine.start`; this workflow's own are not handed on.
+        cron_schedule, static_summary, static_details: as in `Engine.start`.
 
     Raises:
         PayloadError: an argument cannot be serialised. Fails the task even if caught.
@@ -221,18 +225,10 @@ def start_child(
     attributes.task_queue.name = task_queue or definition.task_queue or machine.task_queue
     attributes.parent_close_policy = _CLOSE_POLICIES[_close_policy(parent_close_policy)]
     attributes.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse_policy(id_reuse_policy).value)
-    for field, duration, what in (
-        (attributes.workflow_execution_timeout, execution_timeout, "execution_timeout"),
-        (attributes.workflow_run_timeout, run_timeout, "run_timeout"),
-        (attributes.workflow_task_timeout, task_timeout, "task_timeout"),
-    ):
-        length_ns = positive_duration(duration, what)
-        if length_ns is not None:
-            field.CopyFrom(duration_message(length_ns))
-    if retry is not None:
-        attributes.retry_policy.CopyFrom(checked_retry(retry).message)
+    put_timeouts(attributes, execution_timeout, run_timeout, task_timeout)
+    put_repetition(attributes, retry, cron_schedule)
     if not machine.replaying:
-        _fill(child, attributes, bound, memo, search_attributes)
+        _fill(child, command, bound, memo, search_attributes, (static_summary, static_details))
         child.command = command
     machine.emit(child)
     return cast("ChildHandle[Any]", handle_of(machine, child, ChildHandle))
@@ -240,20 +236,20 @@ def start_child(
 
 def _fill(
     child: Child,
-    attributes: Any,
+    command: Command,
     args: tuple[Any, ...],
     memo: Mapping[str, Any] | None,
     search_attributes: SearchAttributes | None,
+    metadata: tuple[str | None, str | None],
 ) -> None:
     """What is encoded, and so is not there in replay."""
     machine = child.machine
+    attributes = command.start_child_workflow_execution_command_attributes
     to_payloads = machine.converter.to_payloads
     try:
         attributes.input.payloads.extend(to_payloads(args, f"the arguments of workflow {child.name}"))
-        for name, value in (memo or {}).items():
-            attributes.memo.fields[name].CopyFrom(machine.converter.to_payload(value, f"the memo {name!r}"))
-        for name, payload in payloads_of(search_attributes or {}).items():
-            attributes.search_attributes.indexed_fields[name].CopyFrom(payload)
+        put_notes(attributes, machine.converter, memo, search_attributes)
+        put_metadata(command, machine.converter, *metadata)
     except Exception as error:
         raise machine.not_built(child.describe(), error) from error.__cause__
 
@@ -286,6 +282,9 @@ def call_child(
     retry: Retry | None = None,
     memo: Mapping[str, Any] | None = None,
     search_attributes: SearchAttributes | None = None,
+    cron_schedule: str | None = None,
+    static_summary: str | None = None,
+    static_details: str | None = None,
 ) -> Any:
     """In a `def` workflow: run another one, wait, and return its result. Arguments as `start_child`'s.
 
@@ -310,6 +309,9 @@ def call_child(
         retry=retry,
         memo=memo,
         search_attributes=search_attributes,
+        cron_schedule=cron_schedule,
+        static_summary=static_summary,
+        static_details=static_details,
     )
     return handle.result()
 

@@ -24,8 +24,7 @@ import random
 import typing
 import uuid
 from _thread import get_ident
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
@@ -49,7 +48,7 @@ from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
 from perdure.sdk.replay.marker import side_effect
 from perdure.sdk.replay.run import Run
-from perdure.sdk.replay.running import current, lift_guard, lower_guard, running
+from perdure.sdk.replay.running import current, running
 from perdure.sdk.replay.timer import start_timer
 from perdure.sdk.workflow.children import Children
 from perdure.sdk.workflow.events import Events
@@ -61,12 +60,14 @@ from perdure.sdk.workflow.kinds import (
     WorkflowDecorator,
     workflow_definition,
 )
+from perdure.sdk.workflow.logger import WorkflowLogger
 from perdure.sdk.workflow.loop import WorkflowLoop
 from perdure.sdk.workflow.messages import Messages
 from perdure.sdk.workflow.properties import Properties
 from perdure.sdk.workflow.scopes import CancelScope, Scopes
 from perdure.sdk.workflow.shielding import Shielding
 from perdure.sdk.workflow.unawaited import noted
+from perdure.sdk.workflow.unsafe import Unsafe
 from perdure.sdk.workflow.versions import Versions
 
 __all__ = [
@@ -141,11 +142,13 @@ def start(activity: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
 
 
 @lists_options
-def wait(condition: Callable[[], object], timeout: Duration | None = None) -> bool:
+def wait(
+    condition: Callable[[], object], timeout: Duration | None = None, *, timeout_summary: str | None = None
+) -> bool:
     """In a `def` workflow: wait until `condition()` is true; False when `timeout` passed first.
 
     The condition is looked at whenever something happened to the workflow; it must only look at values.
-    The time-out is a durable timer.
+    The time-out is a durable timer; `timeout_summary`: one line for people, shown in the history.
     """
     machine = current("wait()")
     fiber = _carrier(machine, "wait(...)", "`await workflow.wait_condition(...)`")
@@ -154,62 +157,13 @@ def wait(condition: Callable[[], object], timeout: Duration | None = None) -> bo
     if timeout is None:
         fiber.wait(lambda: machine.look(condition))
         return True
-    timer = start_timer(machine, parse_duration(timeout, "timeout"))
+    timer = start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary)
     try:
         fiber.wait(lambda: timer.done or machine.look(condition))
         return machine.look(condition)
     finally:
         if machine.barred is None:
             timer.cancel()
-
-
-class _WorkflowLogger(logging.LoggerAdapter[logging.Logger]):
-    """Says a line once: not again in replay. Adds which workflow it is from."""
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
-        machine = running.get(get_ident())
-        if machine is not None and machine.replaying:
-            return False
-        return self.logger.isEnabledFor(level)
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        if not self.isEnabledFor(level):
-            return
-        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
-        # A log handler may look at the clock and write files; that is not the workflow's doing.
-        with Unsafe.unguarded():
-            super().log(level, msg, *args, **kwargs)
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        machine = running.get(get_ident())
-        if machine is None or machine.info is None:
-            return msg, kwargs
-        info = machine.info
-        extra: dict[str, Any] = {
-            "workflow_id": info.workflow_id,
-            "run_id": info.run_id,
-            "workflow_type": info.workflow_type,
-        }
-        kwargs["extra"] = {**extra, **(kwargs.get("extra") or {})}
-        return f"{msg} ({info.workflow_type} {info.workflow_id})", kwargs
-
-
-class Unsafe:
-    """For those who know better than the guard: `workflow.unsafe`."""
-
-    @staticmethod
-    @contextmanager
-    def unguarded() -> Generator[None]:
-        """Within, the guard is off. What is done there must not change what the workflow asks for."""
-        machine = running.get(get_ident())
-        if machine is None:
-            yield
-            return
-        lift_guard(machine)
-        try:
-            yield
-        finally:
-            lower_guard(machine)
 
 
 class _Slept:
@@ -223,13 +177,17 @@ class _Slept:
 _SLEPT = _Slept()
 
 
-async def sleep(machine: Run, duration_ns: int) -> None:
+async def sleep(machine: Run, duration_ns: int, summary: str | None) -> None:
     """`workflow.sleep` of an `async def` workflow."""
-    await handle_of(machine, start_timer(machine, duration_ns))
+    await handle_of(machine, start_timer(machine, duration_ns, summary))
 
 
 async def wait_condition(
-    machine: Run, loop: WorkflowLoop, condition: Callable[[], object], timeout: Duration | None
+    machine: Run,
+    loop: WorkflowLoop,
+    condition: Callable[[], object],
+    timeout: Duration | None,
+    timeout_summary: str | None,
 ) -> bool:
     """`workflow.wait_condition`, which looks at the condition when it is awaited."""
     if machine.look(condition):
@@ -237,7 +195,7 @@ async def wait_condition(
     future = loop.condition(lambda: machine.look(condition))
     if timeout is None:
         return await future
-    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout")))
+    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary))
     try:
         await asyncio.wait((future, timer), return_when=asyncio.FIRST_COMPLETED)
         return future.done() and future.result()
@@ -252,7 +210,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
     """`workflow`: the decorator, and what workflow code may ask for."""
 
     def __init__(self) -> None:
-        self.logger = _WorkflowLogger(logging.getLogger("perdure.workflow"), None)
+        self.logger = WorkflowLogger(logging.getLogger("perdure.workflow"), None)
         self.unsafe = Unsafe()
 
     @overload
@@ -354,6 +312,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         hours: float = 0,
         minutes: float = 0,
         seconds: float = 0,
+        summary: str | None = None,
     ) -> Awaitable[None]:
         """Sleep, durably: no thread and no memory is held, and restarts do not matter.
 
@@ -362,6 +321,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         Args:
             duration: seconds, a timedelta, or text such as "2 days".
             days, hours, minutes, seconds: instead of it, or together.
+            summary: one line for people, shown in the history.
 
         Raises:
             CancelledError: the workflow was cancelled (`async def`: asyncio.CancelledError).
@@ -371,15 +331,18 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
             "sleep's duration", duration or 0, days=days, hours=hours, minutes=minutes, seconds=seconds
         )
         if type(machine.fiber) is GreenletFiber:
-            machine.fiber.join(start_timer(machine, duration_ns))
+            machine.fiber.join(start_timer(machine, duration_ns, summary))
             return _SLEPT
-        return noted(machine, "workflow.sleep", sleep(machine, duration_ns))
+        return noted(machine, "workflow.sleep", sleep(machine, duration_ns, summary))
 
     @staticmethod
-    def timer(duration: Duration) -> Handle[None]:
-        """Start a durable timer and go on: for `workflow.wait_any`, or to be awaited later."""
+    def timer(duration: Duration, *, summary: str | None = None) -> Handle[None]:
+        """Start a durable timer and go on: for `workflow.wait_any`, or to be awaited later.
+
+        `summary`: one line for people, shown in the history.
+        """
         machine = current("workflow.timer()")
-        return handle_of(machine, start_timer(machine, parse_duration(duration, "timer's duration")))
+        return handle_of(machine, start_timer(machine, parse_duration(duration, "timer's duration"), summary))
 
     # --- chance and the world outside --------------------------------------------------------------
 
@@ -418,13 +381,17 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
     # --- waiting -----------------------------------------------------------------------------------
 
     @staticmethod
-    def wait_condition(condition: Callable[[], object], timeout: Duration | None = None) -> Coroutine[Any, Any, bool]:
+    def wait_condition(
+        condition: Callable[[], object], timeout: Duration | None = None, *, timeout_summary: str | None = None
+    ) -> Coroutine[Any, Any, bool]:
         """In an `async def` workflow: what `wait` is in a `def` one."""
         machine = current("workflow.wait_condition()")
         loop = machine.fiber
         if not isinstance(loop, WorkflowLoop):
             raise EngineError("workflow.wait_condition() is for `async def` workflows; write `wait(...)`")
-        return noted(machine, "workflow.wait_condition", wait_condition(machine, loop, condition, timeout))
+        return noted(
+            machine, "workflow.wait_condition", wait_condition(machine, loop, condition, timeout, timeout_summary)
+        )
 
     @staticmethod
     def wait_all(*handles: Handle[Any], timeout: Duration | None = None) -> list[Any]:
