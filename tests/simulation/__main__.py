@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.simulation.checks import ORDER, RELAY, check_report, crash_everywhere, crash_twice
-from tests.simulation.harness import CrashPoint, simulate
+from tests.simulation.faults import CrashPoint
+from tests.simulation.harness import simulate
 from tests.simulation.programs import Program, generate
 
 

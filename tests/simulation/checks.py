@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 
 from perdure.core.invariants import check as check_invariants
-from tests.simulation.harness import CrashPoint, Machine, Report, simulate
+from tests.simulation.faults import CRASHES, CrashPoint, crash_points
+from tests.simulation.fleet import Storage
+from tests.simulation.harness import Report, simulate
 from tests.simulation.laws import check_history
 from tests.simulation.programs import Program, Undo, acts_of, expected, generate
 from tests.simulation.relay import SIGNALS
@@ -46,7 +48,7 @@ def answers_as_planned(program: Program, report: Report) -> None:
 
 def nothing_recorded_is_run_again(report: Report) -> None:
     """No activity ran whose completion was in durable history, and replay drew what was drawn before."""
-    assert report.world.complaints == []
+    assert not report.world.complaints, "; ".join(report.world.complaints)
 
 
 def effects_happen_exactly_once(program: Program, report: Report) -> None:
@@ -85,21 +87,24 @@ def check_report(program: Program, report: Report) -> None:
 
 
 @contextmanager
-def saying_how(program: Program, crashes: Sequence[CrashPoint]) -> Generator[None]:
+def saying_how(program: Program, nodes: int, crashes: Sequence[CrashPoint]) -> Generator[None]:
     """Whatever fails within is raised as Failed, with the line that shows it again."""
     try:
         yield
     except Exception as error:
         name = program.colour if program.colour in ("order", "relay") else program.seed
-        again = " ".join(["python -m tests.simulation", str(name), *map(str, crashes)])
+        again = " ".join(["python -m tests.simulation", str(name), f"--nodes {nodes}", *map(str, crashes)])
         raise Failed(f"{again}\n{type(error).__name__}: {error}") from error
 
 
-def check_run(program: Program, crashes: Sequence[CrashPoint] = (), machine: Machine | None = None) -> Report:
+def check_run(
+    program: Program, crashes: Sequence[CrashPoint] = (), storage: Storage | None = None, nodes: int = 1
+) -> Report:
     """Run a program through these crashes and check all that must hold. Raises Failed."""
-    with saying_how(program, crashes):
-        report = simulate(program, crashes, machine)
+    with saying_how(program, nodes, crashes):
+        report = simulate(program, crashes, storage, nodes)
         check_report(program, report)
+        assert report.struck == len(crashes), "not all of this has happened"
     return report
 
 
@@ -119,36 +124,27 @@ def _without_chance(outcome: str, *, same_run: bool) -> str:
     return outcome if same_run else re.sub(r"(random|uuid4) [\w.-]+", r"\1", outcome)
 
 
-def crash_points(boundaries: int) -> Iterator[CrashPoint]:
-    """Every commit boundary, before and after it is durable."""
-    for boundary in range(1, boundaries + 1):
-        yield CrashPoint(boundary, after=False)
-        yield CrashPoint(boundary, after=True)
-
-
-def crash_everywhere(program: Program) -> int:
+def crash_everywhere(program: Program, nodes: int = 1, kinds: Sequence[str] = CRASHES) -> int:
     """Run it whole, then once for every way to be stopped once; how many crashes that were. Raises Failed."""
-    whole = check_run(program)
-    points = list(crash_points(whole.boundaries))
+    whole = check_run(program, nodes=nodes)
+    points = list(crash_points(whole.boundaries, kinds))
     for point in points:
-        crashed = check_run(program, [point])
-        with saying_how(program, [point]):
-            assert crashed.lives == 2, "the engine was not stopped"
+        crashed = check_run(program, [point], nodes=nodes)
+        with saying_how(program, nodes, [point]):
             same_result(whole, crashed)
     return len(points)
 
 
-def crash_twice(program: Program) -> int:
-    """Stop it at some commit, and its recovery at each of the first few; how many runs that were. Raises Failed."""
-    whole = check_run(program)
+def crash_twice(program: Program, nodes: int = 1) -> int:
+    """Stop it at some commit, and then at each of the first few behind it; how many runs that were. Raises Failed."""
+    whole = check_run(program, nodes=nodes)
     chance = random.Random(f"twice {program.seed}")
-    first = CrashPoint(chance.randint(1, whole.boundaries), after=chance.random() < 0.5)
-    left = check_run(program, [first]).boundaries
-    points = list(crash_points(min(left, 3)))
+    first = CrashPoint(chance.randint(1, whole.boundaries), chance.choice(CRASHES))
+    left = check_run(program, [first], nodes=nodes).boundaries - first.boundary
+    points = [CrashPoint(first.boundary + point.boundary, point.kind) for point in crash_points(min(left, 3))]
     for second in points:
-        crashed = check_run(program, [first, second])
-        with saying_how(program, [first, second]):
-            assert crashed.lives == 3, "the recovery was not stopped"
+        crashed = check_run(program, [first, second], nodes=nodes)
+        with saying_how(program, nodes, [first, second]):
             same_result(whole, crashed)
     return len(points)
 

@@ -1,8 +1,8 @@
-"""A store that dies at a commit boundary, and watches every commit that passes.
+"""The store as one node sees it: it may take the node along at a commit, and watches every commit that passes.
 
-The n-th call of `commit` is boundary n. Dying "before" means that nothing of the batch reached the
-disk, "after" that all of it did but nobody was told. Either way the call never returns, no later
-call is served, and the loop stops at once: what ran on it is dropped as a power cut would drop it.
+Dying "before" means that nothing of the batch reached the disk, "after" that all of it did but nobody was told. Either way
+the call never returns, no later call is served, and the node's loop is dropped at the end of its turn: what ran on it
+is gone, as after a power cut.
 
 On the way through, every commit must obey the law: folding its events over the stored state gives
 the state that is stored next, and no invariant is broken.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
@@ -24,9 +24,6 @@ from perdure.core.names import ExecutionKey
 from perdure.stores.api import Outcome, Reference, Store, Unstorable
 from tests.simulation.laws import check_fold
 
-ENDLESS = 600
-"""No program needs so many commits in one life: it goes round in circles."""
-
 COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
 TASK_FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
 UNHANDLED = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
@@ -36,19 +33,19 @@ LOCAL_ACTIVITY = "core_local_activity"
 
 
 class Disk:
-    """What is known to be durable, over all lives of the engine."""
+    """What is known to be durable, whoever wrote it."""
 
     def __init__(self) -> None:
         self.recorded: set[tuple[str, str]] = set()
         """(run id, activity id) of every activity whose completion is in durable history."""
-        self.trace: list[tuple[int, str, int, tuple[str, ...]]] = []
-        """(virtual ns, workflow id, version, event types) of every durable commit."""
+        self.trace: list[tuple[int, int, str, int, tuple[str, ...]]] = []
+        """(virtual ns, node, workflow id, version, event types) of every durable commit."""
         self.faults: list[str] = []
         """Workflow tasks that failed: no program has a reason to, unless it ended beside news it had not seen."""
         self._activity_ids: dict[tuple[str, int], str] = {}
 
-    def note(self, now_ns: int, commit: Commit) -> None:
-        """A commit became durable."""
+    def note(self, now_ns: int, node: int, commit: Commit) -> None:
+        """A commit of a node became durable."""
         run_id = commit.key.run_id
         for event in commit.events:
             if event.event_type == SCHEDULED:
@@ -65,7 +62,7 @@ class Disk:
                     self.faults.append(attributes.failure.message)
         names = tuple(EventType.Name(event.event_type)[len("EVENT_TYPE_") :] for event in commit.events)
         version = commit.execution.version if commit.execution else 0
-        self.trace.append((now_ns, commit.key.workflow_id, version, names))
+        self.trace.append((now_ns, node, commit.key.workflow_id, version, names))
 
     def _note_marker(self, run_id: str, marker: MarkerRecordedEventAttributes) -> None:
         """Of a local activity: it has ended, unless it is only backing off."""
@@ -75,77 +72,111 @@ class Disk:
                 self.recorded.add((run_id, data["activity_id"]))
 
 
-class CrashingStore:
-    """Serves `inner` until boundary `die_at`; 0: never dies.
+class Master(Protocol):
+    """Who is asked what befalls a node, and told of what it did."""
+
+    def at_next_commit(self) -> str | None:
+        """What happens at this commit, of the kinds in `faults`."""
+        ...
+
+    def stall(self) -> None:
+        """The node stands still from now on, for a while."""
+        ...
+
+    def drain(self) -> None:
+        """The node is to stop."""
+        ...
+
+    def die(self) -> None:
+        """The node is dead from now on."""
+        ...
+
+    def wrote(self, commit: Commit) -> None:
+        """It is durable."""
+        ...
+
+    def accuse(self, reason: str) -> None:
+        """It asked for what the law does not allow."""
+        ...
+
+
+class NodeStore:
+    """Serves `inner` for as long as the node lives.
 
     Args:
         latency: draws how long each commit takes, so that commands pile up behind it as they
             would behind a real disk.
     """
 
-    def __init__(self, inner: Store, disk: Disk, latency: random.Random, die_at: int = 0, after: bool = False) -> None:
+    def __init__(self, inner: Store, master: Master, latency: random.Random) -> None:
         self._inner = inner
-        self._disk = disk
+        self._master = master
         self._latency = latency
-        self._die_at = die_at
-        self._after = after
-        self.boundaries = 0
-        self.died = False
+        self._is_dead = False
         self.owed_since: float | None = None
         """Loop time at which it was opened, if dead workers then held something."""
         self.resumed_at: float | None = None
         """Loop time of the first durable commit."""
 
     async def open(self) -> None:
-        """See `Store.open`."""
-        await self._inner.open()
+        """The store is open, for all nodes."""
         if await self._inner.in_flight(None, 1):
             self.owed_since = asyncio.get_running_loop().time()
+
+    async def close(self) -> None:
+        """And stays open for the others."""
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome | Unstorable]:
         """See `Store.commit`; may never return."""
         await self._alive()
-        self.boundaries += 1
-        dying = self.boundaries in (self._die_at, ENDLESS)
+        fault = self._master.at_next_commit()
         await asyncio.sleep(self._latency.uniform(0.0002, 0.003))
-        if dying and not self._after:
+        if fault == "before":
             await self._die()
+        if fault == "stall":
+            self._master.stall()
+            await asyncio.sleep(0)
         outcomes = await self._apply(commits)
-        if dying or self._disk.faults:
+        if fault == "after":
             await self._die()
+        if fault == "drain":
+            self._master.drain()
         await asyncio.sleep(self._latency.uniform(0.0, 0.001))
         return outcomes
 
     async def _apply(self, commits: Sequence[Commit]) -> Sequence[Outcome | Unstorable]:
         references = [_reference(commit.key) for commit in commits]
         for commit, before in zip(commits, await self._inner.load(references), strict=True):
-            check_fold(before, commit)
+            try:
+                check_fold(before, commit)
+            except AssertionError as error:  # the engine would take it for a store that is broken
+                self._master.accuse(str(error))
+                raise
         outcomes = await self._inner.commit(commits)
-        now = asyncio.get_running_loop().time()
-        self.resumed_at = self.resumed_at or now
+        self.resumed_at = self.resumed_at or asyncio.get_running_loop().time()
         for commit, outcome in zip(commits, outcomes, strict=True):
             if outcome is Outcome.APPLIED:
-                self._disk.note(round(now * 1e9), commit)
+                self._master.wrote(commit)
         return outcomes
 
     async def _die(self) -> NoReturn:
-        self.died = True
-        asyncio.get_running_loop().stop()
+        self._is_dead = True
+        self._master.die()
         await _never()
 
     async def _alive(self) -> None:
-        if self.died:
+        if self._is_dead:
             await _never()
 
     def __getattr__(self, name: str) -> Any:
-        """Every read of the inner store, for as long as this one lives."""
+        """Every other call of the inner store, for as long as the node lives."""
         method = getattr(self._inner, name)
 
-        async def read(*args: Any, **kwargs: Any) -> Any:
+        async def served(*args: Any, **kwargs: Any) -> Any:
             await self._alive()
             return await method(*args, **kwargs)
 
-        return read
+        return served
 
 
 def _reference(key: ExecutionKey) -> Reference:

@@ -9,7 +9,7 @@ from hashlib import blake2b
 class SeededIds:
     """Calling it gives the next UUID (version 7 in form), the same sequence for the same seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: object) -> None:
         self._seed = seed
         self._given = 0
 

@@ -13,6 +13,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution, decode, encode, evolve
 from perdure.core.fold import blank
+from perdure.core.invariants import check as check_invariants
 
 NOT_FOLDED = {"facts", "version", "wake_at_ns"}
 
@@ -33,7 +34,9 @@ def check_fold(before: Execution | None, commit: Commit) -> None:
         return  # the store will refuse it: it was decided on a state that is not the stored one
     if after.version != commit.expected_version + 1:
         raise LawBroken(f"version {after.version} follows {commit.expected_version}")
-    _check_same(_fold(before or blank(commit.key), commit.events), decode(encode(after)), commit)
+    stated = decode(encode(after))
+    _check_same(_fold(before or blank(commit.key), commit.events), stated, commit)
+    check_invariants(stated)
     if commit.next_run is not None:
         check_fold(None, commit.next_run)
 

@@ -1,31 +1,35 @@
-"""One life of the engine and of everything that lives with it in its process.
+"""The engine of a node, and the client that wants something of it.
 
 It is the engine that users open, with other parts in a few seams: virtual time, seeded ids, a store
 that dies, and workflow code and `def` activities run inline instead of in threads.
+
+The client goes to any node that lives. When one dies it does not know what that node had still heard: it asks another
+one for the same, and sends every letter again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from perdure import (
     AsyncEngine,
     UpdateFailedError,
     WorkerConfig,
     WorkflowFailedError,
-    WorkflowHandle,
     WorkflowNotFoundError,
 )
 from perdure.embedded import EngineSeams
 from perdure.engine.node.config import EngineConfig
-from perdure.errors import EngineClosedError
 from perdure.sdk.declare.definitions import WorkflowDefinition
 from perdure.stores.api import Store
-from perdure.testing import VirtualClock, VirtualTimeLoop
+from perdure.testing import VirtualClock
 from tests.simulation.activities import perform, perform_def
 from tests.simulation.async_workflow import simulated_async
+from tests.simulation.loops import Machine
 from tests.simulation.order import ORDER_ACTIVITIES, fulfill_order
 from tests.simulation.post import ear, kid
 from tests.simulation.programs import DAY, Letter, Program
@@ -33,14 +37,16 @@ from tests.simulation.relay import SIGNALS, simulated_relay
 from tests.simulation.sync_workflow import simulated_def
 from tests.simulation.world import stage
 
+R = TypeVar("R")
+
 WORKFLOW_ID = "program"
 SECOND_NS = 1_000_000_000
+EPOCH_NS = 1_700_000_000 * SECOND_NS
 CANCEL_AT_S = 200 * DAY
 """When the client asks for cancellation: every program that expects it naps by then."""
 
 CENTURY_NS = 100 * 365 * 86400 * SECOND_NS
 ENGINE_CONFIG = EngineConfig(
-    workers_died=True,
     long_poll_ns=CENTURY_NS,
     wake_recheck_ns=CENTURY_NS,
     history_wait_ns=CENTURY_NS,
@@ -57,49 +63,106 @@ WORKFLOWS: dict[str, WorkflowDefinition[Any, Any]] = {
 }
 
 
-def open_engine(store: Store, new_id: Callable[[], str], loop: VirtualTimeLoop) -> AsyncEngine:
-    """An engine of this life, still to be opened."""
+def make_engine(store: Store, number: int, ids: Callable[[], str], machine: Machine, skew_ns: int, *, alone: bool) -> AsyncEngine:
+    """An engine for a node, still to be opened.
+
+    Args:
+        number: of the node.
+        skew_ns: how much its clock is ahead.
+        alone: whether it is the only node of its fleet.
+    """
+    config = replace(ENGINE_CONFIG, workers_died=alone, store_is_shared=not alone)
     seams = EngineSeams(
         store=store,
-        clock=VirtualClock(loop),
-        new_id=new_id,
-        engine_config=ENGINE_CONFIG,
+        clock=VirtualClock(machine, EPOCH_NS + skew_ns),
+        new_id=ids,
+        engine_config=config,
         worker_config=WORKER_CONFIG,
         inline=True,
-        instance_key=f"life-{loop.now_ns}",
+        instance_key=f"node-{number}-{machine.now_ns}",
     )
     activities: list[Any] = [perform, perform_def, *ORDER_ACTIVITIES]
     return AsyncEngine(
         "memory://",
         workflows=[*WORKFLOWS.values(), kid, ear],
         activities=activities,
-        identity="simulated",
+        identity=f"node-{number}",
         seams=seams,
     )
 
 
-async def live(program: Program, engine: AsyncEngine, loop: VirtualTimeLoop) -> str:
-    """Start the program, or find it started, and wait for its end; its outcome as text."""
-    # Not `async with`: what is dropped in a crash must not close anything on its way out.
-    await engine.open()
-    handle = await _begin(program, engine)
-    for letter in program.letters:
-        send = partial(_send, engine, letter)
-        loop.call_at(max(letter.at, loop.time()), lambda send=send: loop.create_task(send()))
-    if program.cancelled:
-        loop.call_at(CANCEL_AT_S, lambda: loop.create_task(_cancel(engine)))
-    if program.colour == "relay":
-        await _tell(engine)
-    try:
-        outcome = f"COMPLETED {await handle.result()}"
-    except WorkflowFailedError as error:
-        outcome = f"FAILED {error.cause}"
-    await engine.close()
-    return outcome
+class Service(Protocol):
+    """What a client finds behind one name: some node that lives."""
+
+    async def ask(self, request: Callable[[AsyncEngine], Coroutine[Any, Any, R]]) -> R:
+        """Have any node answer, and another one when it died meanwhile."""
+        ...
+
+
+class Client:
+    """See the module's text. It lives on a machine of its own, and outlives all nodes."""
+
+    def __init__(self, program: Program, service: Service, machine: Machine) -> None:
+        self._program = program
+        self._service = service
+        self._machine = machine
+        self._has_begun = False
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def live(self) -> str:
+        """Start the program, or find it started, and wait for its end; its outcome as text."""
+        await self._service.ask(partial(_begin, self._program))
+        self._has_begun = True
+        self.repeat()
+        try:
+            return f"COMPLETED {await self._service.ask(_result)}"
+        except WorkflowFailedError as error:
+            return f"FAILED {error.cause}"
+
+    def repeat(self) -> None:
+        """Send every letter, each when its time has come, or now."""
+        if not self._has_begun:
+            return
+        for letter in self._program.letters:
+            self._send_at(letter.at, partial(_send, letter))
+        if self._program.cancelled:
+            self._send_at(CANCEL_AT_S, _cancel)
+        if self._program.colour == "relay":
+            self._send_at(0.0, _tell)
+
+    def _send_at(self, at_s: float, request: Callable[[AsyncEngine], Coroutine[Any, Any, None]]) -> None:
+        def send() -> None:
+            task = self._machine.create_task(self._service.ask(request))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+
+        self._machine.call_at(max(at_s, self._machine.time()), send)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        error = task.exception()
+        if error is not None:
+            stage.world.complaints.append(f"a letter met {error!r}")
+
+
+async def _begin(program: Program, engine: AsyncEngine) -> None:
+    definition = WORKFLOWS[program.colour]
+    if not program.begun_by_signal:
+        await engine.start(definition, program, id=WORKFLOW_ID)
+        return
+    first = program.letters[0]
+    signal = ("tell", [first.number])
+    await engine.signal_with_start(
+        definition, program, id=WORKFLOW_ID, signal=signal, request_id=f"letter {first.number}"
+    )
+
+
+async def _result(engine: AsyncEngine) -> list[Any]:
+    return await engine.get(WORKFLOW_ID, result_type=list[Any]).result()
 
 
 async def _tell(engine: AsyncEngine) -> None:
-    """A client that does not know what of it was heard in an earlier life, and says it again."""
+    """A client that does not know what of it was heard before, and says it again."""
     for number in range(SIGNALS):
         try:
             await engine.signal(WORKFLOW_ID, "number", number, request_id=f"signal-{number}")
@@ -107,19 +170,8 @@ async def _tell(engine: AsyncEngine) -> None:
             return  # it has ended: it has heard them all
 
 
-async def _begin(program: Program, engine: AsyncEngine) -> WorkflowHandle[list[str]]:
-    definition = WORKFLOWS[program.colour]
-    if not program.begun_by_signal:
-        return await engine.start(definition, program, id=WORKFLOW_ID)
-    first = program.letters[0]
-    signal = ("tell", [first.number])
-    return await engine.signal_with_start(
-        definition, program, id=WORKFLOW_ID, signal=signal, request_id=f"letter {first.number}"
-    )
-
-
-async def _send(engine: AsyncEngine, letter: Letter) -> None:
-    """Every life sends every letter again: whoever has it, knows it by its id."""
+async def _send(letter: Letter, engine: AsyncEngine) -> None:
+    """Whoever has the letter, knows it by its id."""
     letter_id = f"letter {letter.number}"
     try:
         if letter.kind == "signal":
@@ -132,16 +184,14 @@ async def _send(engine: AsyncEngine, letter: Letter) -> None:
     except UpdateFailedError as error:
         if letter.kind != "rejected" or "is not welcome" not in str(error):
             stage.world.complaints.append(f"{letter}: {error}")
-    except EngineClosedError:
-        return  # the program has ended: whatever it waited for was there
     except WorkflowNotFoundError:
         if letter.kind == "signal":
             stage.world.complaints.append(f"nobody took {letter}")
-        # else it has ended, in an earlier life that had its answer or in which it was rejected
+        # else it has ended, with its answer, or without one that it was owed
 
 
 async def _cancel(engine: AsyncEngine) -> None:
     try:
         await engine.cancel(WORKFLOW_ID)
     except WorkflowNotFoundError:
-        return  # it has ended, in an earlier life that did not live to say so
+        return  # it has ended, and whoever was told so before did not live to say so

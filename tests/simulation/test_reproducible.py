@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.checks import ORDER, fingerprint
-from tests.simulation.harness import CrashPoint, simulate
+from tests.simulation.faults import CrashPoint
+from tests.simulation.harness import simulate
 from tests.simulation.programs import MESSAGES, Program, generate
 
 SEEDS = [*range(0, 200, 5), *range(MESSAGES, MESSAGES + 20)]
@@ -18,7 +19,7 @@ SEEDS = [*range(0, 200, 5), *range(MESSAGES, MESSAGES + 20)]
 
 @pytest.mark.parametrize("program", [ORDER, *map(generate, SEEDS)], ids=lambda program: str(program.seed))
 def test_a_run_takes_the_same_path_twice(program: Program) -> None:
-    for crashes in ([], [CrashPoint(3, after=False)], [CrashPoint(2, after=True)]):
+    for crashes in ([], [CrashPoint(3, "before")], [CrashPoint(2, "after")]):
         assert simulate(program, crashes).disk.trace == simulate(program, crashes).disk.trace
 
 
