@@ -34,7 +34,7 @@ test-typescript: dev ## Temporal's official TypeScript SDK against perdure serve
 h2spec: dev ## the conformance suite of HTTP/2 against perdure server (needs go)
 	@$(BIN)/python -m tests.h2spec $(ARGS)
 
-simulate: dev ## crash generated programs at every commit, from seeds
+simulate: dev ## crash generated programs at every commit, on one node and on fleets, from seeds
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
 attack: dev ## ask every RPC, 100,000 times, for what nobody should ask for; a finding prints its seed

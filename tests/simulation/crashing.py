@@ -1,8 +1,8 @@
 """The store as one node sees it: it may take the node along at a commit, and watches every commit that passes.
 
-Dying "before" means that nothing of the batch reached the disk, "after" that all of it did but nobody was told. Either way
-the call never returns, no later call is served, and the node's loop is dropped at the end of its turn: what ran on it
-is gone, as after a power cut.
+Dying "before" means that nothing of the batch reached the disk, "after" that all of it did but nobody was told. Either
+way the call never returns, no later call is served, and the node's loop is dropped at the end of its turn: what ran on
+it is gone, as after a power cut.
 
 On the way through, every commit must obey the law: folding its events over the stored state gives
 the state that is stored next, and no invariant is broken.

@@ -1,7 +1,7 @@
 """What befalls a fleet, and when: all of it drawn from a seed, or named on the command line.
 
-Commits are counted over all nodes, in the order in which stores are asked for them. A fault is named by its kind and the
-number of the commit at which it happens, to the node that makes that commit:
+Commits are counted over all nodes, in the order in which stores are asked for them. A fault is named by its kind and
+the number of the commit at which it happens, to the node that makes that commit:
 
     before   the power is cut, and nothing of the commit reached the disk
     after    the power is cut; the commit is durable, and nobody was told

@@ -1,8 +1,8 @@
 """A fleet: nodes that share one store, and go and come while clients want something of them.
 
 Each node has a machine, an engine, ids and a clock of its own; what they share is the store, the world outside and the
-time. A fault befalls the node that makes the commit at which it is to happen (`faults`). A node that was stopped is back
-after a while or never, but the last one always is.
+time. A fault befalls the node that makes the commit at which it is to happen (`faults`). A node that was stopped is
+back after a while or never, but the last one always is.
 """
 
 from __future__ import annotations
@@ -43,9 +43,17 @@ class Storage(Protocol):
 class Fleet:
     """See the module's text. Use `run`, once."""
 
-    def __init__(self, program: Program, size: int, points: Sequence[CrashPoint], storage: Storage) -> None:
+    def __init__(
+        self,
+        program: Program,
+        size: int,
+        points: Sequence[CrashPoint],
+        storage: Storage,
+        tell: Callable[[str], object] | None = None,
+    ) -> None:
         self._program = program
         self._storage = storage
+        self._tell = tell
         self._chance = random.Random(f"chance {program.seed} {size}")
         self.fate = Fate(program.seed, size, points)
         self.disk = Disk()
@@ -107,6 +115,11 @@ class Fleet:
         others = sum(seat.node is not None or seat.is_coming for seat in self._seats)
         return self.fate.away_s(others)
 
+    def tell(self, what: str) -> None:
+        """Something happens."""
+        if self._tell is not None:
+            self._tell(f"{self.loops.now_ns / 1e9:16.6f} s  {what}")
+
     def later(self, delay_s: float, work: Callable[[], None]) -> None:
         """Do something from outside of all nodes."""
         self._client_machine.call_later(delay_s, work)
@@ -158,6 +171,7 @@ class Seat:
         fleet, self.is_coming = self._fleet, False
         fleet.loops.stir()
         self.boots += 1
+        fleet.tell(f"node {self.number} comes up, its clock {self._skew_ns / 1e9:+.1f} s")
         store = NodeStore(fleet.boot_store(), self, fleet.latency())
         self.stores.append(store)
         machine = fleet.loops.make()
@@ -186,6 +200,7 @@ class Seat:
         fleet.loops.drop(node.machine)
         fleet.lost(node)
         away_s = fleet.away_s()
+        fleet.tell(f"node {self.number} is gone, {'for ever' if away_s is None else f'for {away_s:.1f} s'}")
         if away_s is not None:
             self.is_coming = True
             fleet.later(away_s, self.boot)
@@ -194,7 +209,10 @@ class Seat:
 
     def at_next_commit(self) -> str | None:
         """See `Master`, as all below."""
-        return self._fleet.fate.at_next_commit()
+        fault = self._fleet.fate.at_next_commit()
+        if fault is not None:
+            self._fleet.tell(f"node {self.number}: {fault} commit {self._fleet.fate.boundaries}")
+        return fault
 
     def stall(self) -> None:
         assert self.node is not None
@@ -218,6 +236,8 @@ class Seat:
     def wrote(self, commit: Commit) -> None:
         self._fleet.loops.stir()
         self._fleet.disk.note(self._fleet.loops.now_ns, self.number, commit)
+        _, node, workflow_id, version, names = self._fleet.disk.trace[-1]
+        self._fleet.tell(f"node {node} wrote {workflow_id} version {version:3}  {' '.join(names) or '(no event)'}")
 
     def accuse(self, reason: str) -> None:
         self._fleet.disk.faults.append(f"node {self.number}: {reason}")

@@ -6,7 +6,7 @@ What passes from one life of a node to the next is what would in reality: the di
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from temporalio.api.history.v1 import History, HistoryEvent
@@ -53,13 +53,19 @@ class MemoryStorage:
 
 
 def simulate(
-    program: Program, crashes: Sequence[CrashPoint] = (), storage: Storage | None = None, nodes: int = 1
+    program: Program,
+    crashes: Sequence[CrashPoint] = (),
+    storage: Storage | None = None,
+    nodes: int = 1,
+    tell: Callable[[str], object] | None = None,
 ) -> Report:
-    """Live a program through these crashes to its end. Raises AssertionError, and what the run raises."""
-    fleet = Fleet(program, nodes, crashes, storage or MemoryStorage())
-    stage.world = world = World(
-        fleet.disk, stalls=any(point.kind == "stall" for point in crashes)
-    )
+    """Live a program through these crashes to its end. Raises AssertionError, and what the run raises.
+
+    Args:
+        tell: is told what happens, a line at a time.
+    """
+    fleet = Fleet(program, nodes, crashes, storage or MemoryStorage(), tell)
+    stage.world = world = World(fleet.disk, stalls=any(point.kind == "stall" for point in crashes))
     outcome = fleet.run()
     assert fleet.store is not None
     stored, events = asyncio.run(_read(fleet.store))

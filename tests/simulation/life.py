@@ -63,7 +63,9 @@ WORKFLOWS: dict[str, WorkflowDefinition[Any, Any]] = {
 }
 
 
-def make_engine(store: Store, number: int, ids: Callable[[], str], machine: Machine, skew_ns: int, *, alone: bool) -> AsyncEngine:
+def make_engine(
+    store: Store, number: int, ids: Callable[[], str], machine: Machine, skew_ns: int, *, alone: bool
+) -> AsyncEngine:
     """An engine for a node, still to be opened.
 
     Args:

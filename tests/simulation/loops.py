@@ -1,11 +1,11 @@
 """Several event loops under one clock: the machines of a fleet, each on its own, in one thread.
 
-In every round each loop that has something to do takes one turn, in an order that chance draws. When none has, the clock
-of all moves to the earliest timer of any. Nothing passes from one loop to another but what is handed over with
+In every round each loop that has something to do takes one turn, in an order that chance draws. When none has, the
+clock of all moves to the earliest timer of any. Nothing passes from one loop to another but what is handed over with
 `call_soon` or `call_later`, so dropping one loop is cutting the power of one machine: the others know nothing of it.
 
 While nothing happens anywhere, time moves in steps that grow with the silence, as if all machines were put to
-sleep for a while: a month in which nodes look up every second is not a million looks. So timers may be late by a tenth
+sleep for a while: a month in which nodes look up every second is not a million looks. So timers may be late by a fifth
 of the silence, and by nothing while there is something to do.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from perdure.testing import VirtualTimeLoop, abandon
 
 SECOND_NS = 1_000_000_000
-SILENCE_NS = 30 * SECOND_NS
+SILENCE_NS = 15 * SECOND_NS
 """So long the clock moves from timer to timer."""
 STUCK_NS = 1_500 * 86_400 * SECOND_NS
 """No program is silent for so long."""
@@ -116,7 +116,7 @@ class Loops:
         silence_ns = self.now_ns - self._stirred_ns
         if silence_ns > STUCK_NS:
             raise Stuck(f"nothing has become durable for {silence_ns / 86_400 / SECOND_NS:.0f} days")
-        now_ns = self._earliest_ns() + max(0, silence_ns - SILENCE_NS) // 10
+        now_ns = self._earliest_ns() + max(0, silence_ns - SILENCE_NS) // 5
         self.now_ns = max(now_ns, self.now_ns)
         for loop in self._loops:
             loop.advance(self.now_ns - loop.now_ns)

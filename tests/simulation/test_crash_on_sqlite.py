@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.checks import ORDER, check_run, same_result
 from tests.simulation.faults import crash_points
 from tests.simulation.programs import Program, generate
-from tests.simulation.sqlite_machine import SqliteMachine
+from tests.simulation.sqlite_storage import SqliteStorage
 
 
 @pytest.mark.parametrize("program", [ORDER, *map(generate, (3, 8, 9))], ids=lambda program: str(program.seed))
@@ -18,6 +18,6 @@ def test_stopped_at_every_commit(program: Program, tmp_path: Path) -> None:
     for point in crash_points(whole.boundaries):
         directory = tmp_path / str(point).removeprefix("--crash ").replace(":", "-")
         directory.mkdir()
-        with SqliteMachine(directory) as machine:
-            crashed = check_run(program, [point], machine)
+        with SqliteStorage(directory) as storage:
+            crashed = check_run(program, [point], storage)
             same_result(whole, crashed)

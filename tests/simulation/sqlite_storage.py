@@ -11,7 +11,7 @@ from perdure.stores.sqlite.store import SqliteStore
 from tests.simulation.blocking import BlockingStore
 
 
-class SqliteMachine:
+class SqliteStorage:
     """Each boot finds, in a directory of its own, the files as the life before left them at its end.
 
     What the dead process still held open it closes afterwards, on files that nobody reads any more.
@@ -24,7 +24,7 @@ class SqliteMachine:
         self._running: BlockingStore | None = None
 
     def boot(self) -> Store:
-        """See `Machine.boot`."""
+        """See `Storage.boot`."""
         before = self._directory / str(self._boots)
         self._boots += 1
         now = self._directory / str(self._boots)
@@ -41,7 +41,7 @@ class SqliteMachine:
             self._running.end()
             self._running = None
 
-    def __enter__(self) -> SqliteMachine:
+    def __enter__(self) -> SqliteStorage:
         return self
 
     def __exit__(self, *_: object) -> None:
