@@ -21,7 +21,7 @@ from temporalio.api.history.v1 import MarkerRecordedEventAttributes
 
 from perdure.core.commit import Commit
 from perdure.core.names import ExecutionKey
-from perdure.stores.api import Outcome, Reference, Store, Unstorable
+from perdure.stores.api import Hear, Outcome, Reference, Store, Unstorable
 from tests.simulation.laws import check_fold
 
 COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
@@ -95,6 +95,14 @@ class Master(Protocol):
         """It is durable."""
         ...
 
+    def notify(self, channel: str, notices: Sequence[bytes]) -> None:
+        """It tells the others something."""
+        ...
+
+    def listen(self, channel: str, hear: Hear) -> None:
+        """It wants to hear what the others say."""
+        ...
+
     def accuse(self, reason: str) -> None:
         """It asked for what the law does not allow."""
         ...
@@ -125,6 +133,21 @@ class NodeStore:
 
     async def close(self) -> None:
         """And stays open for the others."""
+
+    @property
+    def transactional(self) -> None:
+        """See `Store.transactional`: no program needs it."""
+        return None
+
+    async def notify(self, channel: str, notices: Sequence[bytes]) -> None:
+        """See `Store.notify`."""
+        await self._alive()
+        self._master.notify(channel, notices)
+
+    async def listen(self, channel: str, hear: Hear) -> None:
+        """See `Store.listen`."""
+        await self._alive()
+        self._master.listen(channel, hear)
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Outcome | Unstorable]:
         """See `Store.commit`; may never return."""

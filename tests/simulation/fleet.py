@@ -15,12 +15,13 @@ from typing import Any, Protocol, TypeVar, cast
 from perdure import AsyncEngine
 from perdure.core.commit import Commit
 from perdure.errors import EngineClosedError
-from perdure.stores.api import Store
+from perdure.stores.api import Hear, Store
 from tests.simulation.crashing import Disk, NodeStore
 from tests.simulation.faults import CrashPoint, Fate
 from tests.simulation.ids import SeededIds
 from tests.simulation.life import SECOND_NS, Client, make_engine
 from tests.simulation.loops import Loops
+from tests.simulation.network import Network
 from tests.simulation.node import Node, NodeDied
 from tests.simulation.programs import Program
 
@@ -58,6 +59,7 @@ class Fleet:
         self.fate = Fate(program.seed, size, points)
         self.disk = Disk()
         self.loops = Loops(random.Random(f"turns {program.seed} {size}"))
+        self.network = Network(random.Random(f"network {program.seed} {size}"), self.loops.__contains__, self.tell)
         self.store: Store | None = None
         self._client_machine = self.loops.make()
         self._client = Client(program, self, self._client_machine)
@@ -238,6 +240,14 @@ class Seat:
         self._fleet.disk.note(self._fleet.loops.now_ns, self.number, commit)
         _, node, workflow_id, version, names = self._fleet.disk.trace[-1]
         self._fleet.tell(f"node {node} wrote {workflow_id} version {version:3}  {' '.join(names) or '(no event)'}")
+
+    def notify(self, channel: str, notices: Sequence[bytes]) -> None:
+        if self.node is not None:
+            self._fleet.network.notify(self.node.machine, channel, notices)
+
+    def listen(self, channel: str, hear: Hear) -> None:
+        if self.node is not None:
+            self._fleet.network.listen(self.node.machine, channel, hear)
 
     def accuse(self, reason: str) -> None:
         self._fleet.disk.faults.append(f"node {self.number}: {reason}")

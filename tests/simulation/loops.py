@@ -66,6 +66,10 @@ class Loops:
         self._loops.append(loop)
         return loop
 
+    def __contains__(self, loop: Machine) -> bool:
+        """Whether it still runs."""
+        return loop in self._loops and loop not in self._doomed
+
     def drop(self, loop: Machine) -> None:
         """Cut its power at the end of its turn: what runs on it gets no last word. Safe to call on it."""
         self._doomed.append(loop)

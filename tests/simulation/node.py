@@ -29,7 +29,8 @@ class Node:
         self.engine: AsyncEngine | None = None
         self.takes = False
         self.is_draining = False
-        self._asked: set[asyncio.Future[Any]] = set()
+        self._asked: dict[asyncio.Future[Any], None] = {}
+        """In order: a set of futures has another one in every run."""
 
     def ask(
         self,
@@ -39,8 +40,8 @@ class Node:
     ) -> asyncio.Future[Any]:
         """Have its engine do that; the future, on the client's machine, holds the answer, or NodeDied."""
         answer: asyncio.Future[Any] = client.create_future()
-        self._asked.add(answer)
-        answer.add_done_callback(self._asked.discard)
+        self._asked[answer] = None
+        answer.add_done_callback(lambda _: self._asked.pop(answer))
 
         def begin() -> None:
             assert self.engine is not None
