@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -13,6 +13,7 @@ from grpc import aio
 
 from perdure.engine.matching.task_queue import Poll
 from perdure.engine.node.config import EngineConfig
+from perdure.frontend.calls import Interceptor
 from perdure.frontend.grpc.transport import Transport
 from perdure.frontend.rpcs import WORKFLOW_SERVICE, rpcs
 from perdure.frontend.server.server import Server, ServerConfig
@@ -103,7 +104,11 @@ class World:
         return Client(self.server.address)
 
 
-def served(test: Callable[[World], Coroutine[Any, Any, None]] | None = None, **settings: Any) -> Any:
+def served(
+    test: Callable[[World], Coroutine[Any, Any, None]] | None = None,
+    interceptors: Sequence[Interceptor] = (),
+    **settings: Any,
+) -> Any:
     """Run an async test beside a server with these settings of its engine, on a store in memory."""
 
     def decorate(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -111,7 +116,7 @@ def served(test: Callable[[World], Coroutine[Any, Any, None]] | None = None, **s
             config = ServerConfig(
                 address="127.0.0.1:0", http_address="127.0.0.1:0", drain_ns=0, engine=EngineConfig(**settings)
             )
-            server = Server(MemoryStore(), config)
+            server = Server(MemoryStore(), config, interceptors)
             await server.start()
             world = World(server)
             try:

@@ -36,7 +36,7 @@ class Host:
         """Nobody misses it."""
 
     def opened(self, connection: Connection, stream: Stream) -> None:
-        if stream.call.path == REFLECTION.decode():
+        if stream.head.path == REFLECTION.decode():
             stream.inbox = asyncio.Queue()
 
     def ready(self, connection: Connection) -> None:

@@ -98,6 +98,12 @@ def check(message: Message, entries_max: int) -> None:
         look.check(message, entries_max)
 
 
+def check_of(descriptor: Any) -> _Check | None:
+    """What `check` would do with such a message; None: nothing in it is ever looked at."""
+    look = _look_of(descriptor)
+    return None if look is None else look.check
+
+
 def is_free(descriptor: Any) -> bool:
     """Whether nothing in such a message is ever looked at."""
     return _look_of(descriptor) is None

@@ -17,7 +17,8 @@ from perdure.core import batch as law
 from perdure.core.batch import Batch
 from perdure.core.execution import Execution
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_length, check_namespace, found, invalid
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, check_length, found, invalid
 from perdure.frontend.page_tokens import decode_name, encode_name
 
 _PAGE_DEFAULT = 100
@@ -42,32 +43,34 @@ class Batches:
 
     # --- the noun -------------------------------------------------------------------------------
 
-    async def start(self, request: service.StartBatchOperationRequest) -> service.StartBatchOperationResponse:
+    async def start(
+        self, request: service.StartBatchOperationRequest, call: Call
+    ) -> service.StartBatchOperationResponse:
         """StartBatchOperation. Raises Rejected INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, UNIMPLEMENTED."""
-        check_namespace(self._engine, request.namespace)
-        _check(request)
+        _check(request, call)
         self._rpc(_BUILDERS[law.operation_of(request)](request)[0])
         await self._engine.batches.start(request)
         return service.StartBatchOperationResponse()
 
-    async def stop(self, request: service.StopBatchOperationRequest) -> service.StopBatchOperationResponse:
+    async def stop(self, request: service.StopBatchOperationRequest, call: Call) -> service.StopBatchOperationResponse:
         """StopBatchOperation: what was done stays done. Raises Rejected NOT_FOUND when it does not run."""
-        check_namespace(self._engine, request.namespace)
-        _check_job_id(request.job_id)
+        _check_job_id(request.job_id, call)
         if not request.reason:
             raise invalid("Reason is not set on request.")
         await self._engine.batches.stop(request.namespace, request.job_id, request.reason)
         return service.StopBatchOperationResponse()
 
-    async def describe(self, request: service.DescribeBatchOperationRequest) -> service.DescribeBatchOperationResponse:
+    async def describe(
+        self, request: service.DescribeBatchOperationRequest, call: Call
+    ) -> service.DescribeBatchOperationResponse:
         """DescribeBatchOperation. Raises Rejected NOT_FOUND."""
-        check_namespace(self._engine, request.namespace)
-        _check_job_id(request.job_id)
+        _check_job_id(request.job_id, call)
         return _described(request.job_id, await self._engine.batches.get(request.namespace, request.job_id))
 
-    async def list(self, request: service.ListBatchOperationsRequest) -> service.ListBatchOperationsResponse:
+    async def list(
+        self, request: service.ListBatchOperationsRequest, call: Call
+    ) -> service.ListBatchOperationsResponse:
         """ListBatchOperations, in order of their ids. Those that ended are kept as long as executions are."""
-        check_namespace(self._engine, request.namespace)
         limit = min(request.page_size, _PAGE_MAX) if request.page_size > 0 else _PAGE_DEFAULT
         after_id = decode_name(request.next_page_token)
         page = await self._engine.batches.page(request.namespace, after_id, limit)
@@ -128,7 +131,7 @@ class Batches:
 # --- requests -------------------------------------------------------------------------------------
 
 
-def _check(request: service.StartBatchOperationRequest) -> None:
+def _check(request: service.StartBatchOperationRequest, call: Call) -> None:
     """Raises Rejected INVALID_ARGUMENT, UNIMPLEMENTED."""
     ways = [bool(request.visibility_query), bool(request.executions), bool(request.target_executions)]
     operation = law.operation_of(request)
@@ -136,12 +139,12 @@ def _check(request: service.StartBatchOperationRequest) -> None:
         raise invalid(_REQUIRED)
     if sum(ways) > 1:
         raise invalid("visibility query, executions, and target executions are mutually exclusive")
-    _check_job_id(request.job_id)
-    check_length("Reason", request.reason)
+    _check_job_id(request.job_id, call)
+    check_length(call, "Reason", request.reason)
     if len(request.executions) + len(request.target_executions) > _LISTED_MAX:
         raise invalid(f"too many executions: at most {_LISTED_MAX} may be listed")
     for execution in request.executions:
-        check_execution(execution)
+        check_execution(call, execution)
     why = rate_fault(request.max_operations_per_second)
     if why:
         raise invalid(f"max_operations_per_second {why}")
@@ -171,10 +174,10 @@ def _is_first(reset: BatchOperationReset) -> bool:
     )
 
 
-def _check_job_id(job_id: str) -> None:
+def _check_job_id(job_id: str, call: Call) -> None:
     if not job_id:
         raise invalid("JobId is not set on request.")
-    check_length("JobId", job_id)
+    check_length(call, "JobId", job_id)
 
 
 # --- operations -----------------------------------------------------------------------------------

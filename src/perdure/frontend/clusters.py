@@ -10,6 +10,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.engine import Engine
+from perdure.frontend.calls import Call
 from perdure.frontend.page_tokens import decode_name
 from perdure.frontend.system import SERVER_VERSION
 from perdure.stores.memory import MemoryStore
@@ -24,7 +25,7 @@ class Clusters:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def info(self, request: service.GetClusterInfoRequest) -> service.GetClusterInfoResponse:
+    async def info(self, request: service.GetClusterInfoRequest, call: Call) -> service.GetClusterInfoResponse:
         """GetClusterInfo."""
         kind = self._store_kind()
         return service.GetClusterInfoResponse(
@@ -39,7 +40,7 @@ class Clusters:
             failover_version_increment=10,
         )
 
-    async def list(self, request: operator.ListClustersRequest) -> operator.ListClustersResponse:
+    async def list(self, request: operator.ListClustersRequest, call: Call) -> operator.ListClustersResponse:
         """OperatorService.ListClusters: there is one. Raises Rejected INVALID_ARGUMENT."""
         response = operator.ListClustersResponse()
         if decode_name(request.next_page_token) >= CLUSTER_NAME:
@@ -53,7 +54,9 @@ class Clusters:
         )
         return response
 
-    async def remove(self, request: operator.RemoveRemoteClusterRequest) -> operator.RemoveRemoteClusterResponse:
+    async def remove(
+        self, request: operator.RemoveRemoteClusterRequest, call: Call
+    ) -> operator.RemoveRemoteClusterResponse:
         """OperatorService.RemoveRemoteCluster: always refused, NOT_FOUND."""
         text = "The cluster to be deleted cannot be found in clusters cache."
         raise Rejected(StatusCode.NOT_FOUND, text, NotFoundFailure())

@@ -9,7 +9,8 @@ from perdure.core.commands import Terminate
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_namespace, found, invalid
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, found, invalid
 
 
 class Deletions:
@@ -18,16 +19,17 @@ class Deletions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def delete(self, request: service.DeleteWorkflowExecutionRequest) -> service.DeleteWorkflowExecutionResponse:
+    async def delete(
+        self, request: service.DeleteWorkflowExecutionRequest, call: Call
+    ) -> service.DeleteWorkflowExecutionResponse:
         """DeleteWorkflowExecution: an open one is terminated first; it is gone when this returns.
 
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT.
         """
         execution, engine = request.workflow_execution, self._engine
-        check_namespace(engine, request.namespace)
         if not request.HasField("workflow_execution"):
             raise invalid("Execution is not set on request.")
-        check_execution(execution)
+        check_execution(call, execution)
 
         def look(stored: Execution | None) -> tuple[ExecutionKey, bool]:
             stored = found(stored, execution.workflow_id, execution.run_id)

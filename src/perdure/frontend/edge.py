@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
@@ -17,16 +16,12 @@ from temporalio.api.errordetails.v1 import NotFoundFailure
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.execution import Execution
-from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.names import TaskKind
 from perdure.core.refusals import AnotherChain, activity_not_found, workflow_not_found, workflow_task_not_found
-from perdure.core.tokens import TaskToken, decode_token
-from perdure.engine.engine import Engine
+from perdure.core.tokens import TaskToken
+from perdure.frontend.calls import Call
 
 _log = logging.getLogger(__name__)
-
-_limits: ContextVar[Limits] = ContextVar("limits", default=DEFAULT_LIMITS)
-"""Of the engine that the request being handled is for: said by `check_namespace`, which every handler asks first."""
 
 _RUN_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -36,65 +31,48 @@ def invalid(message: str) -> Rejected:
     return Rejected(StatusCode.INVALID_ARGUMENT, message)
 
 
-def check_namespace(engine: Engine, name: str) -> None:
-    """Raises Rejected INVALID_ARGUMENT when it is missing, NOT_FOUND when there is no such namespace."""
-    if not name:
-        raise invalid("Namespace is empty.")
-    _limits.set(engine.config.limits)
-    engine.namespaces.get(name)
-
-
-def limits() -> Limits:
-    """What the request that is being handled is held to at the edge; core holds runs to the same."""
-    return _limits.get()
-
-
-def check_length(name: str, value: str) -> None:
+def check_length(call: Call, name: str, value: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when an id or name is too long."""
-    length_max = _limits.get().id_length
+    length_max = call.limits.id_length
     if len(value) > length_max:
         raise invalid(f"{name} exceeds maximum allowed length ({len(value)}/{length_max})")
 
 
-def check_execution(execution: WorkflowExecution, is_set: bool = True) -> None:
+def check_execution(call: Call, execution: WorkflowExecution, is_set: bool = True) -> None:
     """Raises Rejected INVALID_ARGUMENT when it does not name a workflow, or is not in the request at all."""
     if not is_set:
         raise invalid("Execution is not set on request.")
-    check_ids(execution.workflow_id, execution.run_id)
+    check_ids(call, execution.workflow_id, execution.run_id)
 
 
-def check_ids(workflow_id: str, run_id: str) -> None:
+def check_ids(call: Call, workflow_id: str, run_id: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when they do not name a workflow (no run: the current one)."""
     if not workflow_id:
         raise invalid("WorkflowId is not set on request.")
-    check_length("WorkflowId", workflow_id)
+    check_length(call, "WorkflowId", workflow_id)
     if run_id and _RUN_ID.fullmatch(run_id) is None:
         raise invalid("Invalid RunId.")
 
 
-def check_queue(name: str) -> None:
+def check_queue(call: Call, name: str) -> None:
     """Raises Rejected INVALID_ARGUMENT when a poll does not name a usable task queue."""
     if not name:
         raise invalid("taskQueue is not set")
-    check_length("taskQueue", name)
+    check_length(call, "taskQueue", name)
 
 
-def exceeds_blob_limit(blob: Message) -> bool:
+def exceeds_blob_limit(call: Call, blob: Message) -> bool:
     """Whether a result, failure or details are larger than what one blob may be."""
-    size, size_max = blob.ByteSize(), _limits.get().blob_bytes
+    size, size_max = blob.ByteSize(), call.limits.blob_bytes
     if 2 * size > size_max:
         _log.warning("a %s of %s bytes came; the limit is %s", type(blob).__name__, f"{size:,}", f"{size_max:,}")
     return size > size_max
 
 
-def token_of(engine: Engine, data: bytes, namespace: str, kind: TaskKind) -> TaskToken:
-    """The task token of a request. Raises Rejected INVALID_ARGUMENT when it is missing or not such a one."""
-    if not data:
-        raise invalid("Task token not set on request.")
-    token = decode_token(data)
-    check_namespace(engine, namespace or token.key.namespace)
-    if namespace and namespace != token.key.namespace:
-        raise invalid("Operation requested with a token from a different namespace.")
+def token_of(call: Call, kind: TaskKind) -> TaskToken:
+    """The task token of a request. Raises Rejected NOT_FOUND when it is another kind of task's."""
+    token = call.token
+    assert isinstance(token, TaskToken)
     if token.kind != kind:
         raise workflow_task_not_found() if kind is TaskKind.WORKFLOW else activity_not_found()
     return token

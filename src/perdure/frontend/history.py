@@ -13,9 +13,9 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_namespace, found, invalid
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, found, invalid
 from perdure.frontend.page_tokens import REFUSAL, HistoryToken, decode_history, encode_history, transient_events
-from perdure.frontend.waits import bounded
 
 CLOSE_EVENT = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 
@@ -37,7 +37,7 @@ class Histories:
         self._engine = engine
 
     async def get(
-        self, request: service.GetWorkflowExecutionHistoryRequest
+        self, request: service.GetWorkflowExecutionHistoryRequest, call: Call
     ) -> service.GetWorkflowExecutionHistoryResponse:
         """GetWorkflowExecutionHistory.
 
@@ -46,13 +46,12 @@ class Histories:
         The closing event alone: nothing while the run is open.
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT.
         """
-        check_namespace(self._engine, request.namespace)
-        check_execution(request.execution, request.HasField("execution"))
+        check_execution(call, request.execution, request.HasField("execution"))
         token = _token(request)
         if token.last_event_id:
             return await self._workers_page(request, token)
         only_close = request.history_event_filter_type == CLOSE_EVENT
-        sight = await self._see(request, token, only_close)
+        sight = await self._see(request, call, token, only_close)
         response = service.GetWorkflowExecutionHistoryResponse()
         response.history.SetInParent()
         next_event_id = token.next_event_id
@@ -69,12 +68,12 @@ class Histories:
         return response
 
     async def _see(
-        self, request: service.GetWorkflowExecutionHistoryRequest, token: HistoryToken, only_close: bool
+        self, request: service.GetWorkflowExecutionHistoryRequest, call: Call, token: HistoryToken, only_close: bool
     ) -> _Sight:
         """The run as it stands, after a wait if it has nothing to serve and the caller wants to wait."""
         engine, workflow_id = self._engine, request.execution.workflow_id
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + bounded(engine.config.history_wait_ns)
+        deadline = loop.time() + call.bounded(engine.config.history_wait_ns)
 
         def look(execution: Execution | None) -> _Sight:
             execution = found(execution, workflow_id, token.run_id)

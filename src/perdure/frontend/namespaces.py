@@ -19,6 +19,7 @@ from perdure.api.times import NS_PER_SECOND, duration, duration_ns
 from perdure.engine.engine import Engine
 from perdure.engine.namespaces import DEFAULT_NAMESPACE, DELETED
 from perdure.engine.node.faults import as_rejected
+from perdure.frontend.calls import Call
 from perdure.frontend.capabilities import describe_capabilities
 from perdure.frontend.clusters import CLUSTER_NAME
 from perdure.frontend.edge import invalid
@@ -37,7 +38,9 @@ class Namespaces:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def register(self, request: service.RegisterNamespaceRequest) -> service.RegisterNamespaceResponse:
+    async def register(
+        self, request: service.RegisterNamespaceRequest, call: Call
+    ) -> service.RegisterNamespaceResponse:
         """RegisterNamespace: usable when this returns. Raises Rejected INVALID_ARGUMENT, ALREADY_EXISTS."""
         name, namespaces = request.namespace, self._engine.namespaces
         _check_name(name)
@@ -63,11 +66,13 @@ class Namespaces:
         await self._put(namespace)
         return service.RegisterNamespaceResponse()
 
-    async def describe(self, request: service.DescribeNamespaceRequest) -> service.DescribeNamespaceResponse:
+    async def describe(
+        self, request: service.DescribeNamespaceRequest, call: Call
+    ) -> service.DescribeNamespaceResponse:
         """DescribeNamespace, by name or id. Raises Rejected NOT_FOUND, INVALID_ARGUMENT."""
         return self._described(self._find(request))
 
-    async def list(self, request: service.ListNamespacesRequest) -> service.ListNamespacesResponse:
+    async def list(self, request: service.ListNamespacesRequest, call: Call) -> service.ListNamespacesResponse:
         """ListNamespaces, by name, a page bounded by number and by bytes. Raises Rejected INVALID_ARGUMENT."""
         limit = min(request.page_size, _PAGE_SIZE_MAX) if request.page_size > 0 else _PAGE_SIZE_MAX
         after = decode_name(request.next_page_token)
@@ -78,7 +83,7 @@ class Namespaces:
             response.next_page_token = encode_name(left[len(page) - 1].name)
         return response
 
-    async def update(self, request: service.UpdateNamespaceRequest) -> service.UpdateNamespaceResponse:
+    async def update(self, request: service.UpdateNamespaceRequest, call: Call) -> service.UpdateNamespaceResponse:
         """UpdateNamespace: what is set is changed, data is added to. Raises Rejected INVALID_ARGUMENT, NOT_FOUND."""
         _check_name(request.namespace)
         info, config = request.update_info, request.config
@@ -107,13 +112,15 @@ class Namespaces:
             replication_config=described.replication_config,
         )
 
-    async def deprecate(self, request: service.DeprecateNamespaceRequest) -> service.DeprecateNamespaceResponse:
+    async def deprecate(
+        self, request: service.DeprecateNamespaceRequest, call: Call
+    ) -> service.DeprecateNamespaceResponse:
         """DeprecateNamespace: it says so of itself, and serves as before. Raises Rejected NOT_FOUND."""
         _check_name(request.namespace)
         await self._change(request.namespace, lambda namespace: replace(namespace, state=int(_DEPRECATED)))
         return service.DeprecateNamespaceResponse()
 
-    async def delete(self, request: operator.DeleteNamespaceRequest) -> operator.DeleteNamespaceResponse:
+    async def delete(self, request: operator.DeleteNamespaceRequest, call: Call) -> operator.DeleteNamespaceResponse:
         """OperatorService.DeleteNamespace: not found from now on; what is in it is deleted in the background.
 
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION for `default`, which every store has.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from perdure.engine.engine import Engine
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
+from perdure.frontend.calls import Interceptor
+from perdure.frontend.chain import Chain
 from perdure.frontend.operator_service import OperatorService
 from perdure.frontend.service import WorkflowService
 from perdure.stores.api import Store
@@ -15,9 +17,9 @@ from perdure.stores.api import Store
 class _Rpcs(WorkflowService):
     """The workflow service, with what the SDK asks of the operator's beside it."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        operator = OperatorService(engine)
+    def __init__(self, engine: Engine, chain: Chain) -> None:
+        super().__init__(engine, chain)
+        operator = OperatorService(engine, chain)
         self.add_search_attributes = operator.add_search_attributes
         self.list_search_attributes = operator.list_search_attributes
 
@@ -30,6 +32,7 @@ class Near:
         clock: default the machine's.
         new_id: makes run ids and the like; default UUIDs of version 7.
         config: bounds.
+        interceptors: what every call passes, the first is asked first.
     """
 
     def __init__(
@@ -38,10 +41,11 @@ class Near:
         clock: Clock | None = None,
         new_id: Callable[[], str] | None = None,
         config: EngineConfig | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         self.store = store
         self.engine = Engine(store, clock, new_id, config)
-        self.rpcs = _Rpcs(self.engine)
+        self.rpcs = _Rpcs(self.engine, Chain(self.engine, interceptors))
 
     async def open(self) -> None:
         """Open the store and take up the work. Raises StoreError: the message says why and what to do."""

@@ -6,7 +6,8 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.commands import PauseWorkflow, UnpauseWorkflow
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_ids, check_length, check_namespace
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_ids, check_length
 
 
 class Pauses:
@@ -15,25 +16,26 @@ class Pauses:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def pause(self, request: service.PauseWorkflowExecutionRequest) -> service.PauseWorkflowExecutionResponse:
+    async def pause(
+        self, request: service.PauseWorkflowExecutionRequest, call: Call
+    ) -> service.PauseWorkflowExecutionResponse:
         """PauseWorkflowExecution."""
-        self._check(request.namespace, request.workflow_id, request.run_id, request.reason)
+        self._check(call, request.workflow_id, request.run_id, request.reason)
         await self._engine.submit(
             request.namespace, request.workflow_id, request.run_id or None, PauseWorkflow(request)
         )
         return service.PauseWorkflowExecutionResponse()
 
     async def unpause(
-        self, request: service.UnpauseWorkflowExecutionRequest
+        self, request: service.UnpauseWorkflowExecutionRequest, call: Call
     ) -> service.UnpauseWorkflowExecutionResponse:
         """UnpauseWorkflowExecution."""
-        self._check(request.namespace, request.workflow_id, request.run_id, request.reason)
+        self._check(call, request.workflow_id, request.run_id, request.reason)
         await self._engine.submit(
             request.namespace, request.workflow_id, request.run_id or None, UnpauseWorkflow(request)
         )
         return service.UnpauseWorkflowExecutionResponse()
 
-    def _check(self, namespace: str, workflow_id: str, run_id: str, reason: str) -> None:
-        check_namespace(self._engine, namespace)
-        check_ids(workflow_id, run_id)
-        check_length("Reason", reason)
+    def _check(self, call: Call, workflow_id: str, run_id: str, reason: str) -> None:
+        check_ids(call, workflow_id, run_id)
+        check_length(call, "Reason", reason)

@@ -8,14 +8,13 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.enums import QUEUE_NORMAL
 from perdure.api.errors import Rejected
-from perdure.core.tokens import BAD_TASK_TOKEN, read
 from perdure.engine.engine import Engine
 from perdure.engine.matching.query_task import QueryTask, QueryToken
-from perdure.frontend.edge import check_execution, check_namespace, invalid, named
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, invalid, named
 from perdure.frontend.page_tokens import HistoryToken, encode_history
 
 _encode_token = msgspec.msgpack.Encoder().encode
-_decode_token = msgspec.msgpack.Decoder(QueryToken).decode
 
 
 class Queries:
@@ -24,11 +23,10 @@ class Queries:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def query(self, request: service.QueryWorkflowRequest) -> service.QueryWorkflowResponse:
+    async def query(self, request: service.QueryWorkflowRequest, call: Call) -> service.QueryWorkflowResponse:
         """QueryWorkflow: waits for a worker's answer. Raises Rejected as `Queries.ask` of the engine does."""
         execution = request.execution
-        check_namespace(self._engine, request.namespace)
-        check_execution(execution, request.HasField("execution"))
+        check_execution(call, execution, request.HasField("execution"))
         if not request.query.query_type:
             raise invalid("QueryType is not set on request.")
         try:
@@ -46,14 +44,11 @@ class Queries:
         return service.QueryWorkflowResponse(query_result=answer)
 
     async def completed(
-        self, request: service.RespondQueryTaskCompletedRequest
+        self, request: service.RespondQueryTaskCompletedRequest, call: Call
     ) -> service.RespondQueryTaskCompletedResponse:
         """RespondQueryTaskCompleted. Raises Rejected NOT_FOUND when nobody waits for the answer any more."""
-        if not request.task_token:
-            raise invalid("Task token not set on request.")
-        token = read(_decode_token, request.task_token, BAD_TASK_TOKEN)
-        if request.namespace and request.namespace != token.namespace:
-            raise invalid("Operation requested with a token from a different namespace.")
+        token = call.token
+        assert isinstance(token, QueryToken)
         self._engine.queries.answer(
             token, request.completed_type, request.query_result, request.error_message, request.failure
         )

@@ -14,7 +14,8 @@ from perdure.core.commands import ResetWorkflow
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_length, check_namespace, found, invalid
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, check_length, found, invalid
 
 _TRIES_MAX = 10
 """A workflow that goes on all the time may be faster than the reading of its history, but not always."""
@@ -26,16 +27,17 @@ class Resets:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def reset(self, request: service.ResetWorkflowExecutionRequest) -> service.ResetWorkflowExecutionResponse:
+    async def reset(
+        self, request: service.ResetWorkflowExecutionRequest, call: Call
+    ) -> service.ResetWorkflowExecutionResponse:
         """ResetWorkflowExecution. The same request id again is answered with the run that it began.
 
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT, ABORTED when the workflow goes on too fast.
         """
-        check_namespace(self._engine, request.namespace)
         if not request.request_id:
             raise invalid("RequestId is not set on request.")
-        check_execution(request.workflow_execution, request.HasField("workflow_execution"))
-        check_length("Reason", request.reason)
+        check_execution(call, request.workflow_execution, request.HasField("workflow_execution"))
+        check_length(call, "Reason", request.reason)
         for attempt in range(_TRIES_MAX):
             try:
                 return await self._try(request)

@@ -10,7 +10,8 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_namespace, found, invalid
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, found, invalid
 from perdure.frontend.page_tokens import REFUSAL, HistoryToken, decode_history, encode_history
 
 PAGE_SIZE_MAX = 256
@@ -24,14 +25,13 @@ class ReverseHistories:
         self._engine = engine
 
     async def get(
-        self, request: service.GetWorkflowExecutionHistoryReverseRequest
+        self, request: service.GetWorkflowExecutionHistoryReverseRequest, call: Call
     ) -> service.GetWorkflowExecutionHistoryReverseResponse:
         """GetWorkflowExecutionHistoryReverse: of what there was when the first page was asked for.
 
         Raises Rejected NOT_FOUND, INVALID_ARGUMENT.
         """
-        check_namespace(self._engine, request.namespace)
-        check_execution(request.execution, request.HasField("execution"))
+        check_execution(call, request.execution, request.HasField("execution"))
         key, last_event_id = await self._end(request)
         size = request.maximum_page_size
         size = min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_MAX

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
@@ -29,7 +28,8 @@ SERVICES: Mapping[str, ServiceDescriptor] = {
     TEST_SERVICE: test_service.DESCRIPTOR.services_by_name["TestService"],
 }
 
-Handler = Callable[[Any], Awaitable[Message]]
+Handler = Callable[..., Awaitable[Message]]
+"""Given the request, and the `Call` that a transport made."""
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 

@@ -31,7 +31,8 @@ from perdure.engine.engine import Engine
 from perdure.engine.node.pace import Pace
 from perdure.engine.node.zones import find_zone
 from perdure.engine.records.schedules import Key
-from perdure.frontend.edge import check_length, check_namespace, exceeds_blob_limit, invalid, limits
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_length, exceeds_blob_limit, invalid
 from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.frontend.schedule_filter import schedule_filter
 from perdure.stores.api import PAGE_BYTES
@@ -53,16 +54,15 @@ class Schedules:
 
     # --- one schedule ---------------------------------------------------------------------------
 
-    async def create(self, request: service.CreateScheduleRequest) -> service.CreateScheduleResponse:
+    async def create(self, request: service.CreateScheduleRequest, call: Call) -> service.CreateScheduleResponse:
         """CreateSchedule. The same request id again is answered as the first time.
 
         Raises Rejected ALREADY_EXISTS, INVALID_ARGUMENT for what can never be carried out.
         """
         engine = self._engine
-        check_namespace(engine, request.namespace)
-        check_request_id(request.request_id)
-        check_schedule_id(request.schedule_id)
-        schedule = self._checked(request)
+        check_request_id(request.request_id, call)
+        check_schedule_id(request.schedule_id, call)
+        schedule = self._checked(request, call)
         now_ns = engine.clock.now_ns()
         state = new_state(
             engine.new_id(),
@@ -75,14 +75,14 @@ class Schedules:
         key = Key(request.namespace, request.schedule_id)
         machine = engine.schedules.machine(key, states.encode(state))
         if request.HasField("initial_patch"):
-            _check_patch(request.initial_patch)
+            _check_patch(request.initial_patch, call)
             machine.patch(request.initial_patch, now_ns)
         made = await engine.schedules.create(key, machine)
         return service.CreateScheduleResponse(conflict_token=_token(made.state))
 
-    async def describe(self, request: service.DescribeScheduleRequest) -> service.DescribeScheduleResponse:
+    async def describe(self, request: service.DescribeScheduleRequest, call: Call) -> service.DescribeScheduleResponse:
         """DescribeSchedule. Raises Rejected NOT_FOUND."""
-        machine = await self._engine.schedules.shown(self._key(request))
+        machine = await self._engine.schedules.shown(self._key(request, call))
         state = machine.state
         return service.DescribeScheduleResponse(
             schedule=machine.schedule,
@@ -92,10 +92,10 @@ class Schedules:
             conflict_token=_token(state),
         )
 
-    async def update(self, request: service.UpdateScheduleRequest) -> service.UpdateScheduleResponse:
+    async def update(self, request: service.UpdateScheduleRequest, call: Call) -> service.UpdateScheduleResponse:
         """UpdateSchedule. Raises Rejected NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION: the token is an old one."""
-        key = self._key(request)
-        schedule = self._checked(request)
+        key = self._key(request, call)
+        schedule = self._checked(request, call)
 
         def act(machine: Machine, now_ns: int) -> None:
             state = machine.state
@@ -112,12 +112,12 @@ class Schedules:
         await self._engine.schedules.change(key, act)
         return service.UpdateScheduleResponse()
 
-    async def patch(self, request: service.PatchScheduleRequest) -> service.PatchScheduleResponse:
+    async def patch(self, request: service.PatchScheduleRequest, call: Call) -> service.PatchScheduleResponse:
         """PatchSchedule: pause, unpause, trigger, backfill. Raises Rejected NOT_FOUND, INVALID_ARGUMENT."""
-        key = self._key(request)
+        key = self._key(request, call)
         if not request.HasField("patch"):
             raise invalid("Patch is not set on request.")
-        _check_patch(request.patch)
+        _check_patch(request.patch, call)
 
         def act(machine: Machine, now_ns: int) -> None:
             if not is_repeated(machine.state, request.request_id):
@@ -126,19 +126,19 @@ class Schedules:
         await self._engine.schedules.change(key, act)
         return service.PatchScheduleResponse()
 
-    async def delete(self, request: service.DeleteScheduleRequest) -> service.DeleteScheduleResponse:
+    async def delete(self, request: service.DeleteScheduleRequest, call: Call) -> service.DeleteScheduleResponse:
         """DeleteSchedule: what it started goes on. Raises Rejected NOT_FOUND."""
-        await self._engine.schedules.delete(self._key(request))
+        await self._engine.schedules.delete(self._key(request, call))
         return service.DeleteScheduleResponse()
 
     async def matching_times(
-        self, request: service.ListScheduleMatchingTimesRequest
+        self, request: service.ListScheduleMatchingTimesRequest, call: Call
     ) -> service.ListScheduleMatchingTimesResponse:
         """ListScheduleMatchingTimes: later than the start, up to the end, at most 1,000.
 
         Raises Rejected NOT_FOUND; INVALID_ARGUMENT when the search takes too long, saying how far it came.
         """
-        machine = await self._engine.schedules.get(self._key(request))
+        machine = await self._engine.schedules.get(self._key(request, call))
         after_ns, end_ns = timestamp_ns(request.start_time), timestamp_ns(request.end_time)
         response = service.ListScheduleMatchingTimesResponse()
         pace = Pace()
@@ -154,17 +154,16 @@ class Schedules:
             f"{nominal_text(after_ns)}; ask for a shorter stretch of time"
         )
 
-    def _key(self, request: Any) -> Key:
-        check_namespace(self._engine, request.namespace)
-        check_schedule_id(request.schedule_id)
+    def _key(self, request: Any, call: Call) -> Key:
+        check_schedule_id(request.schedule_id, call)
         return Key(request.namespace, request.schedule_id)
 
-    def _checked(self, request: service.CreateScheduleRequest | service.UpdateScheduleRequest) -> Schedule:
+    def _checked(self, request: service.CreateScheduleRequest | service.UpdateScheduleRequest, call: Call) -> Schedule:
         """The schedule as it is kept. Raises Rejected INVALID_ARGUMENT when it cannot be carried out."""
-        if exceeds_blob_limit(request.memo):
+        if exceeds_blob_limit(call, request.memo):
             raise invalid("Blob data size exceeds limit.")
         type_of = self._engine.namespaces.attribute_type
-        schedule = _checked(request.schedule)
+        schedule = _checked(request.schedule, call)
         for attributes in (request.search_attributes, schedule.action.start_workflow.search_attributes):
             try:
                 check(attributes.indexed_fields, request.namespace, type_of)
@@ -174,13 +173,12 @@ class Schedules:
 
     # --- all of them ----------------------------------------------------------------------------
 
-    async def list(self, request: service.ListSchedulesRequest) -> service.ListSchedulesResponse:
+    async def list(self, request: service.ListSchedulesRequest, call: Call) -> service.ListSchedulesResponse:
         """ListSchedules, in order of their ids, a page bounded by number and by bytes.
 
         Raises Rejected INVALID_ARGUMENT for a query that means nothing.
         """
         engine = self._engine
-        check_namespace(engine, request.namespace)
         accepts = schedule_filter(engine, request.namespace, request.query)
         limit = min(request.maximum_page_size or _PAGE_DEFAULT, _PAGE_DEFAULT)
         if limit < 0:
@@ -200,10 +198,9 @@ class Schedules:
                 response.schedules.append(entry)
         return response
 
-    async def count(self, request: service.CountSchedulesRequest) -> service.CountSchedulesResponse:
+    async def count(self, request: service.CountSchedulesRequest, call: Call) -> service.CountSchedulesResponse:
         """CountSchedules. Raises Rejected INVALID_ARGUMENT for a query that means nothing."""
         engine = self._engine
-        check_namespace(engine, request.namespace)
         accepts = schedule_filter(engine, request.namespace, request.query)
         count = 0
         async for schedule_id, machine in engine.schedules.all_of(request.namespace):
@@ -214,28 +211,28 @@ class Schedules:
 # --- requests -------------------------------------------------------------------------------------
 
 
-def check_request_id(request_id: str) -> None:
+def check_request_id(request_id: str, call: Call) -> None:
     """Raises Rejected INVALID_ARGUMENT when it is missing or too long."""
     if not request_id:
         raise invalid("RequestId is not set on request.")
-    check_length("RequestId", request_id)
+    check_length(call, "RequestId", request_id)
 
 
-def check_schedule_id(schedule_id: str) -> None:
+def check_schedule_id(schedule_id: str, call: Call) -> None:
     """Raises Rejected INVALID_ARGUMENT when it is missing or too long."""
     if not schedule_id:
         raise invalid("ScheduleId is not set on request.")
-    check_length("ScheduleId", schedule_id)
+    check_length(call, "ScheduleId", schedule_id)
 
 
-def _checked(schedule: Schedule) -> Schedule:
+def _checked(schedule: Schedule, call: Call) -> Schedule:
     """Itself alone."""
     if not schedule.action.HasField("start_workflow"):
         raise invalid("Only StartWorkflow action is supported for schedules")
-    _check_action(schedule.action.start_workflow)
-    if exceeds_blob_limit(schedule):
+    _check_action(schedule.action.start_workflow, call)
+    if exceeds_blob_limit(call, schedule):
         raise invalid("Blob data size exceeds limit.")
-    check_length("Notes", schedule.state.notes)
+    check_length(call, "Notes", schedule.state.notes)
     if schedule.state.remaining_actions < 0:
         raise invalid(f"remaining_actions is negative: {schedule.state.remaining_actions}")
     try:
@@ -244,14 +241,14 @@ def _checked(schedule: Schedule) -> Schedule:
         raise invalid(f"Invalid schedule spec: {fault}") from fault
 
 
-def _check_action(action: NewWorkflowExecutionInfo) -> None:
-    check_length("WorkflowId", f"{action.workflow_id}-{nominal_text(0)}")
+def _check_action(action: NewWorkflowExecutionInfo, call: Call) -> None:
+    check_length(call, "WorkflowId", f"{action.workflow_id}-{nominal_text(0)}")
     if not action.workflow_type.name:
         raise invalid("WorkflowType is not set on request.")
-    check_length("WorkflowType", action.workflow_type.name)
+    check_length(call, "WorkflowType", action.workflow_type.name)
     if not action.task_queue.name:
         raise invalid("taskQueue is not set")
-    check_length("taskQueue", action.task_queue.name)
+    check_length(call, "taskQueue", action.task_queue.name)
     if action.cron_schedule:
         raise invalid("Scheduled workflow must not contain CronSchedule")
     if action.workflow_id_reuse_policy:
@@ -266,8 +263,8 @@ def _check_action(action: NewWorkflowExecutionInfo) -> None:
             raise invalid(why)
 
 
-def _check_patch(patch: SchedulePatch) -> None:
-    if max(len(patch.pause), len(patch.unpause)) > limits().id_length:
+def _check_patch(patch: SchedulePatch, call: Call) -> None:
+    if max(len(patch.pause), len(patch.unpause)) > call.limits.id_length:
         raise invalid("Schedule notes exceeds limit.")
     if len(patch.backfill_request) > BACKFILLS_MAX:
         raise invalid(f"too many backfills: {len(patch.backfill_request)} > {BACKFILLS_MAX}")

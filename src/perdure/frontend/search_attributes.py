@@ -12,6 +12,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.core.search_attributes import PREDEFINED, SYSTEM, TYPE_NAMES, is_reserved
 from perdure.engine.engine import Engine
 from perdure.engine.node.faults import as_rejected
+from perdure.frontend.calls import Call
 from perdure.frontend.edge import check_length, invalid
 from perdure.stores.api import Namespace, StoreError
 
@@ -25,7 +26,9 @@ class SearchAttributes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def add(self, request: operator.AddSearchAttributesRequest) -> operator.AddSearchAttributesResponse:
+    async def add(
+        self, request: operator.AddSearchAttributesRequest, call: Call
+    ) -> operator.AddSearchAttributesResponse:
         """OperatorService.AddSearchAttributes; one that is there stays as it is.
 
         Raises Rejected INVALID_ARGUMENT, NOT_FOUND.
@@ -33,7 +36,7 @@ class SearchAttributes:
         added = dict(request.search_attributes)
         _check(request.namespace, added)
         for name, type in added.items():
-            check_length("SearchAttribute name", name)
+            check_length(call, "SearchAttribute name", name)
             if is_reserved(name):
                 raise invalid(f"Search attribute {name} is reserved by system.")
             if not type:
@@ -54,7 +57,9 @@ class SearchAttributes:
         await self._change(request.namespace, change)
         return operator.AddSearchAttributesResponse()
 
-    async def remove(self, request: operator.RemoveSearchAttributesRequest) -> operator.RemoveSearchAttributesResponse:
+    async def remove(
+        self, request: operator.RemoveSearchAttributesRequest, call: Call
+    ) -> operator.RemoveSearchAttributesResponse:
         """OperatorService.RemoveSearchAttributes; what executions have of it is kept, and found when it is added again.
 
         Raises Rejected INVALID_ARGUMENT, NOT_FOUND.
@@ -72,7 +77,9 @@ class SearchAttributes:
         await self._change(request.namespace, change)
         return operator.RemoveSearchAttributesResponse()
 
-    async def list(self, request: operator.ListSearchAttributesRequest) -> operator.ListSearchAttributesResponse:
+    async def list(
+        self, request: operator.ListSearchAttributesRequest, call: Call
+    ) -> operator.ListSearchAttributesResponse:
         """OperatorService.ListSearchAttributes. Raises Rejected INVALID_ARGUMENT, NOT_FOUND."""
         if not request.namespace:
             raise invalid("Namespace is not set on request.")
@@ -81,7 +88,7 @@ class SearchAttributes:
             system_attributes=_numbers({**SYSTEM, **PREDEFINED}),
         )
 
-    async def get(self, request: service.GetSearchAttributesRequest) -> service.GetSearchAttributesResponse:
+    async def get(self, request: service.GetSearchAttributesRequest, call: Call) -> service.GetSearchAttributesResponse:
         """GetSearchAttributes: those of the system, and of all namespaces."""
         keys: dict[str, int] = {}
         for namespace in self._engine.namespaces.all():

@@ -7,18 +7,23 @@ are, goes out in the same breath as it becomes durable; for another the store is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from asyncio import Event
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.errors import Rejected
 from perdure.core.names import QueueName, TaskKind
 from perdure.core.started import StartedActivityTask, StartedTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
 from perdure.engine.matching.query_task import QueryTask
 from perdure.engine.matching.seats import Seat
 from perdure.engine.matching.volatile_task import VolatileTask
-from perdure.frontend.edge import check_length, check_namespace, check_queue
+from perdure.frontend.calls import Call
+from perdure.frontend.chain import Chain, Gate
+from perdure.frontend.edge import check_length, check_queue
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import (
     activity_task_at_hand,
@@ -28,15 +33,23 @@ from perdure.frontend.responses import (
 )
 from perdure.frontend.unfit import set_aside
 
+_log = logging.getLogger(__name__)
+
 Take = Callable[[Any, Callable[[], None]], None]
 """Given a poll's response, and what is to be called when there is room for the next task."""
 
 
 class Serving:
-    """Puts workflow and activity tasks before workers."""
+    """Puts workflow and activity tasks before workers. Seats are taken through the chain, as one poll that does not
+    end."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, chain: Chain) -> None:
         self._engine = engine
+        self._is_intercepted = bool(chain.interceptors)
+        self._gates = {
+            TaskKind.WORKFLOW: ("PollWorkflowTaskQueue", chain.gate("PollWorkflowTaskQueue")),
+            TaskKind.ACTIVITY: ("PollActivityTaskQueue", chain.gate("PollActivityTaskQueue")),
+        }
         self._reading: set[asyncio.Task[None]] = set()
 
     def workflow_tasks(
@@ -78,20 +91,48 @@ class Serving:
         put: Callable[[Seat, StartedTask | VolatileTask], None],
     ) -> Callable[[], None]:
         engine, name = self._engine, request.task_queue.name
-        check_namespace(engine, request.namespace)
-        check_queue(name)
-        check_length("Identity", request.identity)
-        queue = QueueName(request.namespace, name, kind)
-        worker = request.worker_instance_key
-        seats = [Seat(engine.matching, queue, request.identity, worker, put) for _ in range(count)]
-        for seat in seats:
-            seat.free()
+        seats: list[Seat] = []
+        rpc, gate = self._gates[kind]
+
+        def sit(request: Any, call: Call) -> None:
+            check_queue(call, name)
+            check_length(call, "Identity", request.identity)
+            queue, worker = QueueName(request.namespace, name, kind), request.worker_instance_key
+            seats.extend(Seat(engine.matching, queue, request.identity, worker, put) for _ in range(count))
+            for seat in seats:
+                seat.free()
+
+        leaving = Event()
+        if self._is_intercepted:
+            self._spawn(self._sit_when_let(request, Call(rpc), gate, sit, leaving))
+        else:
+            gate(request, Call(rpc), sit)
 
         def leave() -> None:
+            leaving.set()
             for seat in seats:
                 seat.leave()
 
         return leave
+
+    async def _sit_when_let(
+        self,
+        request: Any,
+        call: Call,
+        gate: Gate,
+        sit: Callable[[Any, Call], None],
+        leaving: Event,
+    ) -> None:
+        """Interceptors may take their time, or refuse: then this worker gets no task, and the log says why."""
+
+        async def enter(request: Any, call: Call) -> None:
+            if not leaving.is_set():
+                sit(request, call)
+
+        try:
+            await gate(request, call, enter)
+        except Rejected as refusal:
+            _log.error("task queue %r is not polled: %s", request.task_queue.name, refusal)
 
     async def _workflow_task(self, task: StartedTask | VolatileTask) -> service.PollWorkflowTaskQueueResponse:
         if isinstance(task, QueryTask):
@@ -101,7 +142,10 @@ class Serving:
 
     def _read(self, seat: Seat, task: StartedTask | VolatileTask, take: Take, reading: Awaitable[Any]) -> None:
         """What belongs to the task is not in memory."""
-        work = asyncio.get_running_loop().create_task(self._take_when_read(seat, task, take, reading))
+        self._spawn(self._take_when_read(seat, task, take, reading))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        work = asyncio.get_running_loop().create_task(coroutine)
         self._reading.add(work)
         work.add_done_callback(self._reading.discard)
 

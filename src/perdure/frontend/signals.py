@@ -10,7 +10,8 @@ from perdure.api.errors import Rejected
 from perdure.core.commands import Signal, SignalWithStart
 from perdure.core.replies import Started
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_namespace, named
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, named
 
 
 class Signals:
@@ -19,14 +20,15 @@ class Signals:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def signal(self, request: service.SignalWorkflowExecutionRequest) -> service.SignalWorkflowExecutionResponse:
+    async def signal(
+        self, request: service.SignalWorkflowExecutionRequest, call: Call
+    ) -> service.SignalWorkflowExecutionResponse:
         """SignalWorkflowExecution. The same request id again is answered and changes nothing.
 
         Raises Rejected NOT_FOUND when no such run is open, INVALID_ARGUMENT.
         """
         execution = request.workflow_execution
-        check_namespace(self._engine, request.namespace)
-        check_execution(execution, request.HasField("workflow_execution"))
+        check_execution(call, execution, request.HasField("workflow_execution"))
         try:
             run_id: str = await self._engine.submit(
                 request.namespace, execution.workflow_id, execution.run_id, Signal(request)
@@ -38,13 +40,12 @@ class Signals:
         return response
 
     async def signal_with_start(
-        self, request: service.SignalWithStartWorkflowExecutionRequest
+        self, request: service.SignalWithStartWorkflowExecutionRequest, call: Call
     ) -> service.SignalWithStartWorkflowExecutionResponse:
         """SignalWithStartWorkflowExecution: in one transaction, so there is never a run without its signal.
 
         Raises Rejected ALREADY_EXISTS when the reuse policy forbids a new run, INVALID_ARGUMENT.
         """
-        check_namespace(self._engine, request.namespace)
         started: Started = await self._engine.submit(
             request.namespace, request.workflow_id, None, SignalWithStart(request)
         )

@@ -13,7 +13,8 @@ from perdure.api.times import duration, timestamp
 from perdure.core.execution import Execution
 from perdure.core.names import QueueName, Task, TaskKind
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_namespace, check_queue
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_queue
 
 _USUAL = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 _DEFAULT_PRIORITY = 3
@@ -32,13 +33,14 @@ class TaskQueues:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def describe(self, request: service.DescribeTaskQueueRequest) -> service.DescribeTaskQueueResponse:
+    async def describe(
+        self, request: service.DescribeTaskQueueRequest, call: Call
+    ) -> service.DescribeTaskQueueResponse:
         """DescribeTaskQueue: pollers of the last five minutes; with `report_stats` the backlog.
 
         Raises Rejected INVALID_ARGUMENT, NOT_FOUND; FAILED_PRECONDITION beside the engine that is polled.
         """
-        check_namespace(self._engine, request.namespace)
-        check_queue(request.task_queue.name)
+        check_queue(call, request.task_queue.name)
         if not self._engine.config.has_duties:
             raise Rejected(StatusCode.FAILED_PRECONDITION, "An engine that only looks does not see who polls.")
         if request.api_mode == DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED:
@@ -104,11 +106,10 @@ class TaskQueues:
         return await self._engine.read(key.namespace, key.workflow_id, key.run_id, look)
 
     async def partitions(
-        self, request: service.ListTaskQueuePartitionsRequest
+        self, request: service.ListTaskQueuePartitionsRequest, call: Call
     ) -> service.ListTaskQueuePartitionsResponse:
         """ListTaskQueuePartitions: a queue is whole. Raises Rejected INVALID_ARGUMENT, NOT_FOUND."""
-        check_namespace(self._engine, request.namespace)
-        check_queue(request.task_queue.name)
+        check_queue(call, request.task_queue.name)
         whole = TaskQueuePartitionMetadata(key=request.task_queue.name, owner_host_name=socket.gethostname())
         return service.ListTaskQueuePartitionsResponse(
             workflow_task_queue_partitions=[whole], activity_task_queue_partitions=[whole]

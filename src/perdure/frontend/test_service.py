@@ -6,47 +6,58 @@ from google.protobuf.empty_pb2 import Empty
 from temporalio.api.testservice import v1 as service
 
 from perdure.api.times import NS_PER_SECOND, duration_ns, later, set_timestamp, timestamp_ns
-from perdure.core.limits import DEFAULT_LIMITS
 from perdure.engine.time_skipping import LAST_NS, TimeSkipper
-from perdure.frontend import gate
+from perdure.frontend.calls import Call
+from perdure.frontend.chain import Chain
 from perdure.frontend.edge import invalid
-from perdure.frontend.rpcs import TEST_SERVICE
 
 
 class TestService:
-    """The RPCs, each as `perdure.engine.time_skipping` has it. Only a test server serves them."""
+    """The RPCs under their names. Only a test server serves them."""
 
     __test__ = False
 
+    def __init__(self, skipper: TimeSkipper, chain: Chain | None = None) -> None:
+        serve, time = (chain or Chain(None)).serve, _Time(skipper)
+        self.lock_time_skipping = serve("LockTimeSkipping", time.lock)
+        self.unlock_time_skipping = serve("UnlockTimeSkipping", time.unlock)
+        self.sleep = serve("Sleep", time.sleep)
+        self.sleep_until = serve("SleepUntil", time.sleep_until)
+        self.unlock_time_skipping_with_sleep = serve("UnlockTimeSkippingWithSleep", time.unlock_with_sleep)
+        self.get_current_time = serve("GetCurrentTime", time.now)
+
+
+class _Time:
+    """The handlers, each as `perdure.engine.time_skipping` has it."""
+
     def __init__(self, skipper: TimeSkipper) -> None:
         self._skipper = skipper
-        gate.put_before(self, TEST_SERVICE, DEFAULT_LIMITS)
 
-    async def lock_time_skipping(self, request: service.LockTimeSkippingRequest) -> service.LockTimeSkippingResponse:
+    async def lock(self, request: service.LockTimeSkippingRequest, call: Call) -> service.LockTimeSkippingResponse:
         """LockTimeSkipping: one lock more."""
         self._skipper.lock()
         return service.LockTimeSkippingResponse()
 
-    async def unlock_time_skipping(
-        self, request: service.UnlockTimeSkippingRequest
+    async def unlock(
+        self, request: service.UnlockTimeSkippingRequest, call: Call
     ) -> service.UnlockTimeSkippingResponse:
         """UnlockTimeSkipping: one lock fewer. Raises Rejected FAILED_PRECONDITION when there is none."""
         self._skipper.unlock()
         return service.UnlockTimeSkippingResponse()
 
-    async def sleep(self, request: service.SleepRequest) -> service.SleepResponse:
+    async def sleep(self, request: service.SleepRequest, call: Call) -> service.SleepResponse:
         """Sleep, by the server's time."""
         await self._skipper.sleep_until(self._end_ns(request))
         return service.SleepResponse()
 
-    async def sleep_until(self, request: service.SleepUntilRequest) -> service.SleepResponse:
+    async def sleep_until(self, request: service.SleepUntilRequest, call: Call) -> service.SleepResponse:
         """SleepUntil, by the server's time; at once when that is past."""
         if not request.HasField("timestamp"):
             raise invalid("Timestamp is not set on request.")
         await self._skipper.sleep_until(_reachable(timestamp_ns(request.timestamp)))
         return service.SleepResponse()
 
-    async def unlock_time_skipping_with_sleep(self, request: service.SleepRequest) -> service.SleepResponse:
+    async def unlock_with_sleep(self, request: service.SleepRequest, call: Call) -> service.SleepResponse:
         """UnlockTimeSkippingWithSleep: one lock fewer while it sleeps."""
         end_ns = self._end_ns(request)
         self._skipper.unlock()
@@ -62,7 +73,7 @@ class TestService:
             raise invalid("Duration is negative.")
         return _reachable(later(self._skipper.now_ns(), length_ns))
 
-    async def get_current_time(self, request: Empty) -> service.GetCurrentTimeResponse:
+    async def now(self, request: Empty, call: Call) -> service.GetCurrentTimeResponse:
         """GetCurrentTime: the server's, with what was skipped."""
         response = service.GetCurrentTimeResponse()
         set_timestamp(response.time, self._skipper.now_ns())

@@ -18,7 +18,8 @@ from perdure.core.replies import Started, UpdateStanding
 from perdure.core.update import closed_outcome
 from perdure.engine.engine import Engine
 from perdure.engine.feed.updates import UpdateWait
-from perdure.frontend.edge import check_execution, check_namespace, found, invalid, naming
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, found, invalid, naming
 from perdure.frontend.workflows import start_response
 
 Stage = UpdateWorkflowExecutionLifecycleStage.ValueType
@@ -30,7 +31,9 @@ class Updates:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def update(self, request: service.UpdateWorkflowExecutionRequest) -> service.UpdateWorkflowExecutionResponse:
+    async def update(
+        self, request: service.UpdateWorkflowExecutionRequest, call: Call
+    ) -> service.UpdateWorkflowExecutionResponse:
         """UpdateWorkflowExecution: answered at the stage that `wait_policy` names (unspecified: COMPLETED).
 
         The same update id again is the same update. A rejection is an outcome. Raises Rejected NOT_FOUND,
@@ -38,8 +41,7 @@ class Updates:
         """
         engine = self._engine
         target = request.workflow_execution
-        check_namespace(engine, request.namespace)
-        check_execution(target, request.HasField("workflow_execution"))
+        check_execution(call, target, request.HasField("workflow_execution"))
         request = self._with_id(request)
         stage = request.wait_policy.lifecycle_stage or enums.UPDATE_COMPLETED
         update_id = request.request.meta.update_id
@@ -51,7 +53,7 @@ class Updates:
             return await self._response(request.namespace, target.workflow_id, admitted, wait, stage)
 
     async def poll(
-        self, request: service.PollWorkflowExecutionUpdateRequest
+        self, request: service.PollWorkflowExecutionUpdateRequest, call: Call
     ) -> service.PollWorkflowExecutionUpdateResponse:
         """PollWorkflowExecutionUpdate: as the update's own wait; with no stage to wait for, answered at once.
 
@@ -59,8 +61,7 @@ class Updates:
         """
         engine, reference = self._engine, request.update_ref
         target = reference.workflow_execution
-        check_namespace(engine, request.namespace)
-        check_execution(target)
+        check_execution(call, target)
 
         def look(execution: Execution | None) -> UpdateStanding:
             return standing(found(execution, target.workflow_id, target.run_id), reference.update_id)
@@ -74,13 +75,14 @@ class Updates:
             response.outcome.CopyFrom(answer.outcome)
         return response
 
-    async def multi(self, request: service.ExecuteMultiOperationRequest) -> service.ExecuteMultiOperationResponse:
+    async def multi(
+        self, request: service.ExecuteMultiOperationRequest, call: Call
+    ) -> service.ExecuteMultiOperationResponse:
         """ExecuteMultiOperation: a start and an update of the same workflow, in one transaction.
 
         Raises Rejected with a `MultiOperationExecutionFailure`, INVALID_ARGUMENT.
         """
         engine = self._engine
-        check_namespace(engine, request.namespace)
         start, update = _operations(request)
         update = self._with_id(update)
         stage = update.wait_policy.lifecycle_stage or enums.UPDATE_COMPLETED

@@ -20,7 +20,8 @@ from perdure.api.status import CLOSED, OPEN
 from perdure.api.times import LONG_MAX, LONG_MIN, timestamp_ns
 from perdure.core.search_attributes import IndexedType
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_namespace, invalid
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import invalid
 from perdure.frontend.infos import listed_info
 from perdure.frontend.page_tokens import REFUSAL, decode_cells, encode_cells
 from perdure.stores.visibility import AllOf, Attribute, Condition, Query, QueryError, bind, parse
@@ -40,7 +41,9 @@ class Visibility:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def list(self, request: service.ListWorkflowExecutionsRequest) -> service.ListWorkflowExecutionsResponse:
+    async def list(
+        self, request: service.ListWorkflowExecutionsRequest, call: Call
+    ) -> service.ListWorkflowExecutionsResponse:
         """ListWorkflowExecutions: open ones first, the newest first, or as ORDER BY says.
 
         Raises Rejected INVALID_ARGUMENT for a query that is not understood, in Temporal's words.
@@ -49,13 +52,17 @@ class Visibility:
         infos, token = await self._page(request.namespace, query, request.page_size, request.next_page_token)
         return service.ListWorkflowExecutionsResponse(executions=infos, next_page_token=token)
 
-    async def scan(self, request: service.ScanWorkflowExecutionsRequest) -> service.ScanWorkflowExecutionsResponse:
+    async def scan(
+        self, request: service.ScanWorkflowExecutionsRequest, call: Call
+    ) -> service.ScanWorkflowExecutionsResponse:
         """ScanWorkflowExecutions: the same list."""
         query = self._query(request.namespace, request.query)
         infos, token = await self._page(request.namespace, query, request.page_size, request.next_page_token)
         return service.ScanWorkflowExecutionsResponse(executions=infos, next_page_token=token)
 
-    async def count(self, request: service.CountWorkflowExecutionsRequest) -> service.CountWorkflowExecutionsResponse:
+    async def count(
+        self, request: service.CountWorkflowExecutionsRequest, call: Call
+    ) -> service.CountWorkflowExecutionsResponse:
         """CountWorkflowExecutions, also by `GROUP BY ExecutionStatus`. Raises Rejected INVALID_ARGUMENT likewise."""
         query = self._query(request.namespace, request.query)
         if query.order:
@@ -70,10 +77,9 @@ class Visibility:
         return response
 
     async def list_open(
-        self, request: service.ListOpenWorkflowExecutionsRequest
+        self, request: service.ListOpenWorkflowExecutionsRequest, call: Call
     ) -> service.ListOpenWorkflowExecutionsResponse:
         """ListOpenWorkflowExecutions. Raises Rejected INVALID_ARGUMENT."""
-        check_namespace(self._engine, request.namespace)
         terms = [Condition(_STATUS, "IN", OPEN), *_started(request.start_time_filter), *_named(request)]
         infos, token = await self._page(
             request.namespace, Query(AllOf(tuple(terms))), request.maximum_page_size, request.next_page_token
@@ -81,10 +87,9 @@ class Visibility:
         return service.ListOpenWorkflowExecutionsResponse(executions=infos, next_page_token=token)
 
     async def list_closed(
-        self, request: service.ListClosedWorkflowExecutionsRequest
+        self, request: service.ListClosedWorkflowExecutionsRequest, call: Call
     ) -> service.ListClosedWorkflowExecutionsResponse:
         """ListClosedWorkflowExecutions. Raises Rejected INVALID_ARGUMENT."""
-        check_namespace(self._engine, request.namespace)
         statuses: tuple[int, ...] = CLOSED
         if request.HasField("status_filter"):
             if request.status_filter.status not in statuses:
@@ -97,14 +102,12 @@ class Visibility:
         return service.ListClosedWorkflowExecutionsResponse(executions=infos, next_page_token=token)
 
     async def list_archived(
-        self, request: service.ListArchivedWorkflowExecutionsRequest
+        self, request: service.ListArchivedWorkflowExecutionsRequest, call: Call
     ) -> service.ListArchivedWorkflowExecutionsResponse:
         """ListArchivedWorkflowExecutions: always refused, INVALID_ARGUMENT; there is no archive."""
-        check_namespace(self._engine, request.namespace)
         raise invalid("Cluster is not configured for visibility archival.")
 
     def _query(self, namespace: str, text: str) -> Query:
-        check_namespace(self._engine, namespace)
         if len(text) > QUERY_BYTES_MAX:
             raise invalid(f"invalid query: it is longer than {QUERY_BYTES_MAX} characters")
         try:

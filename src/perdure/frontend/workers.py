@@ -12,7 +12,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.names import QueueName, TaskKind
 from perdure.engine.engine import Engine
 from perdure.engine.node.pace import Pace
-from perdure.frontend.edge import check_namespace
+from perdure.frontend.calls import Call
 from perdure.frontend.page_tokens import decode_name, encode_name
 from perdure.frontend.worker_filter import matches, parse
 from perdure.stores.api import PAGE_BYTES
@@ -26,14 +26,15 @@ class Workers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def record(self, request: service.RecordWorkerHeartbeatRequest) -> service.RecordWorkerHeartbeatResponse:
+    async def record(
+        self, request: service.RecordWorkerHeartbeatRequest, call: Call
+    ) -> service.RecordWorkerHeartbeatResponse:
         """RecordWorkerHeartbeat: of one worker, or of all of a process."""
-        check_namespace(self._engine, request.namespace)
         for heartbeat in request.worker_heartbeat:
             self._engine.workers.beat(request.namespace, heartbeat)
         return service.RecordWorkerHeartbeatResponse()
 
-    async def list(self, request: service.ListWorkersRequest) -> service.ListWorkersResponse:
+    async def list(self, request: service.ListWorkersRequest, call: Call) -> service.ListWorkersResponse:
         """ListWorkers: by instance key, a page at a time. Raises Rejected INVALID_ARGUMENT for a bad filter."""
         size = min(request.page_size if request.page_size > 0 else PAGE_SIZE_MAX, PAGE_SIZE_MAX)
         after = decode_name(request.next_page_token)
@@ -51,7 +52,7 @@ class Workers:
             response.workers.append(_list_info(heartbeat))
         return response
 
-    async def count(self, request: service.CountWorkersRequest) -> service.CountWorkersResponse:
+    async def count(self, request: service.CountWorkersRequest, call: Call) -> service.CountWorkersResponse:
         """CountWorkers. Raises Rejected INVALID_ARGUMENT for a bad filter."""
         count, pace = 0, Pace()
         for _ in self._matching(request.namespace, request.query):
@@ -59,18 +60,16 @@ class Workers:
             await pace.rest()
         return service.CountWorkersResponse(count=count)
 
-    async def describe(self, request: service.DescribeWorkerRequest) -> service.DescribeWorkerResponse:
+    async def describe(self, request: service.DescribeWorkerRequest, call: Call) -> service.DescribeWorkerResponse:
         """DescribeWorker. Raises Rejected NOT_FOUND."""
-        check_namespace(self._engine, request.namespace)
         heartbeat = self._engine.workers.get(request.namespace, request.worker_instance_key)
         if heartbeat is None:
             message = f"Worker {request.worker_instance_key} not found"
             raise Rejected(StatusCode.NOT_FOUND, message, NotFoundFailure())
         return service.DescribeWorkerResponse(worker_info=WorkerInfo(worker_heartbeat=heartbeat))
 
-    async def shut_down(self, request: service.ShutdownWorkerRequest) -> service.ShutdownWorkerResponse:
+    async def shut_down(self, request: service.ShutdownWorkerRequest, call: Call) -> service.ShutdownWorkerResponse:
         """ShutdownWorker: its polls end, and nobody will poll its sticky queue: what follows goes to the normal one."""
-        check_namespace(self._engine, request.namespace)
         self._engine.matching.end_worker(request.worker_instance_key)
         if request.HasField("worker_heartbeat"):
             self._engine.workers.beat(request.namespace, request.worker_heartbeat)
@@ -80,7 +79,6 @@ class Workers:
         return service.ShutdownWorkerResponse()
 
     def _matching(self, namespace: str, query: str) -> Iterator[WorkerHeartbeat]:
-        check_namespace(self._engine, namespace)
         conditions = parse(query)
         return (beat for beat in self._engine.workers.all(namespace) if matches(conditions, beat))
 

@@ -7,7 +7,8 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.commands import UpdateOptions
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_namespace, naming
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, naming
 
 
 class WorkflowOptions:
@@ -17,15 +18,14 @@ class WorkflowOptions:
         self._engine = engine
 
     async def update(
-        self, request: service.UpdateWorkflowExecutionOptionsRequest
+        self, request: service.UpdateWorkflowExecutionOptionsRequest, call: Call
     ) -> service.UpdateWorkflowExecutionOptionsResponse:
         """UpdateWorkflowExecutionOptions: those that `update_mask` names, answered with all that hold then.
 
         Raises Rejected NOT_FOUND when no such run is open, INVALID_ARGUMENT, FAILED_PRECONDITION.
         """
         execution = request.workflow_execution
-        check_namespace(self._engine, request.namespace)
-        check_execution(execution)
+        check_execution(call, execution)
         with naming(execution.workflow_id, execution.run_id):
             options: WorkflowExecutionOptions = await self._engine.submit(
                 request.namespace, execution.workflow_id, execution.run_id or None, UpdateOptions(request)

@@ -15,11 +15,11 @@ from perdure.core.replies import WorkflowTaskCompleted
 from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
 from perdure.engine.matching.query_task import QueryTask
-from perdure.frontend.edge import check_length, check_namespace, check_queue, token_of
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_length, check_queue, token_of
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import activity_task_response, workflow_task_response
 from perdure.frontend.unfit import fail, is_passing, set_aside
-from perdure.frontend.waits import bounded_poll, if_undelivered
 
 _log = logging.getLogger(__name__)
 
@@ -33,16 +33,17 @@ class WorkflowTasks:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def poll(self, request: service.PollWorkflowTaskQueueRequest) -> service.PollWorkflowTaskQueueResponse:
+    async def poll(
+        self, request: service.PollWorkflowTaskQueueRequest, call: Call
+    ) -> service.PollWorkflowTaskQueueResponse:
         """PollWorkflowTaskQueue: waits for a task; an empty response when none came in time."""
         engine, queue = self._engine, request.task_queue
-        check_namespace(engine, request.namespace)
-        check_queue(queue.name)
-        check_length("Identity", request.identity)
+        check_queue(call, queue.name)
+        check_length(call, "Identity", request.identity)
         polled = await engine.poll(
             QueueName(request.namespace, queue.name, TaskKind.WORKFLOW),
             request.identity,
-            bounded_poll(engine.config.long_poll_ns),
+            call.bounded_poll(engine.config.long_poll_ns),
             request.worker_instance_key,
         )
         if polled is None:
@@ -57,18 +58,18 @@ class WorkflowTasks:
             if await set_aside(engine, waiting, task, error):
                 raise
             return service.PollWorkflowTaskQueueResponse()
-        if_undelivered(partial(engine.matching.give_back, waiting, task))
+        call.if_undelivered(partial(engine.matching.give_back, waiting, task))
         suggestion = engine.matching.scaling(waiting)
         if suggestion:
             response.poller_scaling_decision.poll_request_delta_suggestion = suggestion
         return response
 
     async def completed(
-        self, request: service.RespondWorkflowTaskCompletedRequest
+        self, request: service.RespondWorkflowTaskCompletedRequest, call: Call
     ) -> service.RespondWorkflowTaskCompletedResponse:
         """RespondWorkflowTaskCompleted. Raises Rejected NOT_FOUND when the task is not this worker's any more."""
         engine = self._engine
-        token = token_of(engine, request.task_token, request.namespace, TaskKind.WORKFLOW)
+        token = token_of(call, TaskKind.WORKFLOW)
         key = token.key
         command = CompleteWorkflowTask(token, request)
         reply = engine.submit(key.namespace, key.workflow_id, key.run_id, command)
@@ -109,10 +110,10 @@ class WorkflowTasks:
             return None
 
     async def failed(
-        self, request: service.RespondWorkflowTaskFailedRequest
+        self, request: service.RespondWorkflowTaskFailedRequest, call: Call
     ) -> service.RespondWorkflowTaskFailedResponse:
         """RespondWorkflowTaskFailed. Raises Rejected NOT_FOUND when the task is not this worker's any more."""
-        token = token_of(self._engine, request.task_token, request.namespace, TaskKind.WORKFLOW)
+        token = token_of(call, TaskKind.WORKFLOW)
         key = token.key
         await self._engine.submit(key.namespace, key.workflow_id, key.run_id, FailWorkflowTask(token, request))
         return service.RespondWorkflowTaskFailedResponse()

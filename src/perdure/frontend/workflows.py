@@ -23,7 +23,8 @@ from perdure.core.replies import Started
 from perdure.core.started import StartedWorkflowTask
 from perdure.core.state import Activity, Attempt, AttemptState
 from perdure.engine.engine import Engine
-from perdure.frontend.edge import check_execution, check_length, check_namespace, found, named
+from perdure.frontend.calls import Call
+from perdure.frontend.edge import check_execution, check_length, found, named
 from perdure.frontend.infos import fill_info, fill_sizes
 from perdure.frontend.responses import workflow_task_response
 
@@ -36,14 +37,15 @@ class Workflows:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def start(self, request: service.StartWorkflowExecutionRequest) -> service.StartWorkflowExecutionResponse:
+    async def start(
+        self, request: service.StartWorkflowExecutionRequest, call: Call
+    ) -> service.StartWorkflowExecutionResponse:
         """StartWorkflowExecution: the same request id again is answered with the run that it began.
 
         Core judges the request itself: it must hold for any caller.
 
         Raises Rejected ALREADY_EXISTS as the id policies say, INVALID_ARGUMENT.
         """
-        check_namespace(self._engine, request.namespace)
         started: Started = await self._engine.submit(
             request.namespace, request.workflow_id, None, StartWorkflow(request)
         )
@@ -62,23 +64,21 @@ class Workflows:
             _log.warning("a first workflow task is left to its time-out: %s", error)
 
     async def request_cancel(
-        self, request: service.RequestCancelWorkflowExecutionRequest
+        self, request: service.RequestCancelWorkflowExecutionRequest, call: Call
     ) -> service.RequestCancelWorkflowExecutionResponse:
         """RequestCancelWorkflowExecution. Raises Rejected NOT_FOUND when no such run is open."""
         execution = request.workflow_execution
-        check_namespace(self._engine, request.namespace)
-        check_execution(execution, request.HasField("workflow_execution"))
+        check_execution(call, execution, request.HasField("workflow_execution"))
         await self._submit(request.namespace, execution, RequestCancel(request))
         return service.RequestCancelWorkflowExecutionResponse()
 
     async def terminate(
-        self, request: service.TerminateWorkflowExecutionRequest
+        self, request: service.TerminateWorkflowExecutionRequest, call: Call
     ) -> service.TerminateWorkflowExecutionResponse:
         """TerminateWorkflowExecution. Raises Rejected NOT_FOUND when no such run is open."""
         execution = request.workflow_execution
-        check_namespace(self._engine, request.namespace)
-        check_execution(execution, request.HasField("workflow_execution"))
-        check_length("Reason", request.reason)
+        check_execution(call, execution, request.HasField("workflow_execution"))
+        check_length(call, "Reason", request.reason)
         await self._submit(request.namespace, execution, Terminate(request))
         return service.TerminateWorkflowExecutionResponse()
 
@@ -89,12 +89,11 @@ class Workflows:
             raise named(error, execution) from error
 
     async def describe(
-        self, request: service.DescribeWorkflowExecutionRequest
+        self, request: service.DescribeWorkflowExecutionRequest, call: Call
     ) -> service.DescribeWorkflowExecutionResponse:
         """DescribeWorkflowExecution. Raises Rejected NOT_FOUND."""
         engine, workflow_id = self._engine, request.execution.workflow_id
-        check_namespace(engine, request.namespace)
-        check_execution(request.execution, request.HasField("execution"))
+        check_execution(call, request.execution, request.HasField("execution"))
 
         def look(execution: Execution | None) -> tuple[service.DescribeWorkflowExecutionResponse, Execution]:
             execution = found(execution, workflow_id, request.execution.run_id)

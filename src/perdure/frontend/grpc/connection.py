@@ -17,6 +17,7 @@ from collections import deque
 from typing import Protocol, cast
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.core.principal import ANONYMOUS, Principal
 from perdure.frontend.grpc import bounds, frames
 from perdure.frontend.grpc.frames import Broken
 from perdure.frontend.grpc.receiving import (
@@ -77,6 +78,8 @@ class Connection(asyncio.Protocol):
         self.ready: deque[Stream] = deque()
         self._given_up = 0
         """How many in `ready`, at most, were reset since."""
+        self.principal = ANONYMOUS
+        """Of its calls, until an authenticator says who it is: where it comes from."""
         self.is_in_turn = False
         """The host's own mark: it will be asked for a call."""
         self.running = 0
@@ -95,6 +98,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what we can take."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self.principal = Principal(address=_address(transport.get_extra_info("peername")))
         self._sender = Sender(self._loop, self._transport, self._host, self._forget, self._go_on)
         if not self._host.came(self):
             self._transport.abort()
@@ -166,8 +170,8 @@ class Connection(asyncio.Protocol):
             return
         stream.is_admitted = True
         stream.window = self._sender.stream_window
-        if stream.call.refusal:
-            if not (stream.is_open and stream.call.is_awaited):
+        if stream.head.refusal:
+            if not (stream.is_open and stream.head.is_awaited):
                 self._refuse_unread(stream)
             return
         self._host.opened(self, stream)
@@ -179,7 +183,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse_unread(self, stream: Stream) -> None:
         """Answer what is no call, whatever its body says."""
-        call = stream.call
+        call = stream.head
         if call.is_grpc:
             text = f"The headers of a call are larger than max ({bounds.HEADER_LIST_BYTES_MAX})."
             self.refuse(stream, Rejected(StatusCode.RESOURCE_EXHAUSTED, text))
@@ -191,7 +195,7 @@ class Connection(asyncio.Protocol):
         """More of a request is here. Raises Broken."""
         if stream.trailers is not None:
             stream.data.clear()  # it is refused already, and that waits for the client's window
-        elif stream.call.refusal:
+        elif stream.head.refusal:
             stream.data.clear()
             if not stream.is_open or stream.body_bytes > bounds.UNREAD_BYTES_MAX:
                 self._refuse_unread(stream)
@@ -400,3 +404,11 @@ class Connection(asyncio.Protocol):
             self._was_pinged = True
             self._heard_at = now
             sender.write(frames.frame(frames.PING, 0, 0, b"perdure?"))
+
+
+def _address(peer: object) -> str:
+    """`host:port`, an IPv6 host in brackets; "" when the socket is gone, or is no network's."""
+    if not isinstance(peer, tuple):
+        return ""
+    host, port = cast("tuple[str, int]", peer[:2])
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

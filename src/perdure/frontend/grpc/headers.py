@@ -12,17 +12,20 @@ seen before is looked up, as long as the table has not changed since.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from perdure.frontend.calls import Trace
 from perdure.frontend.grpc import bounds
 from perdure.frontend.grpc.blocks import Blocks, Field
 
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})
 _OF_HTTP_1 = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 """They speak of a connection, which HTTP/2 has no words for (8.2.2)."""
-_ONCE = frozenset({b"host", b"content-type", b"content-length", b"grpc-timeout", b"grpc-encoding"})
+_ONCE = frozenset({b"host", b"content-type", b"content-length", b"grpc-timeout", b"grpc-encoding", b"authorization"})
 """Headers that are read here, or by a proxy, and mean one thing."""
+_TRACING = frozenset({b"traceparent", b"x-request-id"})
+"""Headers that say nothing of what is asked: of one that is said twice the first counts, and no call fails for it."""
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 """Of a field (8.2.1; RFC 9110, 5.6.2)."""
 _BAD_VALUE = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
@@ -41,7 +44,7 @@ class Malformed(Exception):
     """A request, or its trailers, are none: the stream ends with a PROTOCOL_ERROR."""
 
 
-class Call(NamedTuple):
+class Head(NamedTuple):
     """What the headers of a request say."""
 
     path: str
@@ -57,6 +60,8 @@ class Call(NamedTuple):
     """What is refused is heard to its end: it may be malformed. But a CONNECT has none, nor have headers too large."""
     content_length: int | None = None
     """What the client says its request has, in bytes."""
+    authorization: str = ""
+    trace: Trace | None = None
 
 
 class Headers:
@@ -64,9 +69,9 @@ class Headers:
 
     def __init__(self) -> None:
         self._blocks = Blocks()
-        self._known: dict[bytes, Call] = {}
+        self._known: dict[bytes, Head] = {}
 
-    def read(self, block: bytes) -> Call:
+    def read(self, block: bytes) -> Head:
         """What a request's block says. Raises Malformed, Broken."""
         call = self._known.get(block)
         if call is not None:
@@ -121,6 +126,9 @@ def _said(fields: Iterable[Field]) -> dict[bytes, bytes]:
         else:
             is_behind = True
             _check(name, value)
+            if name in _TRACING:
+                said.setdefault(name, value)
+                continue
             if name not in _ONCE:
                 continue
         if name in said:
@@ -142,7 +150,7 @@ def _check_target(said: dict[bytes, bytes], method: bytes) -> None:
         raise Malformed("the authority names a user, or the host another one")
 
 
-def _call(fields: Iterable[Field]) -> Call:
+def _call(fields: Iterable[Field]) -> Head:
     """Raises Malformed."""
     said = _said(fields)
     method = said.get(b":method", b"")
@@ -156,7 +164,7 @@ def _call(fields: Iterable[Field]) -> Call:
         content_length = int(digits)
     is_post = method == b"POST"
     is_grpc = is_post and _GRPC.fullmatch(said.get(b"content-type", b"")) is not None
-    return Call(
+    return Head(
         said.get(b":path", b"").decode("latin-1"),
         timeout_s(said[b"grpc-timeout"].decode("latin-1")) if b"grpc-timeout" in said else None,
         said.get(b"grpc-encoding", b"identity").decode("latin-1"),
@@ -165,13 +173,22 @@ def _call(fields: Iterable[Field]) -> Call:
         method != b"HEAD",
         method != b"CONNECT",
         content_length,
+        said.get(b"authorization", b"").decode("latin-1"),
+        _trace(said),
     )
 
 
-def _too_large(fields: Iterable[Field]) -> Call:
+def _trace(said: Mapping[bytes, bytes]) -> Trace | None:
+    traceparent, request_id = said.get(b"traceparent", b""), said.get(b"x-request-id", b"")
+    if not traceparent and not request_id:
+        return None
+    return Trace(traceparent.decode("latin-1"), request_id.decode("latin-1"))
+
+
+def _too_large(fields: Iterable[Field]) -> Head:
     """A list without its end: who asked in gRPC is answered in gRPC, if that can still be seen."""
     is_grpc = any(name == b"content-type" and _GRPC.fullmatch(value) for name, value in fields)
-    return Call("", None, "identity", is_grpc, TOO_LARGE, is_awaited=False)
+    return Head("", None, "identity", is_grpc, TOO_LARGE, is_awaited=False)
 
 
 def timeout_s(value: str) -> float | None:

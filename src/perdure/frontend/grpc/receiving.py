@@ -266,7 +266,7 @@ class Receiver:
         stream.added = added
         stream.padding = size - added
         stream.body_bytes += added
-        expected = stream.call.content_length
+        expected = stream.head.content_length
         if expected is not None and (stream.body_bytes > expected or (is_end and stream.body_bytes != expected)):
             return Faulty(stream.stream_id, frames.PROTOCOL_ERROR, "content-length is not that of the body")
         if is_end:

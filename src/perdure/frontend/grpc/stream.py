@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.frontend.grpc.bounds import MESSAGE_BYTES_MAX, STREAM_WINDOW
-from perdure.frontend.grpc.headers import Call
+from perdure.frontend.grpc.headers import Head
 
 MESSAGE_HEAD = 5
 _GZIP = 16 + zlib.MAX_WBITS
@@ -23,15 +23,15 @@ class Stream:
     """See the module's text. `window`: how many bytes of response the client still takes."""
 
     __slots__ = (
-        "added", "body_bytes", "call", "data", "id4", "inbox", "is_admitted", "is_cancelled", "is_open", "is_parked",
+        "added", "body_bytes", "data", "head", "id4", "inbox", "is_admitted", "is_cancelled", "is_open", "is_parked",
         "is_too_long", "kept_bytes", "out", "out_bytes", "padding", "room", "sent_headers", "stream_id", "task",
         "trailers", "undelivered", "window",
     )  # fmt: skip
 
-    def __init__(self, stream_id: int, call: Call) -> None:
+    def __init__(self, stream_id: int, head: Head) -> None:
         self.stream_id = stream_id
         self.id4 = stream_id.to_bytes(4, "big")
-        self.call = call
+        self.head = head
         self.window = 0
         # what comes
         self.data = bytearray()
@@ -101,10 +101,10 @@ class Stream:
             return message
         if is_packed != 1:
             raise Rejected(StatusCode.INTERNAL, f"A message begins with 0 or 1, not with {is_packed}.")
-        if self.call.encoding == "identity":
+        if self.head.encoding == "identity":
             raise Rejected(StatusCode.INTERNAL, "A message is compressed, and the call does not say how.")
-        if self.call.encoding != "gzip":
-            text = f"Compression {self.call.encoding!r} is not supported: use gzip or identity."
+        if self.head.encoding != "gzip":
+            text = f"Compression {self.head.encoding!r} is not supported: use gzip or identity."
             raise Rejected(StatusCode.UNIMPLEMENTED, text)
         unpacker = zlib.decompressobj(_GZIP)
         try:

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 from perdure.api.depth import decode
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.node.faults import Faults, as_rejected, is_shortage
+from perdure.frontend.calls import Call, Origin
 from perdure.frontend.grpc import bounds
 from perdure.frontend.grpc.connection import Connection
 from perdure.frontend.grpc.entries import check_entries
@@ -30,7 +31,6 @@ from perdure.frontend.grpc.health import Health
 from perdure.frontend.grpc.reflection import reflect
 from perdure.frontend.grpc.stream import Message, Stream
 from perdure.frontend.rpcs import SERVICES, Rpc, rpcs
-from perdure.frontend.waits import Caller, set_caller
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class Transport:
 
     def opened(self, connection: Connection, stream: Stream) -> None:
         """See `connection.Host`."""
-        serve = self._streaming.get(stream.call.path)
+        serve = self._streaming.get(stream.head.path)
         if serve is not None:
             stream.inbox = asyncio.Queue()
             stream.task = self._loop.create_task(self._converse(connection, stream, stream.inbox, serve))
@@ -191,10 +191,10 @@ class Transport:
     # --- calls ----------------------------------------------------------------------------------
 
     def _start(self, connection: Connection, stream: Stream) -> None:
-        rpc = self._rpcs.get(stream.call.path)
+        rpc = self._rpcs.get(stream.head.path)
         try:
             if rpc is None:
-                raise Rejected(StatusCode.UNIMPLEMENTED, f"unknown method {stream.call.path}")
+                raise Rejected(StatusCode.UNIMPLEMENTED, f"unknown method {stream.head.path}")
             if rpc.handler is None:
                 raise Rejected(StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
             data = stream.message()
@@ -210,8 +210,10 @@ class Transport:
         name = rpc.name
         self.counts.calls[name] = self.counts.calls.get(name, 0) + 1
         waits = name in WAITING or (name == MAY_WAIT and request.wait_new_event)
-        set_caller(Caller(stream.call.timeout_s, stream) if waits else None)
-        stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request), name=name)
+        head = stream.head
+        deadline = None if head.timeout_s is None else time.monotonic() + head.timeout_s
+        call = Call(name, Origin.FAR, connection.principal, deadline, stream, head.authorization, head.trace)
+        stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request, call), name=name)
         if not waits:
             answer_bytes = 0
             if name.startswith(READS):
@@ -221,10 +223,10 @@ class Transport:
             # No `finally` would do: a call that is reset before its first step never gets there.
             task.add_done_callback(partial(self._ended, connection, answer_bytes))
 
-    async def _work(self, connection: Connection, stream: Stream, rpc: Rpc, request: Any) -> None:
+    async def _work(self, connection: Connection, stream: Stream, rpc: Rpc, request: Any, call: Call) -> None:
         assert rpc.handler is not None
         try:
-            response = await rpc.handler(request)
+            response = await rpc.handler(request, call)
             message = response.SerializeToString()
         except Rejected as error:
             self.counts.refusals[rpc.name, error.code.name] += 1

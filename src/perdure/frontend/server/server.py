@@ -10,6 +10,8 @@ from perdure.engine.node import collector
 from perdure.engine.node.clock import SystemClock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.time_skipping import SkippingClock, TimeSkipper
+from perdure.frontend.calls import Interceptor
+from perdure.frontend.chain import Chain
 from perdure.frontend.grpc.transport import Counts, Transport, split_address
 from perdure.frontend.http.exposition import CONTENT_TYPE, exposition
 from perdure.frontend.http.side_door import SideDoor
@@ -43,10 +45,13 @@ _PLAIN = "text/plain; charset=utf-8"
 class Server:
     """Workers and clients of any language connect to it. `start` and `stop` once each, on one event loop."""
 
-    def __init__(self, store: Store, config: ServerConfig | None = None) -> None:
+    def __init__(
+        self, store: Store, config: ServerConfig | None = None, interceptors: Sequence[Interceptor] = ()
+    ) -> None:
         self.config = config or ServerConfig()
         clock = SkippingClock() if self.config.time_skipping else SystemClock()
         self.engine = Engine(store, clock, config=self.config.engine)
+        self._interceptors = tuple(interceptors)
         self._skipper = TimeSkipper(self.engine, clock) if isinstance(clock, SkippingClock) else None
         self.transport: Transport | None = None
         self.lag = LagWatch()
@@ -75,12 +80,13 @@ class Server:
 
     def services(self) -> dict[str, object]:
         """What serves, by the service's name."""
+        chain = Chain(self.engine, self._interceptors)
         services: dict[str, object] = {
-            WORKFLOW_SERVICE: WorkflowService(self.engine),
-            OPERATOR_SERVICE: OperatorService(self.engine),
+            WORKFLOW_SERVICE: WorkflowService(self.engine, chain),
+            OPERATOR_SERVICE: OperatorService(self.engine, chain),
         }
         if self._skipper is not None:
-            services[TEST_SERVICE] = TestService(self._skipper)
+            services[TEST_SERVICE] = TestService(self._skipper, chain)
         return services
 
     async def _make_namespaces(self) -> None:
