@@ -226,11 +226,14 @@ def close(turn: Turn, activity: Activity, attempt: Attempt, trigger: Trigger, cl
     event_id = activity.scheduled_event_id
     if attempt.state == State.SCHEDULED:
         turn.dequeue(TaskKind.ACTIVITY, event_id)
+    # Attempts leave no events but the last one: its Started event, with the time at which it was true, enters history
+    # with the end.
     was_started = attempt.state == State.STARTED
     attempt.state = TABLE.next(attempt.state, trigger)
     started_id = add_or_buffer(turn, _started_event(activity, attempt)) if was_started else 0
     if started_id:
         set_started_event_id(closing, started_id)
+    # Held back behind a workflow task, the attempt stays, as CLOSING, until the flush.
     if add_or_buffer(turn, closing):
         recorded(turn.execution, event_id)
 
@@ -303,6 +306,7 @@ def next_deadline(activity: Activity, attempt: Attempt) -> int | None:
         return _started_deadline(activity, attempt)
     if attempt.state == State.SCHEDULED:
         return _queued_deadline(activity, attempt)
+    # An operator may have made schedule-to-close end before the back-off does.
     if attempt.state == State.BACKING_OFF:
         return min(attempt.scheduled_at_ns, expires_at(activity, attempt) or attempt.scheduled_at_ns)
     if attempt.state == State.PAUSED:
@@ -317,6 +321,7 @@ def fail_attempt(
 
     `at_once` leaves out the back-off: the worker died, the work itself did not fail.
     """
+    # The workflow has asked for the end of it: another attempt would be what it does not want.
     if activity.cancel_requested_event_id:
         return enums.RETRY_CANCEL_REQUESTED
     options = effective(activity, attempt)
@@ -329,10 +334,12 @@ def fail_attempt(
         return verdict.retry_state
     wait_ns = 0 if at_once else verdict.backoff_ns
     is_paused = control is not None and control.paused_at_ns != 0
+    # A paused activity has its next attempt counted and kept, but on no queue and behind no back-off.
     trigger = Trigger.RETRY_PAUSED if is_paused else Trigger.RETRY if wait_ns else Trigger.RETRY_NOW
     attempt.state = TABLE.next(attempt.state, trigger)
     attempt.attempt = tried + 1
     if control is not None:
+        # This was asked of the attempt that has just ended.
         control.reset_requested = False
         if control.heartbeat_reset:
             control.heartbeat_reset = False
@@ -341,12 +348,14 @@ def fail_attempt(
     if attempt.heartbeat_at_ns == attempt.started_at_ns:
         attempt.heartbeat_at_ns = 0  # it was the start, and no heartbeat
     attempt.started_at_ns = 0
+    # Cut, for it is in every snapshot until the activity ends.
     attempt.last_failure = shortened(failure, turn.limits.kept_failure_bytes).SerializeToString()
     attempt.last_worker_identity = identity
     attempt.completed_at_ns = turn.now_ns
     attempt.identity = attempt.request_id = ""
     turn.touch()
     if is_paused:
+        # The time for the whole activity runs on while it is paused.
         expires_at_ns = expires_at(options, attempt)
         if expires_at_ns:
             turn.lower(expires_at_ns)
@@ -401,12 +410,16 @@ def time_out(
     """A time-out has passed: try again or close with ActivityTaskTimedOut. True when it closed."""
     failure = timeout_failure(timeout_type)
     retry_state = enums.RETRY_TIMEOUT
+    # An attempt that took too long may be followed by another. Time that passed on the queue, or all there was, is no
+    # attempt's fault.
     if timeout_type in (enums.START_TO_CLOSE, enums.HEARTBEAT):
         retry_state = fail_attempt(turn, activity, attempt, failure, attempt.identity, at_once)
         if retry_state == enums.RETRY_IN_PROGRESS:
             return False
+        # Another attempt could not begin before schedule-to-close: then that is what ended it, as Temporal says it.
         if retry_state == enums.RETRY_TIMEOUT:
             failure = timeout_failure(enums.SCHEDULE_TO_CLOSE)
+    # The workflow is told what the attempt last reported, and why the one before had failed.
     if attempt.heartbeat_details:
         failure.timeout_failure_info.last_heartbeat_details.ParseFromString(attempt.heartbeat_details)
     if attempt.last_failure:

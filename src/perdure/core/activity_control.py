@@ -45,6 +45,7 @@ def control(turn: Turn, command: ControlActivities) -> list[Activity]:
     if not turn.execution.is_open:
         raise workflow_completed()
     found = _find(turn, request)
+    # All are checked before the first is changed.
     if isinstance(request, UpdateActivityOptionsRequest):
         _check_options(found, request)
     for pending, attempt in found:
@@ -71,6 +72,7 @@ def _find(
     found = [
         (pending, attempt)
         for event_id, pending in execution.activities.items()
+        # One whose end is decided is not pending any more, though its event is held back.
         if (attempt := execution.facts.attempts[event_id]).state != State.CLOSING
         and (
             which not in ("id", "type")
@@ -96,6 +98,7 @@ def _pause(turn: Turn, pending: Activity, attempt: Attempt, request: PauseActivi
     control.paused_at_ns = turn.now_ns
     control.paused_by = request.identity
     control.pause_reason = request.reason
+    # One that a worker runs goes on, and hears of it with its next heartbeat.
     if attempt.state == State.SCHEDULED:
         turn.dequeue(TaskKind.ACTIVITY, pending.scheduled_event_id)
     attempt.state = TABLE.next(attempt.state, Trigger.PAUSE)
@@ -149,6 +152,7 @@ def _reset(turn: Turn, pending: Activity, attempt: Attempt, request: ResetActivi
     if control.paused_at_ns and not request.keep_paused:
         _resume(turn, pending, attempt)
     elif attempt.state in (State.SCHEDULED, State.BACKING_OFF):
+        # Its row names the attempt that it was: another takes its place.
         if attempt.state == State.SCHEDULED:
             turn.dequeue(TaskKind.ACTIVITY, pending.scheduled_event_id)
         attempt.state = TABLE.next(attempt.state, Trigger.RESET)
@@ -227,10 +231,12 @@ def _set_options(turn: Turn, pending: Activity, attempt: Attempt, options: Activ
     before = activity.effective(pending, attempt)
     _control_of(attempt).options = options
     after = activity.effective(pending, attempt)
+    # The row may lie on the queue that it had before.
     if attempt.state == State.SCHEDULED:
         turn.dequeue(TaskKind.ACTIVITY, pending.scheduled_event_id)
         activity.queue(turn, pending, attempt)
     elif attempt.state == State.BACKING_OFF and before.retry is not None and after.retry is not None:
+        # The back-off lasts as long as the new policy would have made it, counted from when it began.
         tried = attempt.attempt - 1
         moved_ns = backoff.backoff_ns(after.retry, tried) - backoff.backoff_ns(before.retry, tried)
         attempt.scheduled_at_ns = max(attempt.scheduled_at_ns + moved_ns, turn.now_ns)

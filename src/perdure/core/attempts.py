@@ -21,6 +21,7 @@ from perdure.core.turn import Turn
 def require_started(turn: Turn, token: TaskToken) -> tuple[Activity, Attempt]:
     """The attempt that a worker's token means. Raises Rejected NOT_FOUND when it is not that worker's any more."""
     execution = turn.execution
+    # By its id: who speaks need not know which attempt it is.
     if token.activity_id:
         pending, attempt = _require_pending(turn, token.activity_id)
         if attempt.state != State.STARTED:
@@ -48,6 +49,7 @@ def _require_pending(turn: Turn, activity_id: str) -> tuple[Activity, Attempt]:
 def complete(turn: Turn, command: CompleteActivity) -> None:
     request = command.request
     token = command.token
+    # By its id an activity may be completed from anywhere, so perhaps before a worker has it.
     if token.activity_id:
         _start_unasked(turn, token.activity_id, request.identity)
     pending, attempt = require_started(turn, token)
@@ -83,9 +85,11 @@ def fail(turn: Turn, command: FailActivity) -> None:
     request = command.request
     pending, attempt = require_started(turn, command.token)
     failure = bounded(request.failure)
+    # The attempt did fail, and is tried again or not as any other; only what it says of that is replaced.
     size = failure.ByteSize()
     if size > turn.limits.blob_bytes:
         failure = too_large_failure("Failure", size, turn.limits.blob_bytes, failure)
+    # Before the verdict, for the next attempt begins with them.
     if request.HasField("last_heartbeat_details"):
         set_details(turn, pending.scheduled_event_id, attempt, request.last_heartbeat_details.SerializeToString())
     retry_state = activity.fail_attempt(turn, pending, attempt, failure, request.identity)

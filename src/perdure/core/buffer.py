@@ -21,9 +21,13 @@ def flush(turn: Turn) -> bool:
     waiting = [decode_event(data) for data in facts.buffered]
     facts.buffered = []
     turn.fired = None
+    # First all that ends nothing. A Started event gets its id here, and the event that closes the same thing has to
+    # name that.
     started_ids: dict[int, int] = {}
     for event in waiting:
         if event.event_type not in _LAST:
+            # A paused run owes nobody a task (`Turn.enqueue`): what is owed is taken back before the fold makes it one,
+            # and is owed again once the fold has ended that.
             if event.event_type == enums.WORKFLOW_EXECUTION_PAUSED:
                 hold.hold(turn)
             event_id = turn.add_dated(event)
@@ -35,6 +39,8 @@ def flush(turn: Turn) -> bool:
                 timer.recorded(turn.execution, event.timer_fired_event_attributes.timer_id)
             elif event.event_type == enums.WORKFLOW_EXECUTION_UNPAUSED:
                 hold.release(turn)
+    # An activity's Started event has waited with its closing one, or there is none (0). A child's may be long in
+    # history: then the closing event names it already.
     for event in waiting:
         if event.event_type in activity.CLOSING_EVENTS:
             scheduled_id = activity.scheduled_event_id_of(event)
@@ -46,6 +52,7 @@ def flush(turn: Turn) -> bool:
             if started_id:
                 child.set_started_event_id(event, started_id)
             turn.add_dated(event)
+    # Both said what buffered events would come to. Now these are folded.
     if facts.starting or facts.settled:
         facts.starting = set()
         facts.settled = set()

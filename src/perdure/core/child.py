@@ -138,6 +138,7 @@ def judge(draft: Draft, message: Command) -> None:
         check_search_attributes(draft, enums.BAD_SEARCH_ATTRIBUTES, command.search_attributes, namespace)
     _judge_options(draft, command, where)
     check_blob(draft, cause, "StartChildWorkflowExecutionCommandAttributes.Input", command.input)
+    # Remembered for `external.judge_cancel`: a child cannot be started and cancelled by one answer.
     draft.started_children.add(command.workflow_id)
     draft.children += 1
     if len(draft.execution.children) + draft.children > draft.limits.pending_children:
@@ -205,6 +206,7 @@ def _send_start(turn: Turn, event: HistoryEvent) -> None:
     request = _start_request(said, row)
     if event.HasField("user_metadata"):
         request.user_metadata.CopyFrom(event.user_metadata)
+    # The tree's top is this run, unless it is itself a child.
     body = StartChild(
         request.SerializeToString(),
         Origin(key.namespace, key.workflow_id, key.run_id, event_id),
@@ -232,6 +234,7 @@ def _fill_initiated(
     run_ns = duration_ns(command.workflow_run_timeout)
     if execution_ns:
         set_duration(said.workflow_execution_timeout, execution_ns)
+        # A run has no more time than its execution, and all of it if nothing else was said.
         run_ns = min(run_ns, execution_ns) if run_ns else execution_ns
     set_duration(said.workflow_run_timeout, run_ns)
     task_ns = duration_ns(command.workflow_task_timeout) or limits.task_timeout_ns
@@ -309,6 +312,7 @@ def _start(turn: Turn, child: Child, run_id: str) -> None:
     attributes.workflow_type.name = child.workflow_type
     if child.header is not None:
         attributes.header.CopyFrom(Header.FromString(child.header))
+    # Held back: until the flush this fact says that it has started (`state_of`).
     if not add_or_buffer(turn, event):
         turn.execution.facts.starting.add(child.initiated_event_id)
 
@@ -330,9 +334,11 @@ def closed(turn: Turn, command: ChildClosed) -> None:
     child = execution.children[event_id]
     if child.run_id != message.first_run_id and message.parent_run_id != execution.key.run_id:
         return  # a child of an earlier run of this workflow
+    # The word of its start is still on its way, and will find that all is done.
     if state == State.INITIATED:
         _start(turn, child, message.first_run_id)
         turn.settled(message_id(execution.key, event_id, "start"))
+    # Their closing event says how it ended; ours, which child it was, and where it began.
     theirs = decode_event(message.closing)
     trigger, event_type, how = _ENDS[theirs.event_type]
     TABLE.next(State.STARTED, trigger)
@@ -343,14 +349,17 @@ def closed(turn: Turn, command: ChildClosed) -> None:
     attributes.workflow_execution.run_id = message.run_id
     attributes.workflow_type.name = child.workflow_type
     attributes.initiated_event_id = event_id
+    # 0 while Started is held back: the flush puts it in.
     if child.started_event_id:
         attributes.started_event_id = child.started_event_id
     said = getattr(theirs, f"workflow_execution_{how}_event_attributes")
+    # Each of the five ways has its own of these, under the same names on both sides.
     for name in ("result", "failure", "details"):
         if name in attributes.DESCRIPTOR.fields_by_name and said.HasField(name):
             getattr(attributes, name).CopyFrom(getattr(said, name))
     if how in ("failed", "timed_out"):
         attributes.retry_state = said.retry_state
+    # Held back: until the flush this fact says that it has ended.
     if not add_or_buffer(turn, event):
         execution.facts.settled.add(event_id)
     turn.settled(command.message_id)
@@ -379,6 +388,7 @@ def parent_closes(turn: Turn, inherited: frozenset[int]) -> None:
         if state == State.CLOSED or event_id in inherited:
             continue
         TABLE.next(state, Trigger.PARENT_CLOSE)
+        # Perhaps nobody has been told to start it yet: then nobody will be.
         if state == State.INITIATED:
             turn.retract(message_id(key, event_id, "start"))
         if child.parent_close_policy in (enums.PARENT_CLOSE_TERMINATE, enums.PARENT_CLOSE_REQUEST_CANCEL):

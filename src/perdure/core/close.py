@@ -125,6 +125,7 @@ def terminate(
     `inherited`: a reset run takes its place, and with it the children of these initiated events. None: none does.
     """
     workflow_task.abandon(turn)
+    # What was held back has happened before the end, so it stands before the end.
     buffer.flush(turn)
     attributes = WorkflowExecutionTerminatedEventAttributes(reason=reason, details=details, identity=identity)
     event = HistoryEvent(
@@ -161,17 +162,21 @@ def _close(
     """Append the closing event; nothing is owed to anybody after it. `continues`: a next run follows."""
     execution = turn.execution
     TABLE.next(execution.status, trigger)
+    # Rows of tasks that wait go away in this commit; a worker that holds one learns from its token's refusal.
     for event_id, attempt in execution.facts.attempts.items():
         if attempt.state == activity.State.SCHEDULED:
             turn.dequeue(TaskKind.ACTIVITY, event_id)
     workflow_task.drop(turn)
+    # Before the closing event, whose fold forgets children and external requests.
     if execution.children:
         child.parent_closes(turn, inherited or frozenset())
     if execution.externals:
         external.sender_closes(turn)
     facts = execution.facts
+    # Callers hear whether a next run follows, which they may ask instead.
     if facts.updates or execution.updates:
         update.abort(turn, continues)
+    # Facts are decided, not folded: what concerned the open run is forgotten here.
     facts.attempts = {}
     facts.fired_timers = set()
     facts.sticky_queue = ""
@@ -180,6 +185,7 @@ def _close(
     facts.settled = set()
     turn.add(event)
     execution.wake_at_ns = None
+    # When a reset run takes this one's place, the parent goes on waiting, for that one.
     if execution.parent is not None and inherited is None:
         child.tell_parent(turn, event)
 
@@ -188,6 +194,7 @@ def run_deadline(execution: Execution) -> int | None:
     """When the run or the whole execution times out."""
     deadlines: list[int] = []
     if execution.run_timeout_ns:
+        # A reset run has its whole time again; a delayed one's begins when the delay is over.
         began_ns = execution.facts.reset_at_ns or execution.started_at_ns + execution.first_task_backoff_ns
         deadlines.append(began_ns + execution.run_timeout_ns)
     if execution.execution_expires_at_ns:

@@ -54,35 +54,46 @@ def complete(turn: Turn, command: CompleteWorkflowTask) -> Steps[WorkflowTaskCom
     request = command.request
     execution = turn.execution
     task = workflow_task.require_started(execution, command.token)
+    # All is judged before the first event is written: an answer is applied wholly, or it fails the task and does
+    # nothing else.
     messages = list(request.commands)
     inbox = update.Inbox(execution, request.messages, turn.limits) if request.messages else None
     try:
         yield from validation.validate(turn, messages, inbox)
     except BadCommand as bad:
         return _fail_for(turn, bad, request.identity)
+    # Nothing but rejections came of a task that history does not know of: then nothing has happened.
     if workflow_task.is_speculative(execution) and _leaves_nothing(execution, task, request, inbox):
         return _drop(turn, request, inbox)
     completed_event_id = workflow_task.complete(turn, task, request)
     _remember_sticky(execution, request)
+    # The answer is in history from here on, and whatever its commands bring about is written behind it.
     answer = Answer(turn, request.identity, completed_event_id, inbox)
     for number, message in enumerate(messages, 1):
         if number % STEP == 0:
             yield
-        if message.HasField("user_metadata") or message.event_group_markers:
-            turn.command = message
+        # Words to people stand with the first event that comes of their command, and with none of another's.
+        speaks = message.HasField("user_metadata") or message.event_group_markers
+        turn.command = message if speaks else None
         _APPLY[message.command_type](answer, message)
     turn.command = None
+    # Closed: nothing is owed any more. Nothing was held back either, else the answer had been overtaken.
     if not execution.is_open:
         return WorkflowTaskCompleted(None, answer.eager)
+    # Behind all commands: an update that one of them accepts was not left unprocessed.
     if execution.facts.updates:
         _settle_updates(turn, request, inbox)
+    # What arrived while the worker thought stands behind what it answered; then the activities that nobody held.
     news = buffer.flush(turn)
     for scheduled_event_id in answer.canceled_unstarted:
         activity.cancel_unstarted(turn, scheduled_event_id, answer.identity)
+    # The workflow is asked again when it has something new to look at, or wants to be. For updates alone a task will do
+    # that perhaps leaves no trace.
     if news or answer.canceled_unstarted or request.force_create_new_workflow_task:
         workflow_task.schedule(turn)
     elif execution.facts.updates:
         workflow_task.speculate(turn)
+    # The next task goes back with this answer, and saves the worker a poll.
     started = None
     if request.return_new_workflow_task and workflow_task.is_queued(execution):
         started = workflow_task.take(turn, request.identity, _WITH_COMPLETION)
@@ -101,6 +112,7 @@ def _leaves_nothing(
         return False
     if inbox is not None and not inbox.only_rejections:
         return False
+    # Behind the Started event of the last task stand its Completed event, what is new to the worker, and this task.
     unseen = task.scheduled_event_id - execution.started_task_completed - 2
     return unseen == 0 or (
         unseen < _UNSEEN_EVENTS_MAX and request.capabilities.discard_speculative_workflow_task_with_events
@@ -147,9 +159,12 @@ def _fail_for(turn: Turn, bad: BadCommand, identity: str) -> Rejected:
         workflow_task.fail(turn, bad.cause, said, identity)
         close.terminate(turn, bad.message, None, "history-service")
     else:
+        # The worker does not speak of updates as it should, and the next attempt may do no better: callers hear it now.
         if bad.cause == enums.BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE:
             update.abort_unexpected(turn)
         end_failed(turn, bad.cause, failure, identity)
+        # An answer that would have closed the run came too late. Signals are put off while the next one tries, else a
+        # run that is signalled all the time could never close.
         turn.execution.facts.is_closing = isinstance(bad, Overtaken)
     return Rejected(StatusCode.INVALID_ARGUMENT, bad.message)
 
@@ -162,6 +177,7 @@ def end_failed(turn: Turn, cause: enums.WorkflowTaskFailedCause, failure: Failur
 
 def schedule_next(turn: Turn) -> None:
     """After a task that did not complete."""
+    # With new events it is another task, and none that has failed yet: a first attempt, in history, at once.
     if buffer.flush(turn):
         workflow_task.reset_attempts(turn.execution)
     workflow_task.schedule(turn)
@@ -191,6 +207,7 @@ def _schedule_activity(answer: Answer, message: CommandMessage) -> None:
     event_id = activity.schedule(turn, message, answer.completed_event_id)
     if command.request_eager_execution:
         execution = turn.execution
+        # The worker has room for it: the attempt goes back with this answer and was on no queue.
         turn.dequeue(TaskKind.ACTIVITY, event_id)
         attempt = execution.facts.attempts[event_id]
         answer.eager.append(activity.start(turn, execution.activities[event_id], attempt, answer.identity))

@@ -14,16 +14,20 @@ def wake(turn: Turn, command: Wake) -> None:
     execution = turn.execution
     if not execution.is_open:
         return
+    # The end of the run settles everything else that may be due.
     run_deadline = close.run_deadline(execution)
     if run_deadline is not None and run_deadline <= turn.now_ns:
         succession.time_out(turn)
         return
     _workflow_task(turn)
     start.first_task_if_due(turn)
+    # Whatever fired or closed is told by one workflow task.
     news = timer.fire_due(turn)
     news = _activities(turn) or news
     if news:
         workflow_task.schedule(turn)
+    # In between the stored deadline is only ever made earlier (`Turn.lower`): looking at everything, and moving it on,
+    # is done here, once it has passed.
     deadline = earliest(execution)
     if deadline != execution.wake_at_ns:
         execution.wake_at_ns = deadline

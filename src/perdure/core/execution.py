@@ -185,6 +185,7 @@ class Decision:
             raise admission.multi_operation_failure([None, refused]) from refused
         newest = self.turns[-1] if self.turns else None
         try:
+            # The same request again: the run and the update of the first time answer it, whatever the policies say.
             if newest is not None and admission.is_the_same_again(newest.execution, request):
                 self._validate_start(command.start)
                 return start.existing_run(newest.execution), admission.admit_request(newest, request)
@@ -223,6 +224,7 @@ class Decision:
         if action == start.Action.TERMINATE_AND_START:
             start.terminate_existing(self.turns[-1], key.run_id)
         turn = Turn(blank(key), self.context, 0)
+        # The choice was made on that run: the commit holds only while it is the newest.
         if existing is not None:
             turn.commit.expected_current_run_id = existing.key.run_id
         self.turns.append(turn)

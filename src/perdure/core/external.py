@@ -85,10 +85,12 @@ def judge_cancel(draft: Draft, message: Command) -> None:
             cause, f"WorkflowId is not set on {verb}. Namespace={command.namespace} RunId={command.run_id}"
         )
     where = f"WorkflowId={command.workflow_id} RunId={command.run_id} Namespace={command.namespace}"
+    # What is no run id at all is a mistake in the code, and no run that is gone.
     if command.run_id and _RUN_ID.fullmatch(command.run_id) is None:
         raise BadCommand(cause, f"Invalid RunId set on {verb}. {where}")
     if len(command.workflow_id) > draft.limits.id_length or len(command.reason) > draft.limits.id_length:
         raise BadCommand(cause, f"WorkflowId or Reason on {verb} exceeds length limit. {where}")
+    # The order to start it goes out with this very answer, so there is nothing yet that could be cancelled.
     if command.workflow_id in draft.started_children:
         why = "Start and RequestCancel for child workflow is not allowed in same workflow task."
         raise BadCommand(cause, f"{why} {where}")
@@ -124,6 +126,7 @@ def initiate_signal(turn: Turn, message: Command, completed_event_id: int) -> No
 def _send_signal(turn: Turn, event: HistoryEvent, first_key: ExecutionKey) -> None:
     said = event.signal_external_workflow_execution_initiated_event_attributes
     sender, target = _ends(turn, event.event_id)
+    # The row is this run's own. The request id is that of the run that asked first: a reset does not signal twice.
     row = message_id(turn.execution.key, event.event_id, "signal")
     request = SignalWorkflowExecutionRequest(
         namespace=target.namespace,
@@ -159,6 +162,7 @@ def initiate_cancel(turn: Turn, message: Command, completed_event_id: int) -> No
 def _send_cancel(turn: Turn, event: HistoryEvent) -> None:
     said = event.request_cancel_external_workflow_execution_initiated_event_attributes
     sender, target = _ends(turn, event.event_id)
+    # No such care here: a second request to cancel changes nothing.
     row = message_id(turn.execution.key, event.event_id, "cancel")
     request = RequestCancelWorkflowExecutionRequest(
         namespace=target.namespace, identity=ENGINE_IDENTITY, request_id=row, reason=said.reason
@@ -196,10 +200,12 @@ def resolve(turn: Turn, command: ResolveExternal) -> None:
         raise workflow_completed()
     event_id = command.initiated_event_id
     external = execution.externals.get(event_id)
+    # Folded away, or held back behind a workflow task and remembered as settled: told already.
     if external is None or event_id in execution.facts.settled:
         return
     TABLE.next(State.INITIATED, Trigger.FAIL if command.cause else Trigger.DELIVER)
     event = _failed_event(external, command.cause) if command.cause else _delivered_event(external)
+    # Held back: until the flush this fact keeps a repetition from being written again.
     if not add_or_buffer(turn, event):
         execution.facts.settled.add(event_id)
     turn.settled(command.message_id)
@@ -242,6 +248,7 @@ def sender_closes(turn: Turn) -> None:
     """The run is closing: what it asked for and was not delivered yet is not asked for any more, as in Temporal."""
     execution = turn.execution
     for event_id, external in execution.externals.items():
+        # Settled ones have reached their target; their event was only held back.
         if event_id not in execution.facts.settled:
             TABLE.next(State.INITIATED, Trigger.SENDER_CLOSE)
             turn.retract(message_id(execution.key, event_id, "cancel" if external.is_cancel else "signal"))

@@ -40,6 +40,7 @@ def request_cancel(turn: Turn, command: RequestCancel) -> None:
 
 def _tell(turn: Turn, event: HistoryEvent) -> None:
     add_or_buffer(turn, event)
+    # A start delay is not cut short: the workflow learns of it when it begins.
     if not start.waits_for_first_task(turn.execution):
         workflow_task.schedule(turn)
 

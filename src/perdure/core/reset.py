@@ -98,17 +98,21 @@ def reset(current: Turn, command: ResetWorkflow) -> Steps[Turn]:
     run_id = current.context.new_id()
     if current.execution.is_open:
         is_base = command.base_run_id == current.execution.key.run_id
+        # Children that the copy knows to have started go on, as the new run's.
         inherited = child.started_in(command.copied) if is_base else frozenset[int]()
         close.terminate(current, request.reason, None, _RESETTER, inherited)
+        # Its end has just written what was held back: signals among that are for the new run too.
         if command.newest_run_id == current.execution.key.run_id:
             told_since += current.commit.events
     key = current.execution.key
     turn = Turn(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), current.context, 0)
     turn.commit.expected_current_run_id = key.run_id
     yield from _copy(turn, command.copied)
+    # By this the same request, sent again, finds the run that it made.
     turn.execution.facts.request_id = request.request_id
     turn.execution.facts.reset_at_ns = turn.now_ns
     _fail_task(turn, request, command.base_run_id)
+    # First what the outside has said since, then what the run itself still owes: messages, activities, a task.
     for number, event in enumerate(_reapplied(request, told_since), 1):
         _tell_again(turn, event)
         if number % STEP == 0:
@@ -131,6 +135,7 @@ def _copy(turn: Turn, events: Sequence[HistoryEvent]) -> Steps[None]:
         if number % STEP == 0:
             yield
         turn.add_dated(event)
+        # The fold makes no facts: those that go with an event are set beside it.
         if event.event_type == enums.WORKFLOW_EXECUTION_SIGNALED:
             signal.remember(execution, event.workflow_execution_signaled_event_attributes.request_id, turn.limits)
         elif event.event_type == enums.WORKFLOW_EXECUTION_UPDATE_ADMITTED:
@@ -149,7 +154,6 @@ def _fail_task(turn: Turn, request: ResetWorkflowExecutionRequest, base_run_id: 
         new_id = turn.context.new_id()
         turn.add(workflow_task_events.started_event(execution, turn.limits, task.scheduled_event_id, _SERVICE, new_id))
     workflow_task_events.TABLE.next(workflow_task_events.state_of(execution), workflow_task_events.Trigger.FAIL)
-    workflow_task_events.TABLE.next(workflow_task_events.State.STARTED, workflow_task_events.Trigger.FAIL)
     event = HistoryEvent(event_type=enums.WORKFLOW_TASK_FAILED)
     attributes = event.workflow_task_failed_event_attributes
     attributes.scheduled_event_id = task.scheduled_event_id
@@ -184,6 +188,7 @@ def _tell_again(turn: Turn, event: HistoryEvent) -> None:
     execution = turn.execution
     if event.event_type == enums.WORKFLOW_EXECUTION_SIGNALED:
         request_id = event.workflow_execution_signaled_event_attributes.request_id
+        # False: the copy holds that signal.
         if signal.remember(execution, request_id, turn.limits):
             again = HistoryEvent()
             again.CopyFrom(event)
@@ -214,6 +219,7 @@ def _resume_activities(turn: Turn) -> None:
     for event_id, pending in execution.activities.items():
         activity.TABLE.next(activity.State.NONE, activity.Trigger.SCHEDULE)
         attempt = execution.facts.attempts[event_id] = Attempt(activity.State.SCHEDULED, 1, turn.now_ns)
+        # That time-out counts from the Scheduled event, which is as old as the copy.
         if pending.schedule_to_close_ns:
             attempt.control = Control(options=msgspec.structs.replace(pending, scheduled_at_ns=turn.now_ns))
         turn.enqueue(TaskKind.ACTIVITY, pending.task_queue, event_id, 1)

@@ -111,6 +111,7 @@ def check(fields: Mapping[str, Payload], namespace: str, type_of: Callable[[str,
     if len(fields) > COUNT_MAX:
         raise BadSearchAttribute(f"number of search attributes {len(fields)} exceeds limit {COUNT_MAX}")
     total = 0
+    # In order, so that of several faults the same one is told each time.
     for name in sorted(fields):
         payload = fields[name]
         if name in SYSTEM:
@@ -173,16 +174,20 @@ def _typed(value: Any, indexed_as: int) -> list[Value] | None:
         if not isinstance(value, list):
             return None
         texts = cast(list[Any], value)
+        # The one type of which several are one value.
         return texts if all(isinstance(text, str) for text in texts) else None
     if isinstance(value, list):
+        # A single value may come in a list, as Temporal's SDKs send it.
         several = cast(list[Any], value)
         if len(several) != 1:
             return None
         value = several[0]
+    # Python's booleans are integers too, so they are asked for first and refused behind.
     if indexed_as == IndexedType.BOOL:
         return [value] if isinstance(value, bool) else None
     if indexed_as == IndexedType.DATETIME:
         moment = parse_time(value) if isinstance(value, str) else None
+        # At an index's own bounds a time is not told apart from one beyond them.
         return None if moment in (None, LONG_MIN, LONG_MAX) else [moment]
     if isinstance(value, bool):
         return None
@@ -192,6 +197,7 @@ def _typed(value: Any, indexed_as: int) -> list[Value] | None:
         return [float(value)] if isinstance(value, int | float) and abs(value) <= _DOUBLE_MAX else None
     if not isinstance(value, str):
         return None
+    # A text is found by its words. One without any is set all the same, so it holds one empty word.
     return [value] if indexed_as == IndexedType.KEYWORD else list[Value](words(value)) or [""]
 
 

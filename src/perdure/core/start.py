@@ -80,11 +80,13 @@ def choose(existing: Execution | None, request: StartWorkflowExecutionRequest) -
     now = standing(existing)
     if existing is None:
         return Action.START
+    # The same request again: its answer got lost on the way, so no policy is asked.
     if request.request_id and request.request_id == existing.facts.request_id:
         return Action.USE_EXISTING
     reuse = request.workflow_id_reuse_policy or enums.REUSE_ALLOW_DUPLICATE
     if now == Standing.OPEN:
         conflict = request.workflow_id_conflict_policy
+        # An older spelling of the conflict policy.
         if reuse == enums.REUSE_TERMINATE_IF_RUNNING:
             conflict = enums.CONFLICT_TERMINATE_EXISTING
         return OPEN_POLICY[conflict or enums.CONFLICT_FAIL]
@@ -203,6 +205,7 @@ def _check_policies(conflict: int, reuse: int) -> None:
 def start(turn: Turn, request: StartWorkflowExecutionRequest, signaled: HistoryEvent | None = None) -> Started:
     """Begin the first run of a chain. `signaled`: the signal that its first task is to know."""
     event = _started_event(turn, request)
+    # What begins later has no task that could be given away with the answer.
     is_delayed = request.cron_schedule or duration_ns(request.workflow_start_delay)
     is_eager = request.request_eager_execution and not is_delayed
     if is_eager:
@@ -235,6 +238,7 @@ def begin(turn: Turn, started: HistoryEvent, request_id: str, signaled: HistoryE
     execution = turn.execution
     close.TABLE.next(close.State.NONE, close.Trigger.START)
     turn.add(started)
+    # Before the first workflow task, so that the code sees it when it first runs.
     if signaled is not None:
         turn.add(signaled)
     execution.facts.request_id = request_id
@@ -263,6 +267,7 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
         attributes.input.CopyFrom(request.input)
     execution_ns = duration_ns(request.workflow_execution_timeout)
     run_ns = duration_ns(request.workflow_run_timeout)
+    # A run has no more time than its execution, and all of it if nothing else was said.
     if execution_ns and (not run_ns or run_ns > execution_ns):
         run_ns = execution_ns
     task_ns = bounded_task_timeout_ns(turn.limits, duration_ns(request.workflow_task_timeout), run_ns)
@@ -270,7 +275,9 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
     if request.cron_schedule:
         attributes.cron_schedule = request.cron_schedule
         attributes.initiator = enums.INITIATOR_CRON_SCHEDULE
+        # The first run, too, waits for a time that the schedule names.
         backoff_ns = cron.first_backoff_ns(request.cron_schedule, turn.context.find_zone, turn.now_ns)
+    # A time-out that nobody asked for is left out, as Temporal does: only a parent says both (`start_child`).
     if execution_ns:
         attributes.workflow_execution_timeout.CopyFrom(duration(execution_ns))
     if run_ns:
@@ -278,8 +285,10 @@ def _started_event(turn: Turn, request: StartWorkflowExecutionRequest) -> Histor
     attributes.workflow_task_timeout.CopyFrom(duration(task_ns))
     attributes.first_workflow_task_backoff.CopyFrom(duration(backoff_ns))
     if execution_ns:
+        # A start delay is no part of the time there is; a chain of runs shares one such moment.
         expires_at_ns = later(turn.now_ns + backoff_ns, execution_ns)
         attributes.workflow_execution_expiration_time.CopyFrom(timestamp(expires_at_ns))
+    # It begins a chain: runs that follow keep the first run's id, and each names the one before it.
     attributes.original_execution_run_id = run_id
     attributes.first_execution_run_id = run_id
     attributes.workflow_id = request.workflow_id

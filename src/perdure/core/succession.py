@@ -36,6 +36,7 @@ def complete(turn: Turn, command: CompleteWorkflowExecutionCommandAttributes, co
     close.complete(turn, command, completed_event_id, run_id)
     event = _begin_again(turn, run_id, before, backoff_ns)
     attributes = event.workflow_execution_started_event_attributes
+    # The next run is told what this one returned, and not what failed before that.
     attributes.ClearField("continued_failure")
     attributes.last_completion_result.CopyFrom(command.result)
     _by_cron(turn, run_id, event)
@@ -44,6 +45,7 @@ def complete(turn: Turn, command: CompleteWorkflowExecutionCommandAttributes, co
 def fail(turn: Turn, command: FailWorkflowExecutionCommandAttributes, completed_event_id: int) -> None:
     """The workflow failed: close the run, and try again if its retry policy says so."""
     verdict = _judge(turn, command.failure)
+    # The closing event names the run that follows, so that is settled first.
     again = _again(turn, verdict)
     before = turn.execution.first_event
     close.fail(turn, command, completed_event_id, verdict.retry_state, again[0])
@@ -55,6 +57,7 @@ def time_out(turn: Turn) -> None:
     execution = turn.execution
     failure = Failure(message="workflow timeout", source="Server")
     failure.timeout_failure_info.timeout_type = enums.START_TO_CLOSE
+    # The time of the whole execution is over: a next run would have none.
     if 0 < execution.execution_expires_at_ns <= turn.now_ns:
         verdict = backoff.Verdict(enums.RETRY_TIMEOUT)
     else:
@@ -76,6 +79,7 @@ def _cron_backoff_ns(turn: Turn) -> int | None:
 
 def _again(turn: Turn, verdict: backoff.Verdict) -> tuple[str, int, bool]:
     """(run id, back-off, whether by cron) of the run that follows a failed one; the id is "" when none does."""
+    # Retries first; cron goes on when trying has ended.
     if verdict.retry_state == enums.RETRY_IN_PROGRESS:
         return turn.context.new_id(), verdict.backoff_ns, False
     backoff_ns = _cron_backoff_ns(turn)
@@ -99,6 +103,7 @@ def _try_again(turn: Turn, again: tuple[str, int, bool], before: bytes, failure:
 
 def _by_cron(turn: Turn, run_id: str, event: HistoryEvent) -> None:
     attributes = event.workflow_execution_started_event_attributes
+    # Another time of the schedule is no further attempt at this one.
     attributes.initiator = enums.INITIATOR_CRON_SCHEDULE
     attributes.attempt = 1
     _follow(turn, run_id, event)
@@ -168,6 +173,7 @@ def _continued_event(
     attributes.task_queue.CopyFrom(said.task_queue)
     attributes.workflow_run_timeout.CopyFrom(said.workflow_run_timeout)
     attributes.workflow_task_timeout.CopyFrom(said.workflow_task_timeout)
+    # Never begun anew: it is what bounds a chain of runs.
     if execution.execution_timeout_ns:
         set_duration(attributes.workflow_execution_timeout, execution.execution_timeout_ns)
         set_timestamp(attributes.workflow_execution_expiration_time, execution.execution_expires_at_ns)
@@ -202,6 +208,7 @@ def _follow(turn: Turn, run_id: str, started: HistoryEvent) -> None:
     key = turn.execution.key
     following = Turn(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), turn.context, 0)
     following.commit.expected_current_run_id = key.run_id
+    # Request ids are the chain's: a signal that is sent again must be known, whichever run got it.
     following.execution.facts.signal_requests = turn.execution.facts.signal_requests
     turn.execution.facts.signal_requests = {}
     turn.successor = following

@@ -71,6 +71,7 @@ def cancel(turn: Turn, attributes: CancelTimerCommandAttributes, completed_event
     """Cancel a timer, even one whose firing is still buffered: then that event is dropped."""
     execution = turn.execution
     timer = execution.timers[attributes.timer_id]
+    # It fired behind the task whose answer cancels it. The workflow cannot know, so history is to say what it says.
     if attributes.timer_id in execution.facts.fired_timers:
         TABLE.next(State.FIRED, Trigger.CANCEL)
         _drop_buffered(turn, timer)
@@ -108,6 +109,7 @@ def fire_due(turn: Turn) -> bool:
     fired = execution.facts.fired_timers
     moved = execution.facts.timers_moved
     due = [t for t in execution.timers.values() if fires_at(t, moved) <= turn.now_ns and t.timer_id not in fired]
+    # By their times, not by when somebody looked: a wake-up that comes late must tell the same story.
     due.sort(key=lambda timer: (fires_at(timer, moved), timer.started_event_id))
     for timer in due:
         event = HistoryEvent(

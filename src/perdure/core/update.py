@@ -110,6 +110,7 @@ def send(turn: Turn, started_event_id: int) -> list[Message]:
     for update_id, pending in turn.execution.facts.updates.items():
         TABLE.next(State.SENT if pending.sent else State.ADMITTED, Trigger.SEND)
         pending.sent = True
+        # Its Admitted event brings the request; a message would bring it a second time.
         if pending.is_in_history:
             continue
         message = Message(
@@ -147,6 +148,7 @@ class Inbox:
         body, trigger = _body_of(message, self._blob_bytes)
         if trigger != Trigger.REJECT:
             self.only_rejections = False
+        # One answer may accept and complete: each message is judged by where those before it have brought the update.
         overlaid = self._states.get(update_id)
         state = state_of(self._execution, update_id) if overlaid is None else overlaid
         if state in (State.NONE, State.CLOSED):
@@ -205,6 +207,7 @@ def _accept(turn: Turn, update_id: str, acceptance: Acceptance) -> None:
     attributes.protocol_instance_id = update_id
     attributes.accepted_request_message_id = acceptance.accepted_request_message_id
     attributes.accepted_request_sequencing_event_id = acceptance.accepted_request_sequencing_event_id
+    # Else its Admitted event holds the request, which may be large.
     if not pending.is_in_history:
         attributes.accepted_request.ParseFromString(pending.request)
     turn.add(event)
@@ -216,6 +219,7 @@ def _complete(turn: Turn, update_id: str, response: Response) -> None:
     event = HistoryEvent(event_type=enums.WORKFLOW_EXECUTION_UPDATE_COMPLETED)
     attributes = event.workflow_execution_update_completed_event_attributes
     attributes.meta.CopyFrom(response.meta)
+    # The one that was judged, whatever the body calls it.
     attributes.meta.update_id = update_id
     attributes.accepted_event_id = turn.execution.updates[update_id].accepted_event_id
     outcome = attributes.outcome
@@ -269,6 +273,7 @@ def abort(turn: Turn, continues: bool) -> None:
         turn, workflow_closing() if continues else not_found("workflow update was aborted by closing workflow")
     )
     for update_id, update in execution.updates.items():
+        # No event says so: who asks later is told the same from the run's end (`closed_outcome`).
         if not update.completed_event_id:
             TABLE.next(State.ACCEPTED, Trigger.ABORT)
             turn.commit.updates.append(UpdateNews(update_id, enums.UPDATE_COMPLETED, closed_outcome()))

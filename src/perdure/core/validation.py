@@ -37,9 +37,11 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
         found = _JUDGES.get(message.command_type)
         if found is None:
             raise _unsupported(message)
+        # It would happen to a run that has ended.
         if draft.closed:
             raise BadCommand(enums.FAILED_UNHANDLED_COMMAND, "A command follows the one that closes the workflow.")
         judge, cause = found
+        # Before anything reads it: is it well formed at all?
         try:
             bounds.check(message, entries_max)
         except bounds.OutOfBounds as fault:
@@ -47,6 +49,7 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
         judge(draft, message)
     if inbox is not None:
         inbox.judge_rest()
+    # Whoever closes the run must have seen everything. Firings of timers that the same answer cancels go with these.
     facts = turn.execution.facts
     dropped = len(draft.canceled_timers & facts.fired_timers) if facts.fired_timers else 0
     if draft.closed and len(facts.buffered) > dropped:
@@ -102,6 +105,7 @@ def _judge_activity(draft: Draft, message: CommandMessage) -> None:
             f" ActivityId={activity_id} ActivityType={command.activity_type.name}",
         )
     check_blob(draft, cause, "ScheduleActivityTaskCommandAttributes.Input", command.input)
+    # An id is taken by what is pending and by this answer's own commands, of which history holds none yet.
     execution = draft.execution
     if activity_id in execution.activity_ids or activity_id in draft.activity_ids:
         raise builder_state(
@@ -150,6 +154,7 @@ def _judge_start_timer(draft: Draft, message: CommandMessage) -> None:
 def _judge_cancel_timer(draft: Draft, message: CommandMessage) -> None:
     timer_id = message.cancel_timer_command_attributes.timer_id
     check_name(draft, enums.BAD_CANCEL_TIMER_ATTRIBUTES, "TimerId", timer_id, "CancelTimerCommand")
+    # Started and cancelled by one answer: both become events, and the id is free again.
     if timer_id in draft.started_timers:
         draft.started_timers.discard(timer_id)
     elif timer_id in draft.execution.timers and timer_id not in draft.canceled_timers:
@@ -182,6 +187,7 @@ def _judge_properties(draft: Draft, message: CommandMessage) -> None:
         raise BadCommand(cause, "UpsertedMemo is not set on ModifyWorkflowPropertiesCommand.")
     check_blob(draft, cause, "UpsertedMemo", command.upserted_memo)
     memo = draft.execution.memo
+    # Names that are set a second time, or taken away, do not add up.
     draft.memo_entries.update(name for name in command.upserted_memo.fields if name not in memo)
     entries = len(memo) + len(draft.memo_entries)
     if entries > draft.limits.entries:

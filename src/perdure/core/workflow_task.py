@@ -51,6 +51,7 @@ def schedule(turn: Turn) -> None:
     if execution.current_task is not None or execution.status == enums.PAUSED:
         return
     facts = execution.facts
+    # The worker that had the run in memory is known to be gone: do not wait for it to time out.
     if facts.sticky_queue == turn.context.dead_queue:
         facts.sticky_queue = ""
     if facts.task_attempt > 1:
@@ -148,6 +149,8 @@ def start(turn: Turn, identity: str, request_id: str = "") -> StartedWorkflowTas
     if transient is None:
         task = _start_in_history(turn, identity, request_id)
         events: list[HistoryEvent] = []
+    # Events have come since the attempt was scheduled and taken the ids that it would have had. It has something new to
+    # look at, so it starts as a first attempt, in history.
     elif transient.scheduled_event_id != execution.next_event_id:
         TABLE.next(State.RETRY_SCHEDULED, Trigger.START_AS_NEW)
         _forget_retries(execution)
