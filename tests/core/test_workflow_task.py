@@ -255,3 +255,16 @@ def test_a_second_cancel_request_changes_nothing_even_when_the_first_is_buffered
     assert not world.when(again).changed
     world.complete_task(task, timer())
     assert not world.when(again).changed
+
+
+def test_words_of_a_command_that_leaves_no_event_are_nobody_elses() -> None:
+    """A rejection is a message alone: what the worker says of it must not stand with the timer that follows."""
+    world = World()
+    world.start()
+    world.update("u1")
+    task = world.workflow_task()
+    rejection = given.rejected(task.messages[0])
+    speaking = given.told(given.protocol_message(rejection.id))
+    world.complete_task(task, speaking, timer(), messages=[rejection])
+    assert names(world.history)[-1] == "TimerStarted"
+    assert not world.history[-1].HasField("user_metadata")
