@@ -260,15 +260,15 @@ async def test_a_fault_in_one_operation_of_a_batch_fails_that_one(world: World) 
         connection = WorkflowService(engine)
         for name in ("a", "b", "c"):
             await engine.submit("default", name, None, start(name))
-        perform = engine.batches.perform
+        perform = engine.front.perform
         assert perform is not None
 
-        async def fragile(request: Any, workflow_id: str, run_id: str, request_id: str) -> None:
+        async def fragile(principal: Any, request: Any, workflow_id: str, run_id: str, request_id: str) -> None:
             if workflow_id == "b":
                 raise ZeroDivisionError("a bug")
-            await perform(request, workflow_id, run_id, request_id)
+            await perform(principal, request, workflow_id, run_id, request_id)
 
-        engine.batches.perform = fragile
+        engine.front.perform = fragile
         request = service.StartBatchOperationRequest(namespace="default", job_id="all", reason="test")
         request.visibility_query = 'WorkflowType = "fulfil"'
         request.signal_operation.signal = "go"

@@ -192,15 +192,15 @@ async def test_one_that_the_engine_fails_at_does_not_keep_the_others_waiting(wor
     async with world.engine() as engine:
         connection = WorkflowService(engine)
         await orders(connection, 3)
-        perform = engine.batches.perform
+        perform = engine.front.perform
         assert perform is not None
 
-        async def broken(request: Any, workflow_id: str, *rest: Any) -> None:
+        async def broken(principal: Any, request: Any, workflow_id: str, *rest: Any) -> None:
             if workflow_id == "order-1":
                 raise Rejected(StatusCode.INTERNAL, "Reading the execution failed.")
-            await perform(request, workflow_id, *rest)
+            await perform(principal, request, workflow_id, *rest)
 
-        engine.batches.perform = broken
+        engine.front.perform = broken
         await connection.start_batch_operation(batch_request(**TERMINATION))
         answer = await finished(connection)
         assert (answer.state, answer.complete_operation_count, answer.failure_operation_count) == (COMPLETED, 2, 1)

@@ -14,6 +14,7 @@ from temporalio.api.workflowservice.v1 import StartBatchOperationRequest
 
 from perdure.api.bounds import DURATION_MAX_NS
 from perdure.api.times import NS_PER_SECOND, later
+from perdure.core.principal import ANONYMOUS, Principal
 
 RUNNING = int(BatchOperationState.BATCH_OPERATION_STATE_RUNNING)
 COMPLETED = int(BatchOperationState.BATCH_OPERATION_STATE_COMPLETED)
@@ -62,6 +63,8 @@ class Batch(msgspec.Struct, array_like=True):
     failed: int = 0
     place: Place = msgspec.field(default_factory=Place)
     stop_reason: str = ""
+    principal: Principal = ANONYMOUS
+    """Who made it, and for whom it acts."""
 
     @property
     def is_running(self) -> bool:

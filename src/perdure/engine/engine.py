@@ -48,6 +48,7 @@ from perdure.engine.node.faults import as_rejected
 from perdure.engine.node.ids import TimeOrderedIds
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.records.batches import Batches
+from perdure.engine.records.front import Front
 from perdure.engine.records.records import Records
 from perdure.engine.records.schedules import Schedules
 from perdure.engine.submission import InTransaction, Read
@@ -98,6 +99,7 @@ class Engine:
         self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
         self.record_waker = RecordWaker(store, self._watched, self.config, self._metrics)
         self.records = Records(store, self.config, self._metrics, self.record_waker.lower)
+        self.front = Front()
         self.schedules = Schedules(
             store,
             self.clock,
@@ -108,9 +110,10 @@ class Engine:
             self.record_waker,
             self.submit,
             self.read,
+            self.front,
         )
         self.batches = Batches(
-            store, self.clock, self.config, self.records, self.namespaces, self.new_id, self.record_waker
+            store, self.clock, self.config, self.records, self.namespaces, self.new_id, self.record_waker, self.front
         )
         kinds = self.record_waker.kinds
         self.pruner = Pruner(

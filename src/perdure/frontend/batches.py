@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from temporalio.api.batch.v1 import BatchOperationInfo, BatchOperationReset
@@ -16,8 +16,9 @@ from perdure.api.times import timestamp
 from perdure.core import batch as law
 from perdure.core.batch import Batch
 from perdure.core.execution import Execution
+from perdure.core.principal import Principal
 from perdure.engine.engine import Engine
-from perdure.frontend.calls import Call
+from perdure.frontend.calls import Call, Origin
 from perdure.frontend.edge import check_execution, check_length, found, invalid
 from perdure.frontend.page_tokens import decode_name, encode_name
 
@@ -30,16 +31,13 @@ _REQUIRED = (
     "must provide required parameters: BatchType,Reason,Namespace, AND one of (Query OR Executions OR TargetExecutions)"
 )
 
-Rpc = Callable[[Any], Coroutine[Any, Any, Any]]
-
 
 class Batches:
     """The RPCs. `rpcs` are those of single executions, by name: what a batch does goes through them."""
 
-    def __init__(self, engine: Engine, rpcs: Any) -> None:
+    def __init__(self, engine: Engine, rpcs: object) -> None:
         self._engine = engine
         self._rpcs = rpcs
-        engine.batches.perform = self._perform
 
     # --- the noun -------------------------------------------------------------------------------
 
@@ -49,7 +47,7 @@ class Batches:
         """StartBatchOperation. Raises Rejected INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, UNIMPLEMENTED."""
         _check(request, call)
         self._rpc(_BUILDERS[law.operation_of(request)](request)[0])
-        await self._engine.batches.start(request)
+        await self._engine.batches.start(request, call.principal)
         return service.StartBatchOperationResponse()
 
     async def stop(self, request: service.StopBatchOperationRequest, call: Call) -> service.StopBatchOperationResponse:
@@ -81,10 +79,15 @@ class Batches:
 
     # --- what is done to one execution ----------------------------------------------------------
 
-    async def _perform(
-        self, request: service.StartBatchOperationRequest, workflow_id: str, run_id: str, request_id: str
+    async def perform(
+        self,
+        principal: Principal,
+        request: service.StartBatchOperationRequest,
+        workflow_id: str,
+        run_id: str,
+        request_id: str,
     ) -> None:
-        """Raises Rejected as the RPC of a single execution does."""
+        """Raises Rejected as the RPC of a single execution does, called by the principal."""
         operation = law.operation_of(request)
         rpc, made = _BUILDERS[operation](request)
         made.namespace = request.namespace
@@ -95,10 +98,11 @@ class Batches:
         if operation == "reset_operation":
             finish = await self._reset_point(request, workflow_id, run_id)
             made.workflow_task_finish_event_id = finish
-        await self._rpc(rpc)(made)
+        serve = self._rpc(rpc)
+        await serve(made, Call(serve.__name__, Origin.RECORD, principal))
 
-    def _rpc(self, name: str) -> Rpc:
-        rpc: Rpc | None = getattr(self._rpcs, name, None)
+    def _rpc(self, name: str) -> Callable[[Any, Call], Awaitable[Any]]:
+        rpc: Callable[[Any, Call], Awaitable[Any]] | None = getattr(self._rpcs, name, None)
         if rpc is None:
             raise Rejected(StatusCode.UNIMPLEMENTED, f"{name} is not supported by this server.")
         return rpc

@@ -9,7 +9,7 @@ handler's to judge. Here is where authentication, quotas, audit and tracing dock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import CoroutineType
 from typing import Any, Protocol, TypeVar, cast
@@ -20,8 +20,10 @@ from google.protobuf.message import Message
 from perdure.api import bounds
 from perdure.api.errors import Rejected
 from perdure.core.limits import DEFAULT_LIMITS, Limits
+from perdure.core.principal import Principal
 from perdure.engine.engine import Engine
-from perdure.frontend.calls import Call, Handler, Interceptor, Proceed
+from perdure.engine.records.front import Act, Let
+from perdure.frontend.calls import Call, Handler, Interceptor, Origin, Proceed
 from perdure.frontend.edge import invalid
 from perdure.frontend.reach import namespaces_of, naming_of
 from perdure.frontend.rpcs import SERVICES
@@ -32,6 +34,10 @@ Response = TypeVar("Response", covariant=True)
 _METHODS: dict[str, MethodDescriptor] = {
     method.name: method for service in SERVICES.values() for method in service.methods
 }
+
+
+_OF_SCHEDULES = ("StartWorkflowExecution", "RequestCancelWorkflowExecution", "TerminateWorkflowExecution")
+"""What a schedule does to workflows. A batch operation calls RPCs, and so passes their chain."""
 
 
 class Served(Protocol[Request, Response]):
@@ -64,6 +70,21 @@ class Chain:
         """The chain of this RPC for a handler that is said with each call. Without interceptors the handler's result
         is returned as it is, and a refusal raised at once; with them it is a coroutine."""
         return self._put_before(rpc, _nobody, _raise)
+
+    @property
+    def let(self) -> Let | None:
+        """How a record acts in somebody's name; None: there is no interceptor to ask."""
+        if not self.interceptors:
+            return None
+        gates = {rpc: self.gate(rpc) for rpc in _OF_SCHEDULES}
+
+        async def let(principal: Principal, rpc: str, request: Any, act: Act) -> Any:
+            def handle(request: Any, call: Call) -> Awaitable[Any]:
+                return act(request)
+
+            return await gates[rpc](request, Call(rpc, Origin.RECORD, principal), handle)
+
+        return let
 
     def _put_before(self, rpc: str, handler: Handler, refuse: Callable[[Rejected], Any]) -> Callable[..., Any]:
         request_type = _METHODS[rpc].input_type

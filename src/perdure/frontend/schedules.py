@@ -72,6 +72,7 @@ class Schedules:
             memo=request.memo.SerializeToString(),
             attributes=request.search_attributes.SerializeToString(),
         )
+        state.principal = call.principal
         key = Key(request.namespace, request.schedule_id)
         machine = engine.schedules.machine(key, states.encode(state))
         if request.HasField("initial_patch"):
@@ -107,6 +108,7 @@ class Schedules:
                 state.memo = request.memo.SerializeToString()
             if request.HasField("search_attributes"):
                 state.search_attributes = request.search_attributes.SerializeToString()
+            state.principal = call.principal  # what is done from now on is what this caller said
             machine.update(schedule, now_ns)
 
         await self._engine.schedules.change(key, act)

@@ -159,6 +159,7 @@ class WorkflowService:
     def _add_batches(self, engine: Engine) -> None:
         serve = self._chain.serve
         batches = Batches(engine, self)
+        engine.front.put(self._chain.interceptors, batches.perform, self._chain.let)
         self.start_batch_operation = serve("StartBatchOperation", batches.start)
         self.stop_batch_operation = serve("StopBatchOperation", batches.stop)
         self.describe_batch_operation = serve("DescribeBatchOperation", batches.describe)

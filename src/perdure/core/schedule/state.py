@@ -12,6 +12,8 @@ from __future__ import annotations
 import msgspec
 from temporalio.api.schedule.v1 import Schedule
 
+from perdure.core.principal import ANONYMOUS, Principal
+
 BUFFER_MAX = 1000
 """Starts that may wait for their turn."""
 BACKFILLS_MAX = 1000
@@ -110,6 +112,8 @@ class State(msgspec.Struct, array_like=True):
     """Of the newest changes."""
     parked: str = ""
     """Why it cannot be carried out; it then does nothing until somebody changes it."""
+    principal: Principal = ANONYMOUS
+    """Who said last what it does, by making or updating it, and for whom it acts."""
 
 
 _encoder = msgspec.msgpack.Encoder()

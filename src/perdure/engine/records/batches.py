@@ -2,14 +2,14 @@
 
 A batch is a record with a deadline; the `RecordWaker` calls when it is time for the next page, so a rate costs no
 task that sleeps, and a restart goes on where the last page ended. What one operation is belongs to the front door,
-which says it by `perform` when it is made: a batch does what a client would do, through the same checks.
+which says it when it is made (`Front`): a batch does what its maker would do as a client, through the same checks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from temporalio.api.errordetails.v1 import (
     NotFoundFailure,
@@ -22,6 +22,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.api.status import OPEN
 from perdure.core import batch as law
 from perdure.core.batch import Batch, Place
+from perdure.core.principal import ANONYMOUS, Principal
 from perdure.core.search_attributes import IndexedType
 from perdure.engine.duties.record_waker import RecordWaker
 from perdure.engine.namespaces import Namespaces
@@ -30,6 +31,7 @@ from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import Faults, is_passing, reason_of
 from perdure.engine.node.pace import Pace
 from perdure.engine.node.signal import Signal
+from perdure.engine.records.front import Front, Perform
 from perdure.engine.records.records import Records
 from perdure.stores.api import Damaged, Page, Record, RecordChange, Store
 from perdure.stores.visibility import AllOf, Attribute, Condition, Order, Query, QueryError, Where, bind, parse
@@ -39,9 +41,6 @@ _log = logging.getLogger(__name__)
 KIND = "batch"
 _STATUS = Attribute("ExecutionStatus", IndexedType.KEYWORD)
 _START_TIME = Attribute("StartTime", IndexedType.DATETIME)
-
-Perform = Callable[[StartBatchOperationRequest, str, str, str], Awaitable[None]]
-"""Does what the request says to (workflow id, run id), under a request id. Raises Rejected."""
 
 
 class Batches:
@@ -56,6 +55,7 @@ class Batches:
         namespaces: Namespaces,
         new_id: Callable[[], str],
         waker: RecordWaker,
+        front: Front,
     ) -> None:
         self._store = store
         self._now_ns = clock.now_ns
@@ -64,15 +64,14 @@ class Batches:
         self._faults = Faults(_log)
         self._namespaces = namespaces
         self._new_id = new_id
-        self.perform: Perform | None = None
-        """What an operation is; without it batches wait."""
+        self._front = front
         self.pages = Signal()
         waker.register(KIND, self._wake, self._park)
 
     # --- what is asked --------------------------------------------------------------------------
 
-    async def start(self, request: StartBatchOperationRequest) -> None:
-        """Store it and begin.
+    async def start(self, request: StartBatchOperationRequest, principal: Principal = ANONYMOUS) -> None:
+        """Store it and begin: its operations are done for the principal.
 
         Raises Rejected ALREADY_EXISTS when there is one of that id, RESOURCE_EXHAUSTED when too many run,
         INVALID_ARGUMENT for a query that is not understood, UNAVAILABLE.
@@ -88,7 +87,7 @@ class Batches:
                 ResourceExhaustedFailure(),
             )
         now_ns = self._now_ns()
-        batch = Batch(self._new_id(), request.SerializeToString(), now_ns, total)
+        batch = Batch(self._new_id(), request.SerializeToString(), now_ns, total, principal=principal)
         change = RecordChange(KIND, request.namespace, request.job_id, 0, law.encode(batch), now_ns)
         if not await self._records.put(change):
             raise Rejected(
@@ -150,7 +149,8 @@ class Batches:
         if not batch.is_running:
             await self._records.put(record.change(None))
             return
-        if self.perform is None:
+        perform = self._front.perform
+        if perform is None:
             raise Rejected(StatusCode.UNAVAILABLE, "Nobody has said yet how operations are done.")
         request = StartBatchOperationRequest.FromString(batch.request)
         rate = request.max_operations_per_second or self._config.batch_rate
@@ -162,7 +162,7 @@ class Batches:
             law.close(batch, law.FAILED, self._now_ns(), refusal.message)  # an attribute of its query is gone
             await self._replace(record, batch, None)
             return
-        failures = await self._do(self.perform, request, batch, targets)
+        failures = await self._do(perform, request, batch, targets)
         wake_at_ns = law.proceed(batch, failures, place, rate, self._now_ns())
         await self._replace(record, batch, wake_at_ns)
         self.pages.emit()
@@ -213,14 +213,16 @@ class Batches:
 
         async def one(workflow_id: str, run_id: str) -> bool:
             try:
-                await perform(request, workflow_id, run_id, law.request_id(batch, run_id or workflow_id))
+                request_id = law.request_id(batch, run_id or workflow_id)
+                await perform(batch.principal, request, workflow_id, run_id, request_id)
             except Exception as error:  # one that cannot be read must not keep all others waiting: it has failed
                 if is_passing(error):
                     raise
                 if isinstance(error, Rejected) and error.code is StatusCode.NOT_FOUND:
                     return False  # it is gone, or over: there is nothing left to do
                 if isinstance(error, Rejected):
-                    _log.warning("batch operation %r: %r failed: %s", request.job_id, workflow_id, error)
+                    text = "batch operation %r of %s: %r failed: %s"
+                    _log.warning(text, request.job_id, batch.principal, workflow_id, error)
                 else:
                     self._faults.tell(error, "batch operation %r: %r failed", request.job_id, workflow_id)
                 return True

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 from temporalio.api.errordetails.v1 import NotFoundFailure, WorkflowExecutionAlreadyStartedFailure
+from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
+from perdure.core.principal import Principal
 from perdure.core.replies import Started
 from perdure.core.schedule import requests, state
 from perdure.core.schedule.machine import Machine
@@ -37,6 +39,7 @@ from perdure.engine.node.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.node.pace import Pace, Turnstile
 from perdure.engine.node.signal import Signal
 from perdure.engine.node.zones import find_zone
+from perdure.engine.records.front import Front
 from perdure.engine.records.records import Records
 from perdure.engine.submission import Submit
 from perdure.stores.api import Record, RecordChange, Store, StoreError
@@ -85,6 +88,7 @@ class Schedules:
         waker: RecordWaker,
         submit: Submit,
         read: Read,
+        front: Front,
     ) -> None:
         self._store = store
         self._now_ns = clock.now_ns
@@ -96,6 +100,7 @@ class Schedules:
         self._waker = waker
         self._submit = submit
         self._read = read
+        self._front = front
         self.watched: dict[str, tuple[Key, str]] = {}
         """Runs whose end a schedule waits for, by run id: the schedule, and the workflow id."""
         self._carrying: dict[Key, _Errand] = {}
@@ -394,7 +399,7 @@ class Schedules:
         runs, force = machine.to_stop()
         for run in runs:
             if (run.run_id, force) not in stopped:
-                error = await self._stop_run(key, run, force)
+                error = await self._stop_run(key, machine.state.principal, run, force)
                 if error is None:
                     stopped.add((run.run_id, force))
                 else:
@@ -407,15 +412,20 @@ class Schedules:
             request = requests.start_request(*key, machine.state, machine.schedule, start)
         except Exception as error:
             return error
-        workflow_id = request.workflow_id
+        workflow_id, principal = request.workflow_id, machine.state.principal
+
+        def start_it(request: StartWorkflowExecutionRequest) -> Awaitable[Started]:
+            return self._submit(key.namespace, workflow_id, None, StartWorkflow(request))
+
         try:
-            started: Started = await self._submit(key.namespace, workflow_id, None, StartWorkflow(request))
+            started: Started = await self._front.act(principal, "StartWorkflowExecution", request, start_it)
         except Rejected as refusal:
             if is_passing(refusal) or refusal.code in _FAULTS:
                 return refusal
             run_id = await self._own_run(key, workflow_id, request.request_id, refusal)
             if not run_id:
-                _log.warning("schedule %r: %r was not started: %s", key.schedule_id, workflow_id, refusal)
+                text = "schedule %r of %s: %r was not started: %s"
+                _log.warning(text, key.schedule_id, principal, workflow_id, refusal)
             return _Made(start.number, workflow_id, run_id)
         return _Made(start.number, workflow_id, started.first_run_id or started.run_id)
 
@@ -431,16 +441,25 @@ class Schedules:
 
         return first_run_id if await self._read(key.namespace, workflow_id, first_run_id, look) else ""
 
-    async def _stop_run(self, key: Key, run: Running, force: bool) -> Exception | None:
+    async def _stop_run(self, key: Key, principal: Principal, run: Running, force: bool) -> Exception | None:
         """Terminate or cancel the run. Returns why it cannot be done now, if so."""
+
+        def stop_it(request: Any) -> Awaitable[Any]:
+            return self._submit(key.namespace, run.workflow_id, None, (Terminate if force else RequestCancel)(request))
+
         try:
             if force:
-                command = Terminate(requests.terminate_request(*key, run))
+                rpc, request = "TerminateWorkflowExecution", requests.terminate_request(*key, run)
             else:
-                command = RequestCancel(requests.cancel_request(*key, run))
-            await self._submit(key.namespace, run.workflow_id, None, command)
-        except Rejected as refusal:  # NOT_FOUND: it has ended, and that will be noticed
-            return refusal if is_passing(refusal) or refusal.code in _FAULTS else None
+                rpc, request = "RequestCancelWorkflowExecution", requests.cancel_request(*key, run)
+            await self._front.act(principal, rpc, request, stop_it)
+        except Rejected as refusal:
+            if is_passing(refusal) or refusal.code in _FAULTS:
+                return refusal
+            if refusal.code is not StatusCode.NOT_FOUND:  # that one has ended, and it will be noticed
+                text = "schedule %r of %s: %r was not stopped: %s"
+                _log.warning(text, key.schedule_id, principal, run.workflow_id, refusal)
+            return None
         except Exception as error:
             return error
         return None
