@@ -98,15 +98,9 @@ def check(message: Message, entries_max: int) -> None:
         look.check(message, entries_max)
 
 
-def check_of(descriptor: Any) -> _Check | None:
-    """What `check` would do with such a message; None: nothing in it is ever looked at."""
-    look = _look_of(descriptor)
-    return None if look is None else look.check
-
-
-def is_free(descriptor: Any) -> bool:
-    """Whether nothing in such a message is ever looked at."""
-    return _look_of(descriptor) is None
+def check_of(descriptor: Any) -> Callable[[Any, int], None] | None:
+    """As `check`, for messages of one kind; None: nothing in them is ever looked at."""
+    return _check_of(descriptor)
 
 
 def _check_duration(value: Duration, _: int) -> None:
@@ -158,8 +152,14 @@ _OPAQUE = frozenset(
     }
 )
 """Messages that are kept and shown as they came; nothing is computed from them."""
-_COMMANDS = "temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedRequest.commands"
-"""Checked by core: a bad command fails its workflow task, and does so in history."""
+_ELSEWHERE = frozenset(
+    {
+        "temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedRequest.commands",
+        "temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedRequest.query_results",
+    }
+)
+"""Looked at where they are read. A bad command fails its workflow task, and does so in history; answers to queries are
+as many as the server has asked, which is seldom one. So the request that workers send most is not looked at here."""
 _JUDGED = frozenset(
     {
         "temporal.api.workflowservice.v1.StartWorkflowExecutionRequest",
@@ -169,13 +169,12 @@ _JUDGED = frozenset(
         "temporal.api.command.v1.StartTimerCommandAttributes",
         "temporal.api.command.v1.StartChildWorkflowExecutionCommandAttributes",
         "temporal.api.command.v1.ContinueAsNewWorkflowExecutionCommandAttributes",
+        "temporal.api.taskqueue.v1.StickyExecutionAttributes",
     }
 )
 """Messages whose durations and retry policy are all judged (`cap`, `core.retry.fault`) where they are read: they are
 not looked at twice, and the refusal is in Temporal's words."""
 _JUDGED_KINDS = frozenset({Duration.DESCRIPTOR.full_name, "temporal.api.common.v1.RetryPolicy"})
-_UNCOUNTED = frozenset({"temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedRequest.query_results"})
-"""Maps with as many entries as the server itself has asked for."""
 
 
 class _Look:
@@ -189,7 +188,7 @@ class _Look:
         self.choices: list[tuple[str, dict[str, _Check]]] = []
         """By `oneof`: a single question says which of its members there is."""
         self.many: list[tuple[str, _Check]] = []
-        self.maps: list[tuple[str, _Check | None, bool]] = []
+        self.maps: list[tuple[str, _Check | None]] = []
 
     def check(self, message: Any, entries_max: int) -> None:
         """Raises OutOfBounds."""
@@ -207,9 +206,9 @@ class _Look:
             for name, check_one in self.many:
                 for value in getattr(message, name):
                     check_one(value, entries_max)
-            for name, check_value, is_counted in self.maps:
+            for name, check_value in self.maps:
                 entries = getattr(message, name)
-                if is_counted and len(entries) > entries_max:
+                if len(entries) > entries_max:
                     raise OutOfBounds(f"has too many entries: {len(entries)} > {entries_max}")
                 if check_value is not None:
                     for key in entries:
@@ -244,7 +243,7 @@ def _make_look(descriptor: Any) -> _Look | None:
             look.numbers.append(field.name)
         elif _is_map(field):
             value = kind.fields_by_name["value"].message_type
-            look.maps.append((field.name, _check_of(value) if value else None, field.full_name not in _UNCOUNTED))
+            look.maps.append((field.name, _check_of(value) if value else None))
         elif kind is not None and (check_one := _check_of(kind)) is not None:
             oneof = field.containing_oneof
             if field.is_repeated:
@@ -269,7 +268,7 @@ def _is_elsewhere(owner: Any, field: Any) -> bool:
     """Whether somebody else looks at this field."""
     kind = field.message_type
     is_judged = kind is not None and kind.full_name in _JUDGED_KINDS and owner.full_name in _JUDGED
-    return is_judged or field.full_name == _COMMANDS
+    return is_judged or field.full_name in _ELSEWHERE
 
 
 def _is_map(field: Any) -> bool:

@@ -57,6 +57,8 @@ def duration_ns(message: Duration) -> int:
     One that no store holds: the nearest.
     """
     seconds = message.seconds
+    if not seconds:  # most are not set
+        return message.nanos
     if -_SECONDS_MAX < seconds < _SECONDS_MAX:
         return seconds * NS_PER_SECOND + message.nanos
     return LONG_MAX if seconds > 0 else LONG_MIN

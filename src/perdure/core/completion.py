@@ -145,7 +145,9 @@ def _settle_updates(turn: Turn, request: RespondWorkflowTaskCompletedRequest, in
 def _remember_sticky(execution: Execution, request: RespondWorkflowTaskCompletedRequest) -> None:
     if request.HasField("sticky_attributes"):
         sticky = request.sticky_attributes
-        timeout_ns = min(max(duration_ns(sticky.schedule_to_start_timeout), 0), DURATION_MAX_NS)
+        timeout_ns = duration_ns(sticky.schedule_to_start_timeout)
+        if not 0 <= timeout_ns <= DURATION_MAX_NS:
+            timeout_ns = 0 if timeout_ns < 0 else DURATION_MAX_NS
         workflow_task.remember_sticky(execution, sticky.worker_task_queue.name, timeout_ns)
     else:
         workflow_task.remember_sticky(execution, "", 0)

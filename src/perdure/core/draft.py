@@ -103,6 +103,8 @@ def check_search_attributes(
 
 def check_timeout(name: str, timeout: Duration, cause: enums.WorkflowTaskFailedCause) -> int:
     """Nanoseconds, a century at most. Raises BadCommand for a negative duration."""
+    if not timeout.seconds and not timeout.nanos:  # most of them are not set
+        return 0
     why = cap(timeout)
     if why:
         raise BadCommand(cause, f"invalid {name}: {why}")

@@ -10,7 +10,7 @@ is owed to workers; the shell says who waits for it, and `settle` closes the Com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -92,12 +92,15 @@ def decide_in_steps(execution: Execution | None, command: commands.Command, cont
 
 def takes_steps(command: object) -> bool:
     """Whether deciding it does so much that it is better done in steps."""
-    if isinstance(command, commands.CompleteWorkflowTask):
-        return len(command.request.commands) > _LONG
-    return isinstance(command, commands.ResetWorkflow) and len(command.copied) + len(command.later) > _LONG
+    measure = MAY_BE_LONG.get(type(command))
+    return measure is not None and measure(command) > _LONG
 
 
 _LONG = 2 * STEP
+MAY_BE_LONG: Mapping[type, Callable[[Any], int]] = {
+    commands.CompleteWorkflowTask: lambda command: len(command.request.commands),
+    commands.ResetWorkflow: lambda command: len(command.copied) + len(command.later),
+}
 
 
 class Decision:

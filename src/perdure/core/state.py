@@ -327,13 +327,16 @@ FIRST_EVENT_ID = 1
 def encode(execution: Execution) -> bytes:
     """The snapshot that stores keep (msgpack), without what they keep beside it. Sets `facts.state_bytes`."""
     facts = execution.facts
-    parts = _take_out(execution) if facts.apart else {}
+    if not facts.apart:
+        snapshot = _encoder.encode(execution)
+        facts.state_bytes = len(snapshot)
+        return snapshot
+    parts = _take_out(execution)
     try:
         snapshot = _encoder.encode(execution)
     finally:
-        if parts:
-            _put_in(execution, parts)
-    facts.state_bytes = len(snapshot) + _counted(parts) if parts else len(snapshot)
+        _put_in(execution, parts)
+    facts.state_bytes = len(snapshot) + _counted(parts)
     return snapshot
 
 

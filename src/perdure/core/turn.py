@@ -114,7 +114,8 @@ class Turn:
 
     def lower(self, deadline_ns: int) -> None:
         """Owe a wake-up no later than this; the stored deadline moves only if this one is earlier."""
-        deadline_ns = min(deadline_ns, LONG_MAX)
+        if deadline_ns > LONG_MAX:
+            deadline_ns = LONG_MAX
         stored = self.execution.wake_at_ns
         if stored is None or deadline_ns < stored:
             self.execution.wake_at_ns = deadline_ns

@@ -30,7 +30,8 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
     draft.inbox = inbox
     entries_max = draft.limits.entries
     draft.attribute_type = turn.context.attribute_type
-    _check_length(turn, commands)
+    if turn.execution.next_event_id + len(commands) > turn.limits.history_events:
+        _check_length(turn, commands)
     for number, message in enumerate(commands, 1):
         if number % STEP == 0:
             yield
@@ -42,10 +43,13 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
             raise BadCommand(enums.FAILED_UNHANDLED_COMMAND, "A command follows the one that closes the workflow.")
         judge, cause = found
         # Before anything reads it: is it well formed at all?
-        try:
-            bounds.check(message, entries_max)
-        except bounds.OutOfBounds as fault:
-            raise BadCommand(cause, str(fault)) from fault
+        check = _CHECKS[message.command_type]
+        if check is not None:
+            field, check_numbers = check
+            try:
+                check_numbers(getattr(message, field), entries_max)
+            except bounds.OutOfBounds as fault:
+                raise BadCommand(cause, str(fault.within(field))) from fault
         judge(draft, message)
     if inbox is not None:
         inbox.judge_rest()
@@ -59,8 +63,6 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
 def _check_length(turn: Turn, commands: Sequence[CommandMessage]) -> None:
     """Raises BadCommand, one that ends the run, when its history would be too long: before all that is written."""
     limit = turn.limits.history_events
-    if turn.execution.next_event_id + len(commands) <= limit:
-        return
     # messages alone may leave no event: an update that is rejected
     events = sum(command.command_type != enums.COMMAND_PROTOCOL_MESSAGE for command in commands)
     if turn.execution.next_event_id + events > limit:
@@ -270,3 +272,13 @@ _JUDGES: dict[Any, tuple[Callable[[Draft, CommandMessage], None], enums.Workflow
     enums.COMMAND_PROTOCOL_MESSAGE: (_judge_protocol_message, enums.BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE),
 }
 """Who judges a command, and the cause that names a fault which any command may have (`perdure.api.bounds`)."""
+
+
+def _check_of(command_type: Any) -> tuple[str, Callable[[Any, int], None]] | None:
+    """The attributes of such a command and what looks at their numbers; None: there is nothing to look at."""
+    name = CommandType.Name(command_type).removeprefix("COMMAND_TYPE_").lower() + "_command_attributes"
+    check = bounds.check_of(CommandMessage.DESCRIPTOR.fields_by_name[name].message_type)
+    return None if check is None else (name, check)
+
+
+_CHECKS = {command_type: _check_of(command_type) for command_type in _JUDGES}

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.errordetails.v1 import NotFoundFailure
 
+from perdure.api import bounds
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.execution import Execution
 from perdure.core.names import TaskKind
@@ -29,6 +30,17 @@ _RUN_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 def invalid(message: str) -> Rejected:
     """INVALID_ARGUMENT."""
     return Rejected(StatusCode.INVALID_ARGUMENT, message)
+
+
+def check_numbers(message: Message, entries_max: int) -> None:
+    """The chain's check of numbers and maps (`perdure.api.bounds`), of what a handler is the first to look at.
+
+    Raises Rejected INVALID_ARGUMENT.
+    """
+    try:
+        bounds.check(message, entries_max)
+    except bounds.OutOfBounds as fault:
+        raise invalid(f"Invalid request: {fault}.") from fault
 
 
 def check_length(call: Call, name: str, value: str) -> None:

@@ -1,6 +1,6 @@
 """All RPCs under their names: what a transport, or the SDK in the same process, talks to.
 
-The methods are those of the nouns, behind the gate (`perdure.frontend.gate`): a call costs no further coroutine.
+The methods are those of the nouns, behind the chain (`perdure.frontend.chain`): a call costs no further coroutine.
 Each takes its RPC's request message, returns the response message, and raises `perdure.api.errors.Rejected`.
 """
 

@@ -16,7 +16,7 @@ from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
 from perdure.engine.matching.query_task import QueryTask
 from perdure.frontend.calls import Call
-from perdure.frontend.edge import check_length, check_queue, token_of
+from perdure.frontend.edge import check_length, check_numbers, check_queue, token_of
 from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import activity_task_response, workflow_task_response
 from perdure.frontend.unfit import fail, is_passing, set_aside
@@ -71,6 +71,8 @@ class WorkflowTasks:
         engine = self._engine
         token = token_of(call, TaskKind.WORKFLOW)
         key = token.key
+        for result in request.query_results.values():
+            check_numbers(result, engine.config.limits.entries)
         command = CompleteWorkflowTask(token, request)
         reply = engine.submit(key.namespace, key.workflow_id, key.run_id, command)
         if request.query_results:

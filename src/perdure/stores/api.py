@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import msgspec
+
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.message import Message
@@ -98,8 +100,7 @@ class Reference:
     run_id: str | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """The events of one commit, or some of them, as one serialised `temporal.api.history.v1.History`.
 
     Batches concatenate into a valid `History`.

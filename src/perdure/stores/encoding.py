@@ -8,7 +8,6 @@ first effect. All memory of a commit waiting for its transaction is what is here
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,8 +31,7 @@ _VALUE_ERRORS = (OverflowError, UnicodeError, RecursionError)
 """What an encoder raises for a value that cannot be stored: a number, a text, a nesting."""
 
 
-@dataclass(slots=True)
-class EncodedCommit:
+class EncodedCommit(msgspec.Struct, eq=False):
     """One run's part of a commit, ready to be written. Times in nanoseconds since the epoch."""
 
     key: ExecutionKey
@@ -81,8 +79,9 @@ def encode_commit(commit: Commit) -> EncodedCommit:
     execution = commit.execution
     if execution is None or not commit.changed:
         raise ValueError(f"a commit that changes nothing was handed to the store: {commit.key}")
-    if commit.wake_at_ns is not None:
-        _check_integer("wake_at_ns", commit.wake_at_ns)
+    wake_at_ns = commit.wake_at_ns
+    if wake_at_ns is not None and not -INTEGER_MAX <= wake_at_ns <= INTEGER_MAX:
+        _check_integer("wake_at_ns", wake_at_ns)
     events = commit.events
     return EncodedCommit(
         commit.key,
@@ -96,7 +95,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         execution.started_at_ns,
         execution.closed_at_ns,
         execution.next_event_id - 1,
-        commit.wake_at_ns,
+        wake_at_ns,
         execution.in_flight,
         _batches(events[0].event_id, commit.encoded) if events else (),
         _own(commit.key, commit.add_tasks) if commit.add_tasks else (),

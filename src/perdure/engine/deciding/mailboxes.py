@@ -26,7 +26,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartWorkflow, UpdateWithStart
 from perdure.core.commit import Commit
 from perdure.core.context import Context
-from perdure.core.execution import Decision, Execution, decide, decide_in_steps, takes_steps
+from perdure.core.execution import MAY_BE_LONG, Decision, Execution, decide, decide_in_steps, takes_steps
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.steps import Steps
 from perdure.engine.deciding.cache import RestingCache
@@ -264,7 +264,7 @@ class Mailboxes:
     def _decide(self, mailbox: Mailbox, head: Call) -> bool:
         """Decide the calls at the head of the queue; True: a commit is under way, or will be."""
         execution = self._state_for(mailbox, head)
-        if takes_steps(head.command):
+        if type(head.command) in MAY_BE_LONG and takes_steps(head.command):
             mailbox.solo = max(0, mailbox.solo - 1)
             mailbox.calls = [mailbox.pending.popleft()]
             task = self._loop.create_task(self._decide_in_steps(mailbox, head), name=type(head.command).__name__)
@@ -274,7 +274,8 @@ class Mailboxes:
         calls = self._take_calls(mailbox, head, execution)
         context = self._tell(self._context, execution)
         try:
-            decision = decide(execution, [cast(Command, call.command) for call in calls], context)
+            asked: list[Any] = [call.command for call in calls]
+            decision = decide(execution, asked, context)
             assert len(decision.replies) == len(calls), "core answers every command"
             commit = decision.settle(self._assign(mailbox, decision.queued) if decision.queued else ())
         except Exception as error:

@@ -125,9 +125,7 @@ class Feed:
 
     def hear(self, news: News) -> None:
         """A commit is durable, of this node or of another one."""
-        topics = 0
-        if news.wake_at_ns is not None:
-            topics = _DEADLINES
+        topics = 0 if news.wake_at_ns is None else _DEADLINES
         if news.queues:
             topics |= _ROWS
         if news.has_messages:

@@ -32,6 +32,8 @@ _SECOND_NS = 1_000_000_000
 _SET_NS = 2 * _SECOND_NS
 """A difference from one look to the next that is no drift: NTP slews a clock by half a thousandth at most."""
 _LOOK_NS = _SECOND_NS // 10
+_GLANCE_NS = _SECOND_NS // 2
+"""The wall clock alone, when it has gone forward by less since it was compared, has not been set by what matters."""
 _LOOKS_MAX = 5
 
 
@@ -60,6 +62,8 @@ class WatchedClock:
         self._was_set = was_set
         self._steady_s: Callable[[], float] | None = None
         self._offset_ns = 0
+        self._compared_ns = 0
+        """Wall-clock time of the last comparison."""
 
     def start(self, steady_s: Callable[[], float]) -> None:
         """Watch it; `steady_s` gives seconds and is never set, such as an event loop's `time`."""
@@ -74,8 +78,9 @@ class WatchedClock:
     def now_ns(self) -> int:
         """Nanoseconds since the Unix epoch."""
         wall_ns = self._wall_ns()
-        if self._steady_s is None:
+        if 0 <= wall_ns - self._compared_ns < _GLANCE_NS or self._steady_s is None:
             return wall_ns
+        self._compared_ns = wall_ns
         offset_ns = wall_ns - int(self._steady_s() * _SECOND_NS)
         if -_SET_NS < offset_ns - self._offset_ns < _SET_NS:
             self._offset_ns = offset_ns

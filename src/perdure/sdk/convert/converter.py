@@ -21,7 +21,7 @@ from perdure.sdk.convert.codec import PayloadCodec
 from perdure.sdk.convert.json_types import decoder_for, encode_json, find_unserialisable, type_name
 from perdure.sdk.convert.raw import RawValue
 from perdure.sdk.errors import PayloadCodecError, PayloadError, PayloadTooLargeError
-from perdure.sdk.option_names import lists_options
+from perdure.sdk.option_names import options_of
 from perdure.sdk.texts import class_name, repr_of, text_of
 
 DEFAULT_LIMIT_BYTES = 2 << 20
@@ -29,10 +29,8 @@ DEFAULT_LIMIT_BYTES = 2 << 20
 
 _NULL = {"encoding": b"binary/null"}
 _BINARY = {"encoding": b"binary/plain"}
-_JSON = {"encoding": b"json/plain"}
 
 
-@lists_options
 class Converter:
     """Encodes and decodes; stateless, may be shared between threads.
 
@@ -41,6 +39,7 @@ class Converter:
         limit_bytes: the most that the values of one call may take together.
     """
 
+    @options_of("Converter")
     def __init__(self, codec: PayloadCodec | None = None, *, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._codec = codec
         self.limit_bytes = limit_bytes
@@ -123,7 +122,9 @@ def _encode(value: Any, what: str) -> Payload:
     if type(value) is RawValue:
         return value.payload
     try:
-        return Payload(metadata=_JSON, data=encode_json(value))
+        payload = Payload(data=encode_json(value))
+        payload.metadata["encoding"] = b"json/plain"  # a map given to the constructor is copied in Python
+        return payload
     except Exception as error:  # the value's own code runs here (model hooks), so anything can be raised
         try:
             path, part = find_unserialisable(value)

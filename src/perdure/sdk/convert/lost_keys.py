@@ -22,12 +22,13 @@ import msgspec
 LISTS = (list, tuple, set, frozenset, collections.deque, collections.UserList)
 """What becomes a list in JSON."""
 
-_safe: dict[Any, bool] = dict.fromkeys(
-    (str, int, float, bool, NoneType, bytes, bytearray, Decimal, UUID, datetime, date, time, timedelta), True
+_PLAIN: frozenset[Any] = frozenset(
+    (str, int, float, bool, NoneType, bytes, bytearray, Decimal, UUID, datetime, date, time, timedelta)
 )
+_safe: dict[Any, bool] = dict.fromkeys(_PLAIN, True)
 """Whether a type can hold no such dict; grows by the classes that are met."""
 
-_TEXT: set[Any] = {str}
+_TEXT: frozenset[Any] = frozenset((str,))
 _encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 
 
@@ -37,8 +38,8 @@ def lost_key(value: Any, data: bytes) -> str:
     Args:
         data: its JSON.
     """
-    kind = cast(Any, type(value))
-    if _is_safe_kind(kind) or b"{" not in data or _is_shallow(kind, value) or _comes_back(data):
+    kind: Any = value.__class__
+    if kind in _PLAIN or b"{" not in data or _is_shallow(kind, value) or _is_safe_kind(kind) or _comes_back(data):
         return ""
     return _search(value)
 
@@ -53,12 +54,12 @@ def _is_safe_kind(kind: Any) -> bool:
 def _is_shallow(kind: Any, value: Any) -> bool:
     """Whether it is a list of safe values, or a dict of them by texts."""
     if kind is dict:
-        if set(map(type, value)) != _TEXT:
+        if not _TEXT.issuperset(map(type, value)):
             return False
         value = value.values()
-    elif kind not in (list, tuple):
+    elif kind is not list and kind is not tuple:
         return False
-    return all(map(_is_safe_kind, set(map(type, value))))
+    return _PLAIN.issuperset(map(type, value)) or all(map(_is_safe_kind, set(map(type, value))))
 
 
 def _comes_back(data: bytes) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
@@ -23,8 +23,7 @@ class HistoryGapError(PerdureError):
     """The history given does not continue what this machine has seen: fetch it whole and process that."""
 
 
-@dataclass(slots=True)
-class TaskOutcome:
+class TaskOutcome(msgspec.Struct, eq=False):
     """What a workflow task comes to: commands, or a failure.
 
     Attributes:
@@ -42,7 +41,7 @@ class TaskOutcome:
         goes_on: local activities are still running: the task is to be completed with a new one behind it.
     """
 
-    commands: list[Command] = field(default_factory=list[Command])
+    commands: list[Command] = []
     failure: Failure | None = None
     cause: WorkflowTaskFailedCause.ValueType = _UNSPECIFIED
     finished: bool = False

@@ -112,38 +112,33 @@ class ActivityTasks:
     async def handle(self, task: PollActivityTaskQueueResponse) -> None:
         """Run one attempt and answer it."""
         try:
-            await self._run_and_answer(task)
-        except (
-            Exception
-        ) as problem:  # a fault of ours, or of the way to the server: it is told as the attempt's failure
-            answer = failure_of(problem, self._converter)
-            answer.message = f"the attempt ended, and to answer that failed: {answer.message}"
-            await self._send_failure(task, answer, None)
-            logger.exception("what came of %s could not be answered; the server was told this instead", _named(task))
-
-    async def _run_and_answer(self, task: PollActivityTaskQueueResponse) -> None:
-        try:
             definition = self._registry.activity(task.activity_type.name)
         except errors.UnknownTypeError as error:
             # Retryable: another worker of this queue may know it, or this one after its next deployment.
             error.__traceback__ = None  # its frames are ours, and say nothing
             await self._fail(task, raised(error, self._converter), None)
             return
-        attempt = Attempt(
-            task, definition, self._converter, self._name.task_queue, self._returns, self._make_heartbeats
-        )
-        limit_ns = _limit_ns(task)
-        timer = limit_ns and self._loop.call_later(limit_ns / SECOND_NS, self._time_is_up, attempt, limit_ns)
-        self._running.add(attempt)
         try:
-            outcome = await self.run(attempt)
-        finally:
-            self._running.discard(attempt)
-            unsent = attempt.end()
-            if timer:
-                timer.cancel()
-        if outcome is not None:
-            await self._answer(attempt, outcome, unsent)
+            attempt = Attempt(
+                task, definition, self._converter, self._name.task_queue, self._returns, self._make_heartbeats
+            )
+            limit_ns = _limit_ns(task)
+            timer = limit_ns and self._loop.call_later(limit_ns / SECOND_NS, self._time_is_up, attempt, limit_ns)
+            self._running.add(attempt)
+            try:
+                outcome = await self.run(attempt)
+            finally:
+                self._running.discard(attempt)
+                unsent = attempt.end()
+                if timer:
+                    timer.cancel()
+            if outcome is not None:
+                await self._answer(attempt, outcome, unsent)
+        except Exception as fault:  # of ours, or of the way to the server: it is told as the attempt's failure
+            answer = failure_of(fault, self._converter)
+            answer.message = f"the attempt ended, and to answer that failed: {answer.message}"
+            await self._send_failure(task, answer, None)
+            logger.exception("what came of %s could not be answered; the server was told this instead", _named(task))
 
     def _time_is_up(self, attempt: Attempt, limit_ns: int) -> None:
         if attempt.stop is None:

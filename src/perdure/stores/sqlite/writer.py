@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import msgspec
 
 from perdure.core.names import ExecutionKey
 from perdure.stores.api import Outcome, RecordChange
@@ -81,29 +82,24 @@ _Come = tuple[int, int, int]
 """Counted changes; number and version of the execution that was written last; 0, 0: none since the last such change."""
 
 
-def _rows() -> list[Row]:
-    return []
-
-
-@dataclass(slots=True)
-class _Plan:
+class _Plan(msgspec.Struct, eq=False):
     """The parameters of a transaction, by statement."""
 
-    advanced: list[Row] = field(default_factory=_rows)
-    turned: list[Row] = field(default_factory=_rows)
-    settled: list[Row] = field(default_factory=_rows)
-    put_parts: list[Row] = field(default_factory=_rows)
-    dropped_parts: list[Row] = field(default_factory=_rows)
-    unindexed: list[Row] = field(default_factory=_rows)
-    indexed: list[Row] = field(default_factory=_rows)
-    started: list[Row] = field(default_factory=_rows)
-    claimed: list[Row] = field(default_factory=_rows)
-    succeeded: list[Row] = field(default_factory=_rows)
-    batches: list[Row] = field(default_factory=_rows)
-    removed_tasks: list[Row] = field(default_factory=_rows)
-    added_tasks: list[Row] = field(default_factory=_rows)
-    removed_messages: list[Row] = field(default_factory=_rows)
-    added_messages: list[Row] = field(default_factory=_rows)
+    advanced: list[Row] = []
+    turned: list[Row] = []
+    settled: list[Row] = []
+    put_parts: list[Row] = []
+    dropped_parts: list[Row] = []
+    unindexed: list[Row] = []
+    indexed: list[Row] = []
+    started: list[Row] = []
+    claimed: list[Row] = []
+    succeeded: list[Row] = []
+    batches: list[Row] = []
+    removed_tasks: list[Row] = []
+    added_tasks: list[Row] = []
+    removed_messages: list[Row] = []
+    added_messages: list[Row] = []
     newest: tuple[int, int] = (0, 0)
     """Number and version of the last execution in it."""
 
