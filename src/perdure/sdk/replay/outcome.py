@@ -23,7 +23,7 @@ class HistoryGapError(PerdureError):
     """The history given does not continue what this machine has seen: fetch it whole and process that."""
 
 
-class TaskOutcome(msgspec.Struct, eq=False):
+class TaskOutcome(msgspec.Struct):
     """What a workflow task comes to: commands, or a failure.
 
     Attributes:
