@@ -25,7 +25,7 @@ from temporalio.api.enums.v1 import CommandType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.api.bounds import is_free
+from perdure.api.bounds import check_of
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.search_attributes import TYPE_NAMES
 from perdure.engine import Engine, EngineConfig, TimeOrderedIds
@@ -91,7 +91,7 @@ class Attack:
             if rpc.handler is not None
         ]
         # Most of all those with numbers and maps in them.
-        self._weights = [1 if is_free(rpc.request.DESCRIPTOR) else 5 for rpc in self._served]
+        self._weights = [1 if check_of(rpc.request.DESCRIPTOR) is None else 5 for rpc in self._served]
         self._tokens: dict[str, list[bytes]] = {}
         self._runs: list[str] = []
         self._count = 0
