@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks import rows
 from benchmarks.rows import quantile
-from perdure import AsyncEngine, Engine, wait, workflow
+from perdure import AsyncEngine, Engine, workflow
 from perdure.embedded.loop_thread import new_event_loop
 from perdure.stores.reading import StoreFile
 
@@ -67,7 +67,7 @@ def ear() -> int:
         fresh.append(number)
 
     workflow.on_signal("tick", tick)
-    wait(lambda: workflow.info().continue_as_new_suggested or (bool(fresh) and fresh[-1] == END))
+    workflow.wait_condition(lambda: workflow.info().continue_as_new_suggested or (bool(fresh) and fresh[-1] == END))
     if fresh[-1] != END:
         workflow.continue_as_new()
     return len(fresh)

@@ -11,7 +11,7 @@ import threading
 
 from stage import Stage, play, seen, show, step, title, until
 
-from perdure import ApplicationError, Engine, activity, call, wait, workflow
+from perdure import ApplicationError, Engine, activity, call, workflow
 from perdure.api.digest import digest
 from perdure.errors import QueryFailedError, UpdateFailedError
 
@@ -38,11 +38,11 @@ class Order:
 
     @workflow.run
     def run(self, order_id: str) -> str:
-        if not wait(lambda: self.approved_by, timeout="14 days"):
+        if not workflow.wait_condition(lambda: self.approved_by, timeout="14 days"):
             self.status = "expired"
             return self.status
         receipt = call(charge, order_id, self.total())
-        wait(workflow.all_handlers_finished)
+        workflow.wait_condition(workflow.all_handlers_finished)
         self.status = "paid"
         return f"{receipt}, approved by {self.approved_by}"
 

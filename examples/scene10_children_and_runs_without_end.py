@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from stage import Stage, play, seen, show, step, title, until
 
-from perdure import Engine, activity, call, start, start_child, wait, workflow
+from perdure import Engine, activity, call, start, start_child, workflow
 from perdure.api.digest import digest
 from perdure.errors import ApplicationError, ChildWorkflowError, WorkflowNotFoundError
 
@@ -59,7 +59,7 @@ def send_order(order: str, parcels: int) -> list[str]:
             again = start_child(send_parcel, f"{order}/again", id=f"{child.id}-again")
             delivered.append(again.result())
     survey = start_child(ask_how_it_was, order, id=f"survey-{order}", parent_close_policy="abandon")
-    wait(lambda: survey.run_id)  # it is on its way; the order need not wait for it
+    workflow.wait_condition(lambda: survey.run_id)  # it is on its way; the order need not wait for it
     return delivered
 
 

@@ -22,15 +22,14 @@ from stage import Stage, play, seen, show, step, title, until
 
 from perdure import (
     ActivityError,
+    ActivityHandle,
     ApplicationError,
     Engine,
-    Handle,
     Saga,
     activity,
     call,
     on_event,
     start,
-    wait,
     workflow,
 )
 from perdure.api.digest import digest
@@ -142,14 +141,14 @@ def as_dag(order: str, tasks: dict[str, dict[str, Any]]) -> dict[str, str]:
                 if is_due:
                     handles[name] = start(STEPS[name], order)
         running = [name for name, is_now in state.items() if is_now == "running"]
-        wait(lambda: not running or any(handles[name].done() for name in running))  # noqa: B023 - looked at at once
+        workflow.wait_condition(lambda: not running or any(handles[name].done() for name in running))  # noqa: B023 - looked at at once
         for name in running:
             if handles[name].done():
                 state[name] = how_it_ended(handles[name])
     return state
 
 
-def how_it_ended(step: Handle[Any]) -> str:
+def how_it_ended(step: ActivityHandle[Any]) -> str:
     try:
         step.result()
     except ActivityError:

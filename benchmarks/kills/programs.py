@@ -14,7 +14,6 @@ from perdure import (
     call_child,
     start,
     start_child,
-    wait,
     workflow,
 )
 
@@ -61,7 +60,7 @@ def handler() -> list[int]:
     """A handler that is a function."""
     told: list[int] = []
     workflow.on_signal("tell", told.append)
-    wait(lambda: END in told)
+    workflow.wait_condition(lambda: END in told)
     return told
 
 
@@ -109,7 +108,7 @@ def endless(told: list[int]) -> list[int]:
     """Begins a new run after every second signal."""
     fresh: list[int] = []
     workflow.on_signal("tell", fresh.append)
-    wait(lambda: len(fresh) >= 2 or END in fresh)
+    workflow.wait_condition(lambda: len(fresh) >= 2 or END in fresh)
     told = [*told, *fresh]
     if END in told:
         return told
@@ -140,7 +139,7 @@ class Account:
 
     @workflow.run
     def run(self) -> list[int]:
-        wait(lambda: self.ended)
+        workflow.wait_condition(lambda: self.ended)
         return self.told
 
     @workflow.update(unfinished="wait")

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from perdure import Retry, Saga, activity, call, start, wait, workflow
+from perdure import Retry, Saga, activity, call, start, workflow
 from perdure.demo.services.client import INVENTORY_URL, PAYMENTS_URL, SHIPPING_URL, Refused, ServiceClient
 from perdure.errors import ActivityError, ApplicationError, TimedOutError
 
@@ -119,7 +119,7 @@ class Fulfilment:
         saga.compensate(release, order)
         call(reserve, order)
         self.status = "waiting for the money"
-        if not wait(payment.done, timeout=HOLD):
+        if not workflow.wait_condition(payment.done, timeout=HOLD):
             call(release, order)  # somebody else may want it
             self.status = "waiting for the money, nothing is held"
             payment.result()
@@ -127,7 +127,7 @@ class Fulfilment:
         payment.result()
         tracking = call(ship, order)
         self.status = f"{tracking} waits to be picked up"
-        if not wait(lambda: self.picked_up, timeout=PICK_UP_WITHIN):
+        if not workflow.wait_condition(lambda: self.picked_up, timeout=PICK_UP_WITHIN):
             raise ApplicationError(f"nobody came for {tracking} within {PICK_UP_WITHIN}", type="not_picked_up")
         return tracking
 

@@ -13,6 +13,7 @@ from perdure.errors import (
     ChildWorkflowError,
     DeterminismViolation,
     EngineError,
+    InterventionNotFoundError,
     NonDeterminismError,
     PayloadError,
     PerdureError,
@@ -25,7 +26,7 @@ from perdure.errors import (
     WorkflowFailedError,
     WorkflowNotFoundError,
 )
-from perdure.interventions import Intervention, InterventionNotFoundError, Interventions, SyncInterventions
+from perdure.interventions import Intervention, Interventions, SyncInterventions
 from perdure.models.saga import Saga
 from perdure.sdk.activity import ActivityInfo, activity
 from perdure.sdk.client import (
@@ -47,15 +48,18 @@ from perdure.sdk.client import (
 from perdure.sdk.convert import Converter, PayloadCodec, RawValue
 from perdure.sdk.declare.search_attributes import SearchAttribute
 from perdure.sdk.declare.transaction import Transaction
+from perdure.sdk.deprecated import former_names as _former_names
 from perdure.sdk.options import Duration, Retry
 from perdure.sdk.worker import Worker, WorkerConfig
 from perdure.sdk.workflow.children import ChildHandle, call_child, start_child
 from perdure.sdk.workflow.events import Subscription, on_event
-from perdure.sdk.workflow.local_calls import local_call, start_local
-from perdure.sdk.workflow.workflow import CancelScope, Handle, WorkflowInfo, call, start, wait, workflow
+from perdure.sdk.workflow.handles import Handle as _Handle
+from perdure.sdk.workflow.local_calls import call_local, start_local
+from perdure.sdk.workflow.workflow import ActivityHandle, CancelScope, TimerHandle, WorkflowInfo, call, start, workflow
 
 __all__ = [
     "ActivityError",
+    "ActivityHandle",
     "ActivityInfo",
     "ApplicationError",
     "AsyncEngine",
@@ -70,7 +74,6 @@ __all__ = [
     "Duration",
     "Engine",
     "EngineError",
-    "Handle",
     "IdConflictPolicy",
     "IdReusePolicy",
     "Intervention",
@@ -97,6 +100,7 @@ __all__ = [
     "SyncWorkflowHandle",
     "TerminatedError",
     "TimedOutError",
+    "TimerHandle",
     "Transaction",
     "UpdateFailedError",
     "UpdateHandle",
@@ -113,11 +117,19 @@ __all__ = [
     "activity",
     "call",
     "call_child",
-    "local_call",
+    "call_local",
     "on_event",
     "start",
     "start_child",
     "start_local",
-    "wait",
     "workflow",
 ]
+
+__getattr__ = _former_names(
+    __name__,
+    {
+        "Handle": ("ActivityHandle, TimerHandle or ChildHandle", _Handle),
+        "local_call": ("call_local", call_local),
+        "wait": ("workflow.wait_condition", workflow.wait_condition),
+    },
+)

@@ -28,7 +28,7 @@ from perdure import (
     WorkflowStatus,
     activity,
     call,
-    local_call,
+    call_local,
     start,
     start_child,
     workflow,
@@ -106,7 +106,7 @@ ACTIVITIES: dict[str, Any] = {
 @workflow
 def calls(where: str, kind: str) -> list[str]:
     try:
-        (local_call if where == "local" else call)(ACTIVITIES.get(where, on_a_thread), kind)
+        (call_local if where == "local" else call)(ACTIVITIES.get(where, on_a_thread), kind)
     except ActivityError as error:
         return told(error)
     return []
@@ -377,7 +377,7 @@ def cannot_write(what: str) -> str:
             case "argument":
                 call(on_a_thread, threading.Lock())  # pyright: ignore[reportCallIssue, reportArgumentType]
             case "local argument":
-                local_call(on_a_thread, threading.Lock())  # pyright: ignore[reportArgumentType]
+                call_local(on_a_thread, threading.Lock())  # pyright: ignore[reportArgumentType]
             case "child":
                 start_child(fails, threading.Lock())  # pyright: ignore
             case "signal":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from temporalio.api.common.v1 import Payload
 
-from perdure import Engine, PayloadCodec, QueryFailedError, UpdateFailedError, wait, workflow
+from perdure import Engine, PayloadCodec, QueryFailedError, UpdateFailedError, workflow
 from perdure.testing import TestEngine
 
 
@@ -27,7 +27,7 @@ class Order:
 
     @workflow.run
     def run(self) -> int:
-        wait(lambda: self.closed)
+        workflow.wait_condition(lambda: self.closed)
         return self.paid
 
     @workflow.signal

@@ -16,7 +16,6 @@ from perdure import (
     call,
     call_child,
     start_child,
-    wait,
     workflow,
 )
 
@@ -96,7 +95,7 @@ def waits_for_a_child() -> str:
 @workflow
 def leaves_a_child() -> str:
     child = start_child(listens, id="ear", parent_close_policy="abandon")
-    wait(lambda: child.run_id is not None)
+    workflow.wait_condition(lambda: child.run_id is not None)
     return child.id
 
 

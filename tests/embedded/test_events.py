@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perdure import Engine, WorkflowStatus, on_event, wait, workflow
+from perdure import Engine, WorkflowStatus, on_event, workflow
 from perdure.errors import DefinitionError, EngineError, PayloadError, WorkflowFailedError
 from perdure.testing import TestEngine
 
@@ -267,7 +267,7 @@ def two_waits() -> list[str]:
     found: list[str] = []
     workflow.on_signal("go", lambda: found.append(workflow.wait_event("events.x")))
     found.append(workflow.wait_event("events.x"))
-    wait(lambda: len(found) == 2)
+    workflow.wait_condition(lambda: len(found) == 2)
     return found
 
 

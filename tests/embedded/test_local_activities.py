@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from perdure import Engine, Retry, activity, local_call, start_local, workflow
+from perdure import Engine, Retry, activity, call_local, start_local, workflow
 
 begun = threading.Event()
 may_end = threading.Event()
@@ -41,7 +41,7 @@ def waits_for_the_test() -> str:
 
 @workflow
 def everywhere() -> list[Any]:
-    return [local_call(in_thread), local_call(on_loop), local_call(in_process)]
+    return [call_local(in_thread), call_local(on_loop), call_local(in_process)]
 
 
 @workflow
@@ -52,7 +52,7 @@ async def many() -> int:
 
 @workflow
 def interrupted() -> str:
-    return local_call(waits_for_the_test)
+    return call_local(waits_for_the_test)
 
 
 def test_each_runs_where_it_is_declared_to() -> None:

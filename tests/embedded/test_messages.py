@@ -19,7 +19,6 @@ from perdure import (
     activity,
     call,
     start,
-    wait,
     workflow,
 )
 
@@ -45,8 +44,8 @@ class Cart:
 
     @workflow.run
     def run(self) -> int:
-        wait(lambda: self.closed)
-        wait(workflow.all_handlers_finished)
+        workflow.wait_condition(lambda: self.closed)
+        workflow.wait_condition(workflow.all_handlers_finished)
         return self.total()
 
     @workflow.signal
@@ -210,7 +209,7 @@ class Account:
 
     @workflow.run
     def run(self) -> int:
-        wait(lambda: self.closed)
+        workflow.wait_condition(lambda: self.closed)
         return self.cents
 
     @workflow.update

@@ -20,7 +20,7 @@ from perdure import (
     activity,
     call,
     call_child,
-    local_call,
+    call_local,
     start,
     start_child,
     workflow,
@@ -102,7 +102,7 @@ def misuses() -> list[str]:
     for wrong in (
         lambda: cast(Any, call)("charge", cents=1),
         lambda: call(CHARGE, cents=1),
-        lambda: local_call(CHARGE, 1),
+        lambda: call_local(CHARGE, 1),
         lambda: cast(Any, call)(17),
         lambda: cast(Any, call_child)(ORDER, cents=1),
     ):

@@ -22,7 +22,7 @@ def done() -> str:
 @workflow
 def naps(nap: dict[str, float]) -> str:
     try:
-        workflow.sleep(**nap)
+        workflow.sleep(**nap)  # pyright: ignore[reportArgumentType]
     except ValueError as error:
         return str(error)
     return "slept"

@@ -71,7 +71,7 @@ REFUSALS: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "create() order": (lambda e: e.schedules.create("s", buy, order="1"), ", as in create(buy, order, cents);"),
     "create() timezone": (lambda e: e.schedules.create("s", buy, "1", timezone="UTC"), ": write time_zone;"),
-    "reset() event": (lambda e: e.reset("1", event=3), ": write event_id;"),
+    "reset() event": (lambda e: e.get("1").reset(event=3), ": write event_id;"),
     "signal() item": (lambda e: e.get("1").signal("go", item=1), "; the options are: request_id"),
     "list() max": (lambda e: e.list("", max=3), "; the options are: query, limit"),
     "Engine() max_workers": (lambda e: ENGINE("memory://", max_workers=3), ": write max_concurrent_activities;"),

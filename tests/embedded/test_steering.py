@@ -16,7 +16,6 @@ from perdure import (
     WorkflowNotFoundError,
     activity,
     call,
-    wait,
     workflow,
 )
 
@@ -46,7 +45,7 @@ class Counter:
 
     @workflow.run
     def run(self) -> list[int]:
-        wait(lambda: len(self.numbers) == 2)
+        workflow.wait_condition(lambda: len(self.numbers) == 2)
         return self.numbers
 
     @workflow.update
@@ -105,16 +104,16 @@ def test_a_workflow_is_reset() -> None:
         handle = engine.start(listens, id="ear")
         handle.signal("word", "hello")
         assert handle.result() == "hello"
-        run_id = engine.reset("ear", event_id=4, reason="again")
-        assert run_id != handle.run_id
-        assert engine.get("ear", run_id).result() == "hello"
+        again = engine.get("ear").reset(event_id=4, reason="again")
+        assert again.run_id != handle.run_id
+        assert again.result() == "hello"
 
 
 def test_what_a_workflow_was_asked_since_is_asked_again_after_a_reset() -> None:
     with Engine("memory://") as engine:
         handle = engine.start(Counter, id="counter")
         assert handle.update("add", 1) == 1
-        engine.reset("counter", event_id=4, reason="again")
+        engine.get("counter").reset(event_id=4, reason="again")
         handle = engine.get("counter")
         assert handle.update("add", 2) == 2
         assert handle.result() == [1, 2]

@@ -1,4 +1,5 @@
 # pyright: basic, reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# ruff: noqa: I001
 """A program written for the version before: it uses every name that has another one now.
 
 A line that must say so ends with the new name behind `now:`; no other line may say anything.
@@ -6,7 +7,10 @@ A line that must say so ends with the new name behind `now:`; no other line may 
 
 from __future__ import annotations
 
-from perdure import Engine, activity, call, workflow
+from perdure import Engine, activity, call, start, workflow
+from perdure import Handle  # now: ActivityHandle, TimerHandle or ChildHandle
+from perdure import local_call  # now: call_local
+from perdure import wait  # now: workflow.wait_condition
 
 
 @activity(start_to_close="30s")  # now: start_to_close_timeout=
@@ -22,12 +26,18 @@ async def ship(order: str) -> str:
 @workflow
 def sell(order: str) -> list[str]:
     charged = call(charge.options(schedule_to_start="1m"), order)  # now: schedule_to_start_timeout=
-    return [charged, call(ship, order)]
+    shipping: Handle[str] = start(ship, order)
+    assert isinstance(shipping, Handle) and isinstance(workflow.timer("1h"), Handle)
+    assert wait(shipping.done, timeout="1h")
+    return [charged, shipping.result(), local_call(charge, order)]
 
 
 def main() -> None:
     with Engine("memory://") as engine:
-        assert engine.run(sell, "1", id="1") == ["1 charged", "1 shipped"]
+        sold = ["1 charged", "1 shipped", "1 charged"]
+        assert engine.run(sell, "1", id="1") == sold
+        run_id = engine.reset("1", step=ship)  # now: engine.get(id).reset(...), which gives back a handle
+        assert engine.get("1", run_id).result() == sold
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 
-from perdure import ApplicationError, Engine, Retry, activity, call, local_call, start_local, workflow
+from perdure import ApplicationError, Engine, Retry, activity, call, call_local, start_local, workflow
 from perdure.testing import assert_replays
 from tests.eventually import eventually
 
@@ -36,7 +36,7 @@ def charge(what: str) -> str:
 
 @workflow
 def locally() -> list[Any]:
-    found = [local_call(validate, "pen"), local_call(validate.options(local_retry_threshold="100ms"), "ink")]
+    found = [call_local(validate, "pen"), call_local(validate.options(local_retry_threshold="100ms"), "ink")]
     handle = start_local(takes, 2.0)
     workflow.timer("50ms").result()
     return [*found, handle.result()]

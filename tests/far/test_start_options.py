@@ -16,10 +16,9 @@ from perdure import (
     activity,
     call,
     call_child,
-    local_call,
+    call_local,
     start,
     start_child,
-    wait,
     workflow,
 )
 from perdure.sdk.convert import Converter
@@ -39,10 +38,10 @@ def child() -> None: ...
 @workflow(name="told")
 def told() -> None:
     call(quick.options(summary="an activity"))
-    local_call(quick.options(summary="a local one"))
+    call_local(quick.options(summary="a local one"))
     workflow.sleep("10ms", summary="a nap")
     workflow.timer("10ms", summary="an alarm").result()
-    assert not wait(lambda: False, timeout="10ms", timeout_summary="patience")
+    assert not workflow.wait_condition(lambda: False, timeout="10ms", timeout_summary="patience")
     call_child(child, static_summary="a child", static_details="of a *parent*")
 
 
@@ -70,7 +69,7 @@ def every_second() -> str:
 @workflow(name="has-cron-child")
 def has_cron_child(id: str) -> None:
     start_child(every_second, id=id, cron_schedule="0 0 1 1 *", parent_close_policy="abandon")
-    wait(lambda: False, timeout="1ms")
+    workflow.wait_condition(lambda: False, timeout="1ms")
 
 
 def said(events: list[HistoryEvent]) -> list[tuple[str, str, str]]:

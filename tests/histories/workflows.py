@@ -20,11 +20,10 @@ from perdure import (
     activity,
     call,
     call_child,
-    local_call,
+    call_local,
     start,
     start_child,
     start_local,
-    wait,
     workflow,
 )
 
@@ -143,7 +142,7 @@ def races(order: Order) -> str:
     """Handles, the first of them, and a wait with a time-out that strikes."""
     fast, never = start(reserve, order, "lamp"), start(patient, order)
     first = fast.result()
-    arrived = wait(lambda: never.done, timeout="30s")
+    arrived = workflow.wait_condition(lambda: never.done, timeout="30s")
     never.cancel()
     try:
         return f"{first} {arrived} {never.result()}"
@@ -192,8 +191,8 @@ async def validate(order: Order, seconds: float) -> str:
 @workflow(name="stored.local")
 def local(order: Order) -> list[str]:
     """Local activities: at once, by a durable back-off, over several workflow tasks, and one that is cancelled."""
-    found = [local_call(release.options(start_to_close_timeout="5s"), order, "nothing") or "released"]
-    found.append(local_call(validate.options(local_retry_threshold="5s"), order, 30))
+    found = [call_local(release.options(start_to_close_timeout="5s"), order, "nothing") or "released"]
+    found.append(call_local(validate.options(local_retry_threshold="5s"), order, 30))
     left = start_local(slow.options(start_to_close_timeout="1h"), order)
     item = start(reserve, order, "lamp")
     workflow.timer("20s").result()
@@ -216,7 +215,7 @@ def signalled(order: Order) -> list[str]:
     except TimeoutError:
         told.append("nothing came")
     workflow.on_signal(None, lambda name, *args: told.append(f"{name} {args}"))
-    wait(lambda: len(told) == 5)
+    workflow.wait_condition(lambda: len(told) == 5)
     return told
 
 
@@ -231,8 +230,8 @@ class Actor:
 
     @workflow.run
     def run(self, order: Order) -> list[str]:
-        wait(lambda: self.ended)
-        wait(workflow.all_handlers_finished)
+        workflow.wait_condition(lambda: self.ended)
+        workflow.wait_condition(workflow.all_handlers_finished)
         return self.items
 
     @workflow.update
@@ -426,7 +425,7 @@ def unheard(order: Order) -> list[str]:
         found.append("never")
     with workflow.scope() as scope:
         scope.cancel()
-        local_call(release.options(start_to_close_timeout="5s", cancellation="wait"), order, "desk")
+        call_local(release.options(start_to_close_timeout="5s", cancellation="wait"), order, "desk")
         workflow.sleep(4)
         found.append("scope of a local activity unheard")
     return found

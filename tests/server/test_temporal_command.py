@@ -18,7 +18,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from perdure import Engine, wait
+from perdure import Engine
 from perdure import workflow as own_workflow
 from perdure.frontend.server.server import Server, ServerConfig
 from perdure.stores.open import open_store
@@ -66,7 +66,7 @@ class Described:
     @own_workflow.run
     def run(self) -> None:
         own_workflow.set_current_details("waiting for pay")
-        wait(lambda: False)
+        own_workflow.wait_condition(lambda: False)
 
     @own_workflow.signal
     def pay(self, card: str) -> None:

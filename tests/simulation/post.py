@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError
-from perdure.sdk.workflow.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.simulation.activities import failed, performer
 from tests.simulation.programs import Act, Asked, Program
 
@@ -93,6 +93,6 @@ def ear(count: int) -> str:
     """A child that waits for so many signals, and a little longer for one too many."""
     told: list[int] = []
     workflow.on_signal("tell", told.append)
-    wait(lambda: len(told) >= count)
+    workflow.wait_condition(lambda: len(told) >= count)
     workflow.sleep(60)
     return f"heard {told}"

@@ -8,7 +8,7 @@ from perdure.models.saga import Saga
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
 from perdure.sdk.workflow.children import start_child
 from perdure.sdk.workflow.local_calls import start_local
-from perdure.sdk.workflow.workflow import Handle, call, start, wait, workflow
+from perdure.sdk.workflow.workflow import ActivityHandle, call, start, workflow
 from tests.simulation.activities import failed, local_performer, performer
 from tests.simulation.post import Carried, Post, ear, kid
 from tests.simulation.programs import (
@@ -45,7 +45,7 @@ def simulated_def(program: Program, carried: Carried | None = None) -> list[str]
         workflow.on_update("ask", post.answer, validator=post.check)
     for position, step in enumerate(program.steps):
         if isinstance(step, Again):
-            wait(workflow.all_handlers_finished)
+            workflow.wait_condition(workflow.all_handlers_finished)
             rest = msgspec.structs.replace(program, steps=program.steps[position + 1 :])
             workflow.continue_as_new(rest, post.carry(results))
         results += _take_message(step, post) or _take(step, position)
@@ -69,10 +69,10 @@ def _take_message(step: Step, post: Post) -> list[str]:
     """What a step about messages came to; nothing for the others."""
     match step:
         case Told(numbers):
-            wait(lambda: post.has(numbers))
+            workflow.wait_condition(lambda: post.has(numbers))
             return [post.said(numbers)]
         case Asked(number):
-            wait(lambda: number in post.asked)
+            workflow.wait_condition(lambda: number in post.asked)
             return [f"asked {number}: {post.asked[number]}"]
         case Bear(act, cancelled_after):
             return [_bear(act, cancelled_after)]
@@ -154,7 +154,7 @@ def _take(step: Step, position: int) -> list[str]:
             raise AssertionError(f"nobody knows {step}")
 
 
-def _outcome(act: Act, handle: Handle[str]) -> str:
+def _outcome(act: Act, handle: ActivityHandle[str]) -> str:
     try:
         return handle.result()
     except CancelledError:
@@ -173,7 +173,7 @@ def _race(fast: Act, slow: Act) -> list[str]:
 
 def _until(act: Act, seconds: float) -> str:
     handle = start(performer(act), act)
-    if wait(handle.done, timeout=seconds):
+    if workflow.wait_condition(handle.done, timeout=seconds):
         return _outcome(act, handle)
     handle.cancel()
     return f"{act.name} late"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from perdure import Retry, activity, call, start, wait, workflow
+from perdure import Retry, activity, call, start, workflow
 
 
 @dataclass
@@ -47,7 +47,7 @@ async def fulfil(order: Order) -> str:
 
 @workflow(name="shop.forget")
 def forget(order: Order) -> str:
-    wait(lambda: False)
+    workflow.wait_condition(lambda: False)
     return order.id
 
 

@@ -22,7 +22,6 @@ from perdure import (
     call,
     call_child,
     start_child,
-    wait,
     workflow,
 )
 from perdure.errors import DeterminismViolation, NonDeterminismError
@@ -75,7 +74,7 @@ def too_long() -> None:
 class OddSignal:
     @workflow.run
     def run(self) -> None:
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     @workflow.update
     def fails(self) -> None:

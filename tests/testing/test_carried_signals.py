@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure import wait, workflow
+from perdure import workflow
 from perdure.testing import TestEngine, assert_replays
 
 
@@ -64,7 +64,7 @@ def registers(number: int) -> list[str]:
         workflow.continue_as_new(1)
     workflow.on_signal("one", heard.append)
     workflow.on_signal(None, lambda name, value: heard.append(f"{name} {value}"))
-    wait(workflow.all_handlers_finished)
+    workflow.wait_condition(workflow.all_handlers_finished)
     return heard
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure import Engine, activity, call, local_call, start, wait, workflow
+from perdure import Engine, activity, call, call_local, start, workflow
 from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.errors import DefinitionError
 from perdure.testing import TestEngine, assert_replays
@@ -35,7 +35,7 @@ def known(cents: int) -> str:
 @workflow(dynamic=True)
 def any_workflow(name: str, *args: Any) -> list[str]:
     assert workflow.info().workflow_type == name
-    return [name, *args, call(charge, 5), call(known, 7), local_call(charge, 6, 1), start(charge, 8).result()]
+    return [name, *args, call(charge, 5), call(known, 7), call_local(charge, 6, 1), start(charge, 8).result()]
 
 
 @workflow(dynamic=True)
@@ -95,7 +95,7 @@ class HandlesAll:
 
     @workflow.run
     def run(self) -> list[str]:
-        wait(lambda: "end" in self.heard)
+        workflow.wait_condition(lambda: "end" in self.heard)
         return self.heard
 
     @workflow.signal(dynamic=True)
@@ -123,7 +123,7 @@ def handles_all() -> list[str]:
         return f"{name} did {sum(args)}"
 
     workflow.on_update(None, do)
-    wait(lambda: "end" in heard)
+    workflow.wait_condition(lambda: "end" in heard)
     return heard
 
 

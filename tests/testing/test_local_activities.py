@@ -17,7 +17,7 @@ from perdure import (
     Retry,
     activity,
     call,
-    local_call,
+    call_local,
     start_local,
     workflow,
 )
@@ -56,7 +56,7 @@ async def takes(seconds: float) -> str:
 
 @workflow
 def prices() -> list[int]:
-    return [local_call(price, "pen"), local_call(price, item="paper")]
+    return [call_local(price, "pen"), call_local(price, item="paper")]
 
 
 @workflow
@@ -66,19 +66,19 @@ async def prices_async() -> list[int]:
 
 @workflow
 def tries(good_from: int, threshold: str) -> int:
-    return local_call(moody.options(local_retry_threshold=threshold), good_from)
+    return call_local(moody.options(local_retry_threshold=threshold), good_from)
 
 
 @workflow
 def lasts(seconds: float) -> str:
-    return local_call(takes, seconds)
+    return call_local(takes, seconds)
 
 
 @workflow
 def limited() -> str:
     once = takes.options(start_to_close_timeout="5s", retry=Retry(maximum_attempts=2))
     try:
-        return local_call(once, 60)
+        return call_local(once, 60)
     except ActivityError as error:
         return f"{error.cause!r} {error.retry_state.name}"
 
@@ -86,7 +86,7 @@ def limited() -> str:
 @workflow
 def limited_overall() -> str:
     try:
-        return str(local_call(moody.options(schedule_to_close_timeout="30s"), 9))
+        return str(call_local(moody.options(schedule_to_close_timeout="30s"), 9))
     except ActivityError as error:
         return f"{error.cause} {error.retry_state.name}"
 
@@ -107,7 +107,7 @@ def gives_up(kind: str) -> str:
 @workflow
 def listens() -> str:
     workflow.on_query("where", lambda: "in the middle")
-    done = local_call(takes, 30)
+    done = call_local(takes, 30)
     return f"{done}, {workflow.wait_signal('word', '1s')}"
 
 

@@ -19,9 +19,8 @@ from perdure import (
     WorkflowFailedError,
     activity,
     call,
-    local_call,
+    call_local,
     start,
-    wait,
     workflow,
 )
 from perdure.errors import DefinitionError, UnknownTypeError
@@ -76,7 +75,7 @@ def buy(order: str) -> list[Any]:
         call(Payments.charge, order, cents=5),
         call(Payments.charge.options(start_to_close_timeout="3s"), order),
         call(Payments.refund, order),
-        local_call(Payments.charge, order),
+        call_local(Payments.charge, order),
         call(Payments.rate, "EUR"),  # pyright: ignore - takes every function of a class for a method
         call(Payments.limit, "EUR"),  # pyright: ignore
         call(Payments.brand, "!"),
@@ -406,7 +405,7 @@ def registers_anything() -> list[Any]:
     workflow.on_signal("bound", lambda number: seen.append(adds.twice(number)))
     workflow.on_query("object", adds)
     workflow.on_update("bound", adds.twice)
-    wait(lambda: len(seen) == 3)
+    workflow.wait_condition(lambda: len(seen) == 3)
     return seen
 
 

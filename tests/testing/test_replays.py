@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from temporalio.api.history.v1 import History, HistoryEvent
 
-from perdure import Handle, activity, call, start, workflow
+from perdure import ActivityHandle, activity, call, start, workflow
 from perdure.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.replay.checking import ReplayChecker, Workflows
@@ -210,7 +210,7 @@ def test_a_loop_that_gathers_handles_replays(engine: TestEngine) -> None:
 
     @workflow(name="testing.many")
     def many(count: int) -> int:
-        handles: list[Handle[int]] = [start(one, n) for n in range(count)]
+        handles: list[ActivityHandle[int]] = [start(one, n) for n in range(count)]
         return sum(handle.result() for handle in handles)
 
     with TestEngine(workflows=[many], activities=[one, *ACTIVITIES]) as engine:

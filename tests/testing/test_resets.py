@@ -13,7 +13,7 @@ from perdure import (
     activity,
     call,
     call_child,
-    local_call,
+    call_local,
     workflow,
 )
 from perdure.testing import TestEngine
@@ -42,7 +42,7 @@ def packs(what: str) -> str:
 @workflow
 def order() -> list[str]:
     results = [call(charge, "pen")]
-    results.append(local_call(check, "pen"))
+    results.append(call_local(check, "pen"))
     workflow.sleep("1h")
     results.append(call(charge, "ink"))
     results.append(call_child(packs, "all"))
@@ -89,7 +89,7 @@ def test_what_was_done_since_is_done_again_and_nothing_before(
     with engine:
         assert ran(engine) == ["charge pen", "check pen", "charge ink", "pack all"]
         before = engine.get("o").describe().run_id
-        run_id = engine.reset("o", step=step, nth=nth, reason="mended")
+        run_id = engine.get("o").reset(step=step, nth=nth, reason="mended").run_id
         result = engine.get("o", run_id).result()
         assert calls == again
         assert result[-1] == "hello", "the signal is told again"
@@ -125,25 +125,25 @@ def test_a_step_that_is_not_there_is_told_with_those_that_are(engine: TestEngine
         with pytest.raises(
             ValueError, match=r"no step 'refund'; its steps are: charge \(2\), check \(1\), timer \(1\)"
         ):
-            engine.reset("o", step="refund")
+            engine.get("o").reset(step="refund")
         with pytest.raises(ValueError, match="2 of the step 'charge': nth is 1 to 2"):
-            engine.reset("o", step="charge", nth=3)
+            engine.get("o").reset(step="charge", nth=3)
         with pytest.raises(ValueError, match="nth is 1 to 2"):
-            engine.reset("o", step="charge", nth=0)
+            engine.get("o").reset(step="charge", nth=0)
         with pytest.raises(TypeError, match="a step is"):
-            engine.reset("o", step=cast(Any, 5))
+            engine.get("o").reset(step=cast(Any, 5))
 
 
 def test_a_place_that_cannot_be_is_refused(engine: TestEngine) -> None:
     with engine:
         ran(engine)
         with pytest.raises(ValueError, match="one of them"):
-            engine.reset("o")
+            engine.get("o").reset()
         with pytest.raises(ValueError, match="one of them"):
-            engine.reset("o", event_id=4, step="charge")
+            engine.get("o").reset(event_id=4, step="charge")
         with pytest.raises(ValueError, match="reapply"):
-            engine.reset("o", event_id=4, reapply=cast(Any, "everything"))
+            engine.get("o").reset(event_id=4, reapply=cast(Any, "everything"))
         with pytest.raises(EngineError):
-            engine.reset("o", event_id=2)
+            engine.get("o").reset(event_id=2)
         with pytest.raises(WorkflowNotFoundError):
-            engine.reset("nobody", step="charge")
+            engine.get("nobody").reset(step="charge")

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, assert_type
 
 from perdure import (
+    ActivityHandle,
     AsyncEngine,
     ChildHandle,
     Engine,
-    Handle,
     RawValue,
     Retry,
     SyncUpdateHandle,
@@ -29,7 +29,6 @@ from perdure import (
     on_event,
     start,
     start_child,
-    wait,
     workflow,
 )
 
@@ -68,7 +67,7 @@ def book(tx: Transaction, order: Order, seat: int = 1) -> int:
 @workflow
 def books(order: Order) -> int:
     assert_type(call(book, order), int)
-    assert_type(start(book, order, seat=2), Handle[int])
+    assert_type(start(book, order, seat=2), ActivityHandle[int])
     call(book, "1001")  # pyright: ignore[reportCallIssue, reportArgumentType]
     call(book)  # pyright: ignore[reportCallIssue]
     return call(book.options(start_to_close_timeout="1s"), order, 3)
@@ -83,10 +82,10 @@ def fulfill(order_id: str) -> Receipt:
     order = call(look_up, order_id)
     assert_type(order, Order)
     step = start(charge, order, currency="EUR")
-    assert_type(step, Handle[Receipt])
+    assert_type(step, ActivityHandle[Receipt])
     assert_type(call(charge.options(start_to_close_timeout="5s"), order), Receipt)
     assert_type(call(notify, order, step.result()), None)
-    assert_type(wait(lambda: step.done(), timeout="1h"), bool)
+    assert_type(workflow.wait_condition(lambda: step.done(), timeout="1h"), Any)
     return step.result()
 
 
@@ -277,9 +276,9 @@ ORDER = workflow.named("order", task_queue="orders", returns=Receipt)
 @workflow
 def by_name(order: Order, raw: RawValue) -> Receipt:
     assert_type(call("charge", order), Any)
-    assert_type(start("charge", order, 3), Handle[Any])
+    assert_type(start("charge", order, 3), ActivityHandle[Any])
     assert_type(call(CHARGE, order, 3), Receipt)
-    assert_type(start(CHARGE.options(start_to_close_timeout="5s"), order), Handle[Receipt])
+    assert_type(start(CHARGE.options(start_to_close_timeout="5s"), order), ActivityHandle[Receipt])
     assert_type(call(activity.named("notify"), order), Any)
     assert_type(call_child("order", order, id="1001"), Any)
     assert_type(start_child(ORDER, order, id="1001"), ChildHandle[Receipt])

@@ -107,10 +107,9 @@ def reset(
 ) -> None:  # fmt: skip
     """Begin a new run with the history up to a point; the code goes on from there, differently if it was mended."""
     with opened(store_url, namespace) as engine:
-        new_run_id = engine.reset(
-            workflow_id, event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply, run_id=run_id
-        )
-    _say(f"{workflow_id} goes on as run {new_run_id}", store_url)
+        run = engine.get(workflow_id, run_id)
+        new = run.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
+    _say(f"{workflow_id} goes on as run {new.run_id}", store_url)
 
 
 @group(short_help="Activities: pause, unpause, reset, update.")

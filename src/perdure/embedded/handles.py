@@ -64,7 +64,7 @@ class SyncWorkflowHandle(Generic[R]):
         reason: str = "",
         reapply: Reapply = "all",
     ) -> SyncWorkflowHandle[R]:
-        """See `Client.reset`. Gives back a handle to the new run."""
+        """See `WorkflowHandle.reset`. Gives back a handle to the new run."""
         work = self._handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
         return SyncWorkflowHandle(self._call, self._call(work))
 

@@ -12,7 +12,7 @@ that is in the history. `engine.interventions` lists the entries and sends the d
 """
 
 from perdure.interventions.alert import ALERT, AlertHook, alert, alerting
-from perdure.interventions.desk import InterventionNotFoundError, Interventions, SyncInterventions
+from perdure.interventions.desk import Interventions, SyncInterventions
 from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "AlertHook",
     "Decision",
     "Intervention",
-    "InterventionNotFoundError",
     "Interventions",
     "SyncInterventions",
     "alert",

@@ -18,7 +18,7 @@ from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention
 from perdure.sdk.client import Client, WorkflowSummary
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
-from perdure.sdk.errors import EngineError, PerdureError, WorkflowNotFoundError
+from perdure.sdk.errors import EngineError, InterventionNotFoundError, WorkflowNotFoundError
 from perdure.sdk.option_names import lists_options
 
 T = TypeVar("T")
@@ -26,10 +26,6 @@ Ask = Callable[[Coroutine[Any, Any, Any]], Any]
 
 _WAITING = f'{OPEN_FILTER} AND PerdureMemoKeys = "{MEMO_KEY}"'
 _ALL = 10_000_000
-
-
-class InterventionNotFoundError(PerdureError):
-    """No entry of that id waits: it was decided before, or its run has ended."""
 
 
 @lists_options

@@ -31,7 +31,7 @@ from perdure.sdk.errors import ApplicationError, CancelledError, FailureError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Retry
 from perdure.sdk.texts import text_of
-from perdure.sdk.workflow.workflow import Handle, start, wait, workflow
+from perdure.sdk.workflow.workflow import ActivityHandle, start, workflow
 
 P = ParamSpec("P")
 
@@ -96,7 +96,7 @@ class Saga:
             return
         with workflow.shield():
             for condition in self._all():
-                wait(condition)
+                workflow.wait_condition(condition)
         self._complain(error)
 
     async def __aenter__(self) -> Saga:
@@ -185,7 +185,7 @@ def _upsert(entries: list[dict[str, Any]]) -> None:
     workflow.upsert_memo({MEMO_KEY: entries or None})
 
 
-def _error_of(handle: Handle[Any]) -> FailureError | None:
+def _error_of(handle: ActivityHandle[Any]) -> FailureError | None:
     """Why a compensation that has ended did not succeed."""
     try:
         handle.result()

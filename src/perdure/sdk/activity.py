@@ -70,7 +70,7 @@ class ActivityInfo(msgspec.Struct, frozen=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether the worker runs it within a workflow task (`local_call`): heartbeats then go nowhere."""
+        """Whether the worker runs it within a workflow task (`call_local`): heartbeats then go nowhere."""
         return not self.task_token
 
     @property
@@ -255,7 +255,7 @@ class ActivityNamespace:
             retry: when it is tried again; default: from 1 s, doubling, to 100 s, without end.
             task_queue: whose workers run it; default the workflow's own.
             cancellation: "try" (default), "wait" or "abandon": what the workflow does when it cancels a call.
-            local_retry_threshold: of local calls (`local_call`): a back-off longer than this, default a minute, is
+            local_retry_threshold: of local calls (`call_local`): a back-off longer than this, default a minute, is
                 waited for by a durable timer instead of in the worker.
             summary: one line for people, shown in the history; for one call: `.options(summary=...)`.
             transactional: the function's first parameter is the transaction in which its completion is recorded:

@@ -7,11 +7,17 @@ CHANGELOG.md lists them all beside the new ones.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from perdure.sdk.wrapping import mark_coroutine_function
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 RENAMED_OPTIONS: Final[dict[str, str]] = {
     "heartbeat": "heartbeat_timeout",
@@ -68,3 +74,41 @@ def by_new_names(what: str, options: Mapping[str, Any], known: Mapping[str, Any]
             deprecated(f"{what}: {name}=", f"{new}=")
             renamed[new] = value
     return renamed
+
+
+def instead(new: str) -> Callable[[F], F]:
+    """A method of the version before, which says what to write when it is called; a coroutine's too, not when awaited.
+
+    Args:
+        new: what to write, as "engine.get(id).reset(...)".
+    """
+
+    def decorate(fn: Any) -> Any:
+        @wraps(fn)
+        def warned(*args: Any, **options: Any) -> Any:
+            deprecated(f"{fn.__name__}()", new)
+            return fn(*args, **options)
+
+        if inspect.iscoroutinefunction(fn):
+            mark_coroutine_function(warned)
+        return warned
+
+    return decorate
+
+
+def former_names(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str], Any]:
+    """A module's `__getattr__`, which knows names of the version before.
+
+    Args:
+        module: its name.
+        names: each old name with the new one, as a user writes it, and with what it stands for.
+    """
+
+    def look_up(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        new, thing = names[name]
+        deprecated(f"{module}.{name}", new)
+        return thing
+
+    return look_up

@@ -318,6 +318,10 @@ class WorkflowNotFoundError(PerdureError):
     """No such workflow id or run, or it is closed already and cannot be asked for that."""
 
 
+class InterventionNotFoundError(PerdureError):
+    """No entry of that id waits: it was decided before, or its run has ended."""
+
+
 class ScheduleNotFoundError(PerdureError):
     """No such schedule id."""
 

@@ -9,15 +9,14 @@ signatures stay as they are, for type checkers and for `help`. A keyword of the 
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from importlib import import_module
 from types import FunctionType
 from typing import Any, Final, TypeVar
 
 from perdure.sdk.choices import nearest
 from perdure.sdk.deprecated import RENAMED_OPTIONS, by_new_names
+from perdure.sdk.wrapping import mark_coroutine_function
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -137,17 +136,8 @@ def _checked(fn: Any, what: str) -> Any:
 
     setattr(checked, _MARK, True)
     if inspect.iscoroutinefunction(fn):
-        _mark_coroutine_function(checked)
+        mark_coroutine_function(checked)
     return checked
-
-
-def _mark_coroutine_function(fn: Any) -> None:
-    """So that who asks whether it must be awaited, a framework or a mock, is told the truth."""
-    if sys.version_info >= (3, 12):
-        inspect.markcoroutinefunction(fn)
-    else:
-        # By name: the replay machine stands on this module, and is kept free of asyncio.
-        fn._is_coroutine = import_module("asyncio.coroutines")._is_coroutine
 
 
 def _refusal(

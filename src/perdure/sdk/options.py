@@ -210,7 +210,7 @@ class Retry:
     maximum_attempts: int = 0
     non_retryable_error_types: Sequence[str | type[BaseException]] = ()
     jitter: float = 0.0
-    message: RetryPolicy = field(init=False, repr=False, compare=False)
+    _message: RetryPolicy = field(init=False, repr=False, compare=False)
     """The wire's form; shared, never to be changed."""
 
     def __post_init__(self) -> None:
@@ -242,7 +242,7 @@ class Retry:
         )
         if maximum is not None:
             policy.maximum_interval.CopyFrom(duration_message(maximum))
-        object.__setattr__(self, "message", policy)
+        object.__setattr__(self, "_message", policy)
 
     def __reduce__(self) -> tuple[type[Retry], tuple[Any, ...]]:
         return Retry, (

@@ -32,7 +32,7 @@ def put_timeouts(
 def put_repetition(message: Any, retry: Retry | None, cron_schedule: str | None = None) -> None:
     """When it is run again. Raises TypeError, ValueError."""
     if retry is not None:
-        message.retry_policy.CopyFrom(checked_retry(retry).message)
+        message.retry_policy.CopyFrom(checked_retry(retry)._message)  # pyright: ignore[reportPrivateUsage] - no user's business
     if cron_schedule:
         check_text(cron_schedule, "cron_schedule")
         message.cron_schedule = cron_schedule

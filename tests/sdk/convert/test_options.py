@@ -128,7 +128,7 @@ def test_a_retry_policy_is_checked_where_it_is_written() -> None:
 
 
 def test_a_retry_policy_has_its_wire_form() -> None:
-    message = Retry("2s", 3.0, "1m", 5, [ValueError, "CardDeclined"]).message
+    message = Retry("2s", 3.0, "1m", 5, [ValueError, "CardDeclined"])._message
     assert duration_ns(message.initial_interval) == 2 * SECOND_NS
     assert duration_ns(message.maximum_interval) == 60 * SECOND_NS
     assert (message.backoff_coefficient, message.maximum_attempts) == (3.0, 5)

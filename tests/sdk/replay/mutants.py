@@ -244,9 +244,9 @@ def waits_for_ever(order: str) -> str:
 
 
 def _never() -> None:
-    from perdure.sdk.workflow.workflow import wait
+    from perdure.sdk.workflow.workflow import workflow
 
-    wait(lambda: False)  # HERE
+    workflow.wait_condition(lambda: False)  # HERE
 
 
 @mutant("gather changes order", "event 11|activity reserve (id 2)", "activity print_label (id 2)", of="order_async")

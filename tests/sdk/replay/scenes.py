@@ -7,7 +7,7 @@ import asyncio
 from perdure.sdk.activity import activity
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError
 from perdure.sdk.options import Retry
-from perdure.sdk.workflow.workflow import Handle, call, start, wait, workflow
+from perdure.sdk.workflow.workflow import ActivityHandle, call, start, workflow
 
 
 @activity(start_to_close_timeout="60s", heartbeat_timeout="5s")
@@ -96,10 +96,10 @@ async def cancelled_at_once_async(order: str) -> str:
 def races_sync(order: str) -> list[str]:
     seen: list[str] = []
     slow = start(until_cancelled)
-    quick: Handle[str] = start(undo, order)
+    quick: ActivityHandle[str] = start(undo, order)
     first = workflow.wait_any(slow, quick, timeout="1h")
     seen.append("quick first" if first == [quick] else "slow first")
-    seen.append(str(wait(slow.done, timeout="100ms")))
+    seen.append(str(workflow.wait_condition(slow.done, timeout="100ms")))
     slow.cancel()
     seen.append(str(slow.done()))
     try:
@@ -113,7 +113,7 @@ def races_sync(order: str) -> list[str]:
 async def races_async(order: str) -> list[str]:
     seen: list[str] = []
     slow = start(until_cancelled)
-    quick: Handle[str] = start(undo, order)
+    quick: ActivityHandle[str] = start(undo, order)
     done, _ = await asyncio.wait({slow, quick}, timeout=3600, return_when=asyncio.FIRST_COMPLETED)
     seen.append("quick first" if done == {quick} else "slow first")
     try:

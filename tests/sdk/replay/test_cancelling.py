@@ -9,7 +9,7 @@ import pytest
 from perdure.sdk.errors import (
     CancelledError,
 )
-from perdure.sdk.workflow.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b
 
@@ -118,7 +118,7 @@ def test_wait_all_cancels_what_it_waits_for_and_wait_any_does_not() -> None:
 def test_waiting_with_a_time_out_cancels_its_timer_when_the_run_is_cancelled() -> None:
     @workflow
     def waits() -> bool:
-        return wait(lambda: False, timeout="1h")
+        return workflow.wait_condition(lambda: False, timeout="1h")
 
     history = History(waits).task().done().timer().cancel_requested().task()
     assert texts(history.cold().commands) == ["cancel timer 1", "cancel workflow"]

@@ -11,7 +11,7 @@ import pytest
 from perdure import call_child, start_child
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError
-from perdure.sdk.workflow.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.letters import Letters
 from tests.sdk.replay.pieces import b, version_of
 from tests.sdk.replay.played import ENDS, TOLD, WAYS, Played, first, in_a_task, kid, said, waited_for
@@ -21,8 +21,8 @@ NEXT: Final[dict[str, Callable[[], Any]]] = {
     "a waited-for call": lambda: call(b.options(cancellation="wait")),
     "a child": lambda: call_child(kid, id="next kid"),
     "a sleep": lambda: workflow.sleep(60),
-    "a condition": lambda: wait(lambda: False),
-    "a condition with a time-out": lambda: wait(lambda: False, timeout=60),
+    "a condition": lambda: workflow.wait_condition(lambda: False),
+    "a condition with a time-out": lambda: workflow.wait_condition(lambda: False, timeout=60),
     "a signal": lambda: workflow.wait_signal("never"),
     "a signal with a time-out": lambda: workflow.wait_signal("never", timeout=60),
     "all of many": lambda: workflow.wait_all(start(b), workflow.timer(60)),
@@ -30,7 +30,7 @@ NEXT: Final[dict[str, Callable[[], Any]]] = {
     "an event told": lambda: workflow.emit("name", 1),
     "an event awaited": lambda: workflow.wait_event("name"),
     "another workflow told": lambda: workflow.external("other").signal("hello"),
-    "handlers": lambda: wait(lambda: workflow.all_handlers_finished() and False),
+    "handlers": lambda: workflow.wait_condition(lambda: workflow.all_handlers_finished() and False),
 }
 
 
@@ -87,7 +87,7 @@ def plain(kind: str, then: str, heard: list[str]) -> AnyWorkflow:
                 NEXT[then]()
             except CancelledError as error:
                 heard.append(said(error))
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     return code
 

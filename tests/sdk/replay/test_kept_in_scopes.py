@@ -9,7 +9,7 @@ import pytest
 from perdure import call_child, start_child
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError
-from perdure.sdk.workflow.workflow import CancelScope, call, start, wait, workflow
+from perdure.sdk.workflow.workflow import CancelScope, call, start, workflow
 from tests.sdk.replay.given import texts
 from tests.sdk.replay.letters import Letters
 from tests.sdk.replay.pieces import a, b, version_of
@@ -195,7 +195,7 @@ def test_what_the_code_itself_has_given_up_does_not_tell_it_of_the_runs_cancella
                 wait_once()
             except CancelledError as error:
                 heard.append(said(error))
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     @version_of("kept")
     async def async_code() -> None:

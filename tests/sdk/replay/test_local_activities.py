@@ -12,7 +12,7 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.failure.v1 import Failure
 
-from perdure import local_call, start_local
+from perdure import call_local, start_local
 from perdure.sdk.convert import failure_of
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.transaction import TransactionalActivity
@@ -38,7 +38,7 @@ from tests.sdk.replay.test_transitions import Watched
 
 @workflow
 def two() -> list[Any]:
-    return [local_call(a, 1), workflow.time(), local_call(b, 2), workflow.time()]
+    return [call_local(a, 1), workflow.time(), call_local(b, 2), workflow.time()]
 
 
 @workflow
@@ -53,7 +53,7 @@ def mixed() -> list[Any]:
     ordinary = start(b, 1)
     first = handle.result()
     timer = workflow.timer(60)
-    second = local_call(b, 2)
+    second = call_local(b, 2)
     timer.cancel()
     return [first, second, ordinary.result()]
 
@@ -61,7 +61,7 @@ def mixed() -> list[Any]:
 @workflow
 def survives() -> str:
     try:
-        return local_call(a.options(retry=Retry(maximum_attempts=2)))
+        return call_local(a.options(retry=Retry(maximum_attempts=2)))
     except ActivityError as error:
         return f"{error.retry_state.name}: {error}"
 
@@ -70,7 +70,7 @@ def survives() -> str:
 def cancels(kind: str, after: int) -> str:
     handle = start_local(a.options(cancellation=kind))  # pyright: ignore[reportArgumentType]
     if after:
-        local_call(b)
+        call_local(b)
     handle.cancel()
     try:
         return handle.result()
@@ -323,7 +323,7 @@ def test_a_question_makes_the_task_end_and_go_on_in_the_next() -> None:
     @workflow
     def answers() -> None:
         workflow.on_query("depth", lambda: 1)
-        local_call(a)
+        call_local(a)
 
     run = Run(answers)
     task = run.history.since()
@@ -360,7 +360,7 @@ def test_one_that_the_code_no_longer_asks_for_is_named() -> None:
 def test_what_cannot_be_local_says_so() -> None:
     @workflow
     async def blocks() -> None:
-        local_call(a)
+        call_local(a)
 
     outcome = History(blocks).task().cold()
     assert isinstance(outcome.error, EngineError) and "start_local" in str(outcome.error)
@@ -370,7 +370,7 @@ def test_what_cannot_be_local_says_so() -> None:
 
     @workflow
     def misuses() -> None:
-        local_call(transactional)
+        call_local(transactional)
 
     assert isinstance(History(misuses).task().cold().error, DefinitionError)
 
@@ -404,7 +404,7 @@ def left_alone() -> str:
     heard: list[str] = []
     with workflow.scope() as scope:
         handle = start_local(a.options(cancellation="wait"))
-        local_call(b)
+        call_local(b)
         scope.cancel()
         heard.append(handle.result())
         try:

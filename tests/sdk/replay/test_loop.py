@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from perdure.sdk.errors import ActivityError, ApplicationError, EngineError
-from perdure.sdk.workflow.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import x
 
@@ -337,7 +337,7 @@ def test_wait_condition_without_a_time_out_and_with_one_that_raises() -> None:
 def test_call_and_wait_say_what_to_write_in_an_async_workflow() -> None:
     for misuse, instead in (
         (lambda: call(x), "await start(...)"),
-        (lambda: wait(lambda: True), "await workflow.wait_condition(...)"),
+        (lambda: workflow.wait_condition(lambda: True), "await workflow.wait_condition(...)"),
         (lambda: workflow.wait_all(start(x)), "await asyncio.gather(...)"),
         (lambda: workflow.wait_any(start(x)), "FIRST_COMPLETED"),
     ):
@@ -351,18 +351,16 @@ def test_call_and_wait_say_what_to_write_in_an_async_workflow() -> None:
         assert instead in str(outcome.error)
 
 
-def test_wait_condition_in_a_def_workflow_says_what_to_write() -> None:
+def test_wait_condition_gives_a_def_workflow_its_answer_at_once() -> None:
     @workflow
-    def misuses() -> None:
-        coroutine = workflow.wait_condition(lambda: True)
-        try:
-            coroutine.send(None)
-        finally:
-            coroutine.close()
+    def waits() -> list[bool]:
+        return [workflow.wait_condition(lambda: True), workflow.wait_condition(lambda: False, timeout=60)]
 
-    outcome = History(misuses).task().cold()
-    assert isinstance(outcome.error, EngineError)
-    assert "`wait(...)`" in str(outcome.error)
+    history = History(waits)
+    commands = history.task().cold().commands
+    assert texts(commands) == ["timer 1 for 60s"]
+    history.apply(commands).fired("1").task()
+    assert texts(history.cold().commands) == ["complete [true,false]"]
 
 
 def test_context_variables_belong_to_tasks() -> None:

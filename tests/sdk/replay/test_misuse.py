@@ -10,7 +10,7 @@ from perdure.sdk.errors import (
     DefinitionError,
     EngineError,
 )
-from perdure.sdk.workflow.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, two_in_a_row
 
@@ -20,7 +20,7 @@ from tests.sdk.replay.pieces import a, two_in_a_row
     [
         lambda: call(a),
         lambda: start(a),
-        lambda: wait(lambda: True),
+        lambda: workflow.wait_condition(lambda: True),
         lambda: workflow.sleep(1),
         lambda: workflow.now(),
         lambda: workflow.random(),

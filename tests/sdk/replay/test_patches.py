@@ -13,7 +13,7 @@ from perdure.sdk.errors import EngineError, NonDeterminismError
 from perdure.sdk.replay.entry import COMMAND_EVENTS
 from perdure.sdk.replay.outcome import TaskOutcome
 from perdure.sdk.replay.patch import CHANGE_VERSIONS_BYTES_MAX
-from perdure.sdk.workflow.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b, version_of, x
 from tests.sdk.replay.stored import load, task_ends, task_of
@@ -261,7 +261,7 @@ def test_a_version_that_nobody_asks_for_any_more_is_passed_over() -> None:
         (lambda: workflow.deprecate_patch(7), "a text that is not empty"),  # pyright: ignore[reportArgumentType]
         (lambda: workflow.get_version("c", 3, 2), "min_supported <= max_supported"),
         (lambda: workflow.get_version("c", -2, 2), "not -2 and 2"),
-        (lambda: wait(lambda: workflow.patched("p")), "must"),
+        (lambda: workflow.wait_condition(lambda: workflow.patched("p")), "must"),
     ],
 )
 def test_misuse_is_told(ask: Any, says: str) -> None:

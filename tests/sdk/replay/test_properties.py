@@ -19,7 +19,7 @@ from temporalio.api.enums.v1 import CommandType, EventType
 from perdure.sdk.activity import activity
 from perdure.sdk.errors import ActivityError, ApplicationError, CancelledError, NonDeterminismError
 from perdure.sdk.replay.outcome import TaskOutcome
-from perdure.sdk.workflow.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History
 
 Step = tuple[Any, ...]
@@ -67,7 +67,7 @@ def _run(step: list[Any], handles: list[Any]) -> Any:
             except TimeoutError:
                 return "late"
         case ["until", at, timeout] if handles:
-            return wait(handles[at % len(handles)].done, timeout=timeout)
+            return workflow.wait_condition(handles[at % len(handles)].done, timeout=timeout)
         case ["dice"]:
             return workflow.random().randint(1, 6) if workflow.random().random() < 0.5 else call(work, -1)
         case _:

@@ -7,7 +7,7 @@ from temporalio.api.enums.v1 import QueryResultType
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
-from perdure import call, wait, workflow
+from perdure import call, workflow
 from tests.sdk.replay.given import failure_text, texts
 from tests.sdk.replay.letters import Letters
 from tests.sdk.replay.pieces import a
@@ -22,7 +22,7 @@ class Counter:
 
     @workflow.run
     def run(self) -> int:
-        wait(lambda: self.count == 3)
+        workflow.wait_condition(lambda: self.count == 3)
         return self.count
 
     @workflow.signal
@@ -91,7 +91,7 @@ class Described:
     @workflow.run
     def run(self) -> None:
         workflow.set_current_details("waiting for **pay**")
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     @workflow.signal
     def pay(self, card: str) -> None:
@@ -119,7 +119,7 @@ class Described:
 
 @workflow
 def plain() -> None:
-    wait(lambda: False)
+    workflow.wait_condition(lambda: False)
 
 
 def metadata(history: Letters) -> WorkflowMetadata:

@@ -9,7 +9,7 @@ import pytest
 
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import CancelledError, EngineError
-from perdure.sdk.workflow.workflow import CancelScope, call, start, wait, workflow
+from perdure.sdk.workflow.workflow import CancelScope, call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b, version_of, x
 
@@ -88,7 +88,7 @@ def _sync_condition(shared: Shared) -> AnyWorkflow:
             start(a)
             workflow.timer(60)
             try:
-                wait(lambda: False)
+                workflow.wait_condition(lambda: False)
             except CancelledError:
                 shared.seen.append(call(b))
                 raise

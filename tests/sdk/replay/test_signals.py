@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from perdure import ApplicationError, CancelledError, activity, call, start, wait, workflow
+from perdure import ApplicationError, CancelledError, activity, call, start, workflow
 from perdure.errors import DefinitionError, EngineError, NonDeterminismError
 from perdure.sdk.replay.flags import Flag
 
@@ -32,7 +32,7 @@ ITEM = f"{__name__}.Item"
 def collects() -> list[str]:
     seen: list[str] = []
     workflow.on_signal("add", lambda text: seen.append(text))
-    wait(lambda: "end" in seen)
+    workflow.wait_condition(lambda: "end" in seen)
     return seen
 
 
@@ -52,7 +52,7 @@ class Collector:
     @workflow.run
     def run(self) -> list[str]:
         self.seen.append("run")
-        wait(lambda: "end" in self.seen)
+        workflow.wait_condition(lambda: "end" in self.seen)
         return self.seen
 
     @workflow.signal
@@ -136,7 +136,7 @@ def test_handlers_run_beside_the_code_and_beside_each_other() -> None:
             answers.append(call(pay, amount))
 
         workflow.on_signal("order", order)
-        wait(lambda: len(answers) == 2)
+        workflow.wait_condition(lambda: len(answers) == 2)
         return answers
 
     h = History(serves).signaled("order", 1).signaled("order", 2).task()
@@ -156,7 +156,7 @@ def test_arguments_are_decoded_by_the_handlers_annotations() -> None:
             got.extend([item] * times)
 
         workflow.on_signal("add", add)
-        wait(lambda: len(got) == 3)
+        workflow.wait_condition(lambda: len(got) == 3)
         return ",".join(item.name for item in got)
 
     h = History(takes).signaled("add", Item("pen", 2)).signaled("add", Item("cup", 1), 2).task()
@@ -169,7 +169,7 @@ def test_the_dynamic_handler_gets_what_no_other_has() -> None:
         got: list[str] = []
         workflow.on_signal("known", lambda: got.append("known"))
         workflow.on_signal(None, lambda name, *args: got.append(f"{name}{args}"))
-        wait(lambda: len(got) == 3)
+        workflow.wait_condition(lambda: len(got) == 3)
         return got
 
     h = History(takes).signaled("__reserved").signaled("x", 1, 2).signaled("known").signaled("y").task()
@@ -235,7 +235,7 @@ def test_a_failure_in_a_handler_fails_the_run() -> None:
     @workflow
     def waits() -> None:
         workflow.on_signal("x", refuse)
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     @workflow
     async def waits_async() -> None:
@@ -251,7 +251,7 @@ def test_a_bug_in_a_handler_fails_the_task_alone() -> None:
     @workflow
     def waits() -> None:
         workflow.on_signal("x", lambda: 1 / 0)
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     outcome = History(waits).signaled("x").task().cold()
     assert isinstance(outcome.error, ZeroDivisionError)
@@ -267,7 +267,7 @@ def test_a_signal_that_does_not_fit_its_handler_is_dropped_and_told_of() -> None
     def waits() -> list[str]:
         got.clear()
         workflow.on_signal("add", add)
-        wait(lambda: "end" in got)
+        workflow.wait_condition(lambda: "end" in got)
         return got
 
     h = History(waits).signaled("add", "no item").signaled("add").signaled("add", Item("cup", 1)).task()
@@ -317,7 +317,7 @@ def test_a_null_where_there_can_be_none_is_dropped_by_runs_that_never_took_one()
     def waits() -> None:
         workflow.on_signal("add", add)
         workflow.on_signal("maybe", lambda: None)
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     outcome = History(waits).signaled("add", None).task().cold()
     assert outcome.dropped == ["the signal 'add' does not fit, and is dropped: [0] is null, and not str"]
@@ -367,13 +367,13 @@ def test_unfinished_handlers_are_named_or_waited_for() -> None:
     @workflow
     def leaves() -> bool:
         workflow.on_signal("order", order)
-        wait(lambda: not workflow.all_handlers_finished())
+        workflow.wait_condition(lambda: not workflow.all_handlers_finished())
         return True
 
     @workflow
     def stays() -> bool:
         workflow.on_signal("order", order, unfinished="wait")
-        wait(lambda: not workflow.all_handlers_finished())
+        workflow.wait_condition(lambda: not workflow.all_handlers_finished())
         return True
 
     outcome = History(leaves).signaled("order").task().cold()
@@ -404,7 +404,7 @@ def test_an_async_run_stays_open_for_a_handler_that_is_waited_for() -> None:
 def test_code_that_no_longer_handles_a_signal_is_noticed() -> None:
     @workflow
     def once() -> None:
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     h = History(once).signaled("order").task().done().scheduled("pay").task()
     error = h.cold().error
@@ -423,7 +423,7 @@ def test_a_closed_machine_ends_its_handlers_too() -> None:
     @workflow
     def waits() -> None:
         workflow.on_signal("order", order)
-        wait(lambda: False)
+        workflow.wait_condition(lambda: False)
 
     History(waits).signaled("order").task().cold()
     assert ended == ["order"]

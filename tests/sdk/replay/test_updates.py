@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perdure import ApplicationError, start, wait, workflow
+from perdure import ApplicationError, start, workflow
 from perdure.errors import NonDeterminismError
 from tests.sdk.replay.given import texts
 from tests.sdk.replay.letters import Letters, said
@@ -19,7 +19,7 @@ class Account:
 
     @workflow.run
     def run(self) -> int:
-        wait(lambda: self.ended)
+        workflow.wait_condition(lambda: self.ended)
         return self.cents
 
     @workflow.update

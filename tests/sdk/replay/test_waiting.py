@@ -12,7 +12,7 @@ from perdure.sdk.errors import (
     CancelledError,
     EngineError,
 )
-from perdure.sdk.workflow.workflow import call, start, wait, workflow
+from perdure.sdk.workflow.workflow import call, start, workflow
 from tests.sdk.replay.given import History, texts
 from tests.sdk.replay.pieces import a, b
 
@@ -33,8 +33,8 @@ def test_waiting_on_a_condition_with_a_time_out() -> None:
     @workflow
     def waits() -> list[bool]:
         handle = start(a)
-        first = wait(handle.done, timeout="1m")
-        second = wait(handle.done, timeout="1m")
+        first = workflow.wait_condition(handle.done, timeout="1m")
+        second = workflow.wait_condition(handle.done, timeout="1m")
         return [first, second]
 
     history = History(waits).task()
@@ -68,7 +68,7 @@ def test_a_condition_that_raises_raises_where_it_is_waited_for() -> None:
     def waits() -> str:
         handle = start(a)
         try:
-            wait(lambda: handle.done() and flag[0] == 1)
+            workflow.wait_condition(lambda: handle.done() and flag[0] == 1)
         except IndexError:
             return "caught"
         return "done"
@@ -81,7 +81,7 @@ def test_a_condition_must_not_wait_itself() -> None:
     @workflow
     def waits() -> None:
         handle = start(a)
-        wait(lambda: handle.done() and call(b))
+        workflow.wait_condition(lambda: handle.done() and call(b))
 
     history = History(waits).task().done().scheduled("a").completed("1").task()
     outcome = history.cold()

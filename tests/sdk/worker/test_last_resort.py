@@ -29,7 +29,7 @@ from perdure.sdk.worker.handover import Returns, ThreadHands
 from perdure.sdk.worker.machines import CachedRun
 from perdure.sdk.worker.raised import Raised
 from perdure.sdk.worker.workflow_thread import InlineWorkflows, WorkflowThread
-from perdure.sdk.workflow.local_calls import local_call
+from perdure.sdk.workflow.local_calls import call_local
 from perdure.sdk.workflow.workflow import workflow
 from tests.sdk.worker.fake import FakeServer, activity_task, event, first_events, until, workflow_task
 
@@ -73,7 +73,7 @@ def quick() -> str:
 
 @workflow
 def local() -> str:
-    return local_call(step)
+    return call_local(step)
 
 
 @workflow

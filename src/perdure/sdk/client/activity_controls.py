@@ -126,7 +126,7 @@ class ActivityControls:
                 getattr(options, name).CopyFrom(duration_message(length_ns))
                 mask.append(name)
         if retry is not None:
-            options.retry_policy.CopyFrom(retry.message)
+            options.retry_policy.CopyFrom(retry._message)  # pyright: ignore[reportPrivateUsage] - no user's business
             mask.append("retry_policy")
         if task_queue is not None:
             options.task_queue.name = task_queue

@@ -175,7 +175,24 @@ class WorkflowHandle(Generic[R]):
         reason: str = "",
         reapply: Reapply = "all",
     ) -> WorkflowHandle[R]:
-        """See `Client.reset`. Gives back a handle to the new run."""
+        """Begin a new run that has everything up to a point of an earlier one, and goes on differently from there.
+
+        The run that was current is terminated. Either `event_id` or `step` says where:
+
+        Args:
+            event_id: of a WorkflowTaskCompleted, or of the event behind a WorkflowTaskStarted: that task is done anew.
+            step: an activity (or its name), a child workflow, or "timer": the task that called it is done anew.
+            nth: which of its calls: 1 is the first, -1 the last.
+            reason: for people.
+            reapply: which of the signals and updates from after that point the new run is told again.
+
+        Gives back a handle to the new run.
+
+        Raises:
+            WorkflowNotFoundError: there is no such run.
+            ValueError: there is no such step.
+            EngineError: it cannot be reset there.
+        """
         reach, run_id = self._reach, self.run_id or ""
         check_place(event_id, step)
         if event_id is None:

@@ -58,10 +58,6 @@ class Calendar:
     """0 and 7 are Sunday."""
     year: str = "*"
 
-    def message(self) -> CalendarSpec:
-        """On the wire."""
-        return CalendarSpec(**asdict(self))
-
 
 class ScheduledRun(msgspec.Struct, frozen=True):
     """A workflow that a schedule started. Times in nanoseconds since the epoch."""
@@ -131,8 +127,8 @@ def spec_of(
             spec.interval[0].phase.CopyFrom(duration_message(optional_duration(phase, "phase") or 0))
     elif phase is not None:
         raise ValueError("phase means nothing without every")
-    spec.calendar.extend(calendar.message() for calendar in calendars)
-    spec.exclude_calendar.extend(calendar.message() for calendar in excluding)
+    spec.calendar.extend(CalendarSpec(**asdict(calendar)) for calendar in calendars)
+    spec.exclude_calendar.extend(CalendarSpec(**asdict(calendar)) for calendar in excluding)
     if begins is not None:
         if begins.year > YEARS[-1]:
             raise ValueError(f"begins must be at most in the year {YEARS[-1]}, not {begins!r}: it would never act")

@@ -16,6 +16,7 @@ from perdure.sdk.client.handle import WorkflowHandle
 from perdure.sdk.client.resets import Reapply, Step
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import failure_of
+from perdure.sdk.deprecated import instead
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.texts import class_name
 
@@ -125,6 +126,7 @@ class Steering(ActivityControls):
         """Let a paused workflow go on. Raises WorkflowNotFoundError; EngineError when it is not paused."""
         await WorkflowHandle[Any](self._reach, id, run_id).unpause(reason)
 
+    @instead("engine.get(id).reset(...), which gives back a handle")
     async def reset(
         self,
         id: str,
@@ -136,21 +138,7 @@ class Steering(ActivityControls):
         reapply: Reapply = "all",
         run_id: str | None = None,
     ) -> str:
-        """Begin a new run that has everything up to a point of an earlier one, and goes on differently from there.
-
-        The run that was current is terminated. Either `event_id` or `step` says where:
-
-        Args:
-            event_id: of a WorkflowTaskCompleted, or of the event behind a WorkflowTaskStarted: that task is done anew.
-            step: an activity (or its name), a child workflow, or "timer": the task that called it is done anew.
-            nth: which of its calls: 1 is the first, -1 the last.
-            reason: for people.
-            reapply: which of the signals and updates from after that point the new run is told again.
-            run_id: of the run to be taken up; default the current one.
-
-        Returns the new run's id. Raises WorkflowNotFoundError; ValueError when there is no such step; EngineError when
-        it cannot be reset there.
-        """
+        """See `WorkflowHandle.reset`. Gives back the new run's id."""
         handle = WorkflowHandle[Any](self._reach, id, run_id)
         new = await handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
         assert new.run_id is not None

@@ -34,7 +34,7 @@ _READ = Asked(Kind.LOOK, "an activity, or workflow.side_effect(...) for a short 
 WRITE = Asked(Kind.ACT, _READ.instead)
 _SETTING = Asked(Kind.LOOK, "workflow.side_effect(lambda: os.environ[...]), or an argument of the workflow")
 _CONCURRENCY = Asked(Kind.ACT, "start(...) for concurrent activities; a `def` activity runs in a thread of its own")
-_CONDITION = Asked(Kind.ACT, "wait(...) on a condition")
+_CONDITION = Asked(Kind.ACT, "workflow.wait_condition(...)")
 _LOGGER = Asked(Kind.ACT, "workflow.logger")
 
 FUNCTIONS: Final[dict[str, dict[str, Asked]]] = {

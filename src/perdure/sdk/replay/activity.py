@@ -114,7 +114,7 @@ def _build_template(activity: AnyActivity, task_queue: str) -> Command:
         if duration_ns is not None:
             field.CopyFrom(duration_message(duration_ns))
     if options.retry is not None:
-        attributes.retry_policy.CopyFrom(options.retry.message)
+        attributes.retry_policy.CopyFrom(options.retry._message)  # pyright: ignore[reportPrivateUsage] - no user's business
         if options.retry.jitter:
             jitter = Payload(metadata={"encoding": b"json/plain"}, data=repr(options.retry.jitter).encode())
             attributes.header.fields[JITTER_HEADER].CopyFrom(jitter)

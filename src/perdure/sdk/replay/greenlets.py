@@ -105,7 +105,7 @@ class Branch:
         if carrier is not self.greenlet:
             raise EngineError(
                 "workflow code waits where it cannot: inside a condition or a greenlet of its own. "
-                "A condition given to wait() must only look at values."
+                "A condition given to workflow.wait_condition() must only look at values."
             )
         parent = carrier.parent
         assert parent is not None

@@ -292,7 +292,8 @@ class LocalActivities:
 
 def next_backoff_ns(options: ActivityOptions, failure: Failure, attempt: int, spent_ns: int) -> int | None:
     """How long to wait before the next attempt; None: this failure was the last word. A server's own law decides."""
-    policy = backoff.DEFAULT_POLICY if options.retry is None else backoff.from_message(options.retry.message)
+    retry = options.retry
+    policy = backoff.DEFAULT_POLICY if retry is None else backoff.from_message(retry._message)  # pyright: ignore[reportPrivateUsage] - no user's business
     verdict = backoff.judge(policy, attempt, failure, spent_ns, options.schedule_to_close_ns or 0)
     return verdict.backoff_ns if verdict.retry_state == enums.RETRY_IN_PROGRESS else None
 

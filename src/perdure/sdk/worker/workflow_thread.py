@@ -302,6 +302,6 @@ def _blocked_error(job: _Job, frame: FrameType | None, limit_s: float) -> Workfl
         where = f"{place.f_code.co_filename}:{place.f_lineno}, in {place.f_code.co_qualname}"
     return WorkflowBlockedError(
         f"workflow code blocked its thread for more than {limit_s:g} s at {where}; blocking calls and long "
-        "computations belong into activities, waiting into workflow.sleep() or wait()",
+        "computations belong into activities, waiting into workflow.sleep() or workflow.wait_condition()",
         stack_trace=stack,
     )

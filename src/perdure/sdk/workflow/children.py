@@ -105,19 +105,19 @@ class ExternalHandle:
 
 @lists_options
 class ChildHandle(Handle[R]):
-    """A child workflow under way: a `Handle` that knows whose it is."""
+    """A child workflow under way: a handle that knows whose it is."""
 
     __slots__ = ()
 
     @property
     def id(self) -> str:
         """The child's workflow id."""
-        return cast(Child, self.operation).id
+        return cast(Child, self._operation).id
 
     @property
     def run_id(self) -> str | None:
         """None until it was started."""
-        return cast(Child, self.operation).run_id
+        return cast(Child, self._operation).run_id
 
     @overload
     def signal(
@@ -128,7 +128,7 @@ class ChildHandle(Handle[R]):
     def signal(self, signal: Any, *args: Any, **named: Any) -> Awaitable[None]:
         """As `ExternalHandle.signal`."""
         signal, args = addressed("signal", signal, args, named, ())
-        machine = cast(Child, self.operation).machine
+        machine = cast(Child, self._operation).machine
         return _sent(machine, send_signal(machine, self.id, "", signal, args, is_child=True), "child.signal")
 
 
@@ -231,7 +231,7 @@ def start_child(
         _fill(child, command, bound, memo, search_attributes, (static_summary, static_details))
         child.command = command
     machine.emit(child)
-    return cast("ChildHandle[Any]", handle_of(machine, child, ChildHandle))
+    return handle_of(machine, child, ChildHandle)
 
 
 def _fill(

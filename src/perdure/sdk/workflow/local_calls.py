@@ -1,4 +1,4 @@
-"""`local_call` and `start_local`: activities that the worker runs within the workflow task.
+"""`call_local` and `start_local`: activities that the worker runs within the workflow task.
 
 For short things of which there are many, such as a look into a cache or a validation: no queue, no commit of their
 own. The result is recorded when the workflow task completes; until then a crash runs it again, from its
@@ -21,13 +21,13 @@ from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.local_activity import LocalActivity, start_local_activity
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
-from perdure.sdk.workflow.handles import Handle, handle_of
+from perdure.sdk.workflow.handles import ActivityHandle, handle_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def local_call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+def call_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """In a `def` workflow: run an activity in this very worker, within the workflow task, and return its result.
 
     Raises:
@@ -36,20 +36,20 @@ def local_call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P
         PayloadError: an argument cannot be serialised. Fails the task even if caught.
         DefinitionError: not an activity, a transactional one, or one that is known by its name alone.
     """
-    machine = current("local_call()")
+    machine = current("call_local()")
     fiber = machine.fiber
     if type(fiber) is not GreenletFiber:
-        raise EngineError("local_call(...) would block an `async def` workflow; write `await start_local(...)`")
-    return fiber.join(_start(machine, "local_call()", activity, args, kwargs))
+        raise EngineError("call_local(...) would block an `async def` workflow; write `await start_local(...)`")
+    return fiber.join(_start(machine, "call_local()", activity, args, kwargs))
 
 
-def start_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+def start_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ActivityHandle[R]:
     """Begin a local activity and go on. `await` the handle in an `async def` workflow, `.result()` in a `def` one.
 
-    Raises: as `local_call`.
+    Raises: as `call_local`.
     """
     machine = current("start_local()")
-    return handle_of(machine, _start(machine, "start_local()", activity, args, kwargs))
+    return handle_of(machine, _start(machine, "start_local()", activity, args, kwargs), ActivityHandle)
 
 
 def _start(machine: Run, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LocalActivity:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.flags import Flag
 from perdure.sdk.workflow.cancelling import Cancelling
-from perdure.sdk.workflow.handles import Handle
+from perdure.sdk.workflow.handles import Handle, operation_of
 
 T = TypeVar("T")
 
@@ -128,8 +128,9 @@ class LoopTask(asyncio.Task[T]):
 def _tells(awaited: asyncio.Future[Any]) -> bool:
     """Whether the end of what a task awaited has told it that it is cancelled."""
     if isinstance(awaited, Handle):
-        error = awaited.operation.error
-        return error is not None and is_cancellation(error) and not awaited.operation.given_up
+        operation = operation_of(awaited)
+        error = operation.error
+        return error is not None and is_cancellation(error) and not operation.given_up
     if awaited.cancelled():
         return True
     error = awaited.exception()

@@ -5,7 +5,7 @@ A function registers its handlers while it runs:
     @workflow
     def order(order_id):
         workflow.on_signal("approve", approve)
-        wait(lambda: approved)
+        workflow.wait_condition(lambda: approved)
 
 A class declares them:
 
@@ -36,7 +36,7 @@ from perdure.sdk.replay.inbox import SignalWait, inbox_of
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
 from perdure.sdk.replay.timer import start_timer
-from perdure.sdk.workflow.handles import handle_of, wait_any
+from perdure.sdk.workflow.handles import Handle, TimerHandle, handle_of, wait_any
 from perdure.sdk.workflow.unawaited import noted
 
 P = ParamSpec("P")
@@ -198,10 +198,10 @@ class Messages:
 
 
 async def _wait_async(machine: Run, wait: SignalWait, timeout: Duration | None) -> Any:
-    handle = handle_of(machine, wait)
+    handle = handle_of(machine, wait, Handle)
     if timeout is None or wait.done:
         return wait.result() if wait.done else await handle
-    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout")))
+    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout")), TimerHandle)
     try:
         await wait_any(handle, timer)
     finally:

@@ -2,7 +2,7 @@
 
     with workflow.scope() as search:
         offers = [start(ask, carrier) for carrier in carriers]
-        wait(lambda: any(offer.done() for offer in offers) or withdrawn)
+        workflow.wait_condition(lambda: any(offer.done() for offer in offers) or withdrawn)
         search.cancel()                      # the activities and timers that are still under way
         ...                                  # the next wait in the block raises CancelledError
     # and the block swallows it: the code goes on here

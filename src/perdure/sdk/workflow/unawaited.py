@@ -90,7 +90,7 @@ class Told(Handle[None]):
 
 def told(machine: Run, operation: Operation, what: str) -> Told:
     """The handle of a message that has just been sent by an `async def` workflow."""
-    handle = cast(Told, handle_of(machine, operation, Told))
+    handle = handle_of(machine, operation, Told)
     handle.attended = False
     return noted(machine, what, handle)
 

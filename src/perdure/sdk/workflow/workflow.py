@@ -26,7 +26,7 @@ import uuid
 from _thread import get_ident
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
@@ -52,7 +52,7 @@ from perdure.sdk.replay.running import current, running
 from perdure.sdk.replay.timer import start_timer
 from perdure.sdk.workflow.children import Children
 from perdure.sdk.workflow.events import Events
-from perdure.sdk.workflow.handles import Handle, handle_of
+from perdure.sdk.workflow.handles import ActivityHandle, Handle, TimerHandle, handle_of, operation_of
 from perdure.sdk.workflow.kinds import (
     AsyncWorkflow,
     ClassWorkflow,
@@ -71,22 +71,23 @@ from perdure.sdk.workflow.unsafe import Unsafe
 from perdure.sdk.workflow.versions import Versions
 
 __all__ = [
+    "ActivityHandle",
     "AsyncWorkflow",
     "CancelScope",
     "ClassWorkflow",
-    "Handle",
     "ParentInfo",
     "SyncWorkflow",
+    "TimerHandle",
     "WorkflowInfo",
     "call",
     "start",
-    "wait",
     "workflow",
 ]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+H = TypeVar("H", bound=Handle[Any])
 E = TypeVar("E")
 T = TypeVar("T")
 
@@ -125,10 +126,10 @@ def call(activity: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 
 @overload
-def start(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]: ...
+def start(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ActivityHandle[R]: ...
 @overload
-def start(activity: str, /, *args: Any) -> Handle[Any]: ...
-def start(activity: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+def start(activity: str, /, *args: Any) -> ActivityHandle[Any]: ...
+def start(activity: Any, /, *args: Any, **kwargs: Any) -> ActivityHandle[Any]:
     """Start an activity and go on. `await` the handle in an `async def` workflow, `.result()` in a `def` one.
 
     Args:
@@ -138,32 +139,7 @@ def start(activity: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         PayloadError: an argument cannot be serialised. Fails the task even if caught.
     """
     machine = current("start()")
-    return handle_of(machine, _schedule(machine, "start()", activity, args, kwargs))
-
-
-@lists_options
-def wait(
-    condition: Callable[[], object], timeout: Duration | None = None, *, timeout_summary: str | None = None
-) -> bool:
-    """In a `def` workflow: wait until `condition()` is true; False when `timeout` passed first.
-
-    The condition is looked at whenever something happened to the workflow; it must only look at values.
-    The time-out is a durable timer; `timeout_summary`: one line for people, shown in the history.
-    """
-    machine = current("wait()")
-    fiber = _carrier(machine, "wait(...)", "`await workflow.wait_condition(...)`")
-    if machine.look(condition):
-        return True
-    if timeout is None:
-        fiber.wait(lambda: machine.look(condition))
-        return True
-    timer = start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary)
-    try:
-        fiber.wait(lambda: timer.done or machine.look(condition))
-        return machine.look(condition)
-    finally:
-        if machine.barred is None:
-            timer.cancel()
+    return handle_of(machine, _schedule(machine, "start()", activity, args, kwargs), ActivityHandle)
 
 
 class _Slept:
@@ -179,7 +155,7 @@ _SLEPT = _Slept()
 
 async def sleep(machine: Run, duration_ns: int, summary: str | None) -> None:
     """`workflow.sleep` of an `async def` workflow."""
-    await handle_of(machine, start_timer(machine, duration_ns, summary))
+    await handle_of(machine, start_timer(machine, duration_ns, summary), TimerHandle)
 
 
 async def wait_condition(
@@ -195,7 +171,7 @@ async def wait_condition(
     future = loop.condition(lambda: machine.look(condition))
     if timeout is None:
         return await future
-    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary))
+    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary), TimerHandle)
     try:
         await asyncio.wait((future, timer), return_when=asyncio.FIRST_COMPLETED)
         return future.done() and future.result()
@@ -336,13 +312,14 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         return noted(machine, "workflow.sleep", sleep(machine, duration_ns, summary))
 
     @staticmethod
-    def timer(duration: Duration, *, summary: str | None = None) -> Handle[None]:
+    def timer(duration: Duration, *, summary: str | None = None) -> TimerHandle:
         """Start a durable timer and go on: for `workflow.wait_any`, or to be awaited later.
 
         `summary`: one line for people, shown in the history.
         """
         machine = current("workflow.timer()")
-        return handle_of(machine, start_timer(machine, parse_duration(duration, "timer's duration"), summary))
+        timer = start_timer(machine, parse_duration(duration, "timer's duration"), summary)
+        return handle_of(machine, timer, TimerHandle)
 
     # --- chance and the world outside --------------------------------------------------------------
 
@@ -383,15 +360,36 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
     @staticmethod
     def wait_condition(
         condition: Callable[[], object], timeout: Duration | None = None, *, timeout_summary: str | None = None
-    ) -> Coroutine[Any, Any, bool]:
-        """In an `async def` workflow: what `wait` is in a `def` one."""
+    ) -> Any:
+        """Wait until `condition()` is true, and say True; False when `timeout` passed first.
+
+        In a `def` workflow it returns that; in an `async def` one, await what it returns.
+
+        Args:
+            condition: looked at whenever something happened to the workflow; it must only look at values.
+            timeout: how long to wait; a durable timer.
+            timeout_summary: one line for people about that timer, shown in the history.
+
+        Raises:
+            CancelledError: the workflow was cancelled (`async def`: asyncio.CancelledError).
+        """
         machine = current("workflow.wait_condition()")
-        loop = machine.fiber
-        if not isinstance(loop, WorkflowLoop):
-            raise EngineError("workflow.wait_condition() is for `async def` workflows; write `wait(...)`")
-        return noted(
-            machine, "workflow.wait_condition", wait_condition(machine, loop, condition, timeout, timeout_summary)
-        )
+        fiber = machine.fiber
+        if type(fiber) is not GreenletFiber:
+            waiting = wait_condition(machine, cast(WorkflowLoop, fiber), condition, timeout, timeout_summary)
+            return noted(machine, "workflow.wait_condition", waiting)
+        if machine.look(condition):
+            return True
+        if timeout is None:
+            fiber.wait(lambda: machine.look(condition))
+            return True
+        timer = start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary)
+        try:
+            fiber.wait(lambda: timer.done or machine.look(condition))
+            return machine.look(condition)
+        finally:
+            if machine.barred is None:
+                timer.cancel()
 
     @staticmethod
     def wait_all(*handles: Handle[Any], timeout: Duration | None = None) -> list[Any]:
@@ -404,12 +402,12 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         """
         machine = current("workflow.wait_all()")
         _wait_many(machine, "workflow.wait_all", "`await asyncio.gather(...)`", handles, all, timeout)
-        if not all(h.operation.done for h in handles):
+        if not all(operation_of(h).done for h in handles):
             raise TimeoutError(f"not all of {len(handles)} were done within {timeout}")
         return [h.result() for h in handles]
 
     @staticmethod
-    def wait_any(*handles: Handle[R], timeout: Duration | None = None) -> list[Handle[R]]:
+    def wait_any(*handles: H, timeout: Duration | None = None) -> list[H]:
         """In a `def` workflow: wait for at least one, and return those that are done, in their order given.
 
         An empty list: `timeout` passed first. The others go on.
@@ -417,7 +415,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         machine = current("workflow.wait_any()")
         instead = "`await asyncio.wait(..., return_when=asyncio.FIRST_COMPLETED)`"
         _wait_many(machine, "workflow.wait_any", instead, handles, any, timeout)
-        return [h for h in handles if h.operation.done]
+        return [h for h in handles if operation_of(h).done]
 
     # --- the run itself ------------------------------------------------------------------------------
 
@@ -472,7 +470,7 @@ def _wait_many(
     timeout: Duration | None,
 ) -> None:
     fiber = _carrier(machine, f"{what}(...)", instead)
-    operations = [handle.operation for handle in handles]
+    operations = [operation_of(handle) for handle in handles]
     if not operations or enough(operation.done for operation in operations):
         return
     cancels = operations if enough is all else ()
