@@ -51,6 +51,8 @@ async def simulated_async(program: Program, carried: Carried | None = None) -> l
             rest = msgspec.structs.replace(program, steps=program.steps[position + 1 :])
             workflow.continue_as_new(rest, post.carry(results))
         results += await _take_message(step, post) or await _take(step, position)
+    if program.letters:
+        await workflow.wait_condition(workflow.all_handlers_finished)  # a client may repeat what was answered long ago
     if program.raises:
         raise ApplicationError(" ".join(results), type="Meant")
     if program.cancelled:

@@ -49,6 +49,8 @@ def simulated_def(program: Program, carried: Carried | None = None) -> list[str]
             rest = msgspec.structs.replace(program, steps=program.steps[position + 1 :])
             workflow.continue_as_new(rest, post.carry(results))
         results += _take_message(step, post) or _take(step, position)
+    if program.letters:
+        workflow.wait_condition(workflow.all_handlers_finished)  # a client may repeat what was answered long ago
     if program.raises:
         raise ApplicationError(" ".join(results), type="Meant")
     if program.cancelled:
