@@ -110,6 +110,16 @@ def test_every_source_file_that_is_named_exists() -> None:
     assert [f"{path}: {source}" for path, source in sorted(named) if not (ROOT / "src/perdure" / source).exists()] == []
 
 
+def test_every_test_that_is_named_exists() -> None:
+    """As `tests/core/test_state.py::test_name`; the page of docks names its own by their names alone."""
+    named = {pair for path in DOCUMENTS for pair in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text_of(path))}
+    docks = text_of(Path("tests/tidy/test_docks.py")) + text_of(Path("tests/tidy/test_map.py"))
+    alone = set(re.findall(r"`(test_\w+)`", text_of(Path("docs/where.md"))))
+    assert len(named) > 10
+    assert [f"{path}::{name}" for path, name in sorted(named) if f"def {name}(" not in text_of(Path(path))] == []
+    assert [name for name in sorted(alone) if f"def {name}(" not in docks] == []
+
+
 @pytest.mark.parametrize("page", figures.PAGES, ids=lambda page: page.kind)
 def test_the_figures_were_measured(page: figures.Page) -> None:
     source = figures.source_of(page.shown())

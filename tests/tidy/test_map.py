@@ -15,7 +15,7 @@ LONG = FILE_LINES_MAX - 50
 LONG_FILES = {
     "src/perdure/engine/deciding/mailboxes.py": "the one place where turns begin, are decided, written and told",
     "src/perdure/engine/records/schedules.py": "the shell of one entity; its law is core/schedule",
-    "src/perdure/sdk/declare/definitions.py": "what activities, workflows and their registry are to each other",
+    "src/perdure/sdk/declare/definitions.py": "a definition that is a method leaves the registry: they know each other",
 }
 """Those that are, each with what holds it together."""
 

@@ -4,7 +4,7 @@
 
 The checks are plain calls and the interceptors coroutines, and both are put together once for each RPC when the
 server starts: with no interceptor a call costs this one function more than its handler. What a field may mean is the
-handler's to judge. Here is where authentication, quotas, audit and tracing dock (ADR 0018).
+handler's to judge. Here is where authentication, quotas, audit and tracing dock (ADR 0019).
 """
 
 from __future__ import annotations
