@@ -37,7 +37,7 @@ from benchmarks.kills.programs import (
     saga,
     waiter,
 )
-from perdure import AsyncEngine, Engine, UpdateHandle, WorkflowFailedError, WorkflowHandle
+from perdure import AsyncEngine, AsyncUpdateHandle, AsyncWorkflowHandle, Engine, WorkflowFailedError
 
 AT_ONCE = 60
 SIGNALS = 6
@@ -91,39 +91,39 @@ class Clients:
                 await self.tell(workflow_id, number)
         await self.tell(workflow_id, END)
 
-    async def handler(self, index: int) -> WorkflowHandle[Any]:
+    async def handler(self, index: int) -> AsyncWorkflowHandle[Any]:
         handle = await self.engine.start(handler, id=f"handler-{index}")
         await self.talk(handle.id, index)
         return handle
 
-    async def waiter(self, index: int) -> WorkflowHandle[Any]:
+    async def waiter(self, index: int) -> AsyncWorkflowHandle[Any]:
         handle = await self.engine.start(waiter, id=f"waiter-{index}")
         await self.talk(handle.id, index)
         return handle
 
-    async def actor(self, index: int) -> WorkflowHandle[Any]:
+    async def actor(self, index: int) -> AsyncWorkflowHandle[Any]:
         handle = await self.engine.start(Actor, id=f"actor-{index}")
         await self.talk(handle.id, index)
         return handle
 
-    async def endless(self, index: int) -> WorkflowHandle[Any]:
+    async def endless(self, index: int) -> AsyncWorkflowHandle[Any]:
         handle = await self.engine.start(endless, [], id=f"endless-{index}")
         await self.talk(handle.id, index)
         return handle
 
-    async def pager(self, index: int) -> WorkflowHandle[Any]:
+    async def pager(self, index: int) -> AsyncWorkflowHandle[Any]:
         handle = await self.engine.start(pager, [], id=f"pager-{index}")
         await self.talk(handle.id, index)
         return handle
 
-    async def relay(self, index: int) -> WorkflowHandle[Any]:
+    async def relay(self, index: int) -> AsyncWorkflowHandle[Any]:
         target = await self.engine.start(waiter, id=f"target-{index}")
         handle = await self.engine.start(relay, target.id, id=f"relay-{index}")
         await self.talk(handle.id, index)
         await target.result()
         return handle
 
-    async def begun(self, index: int) -> WorkflowHandle[Any]:
+    async def begun(self, index: int) -> AsyncWorkflowHandle[Any]:
         """Every signal is one that would start the workflow, the last one too."""
         workflow_id = f"begun-{index}"
         for number in [*range(SIGNALS), END]:
@@ -134,7 +134,7 @@ class Clients:
         key = f"{workflow_id}/{number}"
         await self.engine.signal_with_start(waiter, id=workflow_id, signal=("tell", [number]), request_id=key)
 
-    async def account(self, index: int) -> WorkflowHandle[Any]:
+    async def account(self, index: int) -> AsyncWorkflowHandle[Any]:
         handle = await self.engine.start(Account, id=f"account-{index}")
         numbers = range(UPDATES)
         if index % 2:
@@ -145,7 +145,7 @@ class Clients:
         await self.tell(handle.id, END)
         return handle
 
-    async def opened(self, index: int) -> WorkflowHandle[Any]:
+    async def opened(self, index: int) -> AsyncWorkflowHandle[Any]:
         """Every update is one that would start the workflow."""
         workflow_id = f"opened-{index}"
         for number in range(UPDATES):
@@ -168,17 +168,17 @@ class Clients:
         assert answer == number * 10, f"{key} was answered {answer}"
         ledger.write("acked", key)
 
-    async def send_update(self, workflow_id: str, number: int, key: str, *, with_start: bool) -> UpdateHandle[Any]:
+    async def send_update(self, workflow_id: str, number: int, key: str, *, with_start: bool) -> AsyncUpdateHandle[Any]:
         if with_start:
             return await self.engine.update_with_start(
                 Account, id=workflow_id, update=("add", [number]), update_id=key, wait_for="accepted"
             )
         return await self.engine.update(workflow_id, "add", number, update_id=key, wait_for="accepted")
 
-    async def saga(self, index: int) -> WorkflowHandle[Any]:
+    async def saga(self, index: int) -> AsyncWorkflowHandle[Any]:
         return await self.engine.start(saga, index, id=f"saga-{index}")
 
-    async def family(self, index: int) -> WorkflowHandle[Any]:
+    async def family(self, index: int) -> AsyncWorkflowHandle[Any]:
         return await self.engine.start(family, id=f"family-{index}")
 
 

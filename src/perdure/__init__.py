@@ -5,7 +5,7 @@
 Everything a program needs is here; errors are also in `perdure.errors`.
 """
 
-from perdure.embedded import AsyncEngine, Engine, SyncUpdateHandle, SyncWorkflowHandle
+from perdure.embedded import AsyncEngine, Engine, UpdateHandle, WorkflowHandle
 from perdure.errors import (
     ActivityError,
     ApplicationError,
@@ -26,10 +26,12 @@ from perdure.errors import (
     WorkflowFailedError,
     WorkflowNotFoundError,
 )
-from perdure.interventions import Intervention, Interventions, SyncInterventions
+from perdure.interventions import AsyncInterventions, Intervention, Interventions
 from perdure.models.saga import Saga
 from perdure.sdk.activity import ActivityInfo, activity
 from perdure.sdk.client import (
+    AsyncUpdateHandle,
+    AsyncWorkflowHandle,
     Calendar,
     Client,
     IdConflictPolicy,
@@ -39,9 +41,7 @@ from perdure.sdk.client import (
     ScheduleDescription,
     ScheduledRun,
     ScheduleSummary,
-    UpdateHandle,
     WorkflowDescription,
-    WorkflowHandle,
     WorkflowStatus,
     WorkflowSummary,
 )
@@ -63,6 +63,9 @@ __all__ = [
     "ActivityInfo",
     "ApplicationError",
     "AsyncEngine",
+    "AsyncInterventions",
+    "AsyncUpdateHandle",
+    "AsyncWorkflowHandle",
     "Calendar",
     "CancelScope",
     "CancelledError",
@@ -95,9 +98,6 @@ __all__ = [
     "SearchAttribute",
     "StoreError",
     "Subscription",
-    "SyncInterventions",
-    "SyncUpdateHandle",
-    "SyncWorkflowHandle",
     "TerminatedError",
     "TimedOutError",
     "TimerHandle",
@@ -129,6 +129,9 @@ __getattr__ = _former_names(
     __name__,
     {
         "Handle": ("ActivityHandle, TimerHandle or ChildHandle", _Handle),
+        "SyncInterventions": ("Interventions", Interventions),
+        "SyncUpdateHandle": ("UpdateHandle", UpdateHandle),
+        "SyncWorkflowHandle": ("WorkflowHandle", WorkflowHandle),
         "local_call": ("call_local", call_local),
         "wait": ("workflow.wait_condition", workflow.wait_condition),
     },

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from perdure import AsyncEngine, Engine, Retry, activity, call, start_child, workflow
-from perdure.embedded import SyncWorkflowHandle
-from perdure.interventions.desk import Interventions
-from perdure.sdk.client.handle import WorkflowHandle
-from perdure.sdk.client.messages import UpdateHandle
-from perdure.sdk.client.schedules import Schedules
+from perdure.embedded import WorkflowHandle
+from perdure.interventions.desk import AsyncInterventions
+from perdure.sdk.client.handle import AsyncWorkflowHandle
+from perdure.sdk.client.messages import AsyncUpdateHandle
+from perdure.sdk.client.schedules import AsyncSchedules
 from tests.eventually import eventually
 
 BAD = "caf\udce9"
@@ -40,7 +40,7 @@ def handle(engine: Engine) -> Any:
     return engine.start(waits, id="waits")
 
 
-Ask = Callable[[Any, SyncWorkflowHandle[Any]], object]
+Ask = Callable[[Any, WorkflowHandle[Any]], object]
 
 ASKED: dict[str, tuple[str, Ask]] = {
     "start": ("id", lambda e, h: e.start(waits, id=BAD)),
@@ -71,7 +71,7 @@ ASKED: dict[str, tuple[str, Ask]] = {
 
 @pytest.mark.parametrize("what", ASKED)
 def test_a_text_that_cannot_be_sent_is_refused_by_the_name_of_its_argument(
-    engine: Engine, handle: SyncWorkflowHandle[Any], what: str
+    engine: Engine, handle: WorkflowHandle[Any], what: str
 ) -> None:
     argument, ask = ASKED[what]
     with pytest.raises(ValueError, match="half a surrogate pair") as caught:
@@ -136,7 +136,7 @@ def test_a_childs_id_is_refused_in_replay_too_so_code_may_catch_it(engine: Engin
 def test_whatever_a_client_can_be_asked_is_watched() -> None:
     bare = [
         f"{cls.__name__}.{name}"
-        for cls in (AsyncEngine, WorkflowHandle, UpdateHandle, Schedules, Interventions)
+        for cls in (AsyncEngine, AsyncWorkflowHandle, AsyncUpdateHandle, AsyncSchedules, AsyncInterventions)
         for name, member in inspect.getmembers(cls, inspect.iscoroutinefunction)
         if not name.startswith("_") and "sends_texts" not in _wrappers(member)
     ]

@@ -33,7 +33,7 @@ from perdure import (
     start_child,
     workflow,
 )
-from perdure.embedded import EngineSeams, SyncWorkflowHandle
+from perdure.embedded import EngineSeams, WorkflowHandle
 from tests.eventually import eventually
 from tests.sdk.convert.strange import Closed, Endless, Liar, Nameless, NoText, RaisingText
 
@@ -162,7 +162,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield engine
 
 
-def trouble_of(handle: SyncWorkflowHandle[Any]) -> str:
+def trouble_of(handle: WorkflowHandle[Any]) -> str:
     return eventually(lambda: handle.describe().workflow_task_failure, "a failed workflow task")
 
 

@@ -12,8 +12,8 @@ from perdure import (
     Engine,
     IdReusePolicy,
     QueryFailedError,
-    SyncUpdateHandle,
     UpdateFailedError,
+    UpdateHandle,
     WorkflowAlreadyStartedError,
     WorkflowNotFoundError,
     activity,
@@ -295,7 +295,7 @@ def test_an_accepted_update_may_be_waited_for_later() -> None:
     with Engine("memory://") as engine:
         total = engine.start(sums, id="sums-1")
         handle = total.update("add", 4, wait_for="accepted")
-        assert isinstance(handle, SyncUpdateHandle)
+        assert isinstance(handle, UpdateHandle)
         assert handle.result() == 4
         assert total.update("add", 6) == 10
         assert total.result() == 10

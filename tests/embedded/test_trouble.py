@@ -24,7 +24,7 @@ from perdure import (
     call,
     workflow,
 )
-from perdure.embedded import EngineSeams, SyncWorkflowHandle
+from perdure.embedded import EngineSeams, WorkflowHandle
 from perdure.testing.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 
 AT_ONCE = Retry(initial_interval="1ms", maximum_interval="1ms")
@@ -96,9 +96,7 @@ def needs_rare() -> str:
     return call(rare)
 
 
-def described(
-    handle: SyncWorkflowHandle[Any], condition: Callable[[WorkflowDescription], object]
-) -> WorkflowDescription:
+def described(handle: WorkflowHandle[Any], condition: Callable[[WorkflowDescription], object]) -> WorkflowDescription:
     """Ask until the condition holds."""
     for _ in range(100_000):
         description = handle.describe()

@@ -1,4 +1,4 @@
-# pyright: basic, reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: basic, reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false, reportGeneralTypeIssues=false
 # ruff: noqa: I001
 """A program written for the version before: it uses every name that has another one now.
 
@@ -7,8 +7,14 @@ A line that must say so ends with the new name behind `now:`; no other line may 
 
 from __future__ import annotations
 
+import asyncio
+
 from perdure import Engine, activity, call, start, workflow
 from perdure import Handle  # now: ActivityHandle, TimerHandle or ChildHandle
+from perdure import Interventions, UpdateHandle, WorkflowHandle
+from perdure import SyncInterventions  # now: Interventions
+from perdure import SyncUpdateHandle  # now: UpdateHandle
+from perdure import SyncWorkflowHandle  # now: WorkflowHandle
 from perdure import local_call  # now: call_local
 from perdure import wait  # now: workflow.wait_condition
 
@@ -32,12 +38,48 @@ def sell(order: str) -> list[str]:
     return [charged, shipping.result(), local_call(charge, order)]
 
 
+@workflow
+class Cart:
+    def __init__(self) -> None:
+        self.items: list[str] = []
+
+    @workflow.run
+    def run(self) -> list[str]:
+        wait(lambda: len(self.items) == 2)
+        return self.items
+
+    @workflow.update
+    def add(self, item: str) -> int:
+        self.items.append(item)
+        return len(self.items)
+
+
+def sync_handles(engine: Engine) -> None:
+    cart: SyncWorkflowHandle[list[str]] = engine.start(Cart, id="cart")
+    assert isinstance(cart, SyncWorkflowHandle)
+    added = cart.update("add", "pen", wait_for="accepted")
+    assert isinstance(added, SyncUpdateHandle) and added.result() == 1
+    assert isinstance(engine.interventions, SyncInterventions)
+
+
+async def async_handles() -> None:
+    async with Engine("memory://") as engine:
+        cart: WorkflowHandle[list[str]] = await engine.start(Cart, id="cart")
+        assert isinstance(cart, WorkflowHandle)  # now: AsyncWorkflowHandle
+        added = await cart.update("add", "pen", wait_for="accepted")
+        assert isinstance(added, UpdateHandle)  # now: AsyncUpdateHandle
+        assert not isinstance("text", WorkflowHandle)
+        assert isinstance(engine.interventions, Interventions)  # now: AsyncInterventions
+
+
 def main() -> None:
     with Engine("memory://") as engine:
+        sync_handles(engine)
         sold = ["1 charged", "1 shipped", "1 charged"]
         assert engine.run(sell, "1", id="1") == sold
         run_id = engine.reset("1", step=ship)  # now: engine.get(id).reset(...), which gives back a handle
         assert engine.get("1", run_id).result() == sold
+    asyncio.run(async_handles())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from perdure.errors import EngineError
-from perdure.interventions.desk import Interventions
+from perdure.interventions.desk import AsyncInterventions
 
 
 class Server:
@@ -26,7 +26,7 @@ class Server:
 
 
 def listed(server: Server) -> list[Any]:
-    return asyncio.run(Interventions(cast(Any, server), cast(Any, None)).list())
+    return asyncio.run(AsyncInterventions(cast(Any, server), cast(Any, None)).list())
 
 
 def test_the_index_of_memo_keys_is_asked() -> None:

@@ -14,12 +14,12 @@ from typing import Any, assert_type
 from perdure import (
     ActivityHandle,
     AsyncEngine,
+    AsyncUpdateHandle,
+    AsyncWorkflowHandle,
     ChildHandle,
     Engine,
     RawValue,
     Retry,
-    SyncUpdateHandle,
-    SyncWorkflowHandle,
     Transaction,
     UpdateHandle,
     WorkflowHandle,
@@ -110,7 +110,7 @@ def mistaken(order_id: str) -> str:
 def from_a_script(engine: Engine) -> None:
     assert_type(engine.run(fulfill, "1001", id="order-1001"), Receipt)
     assert_type(engine.run(fulfill_async, "1001", id="order-1001"), Receipt)
-    assert_type(engine.start(fulfill, "1001"), SyncWorkflowHandle[Receipt])
+    assert_type(engine.start(fulfill, "1001"), WorkflowHandle[Receipt])
     engine.run(fulfill, 1001)  # pyright: ignore[reportArgumentType, reportCallIssue]
     engine.run(fulfill)  # pyright: ignore[reportArgumentType, reportCallIssue]
     engine.run(fulfill, "1001", idd="order-1001")  # pyright: ignore[reportCallIssue]
@@ -129,7 +129,7 @@ async def opened_both_ways() -> None:
 
 async def from_a_service(engine: AsyncEngine) -> None:
     handle = await engine.start(fulfill, "1001", id="order-1001")
-    assert_type(handle, WorkflowHandle[Receipt])
+    assert_type(handle, AsyncWorkflowHandle[Receipt])
     assert_type(await handle.result(timeout="1m"), Receipt)
     await notify(Order("1001", 4200), Receipt("1"))
 
@@ -180,8 +180,8 @@ class Counter:
 
 def with_classes(engine: Engine) -> None:
     assert_type(engine.run(Cart, "Ada", id="cart-1"), int)
-    assert_type(engine.start(Counter, 1), SyncWorkflowHandle[str])
-    assert_type(engine.signal_with_start(Cart, "Ada", id="cart-1", signal=("add", ["pen"])), SyncWorkflowHandle[int])
+    assert_type(engine.start(Counter, 1), WorkflowHandle[str])
+    assert_type(engine.signal_with_start(Cart, "Ada", id="cart-1", signal=("add", ["pen"])), WorkflowHandle[int])
     engine.update_with_start(Cart, "Ada", id="cart-1", update=("add", ["pen"]))
     engine.schedules.create("carts", Cart, "Ada", every="1h")
     engine.run(Cart, 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -208,8 +208,8 @@ def messages_to_a_class(engine: Engine) -> None:
         Cart.remove, "pen"
     )  # mypy knows it for a bool; to pyright a coroutine's result is Any here
     assert removed
-    assert_type(cart.update(Cart.remove, "pen", wait_for="accepted"), SyncUpdateHandle[bool])
-    assert_type(cart.update(Cart.add, "pen", 2, update_id="add-1", wait_for="accepted"), SyncUpdateHandle[int])
+    assert_type(cart.update(Cart.remove, "pen", wait_for="accepted"), UpdateHandle[bool])
+    assert_type(cart.update(Cart.add, "pen", 2, update_id="add-1", wait_for="accepted"), UpdateHandle[int])
     assert_type(engine.query("cart-1", Cart.total), float)
     assert_type(engine.update("cart-1", Cart.add, "pen", 1, run_id="r"), int)
     engine.signal("cart-1", Cart.pay, "visa", 1, run_id="r")
@@ -225,11 +225,11 @@ def messages_to_a_class(engine: Engine) -> None:
 
 async def messages_from_a_service(engine: AsyncEngine) -> None:
     cart = await engine.start(Cart, "Ada", id="cart-1")
-    assert_type(cart, WorkflowHandle[int])
+    assert_type(cart, AsyncWorkflowHandle[int])
     assert_type(await cart.query(Cart.total), float)
     removed: bool = await cart.update(Cart.remove, "pen")
     assert removed
-    assert_type(await cart.update(Cart.add, "pen", 1, wait_for="accepted"), UpdateHandle[int])
+    assert_type(await cart.update(Cart.add, "pen", 1, wait_for="accepted"), AsyncUpdateHandle[int])
     assert_type(await engine.query("cart-1", Cart.total), float)
     await cart.signal(Cart.pay, "visa")
     await cart.signal(Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -289,9 +289,9 @@ def by_name(order: Order, raw: RawValue) -> Receipt:
 
 def starts_by_name(engine: Engine) -> None:
     assert_type(engine.run("order", 1, 2, id="1001"), Any)
-    assert_type(engine.start("order", 1), SyncWorkflowHandle[Any])
+    assert_type(engine.start("order", 1), WorkflowHandle[Any])
     assert_type(engine.run(ORDER, 1), Receipt)
-    assert_type(engine.start(ORDER, 1, id="1001"), SyncWorkflowHandle[Receipt])
+    assert_type(engine.start(ORDER, 1, id="1001"), WorkflowHandle[Receipt])
     engine.schedules.create("daily", "order", 1, every="1d")
     engine.schedules.create("daily", ORDER, 1, every="1d")
     engine.run("order", 1, idd="1001")  # pyright: ignore[reportCallIssue]
@@ -299,4 +299,4 @@ def starts_by_name(engine: Engine) -> None:
 
 async def starts_by_name_async(engine: AsyncEngine) -> None:
     assert_type(await engine.run(ORDER, 1), Receipt)
-    assert_type(await engine.start("order", 1), WorkflowHandle[Any])
+    assert_type(await engine.start("order", 1), AsyncWorkflowHandle[Any])

@@ -13,7 +13,7 @@ their hands is handed out again at once, for they are known to be dead.
 
 from perdure.embedded.asynchronous import AsyncEngine
 from perdure.embedded.blocking import Engine
-from perdure.embedded.handles import SyncUpdateHandle, SyncWorkflowHandle
+from perdure.embedded.handles import UpdateHandle, WorkflowHandle
 from perdure.embedded.settings import EngineSeams
 
-__all__ = ["AsyncEngine", "Engine", "EngineSeams", "SyncUpdateHandle", "SyncWorkflowHandle"]
+__all__ = ["AsyncEngine", "Engine", "EngineSeams", "UpdateHandle", "WorkflowHandle"]

@@ -15,7 +15,7 @@ from perdure.engine.node import collector
 from perdure.engine.node.config import EngineConfig
 from perdure.events import with_hub
 from perdure.frontend.near import Near
-from perdure.interventions import AlertHook, Interventions, alerting
+from perdure.interventions import AlertHook, AsyncInterventions, alerting
 from perdure.sdk.client import Client
 from perdure.sdk.client.events import listen
 from perdure.sdk.connection.protocol import Connection
@@ -96,9 +96,9 @@ class AsyncEngine(Client):
         self._pid = 0
 
     @property
-    def interventions(self) -> Interventions:
+    def interventions(self) -> AsyncInterventions:
         """What waits for a person's decision."""
-        return Interventions(self, self._reach)
+        return AsyncInterventions(self, self._reach)
 
     async def open(self) -> AsyncEngine:
         """Open the store, take back what dead workers held, begin to work.

@@ -10,13 +10,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from perdure.embedded.asynchronous import AsyncEngine
 from perdure.embedded.forever import LOOK_UP_S, Ending, heard
-from perdure.embedded.handles import SyncUpdateHandle, SyncWorkflowHandle
+from perdure.embedded.handles import UpdateHandle, WorkflowHandle
 from perdure.embedded.loop_thread import LoopThread
 from perdure.embedded.messaging import SyncMessaging
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams
-from perdure.interventions import AlertHook, SyncInterventions
-from perdure.sdk.client import UpdateHandle, WorkflowHandle
-from perdure.sdk.client.schedules import SyncSchedules
+from perdure.interventions import AlertHook, Interventions
+from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle
+from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.option_names import lists_options
@@ -37,12 +37,12 @@ def _bridged(
 
 
 def _bridged_start(
-    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, WorkflowHandle[R]]],
-) -> Callable[Concatenate[Engine, P], SyncWorkflowHandle[R]]:
+    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, AsyncWorkflowHandle[R]]],
+) -> Callable[Concatenate[Engine, P], WorkflowHandle[R]]:
     @wraps(method, updated=())
-    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> SyncWorkflowHandle[R]:
+    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> WorkflowHandle[R]:
         handle = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
-        return SyncWorkflowHandle(self._call, handle)  # pyright: ignore[reportPrivateUsage] - its bridge
+        return WorkflowHandle(self._call, handle)  # pyright: ignore[reportPrivateUsage] - its bridge
 
     return bridge
 
@@ -53,9 +53,9 @@ def _bridged_update(
     @wraps(method, updated=())
     def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> Any:
         answer = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
-        if not isinstance(answer, UpdateHandle):
+        if not isinstance(answer, AsyncUpdateHandle):
             return answer
-        return SyncUpdateHandle(self._call, cast("UpdateHandle[Any]", answer))  # pyright: ignore[reportPrivateUsage] - its bridge
+        return UpdateHandle(self._call, cast("AsyncUpdateHandle[Any]", answer))  # pyright: ignore[reportPrivateUsage] - its bridge
 
     return bridge
 
@@ -198,18 +198,18 @@ class Engine(SyncMessaging):
         return thread.call(work)
 
     @property
-    def interventions(self) -> SyncInterventions:
+    def interventions(self) -> Interventions:
         """What waits for a person's decision."""
-        return SyncInterventions(self._engine.interventions, self._call)
+        return Interventions(self._engine.interventions, self._call)
 
     @property
-    def schedules(self) -> SyncSchedules:
+    def schedules(self) -> Schedules:
         """Workflows that start by the clock."""
-        return SyncSchedules(self._engine.schedules, self._call)
+        return Schedules(self._engine.schedules, self._call)
 
-    def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> SyncWorkflowHandle[Any]:
+    def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> WorkflowHandle[Any]:
         """See `Client.get`."""
-        return SyncWorkflowHandle(self._call, self._engine.get(id, run_id, result_type=result_type))
+        return WorkflowHandle(self._call, self._engine.get(id, run_id, result_type=result_type))
 
     run = _bridged(AsyncEngine.run)
     start = _bridged_start(AsyncEngine.start)

@@ -7,9 +7,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple, 
 
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.sdk.client import UpdateHandle, WorkflowDescription, WorkflowHandle
+from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle, WorkflowDescription
 from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
 from perdure.sdk.client.resets import Reapply, Step
+from perdure.sdk.deprecated import FormerlyAsync
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 
@@ -23,10 +24,12 @@ Call = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 @lists_options
-class SyncWorkflowHandle(Generic[R]):
-    """A `WorkflowHandle` whose methods block. `id` and `run_id` as there."""
+class WorkflowHandle(Generic[R], metaclass=FormerlyAsync):
+    """An `AsyncWorkflowHandle` whose methods block. `id` and `run_id` as there."""
 
-    def __init__(self, call: Call, handle: WorkflowHandle[R]) -> None:
+    awaits = AsyncWorkflowHandle
+
+    def __init__(self, call: Call, handle: AsyncWorkflowHandle[R]) -> None:
         self._call = call
         self._handle = handle
         self.id = handle.id
@@ -36,23 +39,23 @@ class SyncWorkflowHandle(Generic[R]):
         return repr(self._handle)
 
     def result(self, timeout: Duration | None = None) -> R:
-        """See `WorkflowHandle.result`."""
+        """See `AsyncWorkflowHandle.result`."""
         return self._call(self._handle.result(timeout))
 
     def describe(self, *, stack: bool = True) -> WorkflowDescription:
-        """See `WorkflowHandle.describe`."""
+        """See `AsyncWorkflowHandle.describe`."""
         return self._call(self._handle.describe(stack=stack))
 
     def history(self) -> list[HistoryEvent]:
-        """See `WorkflowHandle.history`."""
+        """See `AsyncWorkflowHandle.history`."""
         return self._call(self._handle.history())
 
     def pause(self, reason: str = "") -> None:
-        """See `WorkflowHandle.pause`."""
+        """See `AsyncWorkflowHandle.pause`."""
         self._call(self._handle.pause(reason))
 
     def unpause(self, reason: str = "") -> None:
-        """See `WorkflowHandle.unpause`."""
+        """See `AsyncWorkflowHandle.unpause`."""
         self._call(self._handle.unpause(reason))
 
     def reset(
@@ -63,10 +66,10 @@ class SyncWorkflowHandle(Generic[R]):
         nth: int = -1,
         reason: str = "",
         reapply: Reapply = "all",
-    ) -> SyncWorkflowHandle[R]:
-        """See `WorkflowHandle.reset`. Gives back a handle to the new run."""
+    ) -> WorkflowHandle[R]:
+        """See `AsyncWorkflowHandle.reset`. Gives back a handle to the new run."""
         work = self._handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
-        return SyncWorkflowHandle(self._call, self._call(work))
+        return WorkflowHandle(self._call, self._call(work))
 
     @overload
     def signal(self, signal: Callable[Concatenate[Any, P], object], *args: P.args, **named: P.kwargs) -> None: ...
@@ -75,7 +78,7 @@ class SyncWorkflowHandle(Generic[R]):
     @overload
     def signal(self, signal: str, *args: Any, **options: Unpack[SignalOptions]) -> None: ...
     def signal(self, signal: Any, *args: Any, **options: Any) -> None:
-        """See `WorkflowHandle.signal`."""
+        """See `AsyncWorkflowHandle.signal`."""
         self._call(self._handle.signal(signal, *args, **options))
 
     @overload
@@ -85,7 +88,7 @@ class SyncWorkflowHandle(Generic[R]):
     @overload
     def query(self, query: str, *args: Any, returns: Any = Any) -> Any: ...
     def query(self, query: Any, *args: Any, **options: Any) -> Any:
-        """See `WorkflowHandle.query`."""
+        """See `AsyncWorkflowHandle.query`."""
         return self._call(self._handle.query(query, *args, **options))
 
     @overload
@@ -97,11 +100,9 @@ class SyncWorkflowHandle(Generic[R]):
     @overload
     def update(
         self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Accepted]
-    ) -> SyncUpdateHandle[T]: ...
+    ) -> UpdateHandle[T]: ...
     @overload
-    def update(
-        self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Accepted]
-    ) -> SyncUpdateHandle[T]: ...
+    def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Accepted]) -> UpdateHandle[T]: ...
     @overload
     def update(
         self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Completed]
@@ -109,34 +110,36 @@ class SyncWorkflowHandle(Generic[R]):
     @overload
     def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Completed]) -> T: ...
     @overload
-    def update(self, update: str, *args: Any, **options: Unpack[Accepted]) -> SyncUpdateHandle[Any]: ...
+    def update(self, update: str, *args: Any, **options: Unpack[Accepted]) -> UpdateHandle[Any]: ...
     @overload
     def update(self, update: str, *args: Any, **options: Unpack[Completed]) -> Any: ...
     def update(self, update: Any, *args: Any, **options: Any) -> Any:
-        """See `WorkflowHandle.update`; "accepted" gives back a SyncUpdateHandle."""
+        """See `AsyncWorkflowHandle.update`; "accepted" gives back an UpdateHandle."""
         answer = self._call(self._handle.update(update, *args, **options))
-        if isinstance(answer, UpdateHandle):
-            return SyncUpdateHandle(self._call, cast("UpdateHandle[Any]", answer))
+        if isinstance(answer, AsyncUpdateHandle):
+            return UpdateHandle(self._call, cast("AsyncUpdateHandle[Any]", answer))
         return answer
 
-    def update_handle(self, update_id: str, *, returns: Any = Any) -> SyncUpdateHandle[Any]:
-        """See `WorkflowHandle.update_handle`."""
-        return SyncUpdateHandle(self._call, self._handle.update_handle(update_id, returns=returns))
+    def update_handle(self, update_id: str, *, returns: Any = Any) -> UpdateHandle[Any]:
+        """See `AsyncWorkflowHandle.update_handle`."""
+        return UpdateHandle(self._call, self._handle.update_handle(update_id, returns=returns))
 
     def cancel(self, reason: str = "") -> None:
-        """See `WorkflowHandle.cancel`."""
+        """See `AsyncWorkflowHandle.cancel`."""
         self._call(self._handle.cancel(reason))
 
     def terminate(self, reason: str = "") -> None:
-        """See `WorkflowHandle.terminate`."""
+        """See `AsyncWorkflowHandle.terminate`."""
         self._call(self._handle.terminate(reason))
 
 
 @lists_options
-class SyncUpdateHandle(Generic[R]):
-    """An `UpdateHandle` whose method blocks. `id`, `workflow_id` and `run_id` as there."""
+class UpdateHandle(Generic[R], metaclass=FormerlyAsync):
+    """An `AsyncUpdateHandle` whose method blocks. `id`, `workflow_id` and `run_id` as there."""
 
-    def __init__(self, call: Call, handle: UpdateHandle[R]) -> None:
+    awaits = AsyncUpdateHandle
+
+    def __init__(self, call: Call, handle: AsyncUpdateHandle[R]) -> None:
         self._call = call
         self._handle = handle
         self.id = handle.id
@@ -147,5 +150,5 @@ class SyncUpdateHandle(Generic[R]):
         return repr(self._handle)
 
     def result(self, timeout: Duration | None = None) -> R:
-        """See `UpdateHandle.result`."""
+        """See `AsyncUpdateHandle.result`."""
         return self._call(self._handle.result(timeout))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, Unpack, overload
 
-from perdure.embedded.handles import SyncUpdateHandle, SyncWorkflowHandle
+from perdure.embedded.handles import UpdateHandle, WorkflowHandle
 from perdure.sdk.client.message_options import ClientAccepted, ClientCompleted, ClientSignalOptions
 from perdure.sdk.option_names import lists_options
 
@@ -20,7 +20,7 @@ class SyncMessaging:
 
     if TYPE_CHECKING:
 
-        def get(self, id: str, run_id: str | None = None) -> SyncWorkflowHandle[Any]: ...
+        def get(self, id: str, run_id: str | None = None) -> WorkflowHandle[Any]: ...
 
     @overload
     def signal(
@@ -33,7 +33,7 @@ class SyncMessaging:
     @overload
     def signal(self, id: str, signal: str, *args: Any, **options: Unpack[ClientSignalOptions]) -> None: ...
     def signal(self, id: str, signal: Any, *args: Any, run_id: str | None = None, **options: Any) -> None:
-        """See `WorkflowHandle.signal`."""
+        """See `AsyncWorkflowHandle.signal`."""
         self.get(id, run_id).signal(signal, *args, **options)
 
     @overload
@@ -45,7 +45,7 @@ class SyncMessaging:
     @overload
     def query(self, id: str, query: str, *args: Any, run_id: str | None = None, returns: Any = Any) -> Any: ...
     def query(self, id: str, query: Any, *args: Any, run_id: str | None = None, **options: Any) -> Any:
-        """See `WorkflowHandle.query`."""
+        """See `AsyncWorkflowHandle.query`."""
         return self.get(id, run_id).query(query, *args, **options)
 
     @overload
@@ -61,11 +61,11 @@ class SyncMessaging:
         update: Callable[[Any, *Ts], Coroutine[Any, Any, T]],
         *args: *Ts,
         **options: Unpack[ClientAccepted],
-    ) -> SyncUpdateHandle[T]: ...
+    ) -> UpdateHandle[T]: ...
     @overload
     def update(
         self, id: str, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[ClientAccepted]
-    ) -> SyncUpdateHandle[T]: ...
+    ) -> UpdateHandle[T]: ...
     @overload
     def update(
         self,
@@ -77,9 +77,9 @@ class SyncMessaging:
     @overload
     def update(self, id: str, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[ClientCompleted]) -> T: ...
     @overload
-    def update(self, id: str, update: str, *args: Any, **options: Unpack[ClientAccepted]) -> SyncUpdateHandle[Any]: ...
+    def update(self, id: str, update: str, *args: Any, **options: Unpack[ClientAccepted]) -> UpdateHandle[Any]: ...
     @overload
     def update(self, id: str, update: str, *args: Any, **options: Unpack[ClientCompleted]) -> Any: ...
     def update(self, id: str, update: Any, *args: Any, run_id: str | None = None, **options: Any) -> Any:
-        """See `WorkflowHandle.update`; "accepted" gives back a SyncUpdateHandle."""
+        """See `AsyncWorkflowHandle.update`; "accepted" gives back an UpdateHandle."""
         return self.get(id, run_id).update(update, *args, **options)

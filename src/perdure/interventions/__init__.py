@@ -12,7 +12,7 @@ that is in the history. `engine.interventions` lists the entries and sends the d
 """
 
 from perdure.interventions.alert import ALERT, AlertHook, alert, alerting
-from perdure.interventions.desk import Interventions, SyncInterventions
+from perdure.interventions.desk import AsyncInterventions, Interventions
 from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
 
 __all__ = [
@@ -20,10 +20,10 @@ __all__ = [
     "MEMO_KEY",
     "Action",
     "AlertHook",
+    "AsyncInterventions",
     "Decision",
     "Intervention",
     "Interventions",
-    "SyncInterventions",
     "alert",
     "alerting",
     "signal_of",

@@ -18,6 +18,7 @@ from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention
 from perdure.sdk.client import Client, WorkflowSummary
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
+from perdure.sdk.deprecated import FormerlyAsync
 from perdure.sdk.errors import EngineError, InterventionNotFoundError, WorkflowNotFoundError
 from perdure.sdk.option_names import lists_options
 
@@ -30,7 +31,7 @@ _ALL = 10_000_000
 
 @lists_options
 @sends_texts
-class Interventions:
+class AsyncInterventions:
     """What waits for a person's decision. `who` decides and `why` are required, and kept in the history."""
 
     def __init__(self, client: Client, reach: Reach) -> None:
@@ -113,31 +114,33 @@ class Interventions:
 
 
 @lists_options
-class SyncInterventions:
-    """`Interventions` for plain code: the same methods, blocking."""
+class Interventions(metaclass=FormerlyAsync):
+    """`AsyncInterventions` for plain code: the same methods, blocking."""
 
-    def __init__(self, inner: Interventions, call: Ask) -> None:
+    awaits = AsyncInterventions
+
+    def __init__(self, inner: AsyncInterventions, call: Ask) -> None:
         self._inner = inner
         self._call = call
 
     def list(self) -> list[Intervention]:
-        """See `Interventions.list`."""
+        """See `AsyncInterventions.list`."""
         return self._call(self._inner.list())
 
     def retry(self, entry: Intervention | str, *, who: str, why: str) -> None:
-        """See `Interventions.retry`."""
+        """See `AsyncInterventions.retry`."""
         self._call(self._inner.retry(entry, who=who, why=why))
 
     def complete(self, entry: Intervention | str, value: Any = None, *, who: str, why: str) -> None:
-        """See `Interventions.complete`."""
+        """See `AsyncInterventions.complete`."""
         self._call(self._inner.complete(entry, value, who=who, why=why))
 
     def skip(self, entry: Intervention | str, *, who: str, why: str) -> None:
-        """See `Interventions.skip`."""
+        """See `AsyncInterventions.skip`."""
         self._call(self._inner.skip(entry, who=who, why=why))
 
     def fail(self, entry: Intervention | str, *, who: str, why: str) -> None:
-        """See `Interventions.fail`."""
+        """See `AsyncInterventions.fail`."""
         self._call(self._inner.fail(entry, who=who, why=why))
 
 

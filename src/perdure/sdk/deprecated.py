@@ -112,3 +112,23 @@ def former_names(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[
         return thing
 
     return look_up
+
+
+class FormerlyAsync(type):
+    """The kind of a class that has the name which one that awaits had in the version before.
+
+    Plain names block now and `Async…` ones await. An annotation by the old name is as good as it was, for nothing looks
+    at it while a program runs; `isinstance` by the old name still finds what awaits, and says the new one.
+    """
+
+    awaits: type[Any]
+    """Each class says which: that one's objects pass for its own."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        if super().__instancecheck__(instance):
+            return True
+        awaits = cls.awaits
+        if not isinstance(instance, awaits):
+            return False
+        deprecated(f"isinstance(..., {cls.__name__}) of what awaits", awaits.__name__)
+        return True

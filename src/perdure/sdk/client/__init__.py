@@ -7,8 +7,8 @@ from perdure.sdk.client.descriptions import (
     WorkflowStatus,
     WorkflowSummary,
 )
-from perdure.sdk.client.handle import WorkflowHandle
-from perdure.sdk.client.messages import UpdateHandle
+from perdure.sdk.client.handle import AsyncWorkflowHandle
+from perdure.sdk.client.messages import AsyncUpdateHandle
 from perdure.sdk.client.schedule_times import (
     Calendar,
     Overlap,
@@ -19,6 +19,8 @@ from perdure.sdk.client.schedule_times import (
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy
 
 __all__ = [
+    "AsyncUpdateHandle",
+    "AsyncWorkflowHandle",
     "Calendar",
     "Client",
     "IdConflictPolicy",
@@ -28,9 +30,7 @@ __all__ = [
     "ScheduleDescription",
     "ScheduleSummary",
     "ScheduledRun",
-    "UpdateHandle",
     "WorkflowDescription",
-    "WorkflowHandle",
     "WorkflowStatus",
     "WorkflowSummary",
 ]

@@ -29,9 +29,9 @@ from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.events import Emitting
-from perdure.sdk.client.handle import WorkflowHandle
+from perdure.sdk.client.handle import AsyncWorkflowHandle
 from perdure.sdk.client.messaging import Messaging
-from perdure.sdk.client.schedules import Schedules
+from perdure.sdk.client.schedules import AsyncSchedules
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
 from perdure.sdk.connection.protocol import Connection
@@ -97,9 +97,9 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         self._task_queue = task_queue
 
     @property
-    def schedules(self) -> Schedules:
+    def schedules(self) -> AsyncSchedules:
         """Workflows that start by the clock."""
-        return Schedules(self._reach, self._scheduled_request)
+        return AsyncSchedules(self._reach, self._scheduled_request)
 
     def _scheduled_request(
         self, workflow: Any, args: tuple[Any, ...], workflow_id: str, task_queue: str | None
@@ -111,21 +111,21 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
     @overload
     async def start(
         self, workflow: NamedWorkflow[R], *args: Any, **options: Unpack[StartOptions]
-    ) -> WorkflowHandle[R]: ...
+    ) -> AsyncWorkflowHandle[R]: ...
     @overload
     async def start(
         self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[StartOptions]
-    ) -> WorkflowHandle[R]: ...
+    ) -> AsyncWorkflowHandle[R]: ...
     @overload
     async def start(
         self, workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], *args: *Ts, **options: Unpack[StartOptions]
-    ) -> WorkflowHandle[R]: ...
+    ) -> AsyncWorkflowHandle[R]: ...
     @overload
     async def start(
         self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[StartOptions]
-    ) -> WorkflowHandle[R]: ...
+    ) -> AsyncWorkflowHandle[R]: ...
     @overload
-    async def start(self, workflow: str, *args: Any, **options: Unpack[StartOptions]) -> WorkflowHandle[Any]: ...
+    async def start(self, workflow: str, *args: Any, **options: Unpack[StartOptions]) -> AsyncWorkflowHandle[Any]: ...
     async def start(
         self,
         workflow: Any,
@@ -144,7 +144,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         cron_schedule: str | None = None,
         static_summary: str | None = None,
         static_details: str | None = None,
-    ) -> WorkflowHandle[Any]:
+    ) -> AsyncWorkflowHandle[Any]:
         """Start a workflow, or attach to the one of that id.
 
         Args:
@@ -191,7 +191,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         put_repetition(request, retry, cron_schedule)
         put_metadata(request, self._reach.converter, static_summary, static_details)
         run_id = await self._start(request, definition, reuse, conflict)
-        return WorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
+        return AsyncWorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
 
     @overload
     async def run(self, workflow: NamedWorkflow[R], *args: Any, **options: Unpack[StartOptions]) -> R: ...
@@ -245,16 +245,16 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         )
         return await handle.result()
 
-    def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> WorkflowHandle[Any]:
+    def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> AsyncWorkflowHandle[Any]:
         """A handle to a workflow that may exist; nothing is asked yet.
 
         Args:
             result_type: what `result()` decodes to; default what the JSON says.
         """
-        return WorkflowHandle(self._reach, id, run_id, result_type)
+        return AsyncWorkflowHandle(self._reach, id, run_id, result_type)
 
     async def describe(self, id: str, run_id: str | None = None, *, stack: bool = True) -> WorkflowDescription:
-        """How a workflow stands, and what it waits for; see `WorkflowHandle.describe`."""
+        """How a workflow stands, and what it waits for; see `AsyncWorkflowHandle.describe`."""
         return await self.get(id, run_id).describe(stack=stack)
 
     async def history(self, id: str, run_id: str | None = None) -> builtins.list[HistoryEvent]:
@@ -264,23 +264,23 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
     @overload
     async def signal_with_start(
         self, workflow: NamedWorkflow[R], *args: Any, **options: Unpack[SignalWithStartOptions]
-    ) -> WorkflowHandle[R]: ...
+    ) -> AsyncWorkflowHandle[R]: ...
     @overload
     async def signal_with_start(
         self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[SignalWithStartOptions]
-    ) -> WorkflowHandle[R]: ...
+    ) -> AsyncWorkflowHandle[R]: ...
     @overload
     async def signal_with_start(
         self, workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], *args: *Ts, **options: Unpack[SignalWithStartOptions]
-    ) -> WorkflowHandle[R]: ...
+    ) -> AsyncWorkflowHandle[R]: ...
     @overload
     async def signal_with_start(
         self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[SignalWithStartOptions]
-    ) -> WorkflowHandle[R]: ...
+    ) -> AsyncWorkflowHandle[R]: ...
     @overload
     async def signal_with_start(
         self, workflow: str, *args: Any, **options: Unpack[SignalWithStartOptions]
-    ) -> WorkflowHandle[Any]: ...
+    ) -> AsyncWorkflowHandle[Any]: ...
     async def signal_with_start(
         self,
         workflow: Any,
@@ -290,7 +290,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         request_id: str | None = None,
         task_queue: str | None = None,
         id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
-    ) -> WorkflowHandle[Any]:
+    ) -> AsyncWorkflowHandle[Any]:
         """Signal the open run of that id, or start one that has the signal before its first line runs.
 
         Args:
@@ -329,7 +329,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         response = await self._reach.start(
             self._reach.connection.signal_with_start_workflow_execution, request, id, definition.name
         )
-        return WorkflowHandle(self._reach, id, response.run_id, definition.return_type)
+        return AsyncWorkflowHandle(self._reach, id, response.run_id, definition.return_type)
 
     async def update_with_start(
         self,
@@ -350,7 +350,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             update: its name and arguments: `("add", [item])`.
             id_reuse_policy, id_conflict_policy: for a closed, an open run of that id.
             workflow, args, id, task_queue: as in `start`.
-            update_id, wait_for, returns: as in `WorkflowHandle.update`, and so is what comes back.
+            update_id, wait_for, returns: as in `AsyncWorkflowHandle.update`, and so is what comes back.
 
         Raises:
             WorkflowAlreadyStartedError: the policies forbid.

@@ -44,7 +44,7 @@ _CLOSED_BY = frozenset(
 
 @lists_options
 @sends_texts
-class WorkflowHandle(Generic[R]):
+class AsyncWorkflowHandle(Generic[R]):
     """Asks after a workflow, and steers it.
 
     Attributes:
@@ -59,7 +59,7 @@ class WorkflowHandle(Generic[R]):
         self._result_type = result_type
 
     def __repr__(self) -> str:
-        return f"<WorkflowHandle {self.id!r}{f' run {self.run_id}' if self.run_id else ''}>"
+        return f"<AsyncWorkflowHandle {self.id!r}{f' run {self.run_id}' if self.run_id else ''}>"
 
     async def result(self, timeout: Duration | None = None) -> R:
         """Wait for the result, over continued runs to the last one.
@@ -174,7 +174,7 @@ class WorkflowHandle(Generic[R]):
         nth: int = -1,
         reason: str = "",
         reapply: Reapply = "all",
-    ) -> WorkflowHandle[R]:
+    ) -> AsyncWorkflowHandle[R]:
         """Begin a new run that has everything up to a point of an earlier one, and goes on differently from there.
 
         The run that was current is terminated. Either `event_id` or `step` says where:
@@ -201,7 +201,7 @@ class WorkflowHandle(Generic[R]):
             event_id = task_before(await self._events(execution), step_name(step), nth)
         request = request_of(reach, self.id, run_id, event_id, reason, reapply)
         response = await self._ask(reach.connection.reset_workflow_execution, request, "resetting")
-        return WorkflowHandle(reach, self.id, response.run_id, self._result_type)
+        return AsyncWorkflowHandle(reach, self.id, response.run_id, self._result_type)
 
     @overload
     async def signal(self, signal: Callable[Concatenate[Any, P], object], *args: P.args, **named: P.kwargs) -> None: ...
@@ -256,11 +256,11 @@ class WorkflowHandle(Generic[R]):
     @overload
     async def update(
         self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Accepted]
-    ) -> messages.UpdateHandle[T]: ...
+    ) -> messages.AsyncUpdateHandle[T]: ...
     @overload
     async def update(
         self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Accepted]
-    ) -> messages.UpdateHandle[T]: ...
+    ) -> messages.AsyncUpdateHandle[T]: ...
     @overload
     async def update(
         self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Completed]
@@ -268,7 +268,7 @@ class WorkflowHandle(Generic[R]):
     @overload
     async def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Completed]) -> T: ...
     @overload
-    async def update(self, update: str, *args: Any, **options: Unpack[Accepted]) -> messages.UpdateHandle[Any]: ...
+    async def update(self, update: str, *args: Any, **options: Unpack[Accepted]) -> messages.AsyncUpdateHandle[Any]: ...
     @overload
     async def update(self, update: str, *args: Any, **options: Unpack[Completed]) -> Any: ...
     async def update(
@@ -286,7 +286,7 @@ class WorkflowHandle(Generic[R]):
             update: its name, or the method that handles it.
             args, named: for the handler; by name where it is given as a method.
             update_id: the idempotency key: the same id is the same update. Default a fresh UUID.
-            wait_for: "accepted": give back an UpdateHandle as soon as the workflow has taken it.
+            wait_for: "accepted": give back an AsyncUpdateHandle as soon as the workflow has taken it.
             returns: what the answer is decoded to; default the method's annotation, else what the JSON says.
 
         Raises:
@@ -297,13 +297,13 @@ class WorkflowHandle(Generic[R]):
         handle = await messages.update(self._reach, request, messages.returns_of(update, returns))
         return handle if messages.waited_for(wait_for) == "accepted" else await handle.result()
 
-    def update_handle(self, update_id: str, *, returns: Any = Any) -> messages.UpdateHandle[Any]:
+    def update_handle(self, update_id: str, *, returns: Any = Any) -> messages.AsyncUpdateHandle[Any]:
         """A handle to an update that was sent before, perhaps by another process; nothing is asked yet.
 
         Args:
             returns: what the answer is decoded to; default what the JSON says.
         """
-        return messages.UpdateHandle(self._reach, update_id, update_id, self._execution(), returns, None)
+        return messages.AsyncUpdateHandle(self._reach, update_id, update_id, self._execution(), returns, None)
 
     def _execution(self) -> WorkflowExecution:
         return WorkflowExecution(workflow_id=self.id, run_id=self.run_id or "")

@@ -28,7 +28,7 @@ class _UpdateOptions(TypedDict, total=False):
 
 
 class Accepted(_UpdateOptions, total=False):
-    """Of a handle's `update` that gives back an UpdateHandle."""
+    """Of a handle's `update` that gives back an AsyncUpdateHandle."""
 
     wait_for: Required[Literal["accepted"]]
 

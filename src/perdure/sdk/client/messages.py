@@ -94,7 +94,7 @@ async def query(
 
 @lists_options
 @sends_texts
-class UpdateHandle(Generic[R]):
+class AsyncUpdateHandle(Generic[R]):
     """An update that a workflow has accepted.
 
     Attributes:
@@ -120,7 +120,7 @@ class UpdateHandle(Generic[R]):
         self.run_id = execution.run_id
 
     def __repr__(self) -> str:
-        return f"<UpdateHandle {self._name} {self.id!r} of {self.workflow_id!r}>"
+        return f"<AsyncUpdateHandle {self._name} {self.id!r} of {self.workflow_id!r}>"
 
     async def result(self, timeout: Duration | None = None) -> R:
         """Wait for the handler's answer.
@@ -183,7 +183,7 @@ def update_request(
     return request
 
 
-async def update(reach: Reach, request: service.UpdateWorkflowExecutionRequest, returns: Any) -> UpdateHandle[Any]:
+async def update(reach: Reach, request: service.UpdateWorkflowExecutionRequest, returns: Any) -> AsyncUpdateHandle[Any]:
     """Send until the workflow has accepted or rejected it. Raises WorkflowNotFoundError, EngineError."""
     name, workflow_id = request.request.input.name, request.workflow_execution.workflow_id
     what = f"update {name!r} of workflow {workflow_id!r}"
@@ -202,12 +202,14 @@ def handle_of(
     request: service.UpdateWorkflowExecutionRequest,
     response: service.UpdateWorkflowExecutionResponse,
     returns: Any,
-) -> UpdateHandle[Any]:
+) -> AsyncUpdateHandle[Any]:
     """The handle to an update that was answered, perhaps with its outcome already."""
     execution = WorkflowExecution(workflow_id=request.workflow_execution.workflow_id)
     execution.run_id = response.update_ref.workflow_execution.run_id or request.workflow_execution.run_id
     outcome = response.outcome if response.HasField("outcome") else None
-    return UpdateHandle(reach, request.request.meta.update_id, request.request.input.name, execution, returns, outcome)
+    return AsyncUpdateHandle(
+        reach, request.request.meta.update_id, request.request.input.name, execution, returns, outcome
+    )
 
 
 def returns_of(message: Any, returns: Any) -> Any:

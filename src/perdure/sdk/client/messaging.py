@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, Unpack, overload
 
 from perdure.sdk.client.calls import Reach
-from perdure.sdk.client.handle import WorkflowHandle
+from perdure.sdk.client.handle import AsyncWorkflowHandle
 from perdure.sdk.client.message_options import ClientAccepted, ClientCompleted, ClientSignalOptions
-from perdure.sdk.client.messages import UpdateHandle
+from perdure.sdk.client.messages import AsyncUpdateHandle
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.option_names import lists_options
 
@@ -35,7 +35,7 @@ class Messaging:
     @overload
     async def signal(self, id: str, signal: str, *args: Any, **options: Unpack[ClientSignalOptions]) -> None: ...
     async def signal(self, id: str, signal: Any, *args: Any, run_id: str | None = None, **options: Any) -> None:
-        """See `WorkflowHandle.signal`."""
+        """See `AsyncWorkflowHandle.signal`."""
         await self._handle(id, run_id).signal(signal, *args, **options)
 
     @overload
@@ -47,7 +47,7 @@ class Messaging:
     @overload
     async def query(self, id: str, query: str, *args: Any, run_id: str | None = None, returns: Any = Any) -> Any: ...
     async def query(self, id: str, query: Any, *args: Any, run_id: str | None = None, **options: Any) -> Any:
-        """See `WorkflowHandle.query`."""
+        """See `AsyncWorkflowHandle.query`."""
         return await self._handle(id, run_id).query(query, *args, **options)
 
     @overload
@@ -65,11 +65,11 @@ class Messaging:
         update: Callable[[Any, *Ts], Coroutine[Any, Any, T]],
         *args: *Ts,
         **options: Unpack[ClientAccepted],
-    ) -> UpdateHandle[T]: ...
+    ) -> AsyncUpdateHandle[T]: ...
     @overload
     async def update(
         self, id: str, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[ClientAccepted]
-    ) -> UpdateHandle[T]: ...
+    ) -> AsyncUpdateHandle[T]: ...
     @overload
     async def update(
         self,
@@ -85,12 +85,12 @@ class Messaging:
     @overload
     async def update(
         self, id: str, update: str, *args: Any, **options: Unpack[ClientAccepted]
-    ) -> UpdateHandle[Any]: ...
+    ) -> AsyncUpdateHandle[Any]: ...
     @overload
     async def update(self, id: str, update: str, *args: Any, **options: Unpack[ClientCompleted]) -> Any: ...
     async def update(self, id: str, update: Any, *args: Any, run_id: str | None = None, **options: Any) -> Any:
-        """See `WorkflowHandle.update`."""
+        """See `AsyncWorkflowHandle.update`."""
         return await self._handle(id, run_id).update(update, *args, **options)
 
-    def _handle(self, id: str, run_id: str | None) -> WorkflowHandle[Any]:
-        return WorkflowHandle(self._reach, id, run_id)
+    def _handle(self, id: str, run_id: str | None) -> AsyncWorkflowHandle[Any]:
+        return AsyncWorkflowHandle(self._reach, id, run_id)

@@ -52,7 +52,7 @@ _PAGE = 500
 
 @lists_options
 @sends_texts
-class Schedules:
+class AsyncSchedules:
     """See the module's text. Every method may raise EngineError."""
 
     def __init__(self, reach: Reach, start_request: StartRequest) -> None:
@@ -244,31 +244,31 @@ def _put_state(
 
 
 def _blocking(
-    method: Callable[Concatenate[Schedules, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[SyncSchedules, P], T]:
+    method: Callable[Concatenate[AsyncSchedules, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Schedules, P], T]:
     """The same method for plain code."""
 
     @wraps(method, updated=())
-    def call(self: SyncSchedules, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: Schedules, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.call(method(self.inner, *args, **kwargs))
 
     return call
 
 
 @lists_options
-class SyncSchedules:
-    """`Schedules` for plain code: the same methods, blocking."""
+class Schedules:
+    """`AsyncSchedules` for plain code: the same methods, blocking."""
 
-    def __init__(self, inner: Schedules, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+    def __init__(self, inner: AsyncSchedules, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         self.inner = inner
         self.call = call
 
-    create = _blocking(Schedules.create)
-    describe = _blocking(Schedules.describe)
-    pause = _blocking(Schedules.pause)
-    unpause = _blocking(Schedules.unpause)
-    trigger = _blocking(Schedules.trigger)
-    backfill = _blocking(Schedules.backfill)
-    delete = _blocking(Schedules.delete)
-    matching_times = _blocking(Schedules.matching_times)
-    list = _blocking(Schedules.list)
+    create = _blocking(AsyncSchedules.create)
+    describe = _blocking(AsyncSchedules.describe)
+    pause = _blocking(AsyncSchedules.pause)
+    unpause = _blocking(AsyncSchedules.unpause)
+    trigger = _blocking(AsyncSchedules.trigger)
+    backfill = _blocking(AsyncSchedules.backfill)
+    delete = _blocking(AsyncSchedules.delete)
+    matching_times = _blocking(AsyncSchedules.matching_times)
+    list = _blocking(AsyncSchedules.list)

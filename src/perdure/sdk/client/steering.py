@@ -12,7 +12,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client.activity_controls import ActivityControls
 from perdure.sdk.client.calls import Reach
-from perdure.sdk.client.handle import WorkflowHandle
+from perdure.sdk.client.handle import AsyncWorkflowHandle
 from perdure.sdk.client.resets import Reapply, Step
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import failure_of
@@ -120,11 +120,11 @@ class Steering(ActivityControls):
 
     async def pause(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
         """Let nothing of a workflow run: it collects what happens until `unpause`. Raises WorkflowNotFoundError."""
-        await WorkflowHandle[Any](self._reach, id, run_id).pause(reason)
+        await AsyncWorkflowHandle[Any](self._reach, id, run_id).pause(reason)
 
     async def unpause(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
         """Let a paused workflow go on. Raises WorkflowNotFoundError; EngineError when it is not paused."""
-        await WorkflowHandle[Any](self._reach, id, run_id).unpause(reason)
+        await AsyncWorkflowHandle[Any](self._reach, id, run_id).unpause(reason)
 
     @instead("engine.get(id).reset(...), which gives back a handle")
     async def reset(
@@ -138,8 +138,8 @@ class Steering(ActivityControls):
         reapply: Reapply = "all",
         run_id: str | None = None,
     ) -> str:
-        """See `WorkflowHandle.reset`. Gives back the new run's id."""
-        handle = WorkflowHandle[Any](self._reach, id, run_id)
+        """See `AsyncWorkflowHandle.reset`. Gives back the new run's id."""
+        handle = AsyncWorkflowHandle[Any](self._reach, id, run_id)
         new = await handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
         assert new.run_id is not None
         return new.run_id
