@@ -110,6 +110,14 @@ def test_every_source_file_that_is_named_exists() -> None:
     assert [f"{path}: {source}" for path, source in sorted(named) if not (ROOT / "src/perdure" / source).exists()] == []
 
 
+def test_every_question_is_answered_in_one_place() -> None:
+    """Of the table at the end of the architecture."""
+    table = text_of(Path("docs/ARCHITECTURE.md")).partition("## Where to find what")[2]
+    questions = re.findall(r"^\| ([^|]+\?) \|", table, re.MULTILINE)
+    assert len(questions) > 30
+    assert [question for question in questions if questions.count(question) > 1] == []
+
+
 def test_every_test_that_is_named_exists() -> None:
     """As `tests/core/test_state.py::test_name`; the page of docks names its own by their names alone."""
     named = {pair for path in DOCUMENTS for pair in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text_of(path))}

@@ -121,3 +121,4 @@ def test_every_decision_is_listed_once() -> None:
     index = text_of(Path("docs/adr/README.md"))
     assert [name for name in decisions if index.count(f"({name})") != 1] == []
     assert len({name[:4] for name in decisions}) == len(decisions), "two decisions share a number"
+    assert f"The next free number is {int(decisions[-1][:4]) + 1:04}." in index
