@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.frontend.calls import Call
 from perdure.frontend.grpc.transport import Transport
 from perdure.frontend.rpcs import WORKFLOW_SERVICE
 from tests.server.given import FREE
@@ -24,11 +25,11 @@ class Bare:
         self.polls = 0
         """Those that wait now."""
 
-    async def get_system_info(self, request: service.GetSystemInfoRequest) -> service.GetSystemInfoResponse:
+    async def get_system_info(self, request: service.GetSystemInfoRequest, call: Call) -> service.GetSystemInfoResponse:
         return service.GetSystemInfoResponse(server_version="bare")
 
     async def poll_workflow_task_queue(
-        self, request: service.PollWorkflowTaskQueueRequest
+        self, request: service.PollWorkflowTaskQueueRequest, call: Call
     ) -> service.PollWorkflowTaskQueueResponse:
         self.polls += 1
         try:

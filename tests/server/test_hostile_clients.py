@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from hpack import Encoder
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.frontend.calls import Call
 from perdure.frontend.grpc import bounds, frames
 from perdure.frontend.grpc.connection import Connection
 from perdure.frontend.grpc.transport import Transport
@@ -101,7 +102,7 @@ class Slow:
         self.begun = 0
         self.may_answer = asyncio.Event()
 
-    async def get_system_info(self, request: service.GetSystemInfoRequest) -> service.GetSystemInfoResponse:
+    async def get_system_info(self, request: service.GetSystemInfoRequest, call: Call) -> service.GetSystemInfoResponse:
         self.begun += 1
         await self.may_answer.wait()
         return service.GetSystemInfoResponse()
@@ -140,7 +141,7 @@ class Lists:
         self.begun = 0
 
     async def list_workflow_executions(
-        self, request: service.ListWorkflowExecutionsRequest
+        self, request: service.ListWorkflowExecutionsRequest, call: Call
     ) -> service.ListWorkflowExecutionsResponse:
         self.begun += 1
         await self.may_answer.wait()
