@@ -21,6 +21,9 @@ class Pipe:
         self.behind = 0
         self.is_aborted = False
 
+    def get_extra_info(self, name: str) -> None:
+        """It comes from nowhere."""
+
     def write(self, data: bytes) -> None:
         self.written += data
 
