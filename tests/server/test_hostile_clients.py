@@ -30,7 +30,7 @@ class Socket(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written = b""
+        self.written = bytearray()
         self.behind = 0
         """Bytes that have not left the process."""
         self.is_closed = False
@@ -57,7 +57,7 @@ class Socket(asyncio.Transport):
         while at < len(self.written):
             end = at + frames.FRAME_HEAD + int.from_bytes(self.written[at : at + 3], "big")
             if self.written[at + 3] == kind:
-                found.append(self.written[at + frames.FRAME_HEAD : end])
+                found.append(bytes(self.written[at + frames.FRAME_HEAD : end]))
             at = end
         return found
 
