@@ -15,7 +15,7 @@ from perdure.core.execution import blank
 from perdure.core.message import CancelExternal, Message, Origin
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.replies import UpdateNews
-from perdure.engine import Engine
+from perdure.engine import Engine, NodeConfig
 from perdure.engine.feed.feed import Feed, Topic
 from perdure.engine.feed.news import News
 from perdure.frontend import WorkflowService
@@ -208,7 +208,7 @@ def on_two_nodes(scenario: Scenario) -> Callable[[str], None]:
     def run(how: str) -> None:
         @virtual
         async def both(world: World) -> None:
-            settings: dict[str, Any] = {"store_is_shared": True, "shared_refresh_ns": 10**15}
+            settings: dict[str, Any] = {"node": NodeConfig(look_every_ns=10**15)}
             async with world.engine(**settings) as one, world.engine(**settings) as two:
                 one.feed.subscribe(Wire(world.loop, two, how), Topic.EVERY)
                 two.feed.subscribe(Wire(world.loop, one, how), Topic.EVERY)

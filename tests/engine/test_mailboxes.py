@@ -14,6 +14,7 @@ from perdure.core.commands import RequestCancel, Signal, StartWorkflow, Terminat
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.replies import Started
+from perdure.engine import NodeConfig
 from perdure.engine.deciding import mailboxes
 from perdure.engine.engine import Engine
 from perdure.frontend import WorkflowService
@@ -320,7 +321,7 @@ async def test_a_stop_does_not_wait_for_ever(world: World) -> None:
 
 @virtual
 async def test_two_nodes_on_one_store_serve_one_workflow_together(world: World) -> None:
-    async with world.engine(store_is_shared=True) as one, world.engine(store_is_shared=True) as two:
+    async with world.engine(node=NodeConfig()) as one, world.engine(node=NodeConfig()) as two:
         nodes = [WorkflowService(one), WorkflowService(two)]
         workers = [Worker(node, steps=3).start() for node in nodes]
         for number in range(20):
@@ -338,7 +339,7 @@ async def test_two_nodes_on_one_store_serve_one_workflow_together(world: World) 
 @virtual
 async def test_a_refusal_is_not_given_on_a_stale_state(world: World) -> None:
     """Node two closed the run; node one, which remembers it as open, must not refuse another for it."""
-    async with world.engine(store_is_shared=True) as one, world.engine(store_is_shared=True) as two:
+    async with world.engine(node=NodeConfig()) as one, world.engine(node=NodeConfig()) as two:
         await one.submit("default", "order-1", None, start())
         await two.submit("default", "order-1", None, terminate())
         assert isinstance(await one.submit("default", "order-1", None, start(request_id="again")), Started)
@@ -347,7 +348,7 @@ async def test_a_refusal_is_not_given_on_a_stale_state(world: World) -> None:
 
 @virtual
 async def test_a_read_is_not_of_a_stale_state(world: World) -> None:
-    async with world.engine(store_is_shared=True) as one, world.engine(store_is_shared=True) as two:
+    async with world.engine(node=NodeConfig()) as one, world.engine(node=NodeConfig()) as two:
         await one.submit("default", "order-1", None, start())
         await two.submit("default", "order-1", None, terminate())
         assert await one.read("default", "order-1", None, status) == 5

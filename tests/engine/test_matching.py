@@ -10,6 +10,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import Commit
+from perdure.engine import NodeConfig
 from perdure.frontend import WorkflowService
 from tests.engine.world import (
     ORDER,
@@ -183,7 +184,7 @@ async def test_a_backlog_larger_than_memory_is_read_by_pages(world: World) -> No
 
 @virtual
 async def test_rows_that_another_node_added_are_found(world: World) -> None:
-    async with world.engine(store_is_shared=True) as one, world.engine(store_is_shared=True) as two:
+    async with world.engine(node=NodeConfig()) as one, world.engine(node=NodeConfig()) as two:
         poll = asyncio.create_task(WorkflowService(one).poll_workflow_task_queue(workflow_poll()))
         await asyncio.sleep(20)
         await WorkflowService(two).start_workflow_execution(start_request())

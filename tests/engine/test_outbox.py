@@ -17,6 +17,7 @@ from perdure.core.commit import Commit
 from perdure.core.message import CloseChild, Message, Origin
 from perdure.core.names import ExecutionKey
 from perdure.engine import Engine
+from perdure.engine.duties.duties import Duties
 from perdure.engine.duties.outbox import Outbox
 from perdure.engine.feed.news import News
 from perdure.engine.namespaces import Namespaces
@@ -313,7 +314,9 @@ async def test_a_reset_run_sends_again_what_has_no_answer_yet(world: World) -> N
         assert parent.run_id == current.workflow_execution_info.execution.run_id
 
 
-async def troubled(config: EngineConfig, errors: Iterator[Rejected | None]) -> tuple[list[float], Metrics]:
+async def troubled(
+    world: World, config: EngineConfig, errors: Iterator[Rejected | None]
+) -> tuple[list[float], Metrics]:
     """When a message was tried that meets these errors; None: it is delivered."""
     loop = asyncio.get_running_loop()
     store, metrics, tried = MemoryStore(), Metrics(), list[float]()
@@ -331,7 +334,8 @@ async def troubled(config: EngineConfig, errors: Iterator[Rejected | None]) -> t
             reply.set_exception(error)
         return reply
 
-    outbox = Outbox(store, config, metrics, namespaces, submit)
+    duties = Duties(store, world.clock, world.ids, config, metrics)
+    outbox = Outbox(store, config, metrics, duties, namespaces, submit)
     await outbox.start()
     key = ExecutionKey("default", "kid", "run")
     closing = CloseChild(Origin("default", "order-1", "run", 5), 1)
@@ -346,7 +350,7 @@ async def troubled(config: EngineConfig, errors: Iterator[Rejected | None]) -> t
 async def test_a_target_that_is_busy_is_asked_again_more_and_more_slowly(world: World) -> None:
     busy = [Rejected(StatusCode.RESOURCE_EXHAUSTED, "busy"), Rejected(StatusCode.UNAVAILABLE, "away")] * 10
     config = EngineConfig(outbox_retry_ns=10**9, outbox_retry_max_ns=8 * 10**9, outbox_faults_max=2)
-    tried, metrics = await troubled(config, iter([*busy, None]))
+    tried, metrics = await troubled(world, config, iter([*busy, None]))
     assert [round(late - early) for early, late in pairwise(tried)] == [1, 2, 4, *[8] * 17]
     assert (metrics.message_retries, metrics.parked_messages) == (20, 0)
 
@@ -360,7 +364,7 @@ async def test_a_message_that_meets_nothing_but_faults_is_told_of_and_left_to_th
     logger.addHandler(handler)
     try:
         config = EngineConfig(outbox_faults_max=3)
-        tried, metrics = await troubled(config, repeat(Rejected(StatusCode.INTERNAL, "a bug")))
+        tried, metrics = await troubled(world, config, repeat(Rejected(StatusCode.INTERNAL, "a bug")))
     finally:
         logger.removeHandler(handler)
     assert len(tried) == 3

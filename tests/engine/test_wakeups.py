@@ -8,6 +8,7 @@ import pytest
 
 from perdure.api.errors import Rejected
 from perdure.core.commands import StartWorkflow
+from perdure.engine import NodeConfig
 from perdure.engine.duties.wakeups import NEVER_NS
 from perdure.frontend import WorkflowService
 from tests.engine.test_mailboxes import start, status
@@ -195,8 +196,8 @@ async def test_a_jump_of_the_wall_clock_is_noticed_within_a_minute(world: World)
 
 @virtual
 async def test_a_node_wakes_what_another_node_put_to_sleep(world: World) -> None:
-    async with world.engine(store_is_shared=True) as one:
-        async with world.engine(store_is_shared=True) as two:
+    async with world.engine(node=NodeConfig()) as one:
+        async with world.engine(node=NodeConfig()) as two:
             await fall_asleep(WorkflowService(two), "order-1", HOUR)
         await asyncio.sleep(HOUR + 1)
         assert "TIMER_FIRED" in names(await history(WorkflowService(one)))

@@ -19,6 +19,7 @@ from perdure.engine import Engine, EngineConfig, TimeOrderedIds
 from perdure.frontend import WorkflowService
 from perdure.stores.api import Store
 from perdure.testing import VirtualClock, VirtualTimeLoop, run_virtual
+from tests.engine.shared import Shared
 from tests.engine.stores import WrappedStore
 
 PASSING = (*(StatusCode.NOT_FOUND, StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.INTERNAL),)
@@ -35,11 +36,14 @@ class World:
         self.clock = VirtualClock(loop)
         self.ids = TimeOrderedIds(self.clock, random.Random(seed).getrandbits)
         self.store = WrappedStore()
+        self.shared = Shared(self.store)
+        """The same for nodes of a fleet, which notify one another."""
 
     @asynccontextmanager
     async def engine(self, **settings: Any) -> AsyncIterator[Engine]:
-        """An engine that is started, and stopped at the end."""
-        engine = Engine(cast(Store, self.store), self.clock, self.ids, EngineConfig(**settings))
+        """An engine that is started, and stopped at the end; with `node`, one of several."""
+        store = self.shared.face() if settings.get("node") else self.store
+        engine = Engine(cast(Store, store), self.clock, self.ids, EngineConfig(**settings))
         await engine.start()
         try:
             yield engine

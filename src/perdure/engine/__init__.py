@@ -6,7 +6,7 @@ transaction for whatever is ready, pollers and backlog, deadlines, caches and th
 
 from perdure.engine.engine import Engine
 from perdure.engine.node.clock import Clock, SystemClock
-from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.config import EngineConfig, NodeConfig
 from perdure.engine.node.ids import TimeOrderedIds
 
-__all__ = ["Clock", "Engine", "EngineConfig", "SystemClock", "TimeOrderedIds"]
+__all__ = ["Clock", "Engine", "EngineConfig", "NodeConfig", "SystemClock", "TimeOrderedIds"]

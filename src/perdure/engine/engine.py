@@ -26,6 +26,7 @@ from perdure.core.names import ExecutionKey, QueueName, Task
 from perdure.core.started import StartedTask
 from perdure.engine.deciding.histories import Histories
 from perdure.engine.deciding.mailboxes import Mailboxes
+from perdure.engine.duties.duties import Duties
 from perdure.engine.duties.outbox import Outbox
 from perdure.engine.duties.pruner import Pruner
 from perdure.engine.duties.record_waker import RecordWaker
@@ -93,17 +94,19 @@ class Engine:
         self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.submit, self.matching, self.feed, self.new_id, self.config)
-        self.waker = Waker(store, self._watched, self.config, self._metrics, self.submit)
+        self.duties = duties = Duties(store, self.clock, self.new_id, self.config, self._metrics)
+        self.waker = Waker(store, self._watched, self.config, self._metrics, duties, self.submit)
         self.watchers = Watchers(self.config, self.feed)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
-        self.outbox = Outbox(store, self.config, self._metrics, self.namespaces, self.submit)
-        self.record_waker = RecordWaker(store, self._watched, self.config, self._metrics)
+        self.outbox = Outbox(store, self.config, self._metrics, duties, self.namespaces, self.submit)
+        self.record_waker = RecordWaker(store, self._watched, self.config, self._metrics, duties)
         self.records = Records(store, self.config, self._metrics, self.record_waker.lower)
         self.front = Front()
         self.schedules = Schedules(
             store,
             self.clock,
             self.config,
+            duties,
             self.records,
             self.namespaces,
             self.histories,
@@ -117,7 +120,7 @@ class Engine:
         )
         kinds = self.record_waker.kinds
         self.pruner = Pruner(
-            store, self.clock, self.config, self._metrics, self.namespaces, self.submit, self.delete, kinds
+            store, self.clock, self.config, self._metrics, duties, self.namespaces, self.submit, self.delete, kinds
         )
         self._is_started = False
         self._subscribe()
@@ -145,19 +148,20 @@ class Engine:
             if self.config.has_duties:
                 await self._take_up_duties()
         except BaseException:
-            await self._shut(self.mailboxes.abort)
+            await self._shut(self.mailboxes.abort, self.duties.hand_over)
             raise
         self._is_started = True
 
     async def _start_answering(self) -> None:
         """What requests need."""
+        await self.duties.check()
         if self.config.has_duties:
             await self.namespaces.start()
         else:
             await self.namespaces.refresh()
         await self.mailboxes.start()
         await self.records.start()
-        if self.config.workers_died:
+        if self.config.workers_died and self.duties.is_alone:  # what else is held may be held by others' workers
             await recover(self.store, self.submit, self.config.recovery_page)
         await self.watchers.start()
         self.updates.start()
@@ -165,6 +169,7 @@ class Engine:
 
     async def _take_up_duties(self) -> None:
         """What is done although nobody asks for it."""
+        await self.duties.start()
         await self.unpolled.start()
         await self.outbox.start()
         await self.waker.start()
@@ -174,7 +179,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Answer pollers and watchers with nothing, finish what was submitted, close the store. Idempotent."""
-        await self._shut(self.mailboxes.stop)
+        await self._shut(self.mailboxes.stop, self.duties.hand_over)
 
     async def send_away(self) -> None:
         """Answer pollers and watchers with nothing, and refuse new ones; all else goes on. The first half of a stop."""
@@ -185,9 +190,11 @@ class Engine:
 
     async def abort(self) -> None:
         """Stop without finishing anything, as a crash would, but release the store."""
-        await self._shut(self.mailboxes.abort)
+        await self._shut(self.mailboxes.abort, self.duties.stop)
 
-    async def _shut(self, stop_mailboxes: Callable[[], Awaitable[None]]) -> None:
+    async def _shut(
+        self, stop_mailboxes: Callable[[], Awaitable[None]], stop_duties: Callable[[], Awaitable[None]]
+    ) -> None:
         self._is_started = False
         await self.send_away()
         await self.unpolled.stop()
@@ -199,6 +206,7 @@ class Engine:
         await self.records.stop()
         await stop_mailboxes()
         await self.namespaces.stop()
+        await stop_duties()  # last: what it committed until now is for the others to find
         await self.store.close()
 
     @property

@@ -7,13 +7,17 @@ came twice or too late, has its row removed here. A target that cannot take it n
 slowly; a message that only meets faults of the engine is parked: it stays in the store, for the next start. What
 was not delivered when the engine died, or did not fit into memory, is read from the store. Deliveries are
 idempotent (`perdure.core.message`), so this may repeat itself as often as it likes.
+
+In a fleet a message is delivered by the node that committed it. The node that has the duty for its target delivers what
+that one cannot: when a node has come or gone it reads all messages of its share, and now and then those that were there
+a while ago as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from typing import Any
 
@@ -28,6 +32,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core import commands
 from perdure.core.message import CancelExternal, CloseChild, Message, Origin, SignalExternal, StartChild
 from perdure.core.replies import Started
+from perdure.engine.duties.duties import Duties
 from perdure.engine.feed.news import News
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.config import EngineConfig
@@ -38,6 +43,8 @@ from perdure.stores.api import BEGINNING, Position, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
+_SWEEP_LOOKS = 4
+"""A node whose commits deliver themselves has so many looks' time for it before another one helps."""
 _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED)
 """The target may take it later."""
 
@@ -56,7 +63,13 @@ class Outbox:
     """See the module's text. `settled` is emitted for every message that need not be delivered any more."""
 
     def __init__(
-        self, store: Store, config: EngineConfig, metrics: Metrics, namespaces: Namespaces, submit: Submit
+        self,
+        store: Store,
+        config: EngineConfig,
+        metrics: Metrics,
+        duties: Duties,
+        namespaces: Namespaces,
+        submit: Submit,
     ) -> None:
         self._store = store
         self._max = config.outbox_messages_max
@@ -66,6 +79,7 @@ class Outbox:
         self._retry_max_s = config.outbox_retry_max_ns / 1e9
         self._faults_max = config.outbox_faults_max
         self._metrics = metrics
+        self._duties = duties
         self._namespaces = namespaces
         self._submit = submit
         self._open: dict[str, Message] = {}
@@ -81,6 +95,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
         self.settled = Signal()
+        duties.subscribe(self.gap)
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -89,6 +104,8 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._is_open = True
         await self._read()
+        if self._duties.look_every_s is not None:
+            self._spawn(self._sweep(self._duties.look_every_s * _SWEEP_LOOKS))
 
     async def stop(self) -> None:
         """Leave the rest to the store."""
@@ -129,11 +146,14 @@ class Outbox:
             self._overflowed = False
             self._spawn(self._read_again())
 
-    async def _read(self) -> None:
-        """Take messages from the store, oldest first, while there is room. Raises StoreError."""
-        position = BEGINNING
+    async def _read(self, among: Container[Position] | None = None) -> set[Position]:
+        """Take messages from the store, oldest first, while there is room; with `among`, those that stand there alone.
+
+        Returns where messages were found that this node does not deliver yet. Raises StoreError.
+        """
+        position, others = BEGINNING, set[Position]()
         while True:
-            page = await self._store.pending_messages(position, self._page)
+            page = await self._store.pending_messages(position, self._page, self._duties.partitions)
             for row in page:
                 message = row.message
                 if message is None:
@@ -141,13 +161,27 @@ class Outbox:
                     continue
                 if message.id in self._open or message.id in self._parked:
                     continue
-                if len(self._open) >= self._max:
+                if len(self._open) + len(others) >= self._max:
                     self._overflowed = True
-                    return
-                self._deliver(message)
+                    return others
+                if among is None or row.position in among:
+                    self._deliver(message)
+                else:
+                    others.add(row.position)
             if len(page) < self._page:
-                return
+                return others
             position = page[-1].position
+
+    async def _sweep(self, every_s: float) -> None:
+        """What was there a while ago, and is there still, is delivered by nobody, or is in trouble elsewhere too."""
+        others: set[Position] = set()
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                others = await self._read(others)
+            except StoreError as error:
+                self._metrics.store_errors += 1
+                _log.warning("messages between workflows cannot be looked for: %s", error)
 
     def _note_damage(self, position: Position) -> None:
         """A message that cannot be read is left in the store, and holds up no other."""

@@ -19,6 +19,7 @@ from perdure.api.errors import Rejected
 from perdure.api.status import OPEN_FILTER
 from perdure.core.commands import Terminate
 from perdure.core.names import ExecutionKey
+from perdure.engine.duties.duties import Duties
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
@@ -26,6 +27,7 @@ from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.signal import Signal
 from perdure.engine.submission import Submit
 from perdure.stores.api import Namespace, Store, StoreError
+from perdure.stores.partitions import ALL_PARTITIONS, Partitions
 from perdure.stores.visibility import bind, parse
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Pruner:
         clock: Clock,
         config: EngineConfig,
         metrics: Metrics,
+        duties: Duties,
         namespaces: Namespaces,
         submit: Submit,
         delete: Callable[[Sequence[ExecutionKey]], Awaitable[int]],
@@ -56,6 +59,7 @@ class Pruner:
         self._now_ns = clock.now_ns
         self._config = config
         self._metrics = metrics
+        self._duties = duties
         self._namespaces = namespaces
         self._submit = submit
         self._delete = delete
@@ -64,6 +68,7 @@ class Pruner:
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self.passes = Signal()
+        duties.subscribe(self.hurry)
 
     async def start(self) -> None:
         """Look at once, and then every `prune_every_ns`."""
@@ -96,20 +101,22 @@ class Pruner:
         """One pass. A failure is told, and leaves the rest for the next pass."""
         try:
             for namespace in self._namespaces.all() if by_age else ():
-                await self._prune(namespace.name, self._now_ns() - namespace.retention_ns)
+                before_ns = self._now_ns() - namespace.retention_ns
+                await self._prune(namespace.name, before_ns, self._duties.partitions)
             for namespace in self._namespaces.deleted():
-                await self._remove(namespace)
+                if self._duties.partitions.hold(namespace.name, ""):
+                    await self._remove(namespace)
         except (StoreError, Rejected) as error:
             self._metrics.store_errors += 1
             _log.warning("what is past its retention cannot be deleted now: %s", error)
         except Exception:
             _log.exception("deleting what is past its retention failed")
 
-    async def _prune(self, namespace: str, closed_before_ns: int) -> None:
+    async def _prune(self, namespace: str, closed_before_ns: int, partitions: Partitions = ALL_PARTITIONS) -> None:
         """Delete closed executions, page by page."""
         page = self._config.prune_page
         while True:
-            keys = await self._store.closed_before(namespace, closed_before_ns, page)
+            keys = await self._store.closed_before(namespace, closed_before_ns, page, partitions)
             deleted = await self._delete(keys) if keys else 0
             self._metrics.pruned += deleted
             if len(keys) < page or not deleted:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from perdure.api.errors import Rejected
+from perdure.engine.duties.duties import Duties
 from perdure.engine.duties.wakeups import NEVER_NS
 from perdure.engine.feed.news import News
 from perdure.engine.node.clock import Clock, Jump
@@ -43,11 +44,12 @@ class _Owner(NamedTuple):
 class RecordWaker:
     """See the module's text. `passes` is emitted after each look at the store."""
 
-    def __init__(self, store: Store, clock: Clock, config: EngineConfig, metrics: Metrics) -> None:
+    def __init__(self, store: Store, clock: Clock, config: EngineConfig, metrics: Metrics, duties: Duties) -> None:
         self._store = store
         self._now_ns = clock.now_ns
         self._config = config
         self._metrics = metrics
+        self._duties = duties
         self._owners: dict[str, _Owner] = {}
         self._setbacks: Setbacks[Name] = Setbacks(
             config.store_retry_ns / 1e9, config.record_retry_max_ns / 1e9, lambda: asyncio.get_running_loop().time()
@@ -64,6 +66,7 @@ class RecordWaker:
         self._is_in_trouble = False
         self.next_ns = NEVER_NS
         self.passes = Signal()
+        duties.subscribe(self.gap)
 
     def register(self, kind: str, wake: Handler, park: Park) -> None:
         """Records of this kind are this owner's."""
@@ -128,15 +131,15 @@ class RecordWaker:
                 await self._wait(loop)
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Until then, or until there is an earlier deadline; on a shared store others lower deadlines too."""
-        config = self._config
+        """Until then, or until there is an earlier deadline; other nodes lower deadlines too."""
+        config, look_every_s = self._config, self._duties.look_every_s
         waits_s: list[float] = []
         if self.next_ns < NEVER_NS:
             waits_s.append(min(self.next_ns - self._now_ns(), config.wake_recheck_ns) / 1e9)
         if self._again_at is not None:
             waits_s.append(self._again_at - loop.time())
-        if config.store_is_shared:
-            waits_s.append(config.shared_refresh_ns / 1e9)
+        if look_every_s is not None:
+            waits_s.append(look_every_s)
         self._bell = bell = loop.create_future()
         timer = loop.call_later(min(waits_s), _ring, bell) if waits_s else None
         try:
@@ -145,7 +148,7 @@ class RecordWaker:
             if timer is not None:
                 timer.cancel()
             self._bell = None
-        if config.store_is_shared:
+        if look_every_s is not None:
             self.next_ns = min(self.next_ns, self._now_ns())
 
     async def _look(self) -> int:
@@ -174,7 +177,7 @@ class RecordWaker:
             now_ns = self._now_ns()
             until_ns = max(now_ns, self._soon_ns)
             number, size = self._config.record_page + len(seen), PAGE_BYTES + seen_bytes
-            due = await self._store.due_records(until_ns, number, size)
+            due = await self._store.due_records(until_ns, number, size, self._duties.partitions)
             page = [record for record in due if (_name(record), record.version) not in seen]
             seen.update((_name(record), record.version) for record in page)
             seen_bytes += sum(len(record.data) for record in page)
@@ -191,7 +194,7 @@ class RecordWaker:
                 self._setbacks.add(_name(record))  # its owner has changed nothing: not in a tight loop
         rest_s = self._setbacks.rest_s()
         self._again_at = None if rest_s is None else asyncio.get_running_loop().time() + rest_s
-        return await self._store.next_record_wake_at_ns(now_ns) or NEVER_NS
+        return await self._store.next_record_wake_at_ns(now_ns, self._duties.partitions) or NEVER_NS
 
     async def _wake_page(self, page: Sequence[Record]) -> None:
         """All of a page beside one another; each begins in a turn of its own, for its first step may take a while."""

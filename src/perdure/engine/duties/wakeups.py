@@ -21,6 +21,7 @@ from perdure.api.errors import Rejected
 from perdure.api.times import LONG_MAX
 from perdure.core.commands import Command, MoveClock, Wake
 from perdure.core.names import ExecutionKey
+from perdure.engine.duties.duties import Duties
 from perdure.engine.feed.news import News
 from perdure.engine.node.clock import Clock, Jump
 from perdure.engine.node.config import EngineConfig
@@ -46,11 +47,14 @@ class Waker:
         passes: emitted after each look at the store.
     """
 
-    def __init__(self, store: Store, clock: Clock, config: EngineConfig, metrics: Metrics, submit: Submit) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, config: EngineConfig, metrics: Metrics, duties: Duties, submit: Submit
+    ) -> None:
         self._store = store
         self._now_ns = clock.now_ns
         self._config = config
         self._metrics = metrics
+        self._duties = duties
         self._submit = submit
         self._timer: asyncio.TimerHandle | None = None
         self._pass: asyncio.Task[None] | None = None
@@ -65,15 +69,18 @@ class Waker:
         """What those in hand are not told of yet."""
         self.next_ns = NEVER_NS
         self.passes = Signal()
+        duties.subscribe(self.gap)
 
     async def start(self) -> None:
         """Look for the earliest deadline. Raises StoreError."""
         self._loop = asyncio.get_running_loop()
         self._is_open = True
-        self.next_ns = min(self.next_ns, await self._store.next_wake_at_ns() or NEVER_NS)
+        self.next_ns = min(
+            self.next_ns, await self._store.next_wake_at_ns(partitions=self._duties.partitions) or NEVER_NS
+        )
         self._arm()
-        if self._config.store_is_shared:
-            self._loop.call_later(self._config.shared_refresh_ns / 1e9, self._refresh)
+        if self._duties.look_every_s is not None:
+            self._loop.call_later(self._duties.look_every_s, self._refresh, self._duties.look_every_s)
 
     async def stop(self) -> None:
         """Sleep for ever; wake-ups that were submitted go their way."""
@@ -120,7 +127,7 @@ class Waker:
 
     def clock_was_set(self, jump: Jump) -> None:
         """The wall clock was set, by nobody who has to do with the engine."""
-        if self._is_open and not self._config.store_is_shared:
+        if self._is_open and self._duties.look_every_s is None:  # of a fleet only one machine's clock was set
             self._jumps.append(jump)
             if self._pass is None:
                 self._pass = self._loop.create_task(self._look(), name="Waker")
@@ -149,11 +156,11 @@ class Waker:
                 len(told),
             )
 
-    def _refresh(self) -> None:
-        """Other engines lower deadlines as well, and may die: look at least this often."""
+    def _refresh(self, every_s: float) -> None:
+        """Other nodes lower deadlines as well, and may die before they say so: look at least this often."""
         if self._is_open:
             self.lower(self._now_ns())
-            self._loop.call_later(self._config.shared_refresh_ns / 1e9, self._refresh)
+            self._loop.call_later(every_s, self._refresh, every_s)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -207,7 +214,7 @@ class Waker:
             now_ns = self._now_ns()
             if self._jumps:
                 await self._tell_of_jumps()
-            due = await self._store.due(now_ns, limit)
+            due = await self._store.due(now_ns, limit, self._duties.partitions)
             for key in due:
                 if key in woken and key not in stuck:
                     self._stuck.add(key)
@@ -229,7 +236,7 @@ class Waker:
             self._is_in_trouble = False
             rest_s = self._stuck.rest_s()
             self._again_at = None if rest_s is None else self._loop.time() + rest_s
-        return await self._store.next_wake_at_ns(now_ns) or NEVER_NS
+        return await self._store.next_wake_at_ns(now_ns, self._duties.partitions) or NEVER_NS
 
     def _note(self, failed: dict[ExecutionKey, BaseException]) -> int:
         """Say why these could not be woken and when they are tried again; returns how many it may be a moment later."""

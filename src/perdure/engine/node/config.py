@@ -15,6 +15,23 @@ _SECOND_NS = 1_000_000_000
 
 
 @dataclass(slots=True, frozen=True)
+class NodeConfig:
+    """One node of a fleet: several engines that have one store. Times in nanoseconds."""
+
+    name: str = ""
+    """What it is called in logs, beside an id of its own that it has anew with every start; empty: that id."""
+    beat_ns: int = _SECOND_NS
+    """How often it says that it lives."""
+    silence_ns: int = 4 * _SECOND_NS
+    """A node that did not beat for so long is taken for dead, and the others do what it was to do: a beat later at
+    most. Three beats at least."""
+    skew_max_ns: int = 2 * _SECOND_NS
+    """A node whose clock differs by more from those of the others does not start. Two beats at least."""
+    look_every_ns: int = _SECOND_NS
+    """How long a row, a deadline or an event of another node may go unnoticed, at most."""
+
+
+@dataclass(slots=True, frozen=True)
 class EngineConfig:
     """Times in nanoseconds, sizes in bytes, counts without a unit."""
 
@@ -125,10 +142,9 @@ class EngineConfig:
     """So many are deleted in one transaction."""
 
     # --- fleet --------------------------------------------------------------------------------
-    store_is_shared: bool = False
-    """Other engines write to this store: a cached state is then no proof of what is stored now."""
-    shared_refresh_ns: int = _SECOND_NS
-    """How long a row or an event of another engine may go unnoticed, at most."""
+    node: NodeConfig | None = None
+    """This engine is one of several on its store: a cached state is then no proof of what is stored now.
+    None: no other engine writes there."""
 
     # --- life cycle ---------------------------------------------------------------------------
     has_duties: bool = True
@@ -136,3 +152,13 @@ class EngineConfig:
     nothing is written at the start: the engine of an operator's one command, which leaves the work to the next one."""
     stop_grace_ns: int = 10 * _SECOND_NS
     """How long `stop` waits for commits that are under way."""
+
+    @property
+    def store_is_shared(self) -> bool:
+        """Whether other engines write to this store."""
+        return self.node is not None
+
+    @property
+    def shared_refresh_ns(self) -> int:
+        """How long a row or an event of another engine may go unnoticed, at most."""
+        return _SECOND_NS if self.node is None else self.node.look_every_ns

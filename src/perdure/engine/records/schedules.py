@@ -30,6 +30,7 @@ from perdure.core.schedule import requests, state
 from perdure.core.schedule.machine import Machine
 from perdure.core.schedule.state import Running, Start
 from perdure.engine.deciding.histories import Histories
+from perdure.engine.duties.duties import Duties
 from perdure.engine.duties.record_waker import RecordWaker
 from perdure.engine.feed.news import News
 from perdure.engine.namespaces import Namespaces
@@ -82,6 +83,7 @@ class Schedules:
         store: Store,
         clock: Clock,
         config: EngineConfig,
+        duties: Duties,
         records: Records,
         namespaces: Namespaces,
         histories: Histories,
@@ -93,7 +95,9 @@ class Schedules:
         self._store = store
         self._now_ns = clock.now_ns
         self._page = config.record_page
+        self._store_retry_s = config.store_retry_ns / 1e9
         self._faults_max = config.record_faults_max
+        self._duties = duties
         self._records = records
         self._namespaces = namespaces
         self._histories = histories
@@ -115,12 +119,30 @@ class Schedules:
         self._is_open = False
         self.settled = Signal()
         waker.register(KIND, self._wake, self._park_record)
+        duties.subscribe(self._take_over)
 
     # --- life cycle -----------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Take up what an engine before this one left: starts to carry out, runs to follow. Raises StoreError."""
         self._is_open = True
+        await self._take_up()
+
+    def _take_over(self) -> None:
+        """Another node has come or gone, and perhaps left some in the middle."""
+        self._spawn(self._take_up_again())
+
+    async def _take_up_again(self) -> None:
+        while True:
+            try:
+                await self._take_up()
+                return
+            except StoreError as error:
+                _log.warning("schedules cannot be taken over, trying again: %s", error)
+            await asyncio.sleep(self._store_retry_s)
+
+    async def _take_up(self) -> None:
+        """Look at every schedule once. Raises StoreError."""
         after = Key("", "")
         while True:
             page = await self._store.records(KIND, None, after.schedule_id, self._page, after.namespace)
@@ -158,11 +180,13 @@ class Schedules:
         task.add_done_callback(self._tasks.discard)
 
     def _resume(self, record: Record) -> None:
-        """After a restart. Most schedules only wait, and cost no more than a look."""
+        """After a restart. Most schedules only wait, and cost no more than a look; some are others' to carry out."""
+        key = Key(record.namespace, record.name)
+        if key in self._carrying or not self._duties.partitions.hold(*key):
+            return
         stored = state.decode(record.data) if not record.damage else self._machine(record).state
         if not self._namespaces.is_usable(record.namespace) or stored.parked or not (stored.running or stored.starting):
             return
-        key = Key(record.namespace, record.name)
         self._follow_up(key, self._machine(record), record)
         for run in stored.running:
             self._watch(key, run.workflow_id, run.current_run_id)

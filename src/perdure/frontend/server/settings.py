@@ -33,7 +33,7 @@ Settings = TypeVar("Settings", Limits, EngineConfig)
 
 _UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_NOT_FOR_OPERATORS = {"limits", "workers_died", "store_is_shared"}
+_NOT_FOR_OPERATORS = {"limits", "workers_died", "node"}
 """Said by the program that holds the engine, or by a section of its own."""
 
 

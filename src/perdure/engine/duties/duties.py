@@ -1,0 +1,109 @@
+"""Which partitions of the key space this node looks after: whose deadlines, records, messages and closed runs.
+
+A duty is a hint. Two nodes that think they have the same one waste work and do no harm, for compare-and-set decides
+(ADR 0004); a partition that nobody thinks of is late until somebody does. So no node asks another one for leave: each
+shares out the partitions among those that it sees alive, by the same rule, and for a moment after one has come or gone
+they may see it differently (ADR 0019).
+
+A node that is alone has every partition, and this costs it nothing: no read, no write, no timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import shake_128
+from itertools import compress
+from operator import gt
+from struct import Struct
+
+from perdure.engine.duties.nodes import Nodes
+from perdure.engine.node.clock import Clock
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.metrics import Metrics
+from perdure.engine.node.signal import Signal
+from perdure.stores.api import Store
+from perdure.stores.partitions import ALL_PARTITIONS, NO_PARTITIONS, PARTITIONS, Partitions
+
+
+class Duties:
+    """See the module's text.
+
+    Attributes:
+        partitions: those that this node looks after now.
+        look_every_s: how often whoever has a duty looks at the store by itself, because another node may have written
+            there; None: there is no other.
+        changes: emitted whenever the nodes were found to be others than before.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, new_id: Callable[[], str], config: EngineConfig, metrics: Metrics
+    ) -> None:
+        node = config.node
+        self._nodes = None if node is None else Nodes(store, clock, new_id(), node, metrics, self._share_out)
+        self._recovers = config.workers_died
+        self._listeners: list[Callable[[], None]] = []
+        self.partitions = ALL_PARTITIONS if node is None else NO_PARTITIONS
+        self.look_every_s = None if node is None else node.look_every_ns / 1e9
+        self.changes = Signal()
+
+    def subscribe(self, look: Callable[[], None]) -> None:
+        """Have `look()` called whenever a node has come or gone: there may be more to look after than before."""
+        self._listeners.append(look)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other node lives, as far as is known."""
+        return self._nodes is None or not self._nodes.others
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def check(self) -> None:
+        """Before anybody is served: whether the clock is right, and who else is there. Raises StoreError."""
+        if self._nodes is not None:
+            await self._nodes.check(self._recovers)
+
+    async def start(self) -> None:
+        """Take a share. Raises StoreError."""
+        if self._nodes is not None:
+            await self._nodes.join()
+
+    async def hand_over(self) -> None:
+        """Nothing is done by this node any more: the others take its share at once. Idempotent."""
+        if self._nodes is not None:
+            await self._nodes.leave()
+
+    async def stop(self) -> None:
+        """Stop as a crash would: the others notice after a while. Idempotent."""
+        if self._nodes is not None:
+            await self._nodes.stop()
+
+    def _share_out(self) -> None:
+        nodes = self._nodes
+        assert nodes is not None, "nodes come and go only where there are some"
+        self.partitions = share_of(nodes.id, nodes.live)
+        for look in self._listeners:
+            look()
+        self.changes.emit()
+
+
+def share_of(node: str, live: Iterable[str]) -> Partitions:
+    """The partitions of a node among those that live (ids; it is one of them).
+
+    Rendezvous hashing: a partition is with the node that gives it the greatest number, so that all who see the same
+    nodes share out alike, and when a node goes, its partitions alone find others
+    (https://en.wikipedia.org/wiki/Rendezvous_hashing).
+    """
+    others = [_weights(other) for other in live if other != node]
+    if not others:
+        return ALL_PARTITIONS
+    mine = _weights(node)
+    greatest = map(max, *others) if len(others) > 1 else others[0]
+    return Partitions(compress(range(PARTITIONS), map(gt, mine, greatest)))
+
+
+_WEIGHTS = Struct(f"<{PARTITIONS}Q")
+
+
+def _weights(node: str) -> Sequence[int]:
+    """The number that a node gives to each partition: the same on every machine."""
+    return _WEIGHTS.unpack(shake_128(node.encode()).digest(_WEIGHTS.size))

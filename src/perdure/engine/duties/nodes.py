@@ -1,0 +1,237 @@
+"""The nodes of a fleet: each says that it lives, and sees which others do.
+
+A node is a record of kind `node`, which it replaces once a beat. Whether another one lives is not asked of its clock: a
+record that is not what it was a while ago was written meanwhile, and how long it is the same is measured here, by a
+clock that nobody can set. One that is silent for too long is taken for dead and its record taken away, by
+compare-and-set; should it live after all, it announces itself again with its next beat.
+
+Clocks are compared once, before a node serves anybody: deadlines that are written by one clock and read by another are
+as wrong as the two differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from perdure.engine.node.clock import Clock
+from perdure.engine.node.config import NodeConfig
+from perdure.engine.node.metrics import Metrics
+from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError
+
+_log = logging.getLogger(__name__)
+
+KIND = "node"
+CHANNEL = "nodes"
+"""Here nodes say that they come or go, so that the others look at once and not with their next beat."""
+_NODES_MAX = 1_000
+_LOOKS_A_BEAT = 4
+"""While a node waits to know who lives."""
+
+
+class ClockSkewError(StoreError):
+    """This machine's clock differs too much from those of the other nodes on the store; the message says how much."""
+
+
+class Node(msgspec.Struct, frozen=True):
+    """What a node says of itself. Times in nanoseconds since the epoch, by its own clock."""
+
+    name: str
+    started_at_ns: int
+    beat_at_ns: int
+
+
+class _Seen:
+    """Another node, as it was seen last."""
+
+    __slots__ = ("age_ns", "at", "has_beaten", "node", "record")
+
+    def __init__(self, record: Record, at: float, now_ns: int, has_beaten: bool) -> None:
+        self.record = record
+        self.node = _decode(record.data)
+        self.at = at
+        """Loop time since which it is this record."""
+        self.age_ns = now_ns - self.node.beat_at_ns
+        """How old its beat was then, its clock and this one compared."""
+        self.has_beaten = has_beaten
+        """It was seen to write: it lives, or did a moment ago."""
+
+
+class Nodes:
+    """See the module's text. `changed()` is called whenever `live` has changed.
+
+    Attributes:
+        id: names this node among all that there ever were.
+        live: the ids of the nodes that live, this one among them once it has joined.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        node_id: str,
+        config: NodeConfig,
+        metrics: Metrics,
+        changed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._now_ns = clock.now_ns
+        self.id = node_id
+        self._config = config
+        self._beat_s = config.beat_ns / 1e9
+        self._silence_s = config.silence_ns / 1e9
+        self._metrics = metrics
+        self._changed = changed
+        self._name = config.name or node_id
+        self._started_at_ns = 0
+        self._version = 0
+        """Of this node's record, as far as it knows."""
+        self._seen: dict[str, _Seen] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._bell = asyncio.Event()
+        self._is_in_trouble = False
+        self.live: frozenset[str] = frozenset()
+
+    @property
+    def others(self) -> list[str]:
+        """The ids of the other nodes that live, or are not known to be dead."""
+        return list(self._seen)
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    async def check(self, until_known: bool) -> None:
+        """Compare clocks with the others, and see who they are; `until_known`: wait until it is known who lives.
+
+        A node whose beat looks old is dead, or its clock is behind this one: two beats show which. To know that nobody
+        lives takes as long as a node may be silent. Raises ClockSkewError, StoreError.
+        """
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        while True:
+            await self._look(loop.time())
+            self._compare_clocks()
+            is_known = not until_known or any(seen.has_beaten for seen in self._seen.values())
+            wait_s = 2 * self._beat_s if is_known else self._silence_s + self._beat_s
+            if is_known and not any(self._is_doubtful(seen) for seen in self._seen.values()):
+                return
+            if not self._seen or loop.time() - begin >= wait_s:
+                return
+            await asyncio.sleep(self._beat_s / _LOOKS_A_BEAT)
+
+    def _is_doubtful(self, seen: _Seen) -> bool:
+        return not seen.has_beaten and seen.age_ns > self._config.skew_max_ns
+
+    def _compare_clocks(self) -> None:
+        """What was written in the future was written by a clock that is ahead; what was written just now, and is old
+        already, by one that is behind."""
+        for seen in self._seen.values():
+            bound_ns = self._config.skew_max_ns
+            if seen.age_ns < -bound_ns or (seen.has_beaten and seen.age_ns > bound_ns):
+                way = "behind" if seen.age_ns < 0 else "ahead of"
+                raise ClockSkewError(
+                    f"The clock of this machine is {abs(seen.age_ns) / 1e9:.1f} s {way} that of node "
+                    f"{seen.node.name!r}, which serves the same store; {bound_ns / 1e9:g} s are allowed: set the "
+                    "clocks right (NTP), then start again."
+                )
+
+    async def join(self) -> None:
+        """Announce this node, and beat from now on. Raises StoreError."""
+        self._started_at_ns = self._now_ns()
+        self._bell = asyncio.Event()
+        await self._store.listen(CHANNEL, self._hear)
+        await self._beat()
+        await self._store.notify(CHANNEL, [b""])
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="Nodes")
+
+    async def leave(self) -> None:
+        """Say that this node is gone, so that the others take its duties over at once. Idempotent."""
+        has_joined = self._task is not None
+        await self.stop()
+        if not has_joined:
+            return
+        try:
+            await self._store.put_records([RecordChange(KIND, "", self.id, self._version, None)])
+            await self._store.notify(CHANNEL, [b""])
+        except StoreError as error:
+            _log.warning("the other nodes will find out by themselves that this one is gone: %s", error)
+
+    async def stop(self) -> None:
+        """Beat no more: to the others this node is dead after a while. Idempotent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    # --- beats ----------------------------------------------------------------------------------
+
+    def _hear(self, notice: bytes | None) -> None:
+        """A node came or went, or that may have been missed."""
+        self._bell.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self._bell.wait(), self._beat_s)
+            except TimeoutError:
+                pass  # it is time for the next beat
+            self._bell.clear()
+            try:
+                await self._beat()
+                self._is_in_trouble = False
+            except StoreError as error:
+                self._metrics.store_errors += 1
+                if not self._is_in_trouble:  # not every second of an outage
+                    self._is_in_trouble = True
+                    _log.warning("this node cannot say that it lives, trying again: %s", error)
+            except Exception:  # a node that stops beating for a bug is dead to the others, and serves on
+                _log.exception("a beat of this node failed")
+
+    async def _beat(self) -> None:
+        await self._announce()
+        await self._look(asyncio.get_running_loop().time())
+        live = frozenset({self.id, *self._seen})
+        if live != self.live:
+            self.live = live
+            self._changed()
+
+    async def _announce(self) -> None:
+        """Once more, if the record is not what it was: others took it away, or a write went well after all."""
+        for _ in range(2):
+            data = _encode(Node(self._name, self._started_at_ns, self._now_ns()))
+            [outcome] = await self._store.put_records([RecordChange(KIND, "", self.id, self._version, data)])
+            if isinstance(outcome, StoreError):
+                raise outcome
+            if outcome is Outcome.APPLIED:
+                self._version += 1
+                return
+            stored = await self._store.record(KIND, "", self.id)
+            self._version = 0 if stored is None else stored.version
+
+    async def _look(self, now_s: float) -> None:
+        """See who has written, and bury who was silent for too long."""
+        found = await self._store.records(KIND, "", limit=_NODES_MAX)
+        now_ns = self._now_ns()
+        seen: dict[str, _Seen] = {}
+        for record in found:
+            known = self._seen.get(record.name)
+            if record.name == self.id or record.damage:
+                continue
+            if known is not None and known.record == record:
+                seen[record.name] = known
+            else:
+                seen[record.name] = _Seen(record, now_s, now_ns, known is not None)
+        silent = [name for name, one in seen.items() if now_s - one.at >= self._silence_s]
+        dead = [seen.pop(name) for name in silent]
+        self._seen = seen
+        if dead:
+            text = "node %r was not heard of for %.0f s and is taken for dead: its duties are taken over"
+            for one in dead:
+                _log.warning(text, one.node.name, self._silence_s)
+            await self._store.put_records([one.record.change(None) for one in dead])
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Node).decode
