@@ -105,8 +105,8 @@ class Nodes:
     async def check(self, until_known: bool) -> None:
         """Compare clocks with the others, and see who they are; `until_known`: wait until it is known who lives.
 
-        A node whose beat looks old is dead, or its clock is behind this one: two beats show which. To know that nobody
-        lives takes as long as a node may be silent. Raises ClockSkewError, StoreError.
+        A beat that looks too old or too young is a dead node's, or a wrong clock's: the next beat shows which. To know
+        that nobody lives takes as long as a node may be silent. Raises ClockSkewError, StoreError.
         """
         loop = asyncio.get_running_loop()
         begin = loop.time()
@@ -122,14 +122,14 @@ class Nodes:
             await asyncio.sleep(self._beat_s / _LOOKS_A_BEAT)
 
     def _is_doubtful(self, seen: _Seen) -> bool:
-        return not seen.has_beaten and seen.age_ns > self._config.skew_max_ns
+        bound_ns = self._config.skew_max_ns
+        return not seen.has_beaten and not self._config.beat_ns - bound_ns <= seen.age_ns <= bound_ns
 
     def _compare_clocks(self) -> None:
-        """What was written in the future was written by a clock that is ahead; what was written just now, and is old
-        already, by one that is behind."""
+        """Of who has beaten since the last look: by a clock that is right, that was just now."""
         for seen in self._seen.values():
             bound_ns = self._config.skew_max_ns
-            if seen.age_ns < -bound_ns or (seen.has_beaten and seen.age_ns > bound_ns):
+            if seen.has_beaten and abs(seen.age_ns) > bound_ns:
                 way = "behind" if seen.age_ns < 0 else "ahead of"
                 raise ClockSkewError(
                     f"The clock of this machine is {abs(seen.age_ns) / 1e9:.1f} s {way} that of node "

@@ -22,8 +22,8 @@ class NodeConfig:
     """What it is called in logs, beside an id of its own that it has anew with every start; empty: that id."""
     beat_ns: int = _SECOND_NS
     """How often it says that it lives."""
-    silence_ns: int = 4 * _SECOND_NS
-    """A node that did not beat for so long is taken for dead, and the others do what it was to do: a beat later at
+    silence_ns: int = 3 * _SECOND_NS
+    """A node that did not beat for so long is taken for dead, and the others do what it was to do: two beats later at
     most. Three beats at least."""
     skew_max_ns: int = 2 * _SECOND_NS
     """A node whose clock differs by more from those of the others does not start. Two beats at least."""
