@@ -197,6 +197,27 @@ async def test_a_node_that_was_taken_for_dead_comes_back(world: World) -> None:
         fleet.check_shares(one, two)
 
 
+@virtual
+async def test_a_node_that_stood_still_looks_again_before_it_takes_the_others_for_dead(world: World) -> None:
+    """As a machine does that was put to sleep: to it the others have been silent for long, and it has not listened."""
+    async with Fleet(world) as fleet:
+        one, two, three = await fleet.nodes(3)
+        before = [node.duties.changes.count for node in (one, two, three)]
+        stood_still_s = 3600
+
+        def time() -> float:
+            return loop_time() + stood_still_s
+
+        loop_time = world.loop.time
+        setattr(world.loop, "time", time)
+        try:
+            await asyncio.sleep(5 * BEAT_S)
+        finally:
+            delattr(world.loop, "time")
+        assert [node.duties.changes.count for node in (one, two, three)] == before
+        fleet.check_shares(one, two, three)
+
+
 # --- what is taken over ---------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from perdure import (
     WorkflowNotFoundError,
 )
 from perdure.embedded import EngineSeams
-from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.config import EngineConfig, NodeConfig
 from perdure.sdk.declare.definitions import WorkflowDefinition
 from perdure.stores.api import Store
 from perdure.testing import VirtualClock
@@ -53,6 +53,8 @@ ENGINE_CONFIG = EngineConfig(
     update_wait_ns=CENTURY_NS,
 )
 """Polls wait as long as it takes: virtual months should not be spent on polling again every minute."""
+NODE_CONFIG = NodeConfig(skew_max_ns=60 * SECOND_NS)
+"""The clocks of these fleets are wrong, and their nodes start all the same."""
 
 WORKER_CONFIG = WorkerConfig(workflow_slots=3, activity_slots=4, workflow_polls=3, activity_polls=4)
 WORKFLOWS: dict[str, WorkflowDefinition[Any, Any]] = {
@@ -73,7 +75,7 @@ def make_engine(
         skew_ns: how much its clock is ahead.
         alone: whether it is the only node of its fleet.
     """
-    config = replace(ENGINE_CONFIG, workers_died=alone, store_is_shared=not alone)
+    config = replace(ENGINE_CONFIG, workers_died=alone, node=None if alone else NODE_CONFIG)
     seams = EngineSeams(
         store=store,
         clock=VirtualClock(machine, EPOCH_NS + skew_ns),

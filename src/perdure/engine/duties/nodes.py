@@ -47,7 +47,7 @@ class Node(msgspec.Struct, frozen=True):
 class _Seen:
     """Another node, as it was seen last."""
 
-    __slots__ = ("age_ns", "at", "has_beaten", "node", "record")
+    __slots__ = ("age_ns", "at", "has_beaten", "looks", "node", "record")
 
     def __init__(self, record: Record, at: float, now_ns: int, has_beaten: bool) -> None:
         self.record = record
@@ -58,6 +58,8 @@ class _Seen:
         """How old its beat was then, its clock and this one compared."""
         self.has_beaten = has_beaten
         """It was seen to write: it lives, or did a moment ago."""
+        self.looks = 0
+        """Looks that have found it so since: who stood still itself, for a while, has not looked."""
 
 
 class Nodes:
@@ -220,10 +222,15 @@ class Nodes:
             if record.name == self.id or record.damage:
                 continue
             if known is not None and known.record == record:
+                known.looks += 1
                 seen[record.name] = known
             else:
                 seen[record.name] = _Seen(record, now_s, now_ns, known is not None)
-        silent = [name for name, one in seen.items() if now_s - one.at >= self._silence_s]
+        silent = [
+            name
+            for name, one in seen.items()
+            if now_s - one.at >= self._silence_s and one.looks * self._beat_s >= self._silence_s
+        ]
         dead = [seen.pop(name) for name in silent]
         self._seen = seen
         if dead:
