@@ -179,14 +179,14 @@ async def test_a_node_whose_notices_are_lost_still_sees_who_comes_and_goes(world
         assert one.duties.partitions == ALL_PARTITIONS
 
 
+async def fails(changes: Any) -> Any:
+    raise StoreError("the network is cut")
+
+
 @virtual
 async def test_a_node_that_was_taken_for_dead_comes_back(world: World) -> None:
     async with Fleet(world) as fleet:
         one, two = await fleet.nodes(2)
-
-        async def fails(changes: Any) -> Any:
-            raise StoreError("the network is cut")
-
         setattr(two.store, "put_records", fails)
         await changed(one, NOTICED_S)
         assert one.duties.partitions == ALL_PARTITIONS
@@ -202,19 +202,19 @@ async def test_a_node_that_stood_still_looks_again_before_it_takes_the_others_fo
     """As a machine does that was put to sleep: to it the others have been silent for long, and it has not listened."""
     async with Fleet(world) as fleet:
         one, two, three = await fleet.nodes(3)
-        before = [node.duties.changes.count for node in (one, two, three)]
-        stood_still_s = 3600
-
-        def time() -> float:
-            return loop_time() + stood_still_s
-
-        loop_time = world.loop.time
-        setattr(world.loop, "time", time)
-        try:
-            await asyncio.sleep(5 * BEAT_S)
-        finally:
-            delattr(world.loop, "time")
-        assert [node.duties.changes.count for node in (one, two, three)] == before
+        nodes = one.duties._nodes
+        assert nodes is not None
+        await asyncio.sleep(BEAT_S / 2)
+        before = one.duties.changes.count
+        for other in (two, three):
+            setattr(other.store, "put_records", fails)
+        await asyncio.sleep(BEAT_S)
+        for seen in nodes._seen.values():
+            seen.at -= 3600
+        for other in (two, three):
+            delattr(other.store, "put_records")
+        await asyncio.sleep(3 * BEAT_S)
+        assert one.duties.changes.count == before
         fleet.check_shares(one, two, three)
 
 

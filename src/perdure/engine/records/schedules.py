@@ -16,14 +16,12 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-import msgspec
 from temporalio.api.errordetails.v1 import NotFoundFailure, WorkflowExecutionAlreadyStartedFailure
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import RequestCancel, StartWorkflow, Terminate
 from perdure.core.execution import Execution
-from perdure.core.names import ExecutionKey
 from perdure.core.principal import Principal
 from perdure.core.replies import Started
 from perdure.core.schedule import requests, state
@@ -40,6 +38,7 @@ from perdure.engine.node.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.node.pace import Pace, Turnstile
 from perdure.engine.node.signal import Signal
 from perdure.engine.node.zones import find_zone
+from perdure.engine.records.endings import UNKNOWN, Read, ending
 from perdure.engine.records.front import Front
 from perdure.engine.records.records import Records
 from perdure.engine.submission import Submit
@@ -53,9 +52,6 @@ _FAULTS = (StatusCode.INTERNAL, StatusCode.DATA_LOSS, StatusCode.UNKNOWN)
 
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
-Read = Callable[[str, str, str | None, Callable[[Execution | None], Any]], "asyncio.Future[Any]"]
-
-
 _SETTLING_S = 1.0
 """Whoever looks at a schedule waits at most so long until what it is doing is done."""
 
@@ -65,14 +61,6 @@ class Key(NamedTuple):
 
     namespace: str
     schedule_id: str
-
-
-class _End(msgspec.Struct, frozen=True):
-    """Where a run stands that has closed."""
-
-    key: ExecutionKey
-    status: int
-    last_event_id: int
 
 
 class Schedules:
@@ -512,13 +500,13 @@ class Schedules:
         """If the run has closed, tell the schedule, or follow the chain."""
         while True:
             try:
-                outcome = await self._ending(key, workflow_id, run_id)
+                outcome = await ending(self._read, self._histories, key.namespace, workflow_id, run_id)
                 break
             except Exception as error:
                 setback = self._setbacks.add(run_id, error)
                 if setback.faults >= self._faults_max:
                     self._faults.tell(error, "how %r of schedule %r ended is not known", workflow_id, key.schedule_id)
-                    outcome = _UNKNOWN
+                    outcome = UNKNOWN
                     break
                 _log.warning("the end of %r cannot be read, trying again: %s", workflow_id, error)
             await asyncio.sleep(setback.pause_s)
@@ -530,20 +518,6 @@ class Schedules:
             self._watch(key, workflow_id, outcome)
         else:
             await self._persist(key, None, _ended, run_id, *outcome)
-
-    async def _ending(self, key: Key, workflow_id: str, run_id: str) -> _Outcome | str | None:
-        """How the run ended, or the next run of its chain; None: it has not. Raises Rejected."""
-        end = await self._read(key.namespace, workflow_id, run_id, _look_at)
-        if not isinstance(end, _End):
-            return None if end else _UNKNOWN
-        event = await self._histories.event(end.key, end.last_event_id)
-        return requests.next_run_id(event) or (end.status, *requests.outcome(event))
-
-
-_Outcome = tuple[int, bytes, bytes, str]
-"""Status, result, failure and its message."""
-_UNKNOWN: _Outcome = (0, b"", b"", "")
-"""The run is gone, or how it ended cannot be read."""
 
 
 def _there(key: Key, record: Record | None) -> Record:
@@ -583,13 +557,6 @@ def _settle_starts(machine: Machine, now_ns: int, made: Sequence[_Made]) -> None
         else:
             machine.refused(number)
     machine.advance(now_ns)
-
-
-def _look_at(execution: Execution | None) -> _End | bool:
-    """The end of a run; True: it is open, False: it is gone."""
-    if execution is None or execution.closed_at_ns is None:
-        return execution is not None
-    return _End(execution.key, execution.status, execution.next_event_id - 1)
 
 
 def _continued(machine: Machine, now_ns: int, run_id: str, next_run_id: str) -> None:
