@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType
@@ -16,6 +17,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.limits import Limits
 from perdure.core.principal import Principal
 from perdure.engine import Engine
+from perdure.engine.matching.query_task import QueryToken
 from perdure.frontend import WorkflowService
 from perdure.frontend.calls import Call, Origin, Proceed
 from perdure.frontend.chain import Chain
@@ -28,6 +30,7 @@ from tests.engine.world import (
     activity_poll,
     completion,
     describe_request,
+    history_request,
     start_request,
     virtual,
     virtual_logged,
@@ -218,6 +221,73 @@ async def test_a_namespace_that_is_asked_for_by_its_id_is_told_by_its_name(world
         await refused(connection.describe_namespace(service.DescribeNamespaceRequest(id="another")))
         await operators.delete_namespace(operator.DeleteNamespaceRequest(namespace_id="shop-id"))
     assert [call.namespace for call in witness.calls] == ["shop", "", "shop"]
+
+
+@virtual
+async def test_what_is_asked_in_one_namespace_is_not_answered_from_another(world: World) -> None:
+    """Neither by a token that was made up, nor along with a workflow task of one's own."""
+    async with world.engine() as engine:
+        await engine.namespaces.put(Namespace("shop", "shop-id", 86_400 * 10**9))
+        connection = WorkflowService(engine)
+        tasks: dict[str, Any] = {}
+        for namespace in ("default", "shop"):
+            start, poll = start_request(), workflow_poll()
+            start.namespace = poll.namespace = namespace
+            await connection.start_workflow_execution(start)
+            tasks[namespace] = await connection.poll_workflow_task_queue(poll)
+        question = service.QueryWorkflowRequest(namespace="default", query=WorkflowQuery(query_type="state"))
+        question.execution.workflow_id = "order-1"
+        asking = asyncio.ensure_future(connection.query_workflow(question))
+        await asyncio.sleep(1)
+        (query_id,) = engine.queries.waiting[tasks["default"].workflow_execution.run_id]
+        made_up = msgspec.msgpack.encode(QueryToken("shop", query_id))
+        forged = service.RespondQueryTaskCompletedRequest(namespace="shop", task_token=made_up, completed_type=1)  # pyright: ignore
+        assert (await refused(connection.respond_query_task_completed(forged))).code is StatusCode.NOT_FOUND
+        done = completion(tasks["shop"].task_token)
+        done.namespace = "shop"
+        done.query_results[query_id].result_type = 1  # pyright: ignore
+        await connection.respond_workflow_task_completed(done)
+        await asyncio.sleep(1)
+        assert not asking.done()
+        await connection.respond_workflow_task_completed(completion(tasks["default"].task_token))
+        alone = await connection.poll_workflow_task_queue(workflow_poll())
+        own = service.RespondQueryTaskCompletedRequest(task_token=alone.task_token, completed_type=1)  # pyright: ignore
+        await connection.respond_query_task_completed(own)
+        assert not (await asking).HasField("query_rejected")
+
+
+@virtual
+async def test_a_worker_that_shuts_down_ends_no_polls_of_another_namespace(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.namespaces.put(Namespace("shop", "shop-id", 86_400 * 10**9))
+        connection = WorkflowService(engine)
+        poll = workflow_poll()
+        poll.worker_instance_key = "worker-1"
+        polling = asyncio.ensure_future(connection.poll_workflow_task_queue(poll))
+        await asyncio.sleep(1)
+        shutdown = service.ShutdownWorkerRequest(namespace="shop", worker_instance_key="worker-1")
+        await connection.shutdown_worker(shutdown)
+        await connection.start_workflow_execution(start_request())
+        assert (await polling).task_token
+        again = asyncio.ensure_future(connection.poll_workflow_task_queue(poll))
+        await asyncio.sleep(1)
+        assert not again.done()
+        shutdown.namespace = "default"
+        await connection.shutdown_worker(shutdown)
+        assert not (await again).task_token
+
+
+@virtual
+async def test_a_page_token_of_another_namespace_leads_nowhere(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.namespaces.put(Namespace("shop", "shop-id", 86_400 * 10**9))
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        request = history_request(maximum_page_size=1)
+        request.next_page_token = (await connection.get_workflow_execution_history(request)).next_page_token
+        assert request.next_page_token
+        request.namespace = "shop"
+        assert (await refused(connection.get_workflow_execution_history(request))).code is StatusCode.NOT_FOUND
 
 
 # --- what is near alone ---------------------------------------------------------------------------

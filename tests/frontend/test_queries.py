@@ -11,6 +11,7 @@ from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.core.names import ExecutionKey
 from perdure.frontend import WorkflowService
 from perdure.testing import VirtualClock
 from tests.engine.world import QUEUE, World, complete, completion, history, start_request, virtual, workflow_poll
@@ -156,8 +157,9 @@ async def test_what_a_completion_answered_that_was_refused_after_the_run_went_on
         query = await asked(connection)
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         [query_id] = engine.queries.waiting[task.workflow_execution.run_id]
+        key = ExecutionKey("default", "order-1", task.workflow_execution.run_id)
         results = {query_id: WorkflowQueryResult(result_type=QueryResultType.QUERY_RESULT_TYPE_ANSWERED)}
-        answered = asyncio.ensure_future(engine.queries.answered_by(committed, results))
+        answered = asyncio.ensure_future(engine.queries.answered_by(key, committed, results))
         await asyncio.sleep(0)
         await connection.respond_workflow_task_completed(completion(task.task_token))
         committed.set_exception(Rejected(StatusCode.UNAVAILABLE, "the store is away"))

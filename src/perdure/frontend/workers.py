@@ -70,7 +70,7 @@ class Workers:
 
     async def shut_down(self, request: service.ShutdownWorkerRequest, call: Call) -> service.ShutdownWorkerResponse:
         """ShutdownWorker: its polls end, and nobody will poll its sticky queue: what follows goes to the normal one."""
-        self._engine.matching.end_worker(request.worker_instance_key)
+        self._engine.matching.end_worker(request.namespace, request.worker_instance_key)
         if request.HasField("worker_heartbeat"):
             self._engine.workers.beat(request.namespace, request.worker_heartbeat)
         if request.sticky_task_queue:

@@ -76,7 +76,7 @@ class WorkflowTasks:
         command = CompleteWorkflowTask(token, request)
         reply = engine.submit(key.namespace, key.workflow_id, key.run_id, command)
         if request.query_results:
-            reply = engine.queries.answered_by(reply, request.query_results)
+            reply = engine.queries.answered_by(key, reply, request.query_results)
         done: WorkflowTaskCompleted = await reply
         response = service.RespondWorkflowTaskCompletedResponse()
         if done.reset_history_event_id:

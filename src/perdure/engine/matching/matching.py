@@ -58,7 +58,7 @@ class Matching:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = False
         self._longest_s = config.long_poll_ns / 1e9
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, str], None] = OrderedDict()
         """Workers that have shut down, the latest last: a poll of theirs that was on its way finds nothing."""
         self._near: dict[QueueName, dict[str, str]] = {}
         """Workers in this process by the queue that they serve: instance key and identity. They never cease to ask."""
@@ -119,7 +119,7 @@ class Matching:
         if wait_s < longest_s:  # it ends before those that came earlier: no use of their timer
             hurry = self._loop.call_later(wait_s, poller.end)
             future.add_done_callback(lambda _: hurry.cancel())
-        if worker in self._ended:
+        if (name.namespace, worker) in self._ended:
             future.set_result(None)
         else:
             self._join(poller)
@@ -129,15 +129,15 @@ class Matching:
     def seat(self, name: QueueName, identity: str, worker: str, landing: Landing) -> Waiting:
         """A poll that asks again by itself: for `sit`, before its first task and after each."""
         queue = self._queues.get(name) or self._open(name)
-        if worker not in self._ended:
+        if (name.namespace, worker) not in self._ended:
             self._near.setdefault(name, {})[worker] = identity
         return Waiting(queue, identity, worker, landing, 0.0, 0.0)
 
     def sit(self, seat: Waiting) -> bool:
         """A seat waits for its next task. False: its worker or this engine has ended."""
-        if not self._is_open or seat.worker in self._ended:
-            return False
         name = seat.queue.name
+        if not self._is_open or (name.namespace, seat.worker) in self._ended:
+            return False
         queue = seat.queue = self._queues.get(name) or self._open(name)
         queue.note(seat.identity, self._loop.time())
         queue.seats.append(seat)
@@ -152,18 +152,18 @@ class Matching:
             queue.timer = self._loop.call_at(poller.since + self._longest_s, self._expire, queue)
         self._match(queue)
 
-    def end_worker(self, worker: str) -> None:
+    def end_worker(self, namespace: str, worker: str) -> None:
         """A worker shuts down: its polls end now, with nothing, and those that are still on their way as well."""
         if not worker:
             return
-        self._ended[worker] = None
+        self._ended[namespace, worker] = None
         if len(self._ended) > _ENDED_WORKERS_MAX:
             self._ended.popitem(last=False)
         for name, workers in list(self._near.items()):
-            if workers.pop(worker, None) is not None and not workers:
+            if name.namespace == namespace and workers.pop(worker, None) is not None and not workers:
                 del self._near[name]
         for poller in list(self.waiting_polls()):
-            if poller.worker == worker:
+            if poller.worker == worker and poller.queue.name.namespace == namespace:
                 poller.end()
 
     def waiting_polls(self) -> Iterator[Waiting]:

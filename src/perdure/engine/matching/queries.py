@@ -206,13 +206,17 @@ class Queries:
 
     # --- answers --------------------------------------------------------------------------------
 
-    async def answered_by(self, reply: Awaitable[Reply], results: Mapping[str, WorkflowQueryResult]) -> Reply:
-        """The reply to a workflow task that came back with these answers: they hold once it is committed.
+    async def answered_by(
+        self, key: ExecutionKey, reply: Awaitable[Reply], results: Mapping[str, WorkflowQueryResult]
+    ) -> Reply:
+        """The reply to a workflow task of a run that came back with these answers: they hold once it is committed.
 
         Until then the questions that they answer go with no other task. If the reply fails, as it does here too, they
-        are asked again. What nobody waits for any more is dropped.
+        are asked again. What nobody waits for any more is dropped, and what another run was asked: a worker answers
+        for its own.
         """
-        answered = [(self._asked[query_id], result) for query_id, result in results.items() if query_id in self._asked]
+        asked = [(self._asked.get(query_id), result) for query_id, result in results.items()]
+        answered = [(task, result) for task, result in asked if task is not None and task.key == key]
         for task, _ in answered:
             task.is_answered = True
         try:
@@ -237,7 +241,7 @@ class Queries:
     ) -> None:
         """A query task came back. Raises Rejected NOT_FOUND when nobody waits for it any more."""
         task = self._asked.get(token.query_id)
-        if task is None or task.future.done():
+        if task is None or task.token != token or task.future.done():
             raise Rejected(StatusCode.NOT_FOUND, "query task not found, or already expired", NotFoundFailure())
         _settle(task, result_type, answer, error_message, failure)
 
