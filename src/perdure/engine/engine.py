@@ -76,7 +76,7 @@ class Engine:
         self.new_id = ids or TimeOrderedIds(self.clock)
         self.store = store
         self._metrics = Metrics()
-        self.feed = Feed()
+        self.feed = Feed(self.config.limits.state_bytes // 2)
         self.matching = Matching(store, self.config, self._metrics, self.submit)
         self.namespaces = Namespaces(store, self.new_id, self.config)
         self.mailboxes = Mailboxes(
@@ -130,10 +130,11 @@ class Engine:
         feed = self.feed
         feed.subscribe(self.matching, Topic.ROWS)
         feed.subscribe(self.waker, Topic.DEADLINES)
+        feed.waker = self.waker
         feed.subscribe(self.outbox, Topic.MESSAGES)
         feed.subscribe(self.updates, Topic.UPDATES)
         feed.subscribe(self.schedules, Topic.ENDS)
-        feed.subscribe(self._alarms, Topic.EVERY)
+        feed.subscribe(self._alarms, Topic.GROWTH)
         for listener in (self.watchers, self.queries, self.record_waker, self.namespaces):
             feed.subscribe(listener)
 

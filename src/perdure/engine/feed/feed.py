@@ -4,7 +4,7 @@
                                 | feed | --> waker        deadlines
     committed by another node,  |      | --> outbox       messages
     heard of      ------hear--> |      | --> updates      updates
-    news were lost -------gap-> |      | --> alarms       every commit
+    news were lost -------gap-> |      | --> alarms       runs that have grown
                                            > long polls, queries, schedules: the runs that they follow
 
 A listener has two methods. `hear(news)` tells it of one commit: News name what is new, and carry the commit itself if
@@ -25,7 +25,9 @@ from collections.abc import Sequence
 from enum import IntFlag
 from typing import Protocol
 
+from perdure.api.times import LONG_MAX
 from perdure.core.commit import Commit
+from perdure.core.execution import Execution
 from perdure.engine.feed.news import News
 from perdure.engine.node.faults import Faults
 
@@ -51,30 +53,56 @@ class Topic(IntFlag):
     ROWS = 1
     """Task rows."""
     DEADLINES = 2
-    """A time at which the run is to be woken."""
+    """A time at which the run is to be woken, earlier than what the waker knows of (`Feed.waker`)."""
     MESSAGES = 4
     """Messages to other runs, more of them or less."""
     UPDATES = 8
     """Updates that have come further."""
     ENDS = 16
     """The run has closed."""
-    EVERY = 32
+    GROWTH = 32
+    """So many events more that somebody should look at its limits, or a large state."""
+    EVERY = 64
     """Whatever it brings."""
 
 
-_ROWS, _DEADLINES, _MESSAGES, _UPDATES, _ENDS, _EVERY = (int(topic) for topic in Topic)
+_ROWS, _DEADLINES, _MESSAGES, _UPDATES, _ENDS, _GROWTH, _EVERY = (int(topic) for topic in Topic)
 """An IntFlag is slow to compute with."""
 
 
-class Feed:
-    """See the module's text."""
+_GROWTH_EVENTS = 64
 
-    def __init__(self) -> None:
+
+class Waker(Protocol):
+    """The listener that looks after deadlines: later ones than its next look are no news."""
+
+    next_ns: int
+
+
+class _Asleep:
+    next_ns = LONG_MAX
+
+
+class Feed:
+    """See the module's text.
+
+    Nearly every commit brings nothing that anybody waits for. So what it brings is found out first, and News are made
+    of it when there is somebody to tell.
+
+    Args:
+        large_state_bytes: a snapshot that is larger is told of with every commit (`Topic.GROWTH`).
+    """
+
+    def __init__(self, large_state_bytes: int = LONG_MAX) -> None:
+        self.waker: Waker = _Asleep()
+        self._large = large_state_bytes
         self._listeners: list[tuple[int, Listener]] = []
         self._routes: list[Sequence[Listener]] = [()] * _EVERY
         """Who is told, by what a commit brings."""
         self._followers: dict[str, list[Listener]] = {}
         """By run id."""
+        self._enders: dict[str, list[Listener]] = {}
+        """The same, of those who wait for its end alone."""
         self._faults = Faults(_log)
 
     # --- who listens ----------------------------------------------------------------------------
@@ -86,18 +114,20 @@ class Feed:
             [heard for wanted, heard in self._listeners if wanted & (topics | _EVERY)] for topics in range(_EVERY)
         ]
 
-    def follow(self, run_id: str, listener: Listener) -> None:
-        """Tell it of every commit of this run, until `unfollow`."""
-        self._followers[run_id] = [*self._followers.get(run_id, ()), listener]
+    def follow(self, run_id: str, listener: Listener, ends_only: bool = False) -> None:
+        """Tell it of every commit of this run, or of the one that closes it, until `unfollow`."""
+        followers = self._enders if ends_only else self._followers
+        followers[run_id] = [*followers.get(run_id, ()), listener]
 
-    def unfollow(self, run_id: str, listener: Listener) -> None:
+    def unfollow(self, run_id: str, listener: Listener, ends_only: bool = False) -> None:
         """A follower has heard enough of this run, which it must have followed."""
-        left = list(self._followers[run_id])
+        followers = self._enders if ends_only else self._followers
+        left = list(followers[run_id])
         left.remove(listener)
         if left:
-            self._followers[run_id] = left  # not changed in place: it may be being told of something
+            followers[run_id] = left  # not changed in place: it may be being told of something
         else:
-            del self._followers[run_id]
+            del followers[run_id]
 
     # --- what is told ---------------------------------------------------------------------------
 
@@ -107,25 +137,25 @@ class Feed:
         while link is not None:
             execution = link.execution
             assert execution is not None, "a commit that was stored has a state"
-            rows, updates, next_event_id = link.add_tasks, link.updates, execution.next_event_id
-            news = News(
-                link.key,
-                execution.version,
-                next_event_id - len(link.events),
-                next_event_id,
-                execution.closed_at_ns is not None,
-                link.wake_at_ns,
-                [task.queue for task in rows] if rows else (),
-                bool(link.messages or link.remove_messages),
-                [news.update_id for news in updates] if updates else (),
-                link,
-            )
-            self.hear(news)
+            wake_at_ns = link.wake_at_ns
+            topics = _DEADLINES if wake_at_ns is not None and wake_at_ns < self.waker.next_ns else 0
+            if link.add_tasks:
+                topics |= _ROWS
+            if link.messages or link.remove_messages:
+                topics |= _MESSAGES
+            if link.updates:
+                topics |= _UPDATES
+            if execution.closed_at_ns is not None:
+                topics |= _ENDS
+            if execution.next_event_id % _GROWTH_EVENTS < len(link.events) or execution.facts.state_bytes > self._large:
+                topics |= _GROWTH
+            if self._routes[topics] or link.key.run_id in self._followers or topics & _ENDS:
+                self._tell(_news_of(link, execution), topics)
             link = link.next_run
 
     def hear(self, news: News) -> None:
-        """A commit is durable, of this node or of another one."""
-        topics = 0 if news.wake_at_ns is None else _DEADLINES
+        """A commit is durable, made so by another node."""
+        topics = _DEADLINES if news.wake_at_ns is not None and news.wake_at_ns < self.waker.next_ns else 0
         if news.queues:
             topics |= _ROWS
         if news.has_messages:
@@ -134,9 +164,13 @@ class Feed:
             topics |= _UPDATES
         if news.is_closed:
             topics |= _ENDS
-        listeners = self._routes[topics]
-        followers = self._followers.get(news.key.run_id)
-        for listener in listeners if followers is None else (*listeners, *followers):
+        self._tell(news, topics)
+
+    def _tell(self, news: News, topics: int) -> None:
+        listeners, run_id = self._routes[topics], news.key.run_id
+        followers = self._followers.get(run_id, ())
+        enders = self._enders.get(run_id, ()) if topics & _ENDS else ()
+        for listener in (*listeners, *followers, *enders) if followers or enders else listeners:
             try:
                 listener.hear(news)
             except Exception as error:  # what it missed is found by its next look; the others are not to blame
@@ -150,3 +184,19 @@ class Feed:
                 listener.gap()
             except Exception as error:
                 self._faults.tell(error, "%s could not look again after a gap", type(listener).__name__)
+
+
+def _news_of(link: Commit, execution: Execution) -> News:
+    next_event_id = execution.next_event_id
+    return News(
+        link.key,
+        execution.version,
+        next_event_id - len(link.events),
+        next_event_id,
+        execution.closed_at_ns is not None,
+        link.wake_at_ns,
+        [task.queue for task in link.add_tasks],
+        bool(link.messages or link.remove_messages),
+        [update.update_id for update in link.updates],
+        link,
+    )

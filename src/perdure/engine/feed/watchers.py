@@ -19,7 +19,8 @@ class Watchers:
         self._feed = feed
         self._max = config.watchers_max
         self._wait_s = config.shared_refresh_ns / 1e9 if config.store_is_shared else math.inf
-        self._by_run: dict[str, list[tuple[asyncio.Future[bool], bool]]] = {}
+        self._waits: dict[tuple[str, bool], list[asyncio.Future[bool]]] = {}
+        """By run id, and whether only its end is waited for."""
         self._count = 0
         self._is_open = False
 
@@ -31,12 +32,12 @@ class Watchers:
     async def stop(self) -> None:
         """End every wait now, with nothing."""
         self._is_open = False
-        for future, _ in self._waits():
+        for future in self._futures():
             if not future.done():
                 future.set_result(False)
 
-    def _waits(self) -> Iterator[tuple[asyncio.Future[bool], bool]]:
-        return (wait for waits in self._by_run.values() for wait in waits)
+    def _futures(self) -> Iterator[asyncio.Future[bool]]:
+        return (future for futures in list(self._waits.values()) for future in futures)
 
     def add(self, run_id: str, for_close: bool, wait_s: float) -> asyncio.Future[bool]:
         """A future that is True at the run's next events (`for_close`: its end), False when the wait is over.
@@ -50,39 +51,46 @@ class Watchers:
             raise Rejected(StatusCode.RESOURCE_EXHAUSTED, "Too many requests wait for workflows: try again later.")
         future: asyncio.Future[bool] = self._loop.create_future()
         self._count += 1
-        if run_id not in self._by_run:
-            self._by_run[run_id] = []
-            self._feed.follow(run_id, self)
-        self._by_run[run_id].append((future, for_close))
+        place = (run_id, for_close)
+        if place not in self._waits:
+            self._waits[place] = []
+            self._feed.follow(run_id, self, for_close)
+        self._waits[place].append(future)
         timer = self._loop.call_later(min(wait_s, self._wait_s), _give_up, future)
 
         def ended(_: asyncio.Future[bool]) -> None:
             timer.cancel()
             self._count -= 1
-            self._forget(run_id)
+            self._forget(place)
 
         future.add_done_callback(ended)
         return future
 
-    def _forget(self, run_id: str) -> None:
-        waits = self._by_run.get(run_id)
-        if waits is not None:
-            waits[:] = [wait for wait in waits if not wait[0].done()]
-            if not waits:
-                del self._by_run[run_id]
-                self._feed.unfollow(run_id, self)
+    def _forget(self, place: tuple[str, bool]) -> None:
+        futures = self._waits.get(place)
+        if futures is not None:
+            futures[:] = [future for future in futures if not future.done()]
+            if not futures:
+                del self._waits[place]
+                run_id, for_close = place
+                self._feed.unfollow(run_id, self, for_close)
 
     def hear(self, news: News) -> None:
         """A run that somebody waits for has gone on."""
         if news.first_event_id == news.next_event_id:
             return
-        for future, for_close in self._by_run[news.key.run_id]:
-            if (news.is_closed or not for_close) and not future.done():
+        run_id = news.key.run_id
+        for future in self._waits.get((run_id, False), ()):
+            if not future.done():
                 future.set_result(True)
+        if news.is_closed:
+            for future in self._waits.get((run_id, True), ()):
+                if not future.done():
+                    future.set_result(True)
 
     def gap(self) -> None:
         """Any of the runs may have gone on: everybody looks again, and waits for the rest of the time."""
-        for future, _ in self._waits():
+        for future in self._futures():
             if not future.done():
                 future.set_result(True)
 
