@@ -30,6 +30,8 @@ def settle(turn: Turn) -> None:
     """Before a commit is stored: what is owed to the rows beside the snapshot."""
     execution = turn.execution
     facts = execution.facts
+    if turn.commit.expected_version and not facts.apart and facts.state_bytes <= _LARGE_BYTES:
+        return  # nearly always
     if not turn.commit.expected_version:  # it starts a run
         if execution.first_event:
             _keep(turn, FIRST_EVENT_ID, execution.first_event)

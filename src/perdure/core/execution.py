@@ -121,21 +121,29 @@ class Decision:
 
     def handle(self, command: commands.Command) -> Any:
         """Decide one command on the newest run. Raises Rejected."""
+        handler = _HANDLERS.get(type(command))
+        if handler is None:
+            return self._handle_start(command)
+        if not self.turns:
+            raise workflow_not_found()
+        turn = self.turns[-1]
+        reply = handler(turn, command)
+        if turn.successor is not None:
+            self.turns.append(turn.successor)
+        return reply
+
+    def _handle_start(self, command: commands.Command) -> Any:
+        """One of those that may begin a run."""
         if isinstance(command, commands.StartWorkflow):
             return self._start(command)
         if isinstance(command, commands.SignalWithStart):
             return self._signal_with_start(command)
         if isinstance(command, commands.UpdateWithStart):
             return self._update_with_start(command)
+        assert isinstance(command, commands.ResetWorkflow), f"nobody handles {type(command).__name__}"
         if not self.turns:
             raise workflow_not_found()
-        if isinstance(command, commands.ResetWorkflow):
-            return finish(self._reset(command))
-        turn = self.turns[-1]
-        reply = _HANDLERS[type(command)](turn, command)
-        if turn.successor is not None:
-            self.turns.append(turn.successor)
-        return reply
+        return finish(self._reset(command))
 
     def handle_in_steps(self, command: commands.Command) -> Steps[Any]:
         """As `handle`. Raises Rejected."""
@@ -242,11 +250,13 @@ class Decision:
 
     def end(self) -> None:
         """There are no more commands: what remains to be said is who gets the tasks."""
-        self.changed = [turn for turn in self.turns if turn.commit.changed]
-        for turn in self.changed:
-            bounds.enforce(turn)
-            apart.settle(turn)
-            self.queued += turn.queued
+        for turn in self.turns:
+            if turn.commit.changed:
+                bounds.enforce(turn)
+                apart.settle(turn)
+                self.changed.append(turn)
+                if turn.queued:
+                    self.queued += turn.queued
 
     def settle(self, pollers: Iterable[Poller | None] = ()) -> Commit:
         """Close the commits of all runs and link them: a run that starts behind a changed one is its `next_run`.
@@ -263,8 +273,9 @@ class Decision:
         left = iter(pollers)
         for turn in changed:
             settle(turn, left)
-        for turn, following in pairwise(changed):
-            turn.commit.next_run = following.commit
+        if len(changed) > 1:
+            for turn, following in pairwise(changed):
+                turn.commit.next_run = following.commit
         first = changed[0].commit
         first.replies = self.replies
         return first
@@ -274,7 +285,9 @@ def settle(turn: Turn, pollers: Iterator[Poller | None]) -> None:
     """Give what is owed to the next of the pollers, the rest to the durable queue, and number the new state."""
     execution = turn.execution
     commit = turn.commit
-    queued, turn.queued = turn.queued, []
+    queued = turn.queued
+    if queued:
+        turn.queued = []
     for task in queued:
         poller = next(pollers, None)
         if poller is None:

@@ -103,7 +103,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         [(message.id, encode_message(message)) for message in commit.messages] if commit.messages else (),
         tuple(commit.remove_messages) if commit.remove_messages else (),
         execution.history_bytes,
-        _index_rows(commit, execution),
+        None if commit.expected_version and not commit.index_changed else _index_rows(commit, execution),
         tuple(commit.parts.items()) if commit.parts else (),
     )
 

@@ -546,10 +546,8 @@ class Mailboxes:
 
 def _is_foreign(mailbox: Mailbox, call: Call) -> bool:
     """Whether the call names a run that is not the current one."""
-    if call.run_id is None:
-        return False
-    execution = mailbox.execution
-    return execution is None or execution.key.run_id != call.run_id
+    run_id, execution = call.run_id, mailbox.execution
+    return run_id is not None and (execution is None or execution.key.run_id != run_id)
 
 
 def _may_guess(mailbox: Mailbox, head: Call) -> bool:
