@@ -3,7 +3,7 @@
 A duty is a hint. Two nodes that think they have the same one waste work and do no harm, for compare-and-set decides
 (ADR 0004); a partition that nobody thinks of is late until somebody does. So no node asks another one for leave: each
 shares out the partitions among those that it sees alive, by the same rule, and for a moment after one has come or gone
-they may see it differently (ADR 0019).
+they may see it differently (ADR 0020).
 
 A node that is alone has every partition, and this costs it nothing: no read, no write, no timer.
 """
