@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import EngineClosedError, EngineError
+from perdure.sdk.interceptors import Interceptor
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 from perdure.sdk.worker import Worker
@@ -55,6 +56,7 @@ class AsyncEngine(Client):
         shutdown_grace: Duration | None = None,
         retention: Duration | None = None,
         alert: AlertHook | None = None,
+        interceptors: Sequence[Interceptor] = (),
         seams: EngineSeams | None = None,
     ) -> None:
         seams = seams or EngineSeams()
@@ -72,6 +74,7 @@ class AsyncEngine(Client):
             converter=converter,
             identity=identity,
             new_id=seams.new_id,
+            interceptors=interceptors,
         )
         if seams.clock is not None:
             self._reach.now_ns = seams.clock.now_ns
@@ -88,6 +91,7 @@ class AsyncEngine(Client):
                 converter=converter,
                 config=seams.worker_config or bounds.worker_config(near=isinstance(self._home, Near)),
                 identity=identity,
+                interceptors=interceptors,
                 seams=WorkerSeams(seams.inline, seams.instance_key, seams.on_failure),
             )
         self._state = "not opened yet: use it in a `with` block, or call open()"

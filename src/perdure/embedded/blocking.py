@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -19,6 +19,7 @@ from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle
 from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.errors import EngineClosedError, EngineError
+from perdure.sdk.interceptors import Interceptor
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 
@@ -82,6 +83,7 @@ class Engine(SyncMessaging):
             before, at first 30 days. A server keeps its own.
         alert: who is told of an intervention: a command line (the entry as JSON on its standard input), an
             http(s) URL (the entry is POSTed), or a function of the entry. Default a warning in the log.
+        interceptors: code around every call, activity and workflow (`perdure.interceptors`), the first the outermost.
 
     Every method may be called from any thread. Used as `async with`, it gives an `AsyncEngine`
     on the caller's event loop.
@@ -108,6 +110,7 @@ class Engine(SyncMessaging):
         shutdown_grace: Duration | None = None,
         retention: Duration | None = None,
         alert: AlertHook | None = None,
+        interceptors: Sequence[Interceptor] = (),
         seams: EngineSeams | None = None,
     ) -> None:
         self._engine = AsyncEngine(
@@ -125,6 +128,7 @@ class Engine(SyncMessaging):
             shutdown_grace=shutdown_grace,
             retention=retention,
             alert=alert,
+            interceptors=interceptors,
             seams=seams,
         )
         self._thread: LoopThread | None = None

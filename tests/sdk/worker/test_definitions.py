@@ -119,7 +119,7 @@ def test_only_what_can_run_can_be_declared() -> None:
     for declare, complaint in refusals:
         with pytest.raises(DefinitionError, match=complaint):
             declare()
-    with pytest.raises(ValueError, match="heartbeat must be longer than nothing"):
+    with pytest.raises(ValueError, match="heartbeat_timeout must be longer than nothing"):
         activity(heartbeat_timeout=0)
     with pytest.raises(TypeError, match=r"retry must be a Retry, not int: write retry=Retry\(maximum_attempts=5\)"):
         activity(retry=5)  # pyright: ignore[reportArgumentType] - that is the point

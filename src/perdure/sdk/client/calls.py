@@ -13,6 +13,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.errors import EngineError, WorkflowAlreadyStartedError, WorkflowNotFoundError
+from perdure.sdk.interceptors import ClientOutboundInterceptor
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -31,10 +32,11 @@ class Reach:
         retry_s: about how long a request is repeated while the server is busy or away.
 
     Attributes:
+        outbound: the chain of interceptors; None where there are none.
         now_ns: the time by the server's clock, as far as it is known here; nanoseconds since the epoch.
     """
 
-    __slots__ = ("check", "connection", "converter", "identity", "namespace", "new_id", "now_ns", "retry_s")
+    __slots__ = ("check", "connection", "converter", "identity", "namespace", "new_id", "now_ns", "outbound", "retry_s")
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Reach:
         self.retry_s = retry_s
         self.new_id = new_id
         self.check = check
+        self.outbound: ClientOutboundInterceptor | None = None
         self.now_ns: Callable[[], int] = time.time_ns
 
     async def bug(self) -> Exception | None:

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import builtins
 import json
-import os
-import random
-import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast, overload
 
-from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import Payload, WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -30,7 +27,9 @@ from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.events import Emitting
 from perdure.sdk.client.handle import AsyncWorkflowHandle
+from perdure.sdk.client.ids import random_id
 from perdure.sdk.client.messaging import Messaging
+from perdure.sdk.client.outbound import composed
 from perdure.sdk.client.schedules import AsyncSchedules
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
@@ -43,6 +42,7 @@ from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes
 from perdure.sdk.declare.startable import Runs, SignalWithStartOptions, StartableWorkflow, StartOptions
 from perdure.sdk.errors import EngineError
+from perdure.sdk.interceptors import Interceptor, StartWorkflowInput, checked_interceptors, put_headers
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, Retry, duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
@@ -70,6 +70,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         identity: who is asking, as history will name it.
         retry_s: how long to go on asking a server that is busy or away.
         new_id: makes request ids and default workflow ids; default random UUIDs.
+        interceptors: around starts, messages and the like (`perdure.interceptors`), the first the outermost.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         identity: str | None = None,
         retry_s: float = 10.0,
         new_id: Callable[[], str] | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         for what, text in (("namespace", namespace), ("task_queue", task_queue), ("identity", identity)):
             check_text(text, what)
@@ -91,9 +93,10 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             converter or Converter(),
             identity or default_identity(),
             retry_s,
-            new_id or _random_id,
+            new_id or random_id,
             self._check_usable,
         )
+        self._reach.outbound = composed(checked_interceptors(interceptors), self._reach, self._begin)
         self._task_queue = task_queue
 
     @property
@@ -176,20 +179,50 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             EngineError: the server refused.
         """
         definition = workflow_given(workflow)
+        options: StartOptions = {
+            "id": id,
+            "task_queue": task_queue,
+            "execution_timeout": execution_timeout,
+            "run_timeout": run_timeout,
+            "task_timeout": task_timeout,
+            "start_delay": start_delay,
+            "id_reuse_policy": id_reuse_policy,
+            "id_conflict_policy": id_conflict_policy,
+            "memo": memo,
+            "search_attributes": search_attributes,
+            "retry": retry,
+            "cron_schedule": cron_schedule,
+            "static_summary": static_summary,
+            "static_details": static_details,
+        }
+        outbound = self._reach.outbound
+        if outbound is None:
+            return await self._begin(definition, args, options, {})
+        return await outbound.start_workflow(StartWorkflowInput(definition, args, cast("dict[str, Any]", options)))
+
+    async def _begin(
+        self, definition: AnyWorkflow, args: tuple[Any, ...], options: StartOptions, headers: Mapping[str, Payload]
+    ) -> AsyncWorkflowHandle[Any]:
+        """`start`, behind the interceptors."""
+        id, task_queue, start_delay = options.get("id"), options.get("task_queue"), options.get("start_delay")
         self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
         if id == "":
             raise ValueError("id must not be empty; leave it out to have a fresh one")
-        reuse = None if id_reuse_policy is None else reuse_policy(id_reuse_policy)
-        conflict = None if id_conflict_policy is None else conflict_policy(id_conflict_policy)
+        given, of_open = options.get("id_reuse_policy"), options.get("id_conflict_policy")
+        reuse = None if given is None else reuse_policy(given)
+        conflict = None if of_open is None else conflict_policy(of_open)
+        converter = self._reach.converter
         request = self._request(definition, args, id or self._reach.new_id(), task_queue)
-        put_timeouts(request, execution_timeout, run_timeout, task_timeout)
+        put_timeouts(request, options.get("execution_timeout"), options.get("run_timeout"), options.get("task_timeout"))
         delay_ns = positive_duration(start_delay, "start_delay") if start_delay else None
         if delay_ns is not None:
             request.workflow_start_delay.CopyFrom(duration_message(delay_ns))
         _put_policies(request, reuse, conflict)
-        put_notes(request, self._reach.converter, memo, search_attributes)
-        put_repetition(request, retry, cron_schedule)
-        put_metadata(request, self._reach.converter, static_summary, static_details)
+        put_notes(request, converter, options.get("memo"), options.get("search_attributes"))
+        put_repetition(request, options.get("retry"), options.get("cron_schedule"))
+        put_metadata(request, converter, options.get("static_summary"), options.get("static_details"))
+        if headers:
+            put_headers(request.header, headers)
         run_id = await self._start(request, definition, reuse, conflict)
         return AsyncWorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
 
@@ -488,17 +521,6 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         if not response.started:
             await attaching.check_same(self._reach, request, definition, response.run_id, conflict)
         return response.run_id
-
-
-_random = random.Random()
-"""Ours alone: a program that seeds Python's own generator must not make the same ids at every start."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
-
-
-def _random_id() -> str:
-    """A UUID of version 4. Without a system call, which would give the interpreter lock away."""
-    return str(uuid.UUID(int=_random.getrandbits(128), version=4))
 
 
 def _put_policies(

@@ -13,12 +13,20 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client import inquiry, messages
 from perdure.sdk.client.calls import Reach
-from perdure.sdk.client.descriptions import WorkflowDescription, description_of
+from perdure.sdk.client.descriptions import WorkflowDescription
 from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
+from perdure.sdk.client.outbound import describe
 from perdure.sdk.client.resets import Reapply, Step, check_place, request_of, task_before
 from perdure.sdk.client.resets import name_of as step_name
 from perdure.sdk.client.results import next_run_of, result_of
 from perdure.sdk.client.sending import sends_texts
+from perdure.sdk.declare.handlers import addressed
+from perdure.sdk.interceptors import (
+    CancelWorkflowInput,
+    DescribeWorkflowInput,
+    StartWorkflowUpdateInput,
+    TerminateWorkflowInput,
+)
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
 
@@ -115,7 +123,8 @@ class AsyncWorkflowHandle(Generic[R]):
         Raises:
             WorkflowNotFoundError: there is no such run.
         """
-        return description_of(await inquiry.look(self._reach, self._execution(), stack=stack), self._reach.converter)
+        outbound, given = self._reach.outbound, DescribeWorkflowInput(self.id, self.run_id, stack)
+        return await (describe(self._reach, given) if outbound is None else outbound.describe_workflow(given))
 
     async def history(self) -> list[HistoryEvent]:
         """All events of the run, from the first. Raises WorkflowNotFoundError."""
@@ -123,28 +132,13 @@ class AsyncWorkflowHandle(Generic[R]):
 
     async def cancel(self, reason: str = "") -> None:
         """Ask the workflow to stop; it may clean up, or go on. Raises WorkflowNotFoundError when it is closed."""
-        request = service.RequestCancelWorkflowExecutionRequest(
-            namespace=self._reach.namespace,
-            workflow_execution=self._execution(),
-            identity=self._reach.identity,
-            request_id=self._reach.new_id(),
-            reason=reason,
-        )
-        await self._reach.ask(
-            self._reach.connection.request_cancel_workflow_execution, request, f"cancellation of workflow {self.id!r}"
-        )
+        outbound, given = self._reach.outbound, CancelWorkflowInput(self.id, self.run_id, reason)
+        await (messages.request_cancel(self._reach, given) if outbound is None else outbound.cancel_workflow(given))
 
     async def terminate(self, reason: str = "") -> None:
         """End the workflow now; its code is not asked. Raises WorkflowNotFoundError when it is closed."""
-        request = service.TerminateWorkflowExecutionRequest(
-            namespace=self._reach.namespace,
-            workflow_execution=self._execution(),
-            identity=self._reach.identity,
-            reason=reason,
-        )
-        await self._reach.ask(
-            self._reach.connection.terminate_workflow_execution, request, f"termination of workflow {self.id!r}"
-        )
+        outbound, given = self._reach.outbound, TerminateWorkflowInput(self.id, self.run_id, reason)
+        await (messages.terminate(self._reach, given) if outbound is None else outbound.terminate_workflow(given))
 
     async def pause(self, reason: str = "") -> None:
         """Let nothing of it run: it collects what happens until `unpause`. Raises WorkflowNotFoundError."""
@@ -293,8 +287,12 @@ class AsyncWorkflowHandle(Generic[R]):
             UpdateFailedError: it was rejected, or its handler raised; the cause says why.
             WorkflowNotFoundError: there is no such run, or it is closed.
         """
-        request = messages.update_request(self._reach, self._execution(), update, args, named, update_id, wait_for)
-        handle = await messages.update(self._reach, request, messages.returns_of(update, returns))
+        name, args = addressed("update", update, args, named, ("update_id", "wait_for", "returns"))
+        outbound, kind = self._reach.outbound, messages.returns_of(update, returns)
+        given = StartWorkflowUpdateInput(self.id, self.run_id, name, args, update_id, wait_for, kind)
+        handle = await (
+            messages.start_update(self._reach, given) if outbound is None else outbound.start_workflow_update(given)
+        )
         return handle if messages.waited_for(wait_for) == "accepted" else await handle.result()
 
     def update_handle(self, update_id: str, *, returns: Any = Any) -> messages.AsyncUpdateHandle[Any]:

@@ -24,6 +24,14 @@ from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import error_of
 from perdure.sdk.declare.handlers import addressed, return_type_of
 from perdure.sdk.errors import QueryFailedError, UpdateFailedError
+from perdure.sdk.interceptors import (
+    CancelWorkflowInput,
+    QueryWorkflowInput,
+    SignalWorkflowInput,
+    StartWorkflowUpdateInput,
+    TerminateWorkflowInput,
+    put_headers,
+)
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
 
@@ -53,14 +61,26 @@ async def signal(
 ) -> None:
     """Raises WorkflowNotFoundError, PayloadError, EngineError, TypeError."""
     name, args = addressed("signal", message, args, named, ("request_id",))
+    given = SignalWorkflowInput(execution.workflow_id, execution.run_id or None, name, args, request_id)
+    if reach.outbound is None:
+        await send_signal(reach, given)
+    else:
+        await reach.outbound.signal_workflow(given)
+
+
+async def send_signal(reach: Reach, given: SignalWorkflowInput) -> None:
+    """`signal`, behind the interceptors."""
+    name, execution = given.signal, execution_of(given.id, given.run_id)
     request = service.SignalWorkflowExecutionRequest(
         namespace=reach.namespace,
         workflow_execution=execution,
         signal_name=name,
         identity=reach.identity,
-        request_id=request_id or reach.new_id(),
+        request_id=given.request_id or reach.new_id(),
     )
-    request.input.payloads.extend(reach.converter.to_payloads(args, f"the arguments of signal {name}"))
+    request.input.payloads.extend(reach.converter.to_payloads(given.args, f"the arguments of signal {name}"))
+    if given.headers:
+        put_headers(request.header, given.headers)
     what = f"signal {name!r} to workflow {execution.workflow_id!r}"
     await reach.ask(reach.connection.signal_workflow_execution, request, what)
 
@@ -75,9 +95,19 @@ async def query(
 ) -> Any:
     """Raises QueryFailedError, WorkflowNotFoundError, PayloadError, EngineError, TypeError."""
     name, args = addressed("query", message, args, named, ("returns",))
+    kind = returns_of(message, returns)
+    given = QueryWorkflowInput(execution.workflow_id, execution.run_id or None, name, args, kind)
+    return await (send_query(reach, given) if reach.outbound is None else reach.outbound.query_workflow(given))
+
+
+async def send_query(reach: Reach, given: QueryWorkflowInput) -> Any:
+    """`query`, behind the interceptors."""
+    name, execution = given.query, execution_of(given.id, given.run_id)
     request = service.QueryWorkflowRequest(namespace=reach.namespace, execution=execution)
     request.query.query_type = name
-    request.query.query_args.payloads.extend(reach.converter.to_payloads(args, f"the arguments of query {name}"))
+    request.query.query_args.payloads.extend(reach.converter.to_payloads(given.args, f"the arguments of query {name}"))
+    if given.headers:
+        put_headers(request.query.header, given.headers)
     what = f"query {name!r} of workflow {execution.workflow_id!r}"
     try:
         response = await reach.call(reach.connection.query_workflow, request)
@@ -87,8 +117,8 @@ async def query(
         error = QueryFailedError(f"{what} failed: {rejected.message}", query=name)
         detail = rejected.detail
         raise error from error_of(detail.failure, reach.converter) if detail.HasField("failure") else rejected
-    kind = return_type_of(message) if returns is Any else returns
-    values = reach.converter.from_payloads(response.query_result.payloads, (kind,), f"the answer to query {name}")
+    payloads = response.query_result.payloads
+    values = reach.converter.from_payloads(payloads, (given.returns,), f"the answer to query {name}")
     return values[0] if values else None
 
 
@@ -159,6 +189,46 @@ class AsyncUpdateHandle(Generic[R]):
             raise UpdateFailedError(text, update=self._name, update_id=self.id) from cause
         values = reach.converter.from_payloads(outcome.success.payloads, (self._returns,), what)
         return cast(R, values[0] if values else None)
+
+
+async def start_update(reach: Reach, given: StartWorkflowUpdateInput) -> AsyncUpdateHandle[Any]:
+    """`WorkflowHandle.update`, behind the interceptors: until the workflow has accepted it."""
+    execution = execution_of(given.id, given.run_id)
+    args = tuple(given.args)
+    request = update_request(reach, execution, given.update, args, {}, given.update_id, given.wait_for)
+    if given.headers:
+        put_headers(request.request.input.header, given.headers)
+    return await update(reach, request, given.returns)
+
+
+async def request_cancel(reach: Reach, given: CancelWorkflowInput) -> None:
+    """Raises WorkflowNotFoundError, EngineError."""
+    request = service.RequestCancelWorkflowExecutionRequest(
+        namespace=reach.namespace,
+        workflow_execution=execution_of(given.id, given.run_id),
+        identity=reach.identity,
+        request_id=reach.new_id(),
+        reason=given.reason,
+    )
+    what = f"cancellation of workflow {given.id!r}"
+    await reach.ask(reach.connection.request_cancel_workflow_execution, request, what)
+
+
+async def terminate(reach: Reach, given: TerminateWorkflowInput) -> None:
+    """Raises WorkflowNotFoundError, EngineError."""
+    request = service.TerminateWorkflowExecutionRequest(
+        namespace=reach.namespace,
+        workflow_execution=execution_of(given.id, given.run_id),
+        identity=reach.identity,
+        reason=given.reason,
+    )
+    what = f"termination of workflow {given.id!r}"
+    await reach.ask(reach.connection.terminate_workflow_execution, request, what)
+
+
+def execution_of(id: str, run_id: str | None) -> WorkflowExecution:
+    """As the wire names a run; None: the current one."""
+    return WorkflowExecution(workflow_id=id, run_id=run_id or "")
 
 
 def update_request(

@@ -11,6 +11,7 @@ The command's constant part, one per declared activity and task queue, is built 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from perdure.sdk.errors import (
     RetryState,
     UnknownTypeError,
 )
+from perdure.sdk.interceptors import put_headers
 from perdure.sdk.options import JITTER_HEADER, duration_message
 from perdure.sdk.replay.entry import COMMANDS_MAX, Entry, Operation, current_site, greed
 from perdure.sdk.replay.events import reads
@@ -136,7 +138,7 @@ class Activity(Operation):
         self.scheduled_event_id = 0
         self.state = _CREATED
 
-    def build(self, args: tuple[Any, ...]) -> None:
+    def build(self, args: tuple[Any, ...], headers: Mapping[str, Payload] | None = None) -> None:
         """Make the command. Raises PayloadError when an argument cannot be serialised."""
         machine = self.machine
         command = Command()
@@ -146,6 +148,8 @@ class Activity(Operation):
         if args:
             what = f"the arguments of activity {self.definition.name}"
             attributes.input.payloads.extend(machine.converter.to_payloads(args, what))
+        if headers:
+            put_headers(attributes.header, headers)
         summary = self.definition.activity_options.summary
         if summary is not None:
             put_metadata(command, machine.converter, summary)
@@ -278,7 +282,13 @@ class CancelActivity(Entry):
         return f"cancellation of {self.activity.describe()}"
 
 
-def schedule_activity(machine: Run, activity: AnyActivity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activity:
+def schedule_activity(
+    machine: Run,
+    activity: AnyActivity,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    headers: Mapping[str, Payload] | None = None,
+) -> Activity:
     """Raises TypeError as the call itself would, PayloadError for an argument that cannot be serialised."""
     if machine.barred is not None:
         machine.check_open()
@@ -294,7 +304,7 @@ def schedule_activity(machine: Run, activity: AnyActivity, args: tuple[Any, ...]
             machine.violation = greed()
             raise machine.violation
         try:
-            entry.build(args)
+            entry.build(args, headers)
         except Exception as error:
             raise machine.not_built(entry.describe(), error) from error.__cause__
     machine.produced.append(entry)

@@ -9,17 +9,27 @@ runs that decides to continue is another matter: the server refuses that decisio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from temporalio.api.common.v1 import Header, Payload
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import History
+from temporalio.api.history.v1 import History, WorkflowExecutionSignaledEventAttributes
 
 HEADER = "perdure-signals"
 _SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 _METADATA = {"encoding": b"binary/protobuf", "messageType": b"temporal.api.history.v1.History"}
 
-Signals = Sequence[tuple[str, Sequence[Payload]]]
-"""Name and arguments, in the order of their coming."""
+
+class Signal(NamedTuple):
+    """One, as it came."""
+
+    name: str
+    payloads: Sequence[Payload]
+    header: Header | None = None
+
+
+Signals = Sequence[Signal]
+"""In the order of their coming."""
 
 
 def put(header: Header, signals: Signals) -> None:
@@ -27,17 +37,24 @@ def put(header: Header, signals: Signals) -> None:
     if not signals:
         return
     history = History()
-    for name, payloads in signals:
+    for name, payloads, carried in signals:
         attributes = history.events.add(event_type=_SIGNALED).workflow_execution_signaled_event_attributes
         attributes.signal_name = name
         attributes.input.payloads.extend(payloads)
+        if carried is not None:
+            attributes.header.CopyFrom(carried)
     header.fields[HEADER].CopyFrom(Payload(metadata=_METADATA, data=history.SerializeToString()))
 
 
-def take(header: Header) -> list[tuple[str, Sequence[Payload]]]:
+def take(header: Header) -> list[Signal]:
     """The signals that were put."""
     if HEADER not in header.fields:
         return []
     events = History.FromString(header.fields[HEADER].data).events
-    found = [event.workflow_execution_signaled_event_attributes for event in events]
-    return [(attributes.signal_name, attributes.input.payloads) for attributes in found]
+    return [signal_of(event.workflow_execution_signaled_event_attributes) for event in events]
+
+
+def signal_of(attributes: WorkflowExecutionSignaledEventAttributes) -> Signal:
+    """From its event."""
+    header = attributes.header if attributes.HasField("header") else None
+    return Signal(attributes.signal_name, attributes.input.payloads, header)

@@ -12,6 +12,7 @@ from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.errors import ActivityError, CancelledError, ChildWorkflowError
+from perdure.sdk.interceptors import put_headers
 from perdure.sdk.options import duration_message
 from perdure.sdk.replay import carrying
 from perdure.sdk.replay.entry import Entry, Site
@@ -63,6 +64,7 @@ class ContinueAsNew(BaseException):
         task_timeout_ns: int | None,
         memo: Mapping[str, Any] | None = None,
         search_attributes: Mapping[str, Payload] | None = None,
+        headers: Mapping[str, Payload] | None = None,
     ) -> None:
         super().__init__()
         self.workflow_type = workflow_type
@@ -73,6 +75,7 @@ class ContinueAsNew(BaseException):
         self.task_timeout_ns = task_timeout_ns
         self.memo = memo
         self.search_attributes = search_attributes
+        self.headers = headers
 
 
 class Completion(Entry):
@@ -115,6 +118,8 @@ class Completion(Entry):
                 attributes.memo.fields[key].CopyFrom(converter.to_payload(value, f"the memo {key!r}"))
         elif machine.memo is not None:
             attributes.memo.CopyFrom(machine.memo)
+        if order.headers:
+            put_headers(attributes.header, order.headers)
         if machine.inbox is not None:
             carrying.put(attributes.header, machine.inbox.untaken())
         found = machine.search_attributes if order.search_attributes is None else order.search_attributes

@@ -33,6 +33,7 @@ from perdure.sdk.errors import (
     PayloadCodecError,
     PayloadError,
 )
+from perdure.sdk.interceptors import HandleSignalInput, HandleUpdateInput, headers_of
 from perdure.sdk.replay import carrying
 from perdure.sdk.replay.completion import ContinueAsNew, fails_run
 from perdure.sdk.replay.entry import Operation
@@ -89,13 +90,13 @@ class Inbox:
         self.signals: Shelf = {}
         self.queries: Shelf = {}
         self.updates: Shelf = {}
-        self.kept: list[tuple[str, Sequence[Payload]]] = []
+        self.kept: list[carrying.Signal] = []
         """Signals that nobody took yet."""
         self.waits: dict[str, list[SignalWait]] = {}
         self.remarks = Remarks()
         self.running: dict[object, str] = {}
         """Handlers that have not ended, as a person would name them."""
-        self._arrived: list[tuple[str, Sequence[Payload]]] = []
+        self._arrived: list[carrying.Signal] = []
         self._requested: list[Update] = []
         self._held: list[Update] = []
         self._admitted: dict[str, tuple[Request, int]] = {}
@@ -116,14 +117,16 @@ class Inbox:
         """Call the object's run method: its value, or a coroutine."""
         taken, self._arguments_taken = self._arguments_taken, None
         args = self.machine.arguments() if taken is None else taken
-        return self.machine.definition.fn(self.instance, *args)
+        fn = self.machine.definition.fn
+        if self.machine.chain is None:
+            return fn(self.instance, *args)
+        return self.machine.enter(partial(fn, self.instance), args)
 
     # --- what comes in -----------------------------------------------------------------------------
 
     def signaled(self, event: HistoryEvent) -> None:
         """WorkflowExecutionSignaled."""
-        attributes = event.workflow_execution_signaled_event_attributes
-        self._arrived.append((attributes.signal_name, attributes.input.payloads))
+        self._arrived.append(carrying.signal_of(event.workflow_execution_signaled_event_attributes))
 
     def carried(self, signals: carrying.Signals) -> None:
         """Signals that the run before this one did not take: they come before all others."""
@@ -169,9 +172,9 @@ class Inbox:
         if self.instance is None and self.machine.definition.handlers is not None:
             self.create()
         arrived, self._arrived = self._arrived, []
-        for name, payloads in arrived:
-            if not self._hand_out(name, payloads):
-                self.kept.append((name, payloads))
+        for signal in arrived:
+            if not self._hand_out(signal):
+                self.kept.append(signal)
         if self._admitted and not self.machine.replaying:  # no message comes for what history says
             for update_id, (request, event_id) in self._admitted.items():
                 self._requested.append(Update(request, update_id, f"{update_id}/request", event_id))
@@ -184,7 +187,7 @@ class Inbox:
     def settle(self) -> None:
         """After the code has run: reject the updates that still have no handler; see which signals nobody took."""
         if self.kept:
-            names = (name for name, _ in self.kept)
+            names = (signal.name for signal in self.kept)
             self.remarks.look_at_kept(names, self.signals, self.waits, say=not self.machine.replaying)
         held, self._held = self._held, []
         if self.machine.replaying:
@@ -199,36 +202,42 @@ class Inbox:
         if outcome.finished:
             outcome.unfinished = list(self.running.values())
             if not isinstance(self.machine.fiber.error, ContinueAsNew):  # the next run takes the signals over
-                self.remarks.look_at_end(name for name, _ in self.kept)
+                self.remarks.look_at_end(signal.name for signal in self.kept)
         outcome.dropped, self.remarks.dropped = self.remarks.dropped, []
         outcome.untaken, self.remarks.untaken = self.remarks.untaken, []
 
-    def _hand_out(self, name: str, payloads: Sequence[Payload]) -> bool:
+    def _hand_out(self, signal: carrying.Signal) -> bool:
+        name = signal.name
         handler = self.signals.get(name)
         if handler is not None:
-            self._begin_signal(handler, name, payloads)
+            self._begin_signal(handler, signal)
             return True
         waiting = self.waits.get(name)
         if waiting:
-            if self._answer(waiting[0], payloads):
+            if self._answer(waiting[0], signal.payloads):
                 del waiting[0]
             return True
         handler = None if name.startswith(RESERVED) else self.signals.get(None)
         if handler is not None:
-            self._begin_signal(handler, name, payloads)
+            self._begin_signal(handler, signal)
         return handler is not None
 
-    def _begin_signal(self, handler: HandlerView, name: str, payloads: Sequence[Payload]) -> None:
+    def _begin_signal(self, handler: HandlerView, signal: carrying.Signal) -> None:
         """Drop it if it does not fit. Raises PayloadCodecError, which fails the task."""
+        name, chain = signal.name, self.machine.chain
         try:
-            args = self._arguments(handler, name, payloads, "signal")
+            args = self._arguments(handler, name, signal.payloads, "signal")
         except PayloadCodecError:
             raise
         except (PayloadError, TypeError) as error:
             self._drop(name, error)
             return
         fn = handler.bind(self.instance)
-        self._spawn(handler, partial(fn, *args), f"signal {name}", self._signal_ended)
+        if chain is None:
+            work = partial(fn, *args)
+        else:
+            work = partial(chain.inbound.handle_signal, HandleSignalInput(name, fn, args, headers_of(signal.header)))
+        self._spawn(handler, work, f"signal {name}", self._signal_ended)
 
     def _drop(self, name: str, error: Exception) -> None:
         if not self.machine.replaying:
@@ -307,7 +316,11 @@ class Inbox:
         if not machine.replaying and not self._is_valid(update, handler, args):
             return True
         machine.emit(AcceptUpdate(machine, update))
-        self._spawn(handler, partial(fn, *args), f"update {name} (id {update.id})", partial(self._update_ended, update))
+        if machine.chain is None:
+            work = partial(fn, *args)
+        else:
+            work = partial(machine.chain.inbound.handle_update_handler, _update_input(update, fn, args))
+        self._spawn(handler, work, f"update {name} (id {update.id})", partial(self._update_ended, update))
         return True
 
     def _is_valid(self, update: Update, handler: HandlerView, args: list[Any]) -> bool:
@@ -317,7 +330,10 @@ class Inbox:
         machine = self.machine
         machine.barred = "the validator of an update"
         try:
-            validator(*args)
+            if machine.chain is None:
+                validator(*args)
+            else:
+                machine.chain.inbound.handle_update_validator(_update_input(update, validator, args))
         except BaseException as error:  # whatever it raises is the reason of the rejection, SystemExit too
             self._reject(update, error)
             return False
@@ -356,9 +372,9 @@ class Inbox:
         self.machine.check_open()
         self.signals = {**self.signals, handler.name: handler}
         kept, self.kept = self.kept, []
-        for name, payloads in kept:
-            if not self._hand_out(name, payloads):
-                self.kept.append((name, payloads))
+        for signal in kept:
+            if not self._hand_out(signal):
+                self.kept.append(signal)
 
     def on_query(self, handler: HandlerView) -> None:
         """Register."""
@@ -376,13 +392,17 @@ class Inbox:
         """An operation that ends with the next signal of that name: at once when one was kept."""
         self.machine.check_open()
         wait = SignalWait(self, name, kind)
-        mine = [payloads for kept, payloads in self.kept if kept == name]
-        for payloads in mine:
-            self.kept.remove((name, payloads))
-            if self._answer(wait, payloads):
+        mine = [signal for signal in self.kept if signal.name == name]
+        for signal in mine:
+            self.kept.remove(signal)
+            if self._answer(wait, signal.payloads):
                 return wait
         self.waits.setdefault(name, []).append(wait)
         return wait
+
+
+def _update_input(update: Update, fn: Callable[..., Any], args: list[Any]) -> HandleUpdateInput:
+    return HandleUpdateInput(update.id, update.name, fn, args, headers_of(update.request.input.header))
 
 
 def inbox_of(machine: Run) -> Inbox:

@@ -19,7 +19,7 @@ off", a durable timer does the waiting, and the next attempt is a request of its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -152,7 +152,9 @@ class LocalMarker(Marker):
 class LocalActivity(Operation):
     """One call. Its value is the decoded result; its markers are entries of their own."""
 
-    __slots__ = ("attempt", "definition", "id", "input", "machine", "scheduled_at_ns", "seq", "state", "timer")
+    __slots__ = (
+        "attempt", "definition", "headers", "id", "input", "machine", "scheduled_at_ns", "seq", "state", "timer",
+    )  # fmt: skip
 
     event_types = ()
 
@@ -163,6 +165,7 @@ class LocalActivity(Operation):
         self.id = str(seq)
         self.seq = seq
         self.input = payloads
+        self.headers: Mapping[str, Payload] | None = None
         self.attempt = 1
         self.scheduled_at_ns = machine.now_ns
         self.state = _S.REQUESTED
@@ -172,7 +175,14 @@ class LocalActivity(Operation):
         """As the worker is told."""
         spent_ns = self.machine.now_ns - self.scheduled_at_ns
         return LocalRequest(
-            self.seq, self.definition, self.id, self.attempt, self.input, spent_ns, self.scheduled_at_ns
+            self.seq,
+            self.definition,
+            self.id,
+            self.attempt,
+            self.input,
+            spent_ns,
+            self.scheduled_at_ns,
+            self.headers,
         )
 
     def ended(self, outcome: LocalOutcome, completed_at_ns: int | None, activation: int) -> None:
@@ -397,7 +407,11 @@ def locals_of(machine: Run) -> Locals:
 
 
 def start_local_activity(
-    machine: Run, activity: AnyActivity, args: tuple[Any, ...], kwargs: dict[str, Any]
+    machine: Run,
+    activity: AnyActivity,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    headers: Mapping[str, Payload] | None = None,
 ) -> LocalActivity:
     """Raises TypeError as the call itself would, PayloadError for an argument that cannot be serialised."""
     machine.check_open()
@@ -410,6 +424,7 @@ def start_local_activity(
     except PayloadError as error:
         raise machine.not_built(f"activity {activity.name}", error) from error.__cause__
     called = LocalActivity(machine, activity, machine.activity_count, payloads)
+    called.headers = headers
     locals_of(machine).add(called)
     return called
 

@@ -6,7 +6,7 @@ as often as something has ended, or when the task must be completed as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -38,6 +38,7 @@ class LocalRequest:
     input: Sequence[Payload]
     spent_ns: int
     scheduled_at_ns: int
+    headers: Mapping[str, Payload] | None = None
 
 
 @dataclass(slots=True, frozen=True)

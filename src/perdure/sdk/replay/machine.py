@@ -22,6 +22,7 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import NonDeterminismError
+from perdure.sdk.interceptors import headers_of
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay import (
     activity,
@@ -224,8 +225,9 @@ class WorkflowMachine(Run):
         if not returned or self.watch is not None or task.history.events[0].event_id != 1:
             return error
         again = WorkflowMachine(
-            self.definition, self.converter, namespace=self.namespace, task_queue=self.task_queue, guard=self.guard
-        )
+            self.definition, self.converter, namespace=self.namespace, task_queue=self.task_queue, guard=self.guard,
+            compose=self.compose,
+        )  # fmt: skip
         again.watch = ReturnWatch(self.definition.fn)
         outcome = again.process(task)
         again.close()
@@ -245,6 +247,9 @@ class WorkflowMachine(Run):
         self._input = attributes.input.payloads
         if self.definition.handlers is not None:
             inbox.inbox_of(self)
+        if self.compose is not None:
+            self.chain = self.compose(self)
+            self.chain.headers = headers_of(attributes.header)
         if attributes.HasField("header"):
             signals = carrying.take(attributes.header)
             if signals:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from temporalio.api.common.v1 import Payload
 from temporalio.api.protocol.v1 import Message
 
 from perdure.sdk.declare.callables import Shape
-from perdure.sdk.replay.carrying import Signals
+from perdure.sdk.replay.carrying import Signal, Signals
 from perdure.sdk.replay.local_work import LocalWork, Report
 from perdure.sdk.replay.outcome import TaskOutcome
 
@@ -45,7 +44,7 @@ class InboxView(Protocol):
     signals: Shelf
     queries: Shelf
     updates: Shelf
-    kept: list[tuple[str, Sequence[Payload]]]
+    kept: list[Signal]
     """Signals that nobody took yet."""
     running: dict[object, str]
     """Handlers that have not ended, as a person would name them."""

@@ -18,6 +18,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from perdure.api.failures import headline
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import ApplicationError, EngineError
+from perdure.sdk.interceptors import HandleQueryInput, headers_of
 from perdure.sdk.replay.entry import site_text
 from perdure.sdk.replay.metadata import METADATA, metadata
 from perdure.sdk.replay.parts import HandlerView
@@ -71,7 +72,10 @@ def _ask(machine: Run, name: str, query: WorkflowQuery) -> Any:
     args = machine.converter.from_payloads(payloads, handler.shape.kinds(len(payloads)), what)
     if handler.name is None:
         args.insert(0, name)
-    return handler.bind(inbox.instance)(*args)
+    fn = handler.bind(inbox.instance)
+    if machine.chain is None:
+        return fn(*args)
+    return machine.chain.inbound.handle_query(HandleQueryInput(name, fn, args, headers_of(query.header)))
 
 
 def _stack_trace(machine: Run) -> str:

@@ -18,6 +18,7 @@ from temporalio.api.protocol.v1 import Message
 from perdure.sdk.convert import Converter, error_of
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import EngineError, FailureError, NonDeterminismError, PayloadCodecError
+from perdure.sdk.interceptors import ExecuteWorkflowInput, WorkflowChain
 from perdure.sdk.replay import mismatch
 from perdure.sdk.replay.entry import COMMANDS_MAX, Entry, current_site, greed
 from perdure.sdk.replay.fiber import Fiber
@@ -49,6 +50,7 @@ class Run:
         namespace, task_queue: where the run lives; activities go to that queue unless they name another.
         guard: watch the code for what replay could not repeat.
         finds: an activity of the worker by its name; raises UnknownTypeError.
+        compose: makes the chain of interceptors of a run; None where there are none.
 
     Attributes:
         activities, timers, others: what is under way and has its event, by that event's id (a timer by its own). Each
@@ -70,8 +72,10 @@ class Run:
         "barred",
         "cancel_reason",
         "cancel_requested",
+        "chain",
         "changes",
         "child_count",
+        "compose",
         "continue_as_new_suggested",
         "converter",
         "current_details",
@@ -108,10 +112,11 @@ class Run:
 
     def __init__(
         self, definition: AnyWorkflow, converter: Converter, *, namespace: str, task_queue: str, guard: bool = True,
-        finds: Callable[[str], object] | None = None,
+        finds: Callable[[str], object] | None = None, compose: Callable[[Any], WorkflowChain] | None = None,
     ) -> None:  # fmt: skip
         self.definition = definition
         self.finds = finds
+        self.compose = compose
         self.converter = converter
         self.namespace = namespace
         self.task_queue = task_queue
@@ -120,6 +125,7 @@ class Run:
 
     def _reset(self) -> None:
         self.info: WorkflowInfo | None = None
+        self.chain: WorkflowChain | None = None
         self.memo: Memo | None = None
         self.now_ns = 0
         self.history_length = 0
@@ -165,7 +171,15 @@ class Run:
         """Call the workflow's function: its value, or a coroutine."""
         if self.definition.handlers is not None and self.inbox is not None:
             return self.inbox.begin()
-        return self.definition.fn(*self.arguments())
+        if self.chain is None:
+            return self.definition.fn(*self.arguments())
+        return self.enter(self.definition.fn, self.arguments())
+
+    def enter(self, fn: Callable[..., Any], args: list[Any]) -> Any:
+        """Call the workflow's function through the chain of interceptors, which there is."""
+        assert self.chain is not None and self.info is not None
+        chain = self.chain
+        return chain.inbound.execute_workflow(ExecuteWorkflowInput(self.info.workflow_type, fn, args, chain.headers))
 
     def next_number(self) -> int:
         """A number for something that code may put into a set: its hash, so that the set's order is repeatable.

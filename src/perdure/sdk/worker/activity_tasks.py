@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -27,6 +28,7 @@ from perdure.sdk.activity import current_attempt
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.declare.definitions import Registry
+from perdure.sdk.interceptors import Interceptor
 from perdure.sdk.options import SECOND_NS, duration_ns
 from perdure.sdk.texts import class_name
 from perdure.sdk.worker import jitter
@@ -35,6 +37,7 @@ from perdure.sdk.worker.config import WorkerConfig, WorkerName
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
+from perdure.sdk.worker.intercepted import run_through
 from perdure.sdk.worker.processes import ProcessHands
 from perdure.sdk.worker.raised import Outcome, Raised, cancellation_details, raised, refused
 from perdure.sdk.worker.transactional import run_in_transaction
@@ -48,7 +51,7 @@ SHUT_DOWN = "WorkerShutdown"
 def run_sync(attempt: Attempt) -> Outcome:
     """Run a `def` activity where this is called, in a context of its own. Never raises."""
     try:
-        current_attempt.set(attempt)
+        current_attempt.set(attempt if attempt.face is None else attempt.face)
         return _encoded(attempt, attempt.definition.fn(*_arguments(attempt)))
     except BaseException as error:  # whatever user code raises is its outcome
         return raised(error, attempt.converter)
@@ -65,18 +68,22 @@ def run_with(attempt: Attempt, transaction: Any) -> Outcome:
 async def run_async(attempt: Attempt) -> Outcome:
     """Run an `async def` activity as a task of its own. Never raises."""
     try:
-        current_attempt.set(attempt)
+        current_attempt.set(attempt if attempt.face is None else attempt.face)
         return _encoded(attempt, await attempt.definition.fn(*_arguments(attempt)))
     except BaseException as error:  # whatever user code raises is its outcome, cancellation too
         return raised(error, attempt.converter)
 
 
 def _arguments(attempt: Attempt) -> list[Any]:
+    if attempt.args is not None:
+        return attempt.args
     task = attempt.task
     return attempt.definition.decoded(attempt.converter, task.input.payloads, task.activity_type.name, "activity")
 
 
 def _encoded(attempt: Attempt, result: Any) -> list[Payload]:
+    if attempt.face is not None:
+        attempt.value = result
     return attempt.converter.to_payloads((result,), f"the result of activity {attempt.definition.name}")
 
 
@@ -94,7 +101,9 @@ class ActivityTasks:
         hands: Hands,
         processes: ProcessHands,
         failures: FailureLog | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
+        self._interceptors = interceptors
         self.failures = failures or FailureLog()
         self._connection = connection
         self._name = name
@@ -148,11 +157,14 @@ class ActivityTasks:
     async def run(self, attempt: Attempt, *, local: bool = False) -> Outcome | None:
         """Where the activity belongs. None: it is answered already. Local ones have threads of their own."""
         definition = attempt.definition
+        if self._interceptors and attempt.args is None:
+            return await run_through(self._interceptors, attempt, partial(self.run, local=local))
         if definition.transactional:
             return await run_in_transaction(self._connection, attempt, self._name.identity, run_with)
         if definition.run_in == "thread" or (definition.run_in == "process" and self._inline):
             hands = self._local_hands() if local else self._hands
-            return await hands.submit(lambda: run_sync(attempt))
+            context = attempt.context
+            return await hands.submit(lambda: run_sync(attempt) if context is None else context.run(run_sync, attempt))
         if definition.run_in == "loop":
             return await self._run_on_loop(attempt)
         return await self._processes.run(attempt)

@@ -10,6 +10,7 @@ time-out, always the latest. Their answers say whether the attempt should stop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, RecordActivityTaskHeartbeatRequest
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.sdk.activity import ActivityInfo
+from perdure.sdk.activity import ActivityContext, ActivityInfo
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.declare.definitions import AnyActivity
@@ -67,7 +68,7 @@ class Attempt:
 
     __slots__ = (
         "_event", "_heartbeats", "_info", "_make_heartbeats", "_returns", "_task_queue", "_wakers",
-        "converter", "definition", "on_stop", "stop", "task",
+        "args", "context", "converter", "definition", "face", "on_stop", "stop", "task", "value",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,13 @@ class Attempt:
         self.stop: Stop | None = None
         self.on_stop: Callable[[], object] | None = None
         """Called on the loop when the attempt is to stop: cancels a coroutine, kills a process."""
+        self.args: list[Any] | None = None
+        """What it is called with, where interceptors have seen that; the rest of these likewise."""
+        self.context: contextvars.Context | None = None
+        self.face: ActivityContext | None = None
+        """What the activity asks, instead of this."""
+        self.value: Any = None
+        """What it returned."""
         self._task_queue = task_queue
         self._returns = returns
         self._make_heartbeats = make_heartbeats

@@ -23,6 +23,7 @@ from perdure.api import backoff, enums
 from perdure.sdk.convert import Converter, failure_of
 from perdure.sdk.declare.definitions import AnyActivity, Registry
 from perdure.sdk.errors import ApplicationError, UnknownTypeError
+from perdure.sdk.interceptors import put_headers
 from perdure.sdk.options import SECOND_NS, ActivityOptions, duration_ns
 from perdure.sdk.replay.activity import template_of
 from perdure.sdk.replay.local_work import LocalOutcome, LocalRequest, LocalWork, Report
@@ -256,6 +257,8 @@ class LocalActivities:
             retry_policy=template.retry_policy,
         )
         polled.input.payloads.extend(request.input)
+        if request.headers:
+            put_headers(polled.header, request.headers)
         polled.scheduled_time.FromNanoseconds(request.scheduled_at_ns)
         polled.current_attempt_scheduled_time.FromNanoseconds(request.scheduled_at_ns)
         polled.started_time.FromNanoseconds(now_ns)

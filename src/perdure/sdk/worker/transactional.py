@@ -50,7 +50,8 @@ async def run_in_transaction(
         if attempt.stop in (Stop.GONE, Stop.TIMED_OUT):
             outcome = raised(errors.CancelledError(attempt.stop.value), attempt.converter)
             return False
-        outcome = contextvars.copy_context().run(_run, run, attempt, transaction)
+        context = contextvars.copy_context() if attempt.context is None else attempt.context.copy()
+        outcome = context.run(_run, run, attempt, transaction)
         if isinstance(outcome, Raised):
             return False
         request.result.payloads.extend(outcome)
@@ -68,5 +69,5 @@ async def run_in_transaction(
 
 
 def _run(run: Callable[[Attempt, Any], Outcome], attempt: Attempt, transaction: Any) -> Outcome:
-    current_attempt.set(attempt)
+    current_attempt.set(attempt if attempt.face is None else attempt.face)
     return run(attempt, transaction)

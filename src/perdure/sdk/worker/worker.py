@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from perdure.sdk.connection.protocol import Connection, NearConnection
 from perdure.sdk.convert import Converter
 from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.interceptors import Interceptor, checked_interceptors
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.machine import WorkflowMachine
@@ -42,6 +43,7 @@ from perdure.sdk.worker.runners import Runners
 from perdure.sdk.worker.served import Served
 from perdure.sdk.worker.workflow_tasks import WorkflowTasks
 from perdure.sdk.worker.workflow_thread import InlineWorkflows, WorkflowExecutor, WorkflowThread
+from perdure.sdk.workflow.outbound import composer
 
 AnyRunners = Runners[Any] | Served[Any]
 
@@ -75,6 +77,7 @@ class Worker:
         converter: for arguments and results.
         config: bounds and time-outs.
         identity: how the server and its UI call it; default `pid@host`.
+        interceptors: around activities and workflows (`perdure.interceptors`), the first the outermost.
         seams: for tests.
     """
 
@@ -88,9 +91,12 @@ class Worker:
         converter: Converter | None = None,
         config: WorkerConfig | None = None,
         identity: str | None = None,
+        interceptors: Sequence[Interceptor] = (),
         seams: WorkerSeams | None = None,
     ) -> None:
         seams = seams or WorkerSeams()
+        self._interceptors = checked_interceptors(interceptors)
+        self._compose = composer(self._interceptors)
         key = seams.instance_key or uuid.uuid4().hex
         identity = identity or default_identity()
         self._connection = connection
@@ -136,7 +142,7 @@ class Worker:
         self._processes = ProcessHands(returns, self._converter, self._config.processes, self.name.task_queue)
         self._activities = ActivityTasks(
             self._connection, self.name, self._registry, self._converter, self._config, returns, self._hands,
-            self._processes, self._failures,
+            self._processes, self._failures, self._interceptors,
         )  # fmt: skip
         self._local = LocalActivities(
             self._activities, self._registry, self._converter, returns, self.name.namespace, self.name.task_queue,
@@ -196,7 +202,7 @@ class Worker:
     def _make_machine(self, definition: AnyWorkflow) -> Machine:
         return WorkflowMachine(
             definition, self._converter, namespace=self.name.namespace, task_queue=self.name.task_queue,
-            finds=self._registry.activity,
+            finds=self._registry.activity, compose=self._compose,
         )  # fmt: skip
 
     def _on_lost(self, home: object) -> None:

@@ -13,15 +13,23 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, get_args, overload
 
 from temporalio.api.command.v1 import Command
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdReusePolicy
 
 from perdure.sdk.choices import word_of
 from perdure.sdk.convert.user_metadata import put_metadata
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.handlers import addressed
 from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
 from perdure.sdk.declare.startable import ChildOptions, ClosePolicy, Runs, StartableWorkflow
 from perdure.sdk.errors import EngineError
+from perdure.sdk.interceptors import (
+    ContinueAsNewInput,
+    SignalExternalWorkflowInput,
+    StartChildWorkflowInput,
+    put_headers,
+)
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import (
     Cancellation,
@@ -93,8 +101,7 @@ class ExternalHandle:
     def signal(self, signal: Any, *args: Any, **named: Any) -> Awaitable[None]:
         """Send a signal, given by its name or as the method that handles it. Raises PayloadError, TypeError."""
         signal, args = addressed("signal", signal, args, named, ())
-        operation = send_signal(self._machine, self.id, self.run_id or "", signal, args, is_child=False)
-        return _sent(self._machine, operation, "external.signal")
+        return _signal(self._machine, SignalExternalWorkflowInput(self.id, self.run_id, signal, args, False))
 
     def cancel(self) -> Awaitable[None]:
         """Ask it to stop."""
@@ -129,11 +136,35 @@ class ChildHandle(Handle[R]):
         """As `ExternalHandle.signal`."""
         signal, args = addressed("signal", signal, args, named, ())
         machine = cast(Child, self._operation).machine
-        return _sent(machine, send_signal(machine, self.id, "", signal, args, is_child=True), "child.signal")
+        return _signal(machine, SignalExternalWorkflowInput(self.id, None, signal, args, True))
+
+
+def _signal(machine: Run, input: SignalExternalWorkflowInput) -> Awaitable[None]:
+    return (
+        signal_external(machine, input)
+        if machine.chain is None
+        else (machine.chain.outbound.signal_external_workflow(input))
+    )
+
+
+def signal_external(machine: Run, input: SignalExternalWorkflowInput) -> Awaitable[None]:
+    """Signal another workflow, and wait until that has it."""
+    operation = send_signal(
+        machine, input.id, input.run_id or "", input.signal, tuple(input.args), is_child=input.is_child,
+        headers=input.headers,
+    )  # fmt: skip
+    return _sent(machine, operation, "child.signal" if input.is_child else "external.signal")
 
 
 def send_signal(
-    machine: Run, workflow_id: str, run_id: str, name: str, args: tuple[Any, ...], *, is_child: bool
+    machine: Run,
+    workflow_id: str,
+    run_id: str,
+    name: str,
+    args: tuple[Any, ...],
+    *,
+    is_child: bool,
+    headers: Mapping[str, Payload] | None = None,
 ) -> SignalExternal:
     """Begin to signal another workflow; done when that has it, or failed: ApplicationError WorkflowNotFound."""
     operation = SignalExternal(machine, workflow_id, run_id, is_child=is_child)
@@ -146,6 +177,8 @@ def send_signal(
             attributes.execution.workflow_id, attributes.execution.run_id = workflow_id, run_id
             attributes.signal_name, attributes.child_workflow_only = name, is_child
             attributes.input.payloads.extend(machine.converter.to_payloads(args, f"the arguments of signal {name}"))
+            if headers:
+                put_headers(attributes.header, headers)
         except Exception as error:
             raise machine.not_built(f"signal {name} to {workflow_id}", error) from error.__cause__
         operation.command = command
@@ -209,26 +242,59 @@ def start_child(
     """
     machine = current("start_child()")
     definition = workflow_given(workflow)
+    options: ChildOptions = {
+        "id": id,
+        "task_queue": task_queue,
+        "parent_close_policy": parent_close_policy,
+        "cancellation": cancellation,
+        "id_reuse_policy": id_reuse_policy,
+        "execution_timeout": execution_timeout,
+        "run_timeout": run_timeout,
+        "task_timeout": task_timeout,
+        "retry": retry,
+        "memo": memo,
+        "search_attributes": search_attributes,
+        "cron_schedule": cron_schedule,
+        "static_summary": static_summary,
+        "static_details": static_details,
+    }
+    if machine.chain is not None:
+        input = StartChildWorkflowInput(definition, definition.bind(args, {}), cast("dict[str, Any]", options))
+        return machine.chain.outbound.start_child_workflow(input)
+    return begin_child(machine, definition, args, options)
+
+
+def begin_child(
+    machine: Run,
+    definition: AnyWorkflow,
+    args: tuple[Any, ...],
+    options: ChildOptions,
+    headers: Mapping[str, Payload] | None = None,
+) -> ChildHandle[Any]:
+    """The child of a call: its command, and its handle. Raises as `start_child`."""
     machine.check_open()
     bound = definition.bind(args, {})
+    id, task_queue = options.get("id"), options.get("task_queue")
     check_text(id, "id")
     check_text(task_queue, "task_queue")
     number = machine.next_child()
     assert machine.info is not None
     workflow_id = id or f"{machine.info.original_run_id}_{number}"
-    child = Child(machine, definition.name, workflow_id, definition.return_type, cancellation_of(cancellation))
+    cancellation = cancellation_of(options.get("cancellation", "wait"))
+    child = Child(machine, definition.name, workflow_id, definition.return_type, cancellation)
     command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
     attributes = command.start_child_workflow_execution_command_attributes
     attributes.namespace = machine.namespace
     attributes.workflow_id = workflow_id
     attributes.workflow_type.name = definition.name
     attributes.task_queue.name = task_queue or definition.task_queue or machine.task_queue
-    attributes.parent_close_policy = _CLOSE_POLICIES[_close_policy(parent_close_policy)]
-    attributes.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse_policy(id_reuse_policy).value)
-    put_timeouts(attributes, execution_timeout, run_timeout, task_timeout)
-    put_repetition(attributes, retry, cron_schedule)
+    attributes.parent_close_policy = _CLOSE_POLICIES[_close_policy(options.get("parent_close_policy", "terminate"))]
+    reuse = reuse_policy(options.get("id_reuse_policy", IdReusePolicy.ALLOW_DUPLICATE))
+    attributes.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse.value)
+    put_timeouts(attributes, options.get("execution_timeout"), options.get("run_timeout"), options.get("task_timeout"))
+    put_repetition(attributes, options.get("retry"), options.get("cron_schedule"))
     if not machine.replaying:
-        _fill(child, command, bound, memo, search_attributes, (static_summary, static_details))
+        _fill(child, command, bound, options, headers)
         child.command = command
     machine.emit(child)
     return handle_of(machine, child, ChildHandle)
@@ -238,9 +304,8 @@ def _fill(
     child: Child,
     command: Command,
     args: tuple[Any, ...],
-    memo: Mapping[str, Any] | None,
-    search_attributes: SearchAttributes | None,
-    metadata: tuple[str | None, str | None],
+    options: ChildOptions,
+    headers: Mapping[str, Payload] | None,
 ) -> None:
     """What is encoded, and so is not there in replay."""
     machine = child.machine
@@ -248,8 +313,10 @@ def _fill(
     to_payloads = machine.converter.to_payloads
     try:
         attributes.input.payloads.extend(to_payloads(args, f"the arguments of workflow {child.name}"))
-        put_notes(attributes, machine.converter, memo, search_attributes)
-        put_metadata(command, machine.converter, *metadata)
+        put_notes(attributes, machine.converter, options.get("memo"), options.get("search_attributes"))
+        put_metadata(command, machine.converter, options.get("static_summary"), options.get("static_details"))
+        if headers:
+            put_headers(attributes.header, headers)
     except Exception as error:
         raise machine.not_built(child.describe(), error) from error.__cause__
 
@@ -353,15 +420,32 @@ class Children:
         Raises TypeError when the arguments do not fit the workflow.
         """
         machine = current("workflow.continue_as_new()")
-        machine.check_open()
-        definition = machine.definition if workflow is None else workflow_given(workflow)
-        bound = definition.bind(args, {})
-        raise ContinueAsNew(
-            None if workflow is None else definition.name,
-            bound,
-            task_queue or definition.task_queue or "",
-            positive_duration(run_timeout, "run_timeout"),
-            positive_duration(task_timeout, "task_timeout"),
-            memo,
-            None if search_attributes is None else payloads_of(search_attributes),
-        )
+        definition = None if workflow is None else workflow_given(workflow)
+        options = {
+            "task_queue": task_queue,
+            "run_timeout": run_timeout,
+            "task_timeout": task_timeout,
+            "memo": memo,
+            "search_attributes": search_attributes,
+        }
+        input = ContinueAsNewInput(definition, args, options)
+        if machine.chain is not None:
+            machine.chain.outbound.continue_as_new(input)
+        continue_as_new(machine, input)
+
+
+def continue_as_new(machine: Run, input: ContinueAsNewInput) -> NoReturn:
+    """Leave the code with the order to go on as a new run. Raises TypeError, ValueError."""
+    machine.check_open()
+    definition, options = input.workflow or machine.definition, input.options
+    attributes = options.get("search_attributes")
+    raise ContinueAsNew(
+        None if input.workflow is None else definition.name,
+        definition.bind(tuple(input.args), {}),
+        options.get("task_queue") or definition.task_queue or "",
+        positive_duration(options.get("run_timeout"), "run_timeout"),
+        positive_duration(options.get("task_timeout"), "task_timeout"),
+        options.get("memo"),
+        None if attributes is None else payloads_of(attributes),
+        input.headers,
+    )

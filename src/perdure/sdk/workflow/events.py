@@ -32,6 +32,7 @@ from perdure.sdk.declare.definitions import AnyWorkflow, WorkflowDefinition
 from perdure.sdk.errors import ApplicationError, CancelledError, DefinitionError, EngineError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
+from perdure.sdk.replay.carrying import Signal
 from perdure.sdk.replay.child import Child
 from perdure.sdk.replay.completion import ContinueAsNew
 from perdure.sdk.replay.entry import Operation
@@ -167,7 +168,7 @@ class Subscription:
     def has_news(self) -> bool:
         """Whether `next` would return at once."""
         inbox = self._machine.inbox
-        return bool(self._news) or any(name == self._signal for name, _ in (inbox.kept if inbox else ()))
+        return bool(self._news) or any(kept.name == self._signal for kept in (inbox.kept if inbox else ()))
 
     def next(self, timeout: Duration | None = None) -> Any:
         """The value of the next event; in an `async def` workflow, await what it returns.
@@ -267,7 +268,7 @@ class Subscription:
         inbox = self._machine.inbox
         if self._news and inbox is not None:
             headers, values = [header for header, _ in self._news], [value for _, value in self._news]
-            inbox.kept.insert(0, (self._signal, self._machine.converter.to_payloads((headers, *values))))
+            inbox.kept.insert(0, Signal(self._signal, self._machine.converter.to_payloads((headers, *values))))
 
 
 @lists_options

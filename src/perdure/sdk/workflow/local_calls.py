@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from typing import Any, ParamSpec, TypeVar
 
-from perdure.sdk.declare.definitions import ActivityDefinition
+from perdure.sdk.declare.definitions import ActivityDefinition, AnyActivity
 from perdure.sdk.declare.named import activity_given
 from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.interceptors import StartActivityInput, WorkflowChain
 from perdure.sdk.replay.greenlets import GreenletFiber
-from perdure.sdk.replay.local_activity import LocalActivity, start_local_activity
-from perdure.sdk.replay.run import Run
+from perdure.sdk.replay.local_activity import start_local_activity
 from perdure.sdk.replay.running import current
 from perdure.sdk.workflow.handles import ActivityHandle, handle_of
 
@@ -40,7 +40,10 @@ def call_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P
     fiber = machine.fiber
     if type(fiber) is not GreenletFiber:
         raise EngineError("call_local(...) would block an `async def` workflow; write `await start_local(...)`")
-    return fiber.join(_start(machine, "call_local()", activity, args, kwargs))
+    definition = _runnable("call_local()", activity)
+    if machine.chain is not None:
+        return _through(machine.chain, definition, args, kwargs).result()
+    return fiber.join(start_local_activity(machine, definition, args, kwargs))
 
 
 def start_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ActivityHandle[R]:
@@ -49,10 +52,18 @@ def start_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: 
     Raises: as `call_local`.
     """
     machine = current("start_local()")
-    return handle_of(machine, _start(machine, "start_local()", activity, args, kwargs), ActivityHandle)
+    definition = _runnable("start_local()", activity)
+    if machine.chain is not None:
+        return _through(machine.chain, definition, args, kwargs)
+    return handle_of(machine, start_local_activity(machine, definition, args, kwargs), ActivityHandle)
 
 
-def _start(machine: Run, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LocalActivity:
+def _through(chain: WorkflowChain, definition: AnyActivity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return chain.outbound.start_local_activity(StartActivityInput(definition, definition.bind(args, kwargs)))
+
+
+def _runnable(what: str, activity: Any) -> AnyActivity:
+    """Raises DefinitionError for what cannot run within a workflow task of this worker."""
     definition = activity_given(what, activity)
     if not definition.has_code:
         raise DefinitionError(
@@ -64,4 +75,4 @@ def _start(machine: Run, what: str, activity: Any, args: tuple[Any, ...], kwargs
             f"{definition.name} is transactional: its completion is a commit of its own, and a local activity has "
             "none; use call(...) or start(...)"
         )
-    return start_local_activity(machine, definition, args, kwargs)
+    return definition

@@ -40,6 +40,7 @@ from perdure.sdk.declare.named import NamedWorkflow, activity_given
 from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineError
 from perdure.sdk.guard import install
 from perdure.sdk.guard.talkers import quiet_in_replay
+from perdure.sdk.interceptors import StartActivityInput, WorkflowChain
 from perdure.sdk.option_names import lists_options, options_of
 from perdure.sdk.options import SECOND_NS, Duration, parse_duration, sum_of_durations
 from perdure.sdk.replay.activity import Activity, schedule_activity
@@ -96,6 +97,13 @@ def _schedule(machine: Run, what: str, activity: Any, args: tuple[Any, ...], kwa
     return schedule_activity(machine, activity_given(what, activity), args, kwargs)
 
 
+def _through(
+    chain: WorkflowChain, what: str, activity: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ActivityHandle[Any]:
+    definition = activity_given(what, activity)
+    return chain.outbound.start_activity(StartActivityInput(definition, definition.bind(args, kwargs)))
+
+
 def _carrier(machine: Run, what: str, instead: str) -> GreenletFiber:
     """The fiber of a `def` workflow. Raises EngineError in an `async def` one."""
     fiber = machine.fiber
@@ -122,6 +130,8 @@ def call(activity: Any, /, *args: Any, **kwargs: Any) -> Any:
     """
     machine = current("call()")
     fiber = _carrier(machine, "call(...)", "`await start(...)`")
+    if machine.chain is not None:
+        return _through(machine.chain, "call()", activity, args, kwargs).result()
     return fiber.join(_schedule(machine, "call()", activity, args, kwargs))
 
 
@@ -139,6 +149,8 @@ def start(activity: Any, /, *args: Any, **kwargs: Any) -> ActivityHandle[Any]:
         PayloadError: an argument cannot be serialised. Fails the task even if caught.
     """
     machine = current("start()")
+    if machine.chain is not None:
+        return _through(machine.chain, "start()", activity, args, kwargs)
     return handle_of(machine, _schedule(machine, "start()", activity, args, kwargs), ActivityHandle)
 
 
