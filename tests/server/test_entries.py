@@ -58,9 +58,27 @@ def in_a_cause() -> Message:
     return request
 
 
+def in_lists() -> list[tuple[Message, str]]:
+    links, callbacks, beats, patch = (
+        start(), start(), service.RecordWorkerHeartbeatRequest(), service.PatchScheduleRequest(),
+    )  # fmt: skip
+    for _ in range(MANY):
+        links.links.add()
+        callbacks.completion_callbacks.add()
+        beats.worker_heartbeat.add()
+        patch.patch.backfill_request.add()
+    return [
+        (links, "links"),
+        (callbacks, "completion_callbacks"),
+        (beats, "worker_heartbeat"),
+        (patch, "patch.backfill_request"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("request_", "where"),
     [
+        *in_lists(),
         (in_header(), "header.fields"),
         (in_metadata(), "input.payloads.metadata"),
         (in_an_entry(), "memo.fields.value.metadata"),
@@ -68,7 +86,7 @@ def in_a_cause() -> Message:
         (in_a_cause(), "failure.cause.cause.application_failure_info.details.payloads.metadata"),
     ],
 )
-def test_a_map_of_very_many_entries_is_found(request_: Message, where: str) -> None:
+def test_a_map_or_list_of_very_many_entries_is_found(request_: Message, where: str) -> None:
     data = request_.SerializeToString()
     begin = time.process_time()
     with pytest.raises(Rejected) as refused:

@@ -1,8 +1,9 @@
-"""Requests whose maps have very many entries, found before they are decoded.
+"""Requests whose maps and lists have very many entries, found before they are decoded.
 
 Protobuf's decoder takes a third of a microsecond for an entry of a map, and holds the interpreter meanwhile: a request
-of four megabytes may have hundreds of thousands. So a large request is first decoded as a message of the same
-shape in which every map and list is one of uninterpreted bytes, which costs next to nothing, and its lists are counted.
+of four megabytes may have hundreds of thousands. Entries of a list are decoded faster, but then a handler goes through
+them. So a large request is first decoded as a message of the same shape in which every map and list is one of
+uninterpreted bytes, which costs next to nothing, and its lists are counted.
 """
 
 from __future__ import annotations
@@ -22,11 +23,20 @@ from perdure.api.errors import Rejected, StatusCode
 LARGE_BYTES = 64 << 10
 """A message, or a part of one, that is smaller has not so many entries."""
 ENTRIES_MAX = 10_000
-"""Of one map: what handlers allow is less."""
+"""Of one map or list of messages: what handlers allow is less."""
+_UNCOUNTED = frozenset(
+    {
+        "temporal.api.common.v1.Payloads.payloads",
+        "temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedRequest.commands",
+        "temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedRequest.messages",
+        "temporal.api.history.v1.History.events",
+    }
+)
+"""Lists that may be long: core bounds commands and messages, and decides them in steps; the others stay bytes."""
 
 
 def check_entries(kind: type[Message], data: bytes) -> None:
-    """Raises Rejected INVALID_ARGUMENT for a request with a map of more than `ENTRIES_MAX` entries.
+    """Raises Rejected INVALID_ARGUMENT for a request with a map or list of more than `ENTRIES_MAX` entries.
 
     Bytes that are no such message pass: whoever decodes them says so.
     """
@@ -38,7 +48,7 @@ def check_entries(kind: type[Message], data: bytes) -> None:
 def _check(shapes: dict[str, type[Message]], name: str, data: bytes, path: str) -> None:
     shape = shapes.get(name)
     if shape is None:
-        return  # there are no maps in it
+        return  # there is nothing to count in it
     try:
         message = shape.FromString(data)
     except DecodeError:
@@ -53,37 +63,38 @@ def _look(shapes: dict[str, type[Message]], message: Message, path: str) -> None
             _look(shapes, value, where)
             continue
         kind, _, name = field.json_name.partition(":")
-        if kind == _MAP and len(value) > ENTRIES_MAX:
+        if kind != _LONG_LIST and len(value) > ENTRIES_MAX:
             raise Rejected(StatusCode.INVALID_ARGUMENT, f"{where}: has too many entries: {len(value)}")
         for part in value:
             if len(part) >= LARGE_BYTES:
                 _check(shapes, name, part, where)
 
 
-_MAP, _LIST = "map", "list"
+_MAP, _LIST, _LONG_LIST = "map", "list", "long"
 
 
 @cache
 def _shapes(root: Descriptor) -> dict[str, type[Message]]:
-    """The messages in a request in which there are maps, by name, each with its maps and lists as lists of bytes.
+    """The messages in a request in which there are maps or lists of messages, by name, with lists of bytes for both.
 
     What the bytes are is said by the one text of a field that is free, its name in JSON.
     """
-    wanted = {found.full_name: found for found in _reached(root) if _has_maps(found)}
+    wanted = {found.full_name: found for found in _reached(root) if _has_entries(found)}
     numbers = {name: number for number, name in enumerate(wanted)}
     file = FileDescriptorProto(name=f"{root.full_name}.proto", package="perdure.shapes", syntax="proto3")
     for name, descriptor in wanted.items():
         shape = file.message_type.add(name=f"Shape{numbers[name]}")
         for field in descriptor.fields:
             inner = field.message_type
-            if inner is None or not (inner.full_name in wanted or inner.GetOptions().map_entry):
+            if inner is None or not (inner.full_name in wanted or field.is_repeated):
                 continue
             made = shape.field.add(name=field.name, number=field.number, label=_REPEATED, type=_BYTES)
             if not field.is_repeated:
                 made.label, made.type = _OPTIONAL, _MESSAGE
                 made.type_name = f".perdure.shapes.Shape{numbers[inner.full_name]}"
             else:
-                made.json_name = f"{_MAP if inner.GetOptions().map_entry else _LIST}:{inner.full_name}"
+                kind = _MAP if inner.GetOptions().map_entry else _LONG_LIST if field.full_name in _UNCOUNTED else _LIST
+                made.json_name = f"{kind}:{inner.full_name}"
     pool = DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     found = pool.FindFileByName(file.name).message_types_by_name
@@ -107,9 +118,7 @@ def _reached(root: Descriptor) -> Iterator[Descriptor]:
                 waiting.append(inner)
 
 
-def _has_maps(descriptor: Descriptor) -> bool:
+def _has_entries(descriptor: Descriptor) -> bool:
     return any(
-        field.message_type is not None and field.message_type.GetOptions().map_entry
-        for found in _reached(descriptor)
-        for field in found.fields
+        field.message_type is not None and field.is_repeated for found in _reached(descriptor) for field in found.fields
     )
