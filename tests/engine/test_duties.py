@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from itertools import permutations
 from typing import Any, cast
 
 import pytest
@@ -15,12 +14,10 @@ from perdure.core.names import QueueName, TaskKind
 from perdure.engine import Engine, EngineConfig, NodeConfig
 from perdure.engine.duties.duties import share_of
 from perdure.engine.duties.nodes import KIND, ClockSkewError
-from perdure.engine.feed.feed import Topic
 from perdure.engine.namespaces import DELETED
 from perdure.frontend import WorkflowService
 from perdure.stores.api import BEGINNING, Namespace, Store, StoreError
 from perdure.stores.partitions import ALL_PARTITIONS, PARTITIONS
-from tests.engine.test_feed import Wire
 from tests.engine.test_mailboxes import start
 from tests.engine.test_outbox import child
 from tests.engine.test_schedules import BUFFER_ALL, Hand, create_request, describe, minutes, naps
@@ -71,8 +68,6 @@ class Fleet:
     async def nodes(self, count: int) -> list[Engine]:
         """Some more, that see one another, and hear one another's news."""
         nodes = [await self.node() for _ in range(count)]
-        for one, another in permutations(nodes, 2):
-            one.feed.subscribe(Wire(self.world.loop, another, "news"), Topic.EVERY)
         await asyncio.sleep(2 * BEAT_S)
         self.check_shares(*nodes)
         return nodes
@@ -346,8 +341,9 @@ async def test_closed_runs_are_deleted_by_who_has_the_duty(world: World) -> None
 async def test_a_deleted_namespace_is_removed_by_one_node(world: World) -> None:
     async with Fleet(world) as fleet:
         nodes = await fleet.nodes(3)
+        await nodes[0].namespaces.add(Namespace("gone", "id", 1, state=DELETED))
         for node in nodes:
-            await node.namespaces.put(Namespace("gone", "id", 1, state=DELETED))
+            await node.namespaces.refresh()
         world.store.calls.clear()
         for node in nodes:
             node.pruner.hurry()

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
-from msgspec import structs
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.errors import StatusCode
 from perdure.core.commit import Commit
 from perdure.core.execution import blank
 from perdure.core.message import CancelExternal, Message, Origin
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.replies import UpdateNews
-from perdure.engine import Engine, NodeConfig
+from perdure.engine import Engine, EngineConfig, NodeConfig
 from perdure.engine.feed.feed import Feed, Topic
 from perdure.engine.feed.news import News
 from perdure.frontend import WorkflowService
+from perdure.stores.api import Hear, Namespace, Store
 from tests.core.given import accepted, message_commands, responded, update_request
+from tests.engine.shared import Shared
 from tests.engine.world import (
     CLOSE_EVENT,
     World,
@@ -34,6 +37,7 @@ from tests.engine.world import (
     workflow_poll,
 )
 from tests.frontend.test_queries import answer, query_request
+from tests.frontend.test_signals import refusal
 
 KEY = ExecutionKey("default", "order-1", "run-1")
 QUEUE = QueueName("default", "orders", TaskKind.WORKFLOW)
@@ -166,28 +170,24 @@ def test_one_that_raises_keeps_nobody_from_hearing(caplog: pytest.LogCaptureFixt
 # --- two engines on one store -------------------------------------------------------------------------
 
 LATE_S = 0.5
+BEAT_NS = 10**9
 
 
-class Wire:
-    """Tells one engine of what another one does, half a second later: each commit, or no more than that there were."""
+class Carrier:
+    """Carries notices late and twice, or loses all that say anything but that a node is there."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, to: Engine, how: str) -> None:
-        self._loop = loop
-        self._to = to
+    def __init__(self, how: str) -> None:
         self._how = how
 
-    def hear(self, news: News) -> None:
-        if news.commit is None:
+    def __call__(self, hear: Hear, notice: bytes | None) -> None:
+        if self._how == "gaps" and notice is not None and len(notice) > BEAT_BYTES_MAX:
             return
-        if self._how == "news":
-            alone = structs.replace(news, commit=None)
-            self._loop.call_later(LATE_S, self._to.feed.hear, alone)
-            self._loop.call_later(LATE_S, self._to.feed.hear, alone)  # and again: news may come twice
-        else:
-            self._loop.call_later(LATE_S, self._to.feed.gap)
+        for _ in range(2):
+            asyncio.get_running_loop().call_later(LATE_S, hear, notice)
 
-    def gap(self) -> None:
-        """Nothing is missed here."""
+
+BEAT_BYTES_MAX = 50
+"""A notice that holds no message."""
 
 
 class Node(WorkflowService):
@@ -202,17 +202,21 @@ Scenario = Callable[[World, Node, Node], Coroutine[Any, Any, None]]
 
 
 def on_two_nodes(scenario: Scenario) -> Callable[[str], None]:
-    """Two nodes, each of which learns what the other one does by the wire alone."""
+    """Two nodes. Each learns what the other one does by news, or by no more than that some are missing."""
 
     @pytest.mark.parametrize("how", ["news", "gaps"])
     def run(how: str) -> None:
         @virtual
         async def both(world: World) -> None:
-            settings: dict[str, Any] = {"node": NodeConfig(look_every_ns=10**15)}
-            async with world.engine(**settings) as one, world.engine(**settings) as two:
-                one.feed.subscribe(Wire(world.loop, two, how), Topic.EVERY)
-                two.feed.subscribe(Wire(world.loop, one, how), Topic.EVERY)
-                await scenario(world, Node(one), Node(two))
+            shared = Shared(world.store, Carrier(how))
+            config = EngineConfig(node=NodeConfig(beat_ns=BEAT_NS, look_every_ns=10**15))
+            one, two = (Engine(cast(Store, shared.face()), world.clock, world.ids, config) for _ in range(2))
+            await one.start()
+            await two.start()
+            await asyncio.sleep(10)
+            await scenario(world, Node(one), Node(two))
+            await two.stop()
+            await one.stop()
 
         both()
 
@@ -220,7 +224,7 @@ def on_two_nodes(scenario: Scenario) -> Callable[[str], None]:
     return run
 
 
-async def within(world: World, waiting: Awaitable[Any], seconds: float = 2 * LATE_S) -> Any:
+async def within(world: World, waiting: Awaitable[Any], seconds: float = 2 * LATE_S + BEAT_NS / 1e9) -> Any:
     """What it gives, which must not take longer."""
     began = world.loop.time()
     answer = await waiting
@@ -291,10 +295,45 @@ async def test_a_question_that_waits_for_a_workflow_task_goes_on_alone(world: Wo
 
 @on_two_nodes
 async def test_a_namespace_is_known(world: World, here: Node, there: Node) -> None:
-    """Of namespaces there are no news yet: a gap says that there may be some."""
+    """F2: registered, changed and deleted at one node."""
     request = service.RegisterNamespaceRequest(namespace="shop")
     request.workflow_execution_retention_period.seconds = 86400
+    describe = service.DescribeNamespaceRequest(namespace="shop")
     await there.register_namespace(request)
-    here.engine.feed.gap()
+    assert (await refusal(here.register_namespace(request))).code is StatusCode.ALREADY_EXISTS, "known or not"
+    await asyncio.sleep(2 * LATE_S + BEAT_NS / 1e9)
+    assert (await here.describe_namespace(describe)).namespace_info.name == "shop"
+    await there.engine.namespaces.change("shop", lambda known: replace(known, description="orders"))
+    await asyncio.sleep(2 * LATE_S + BEAT_NS / 1e9)
+    assert (await here.describe_namespace(describe)).namespace_info.description == "orders"
+    await there.engine.namespaces.forget("shop")
+    await asyncio.sleep(2 * LATE_S + BEAT_NS / 1e9)
+    assert (await refusal(here.describe_namespace(describe))).code is StatusCode.NOT_FOUND
+
+
+@on_two_nodes
+async def test_changes_of_a_namespace_at_two_nodes_at_once_are_both_kept(world: World, here: Node, there: Node) -> None:
+    def with_attribute(name: str, kind: int) -> Callable[[Namespace], Namespace]:
+        return lambda known: replace(known, search_attributes={**known.search_attributes, name: kind})
+
+    await there.engine.namespaces.change("default", with_attribute("Colour", 2))
+    changed = await here.engine.namespaces.change("default", with_attribute("Size", 3))
+    assert changed.search_attributes == {"Colour": 2, "Size": 3}
+
+
+@virtual
+async def test_a_type_that_was_learned_does_not_replace_the_one_that_an_operator_registered(world: World) -> None:
+    """At another node, of which this one has not heard yet."""
+    shared = Shared(world.store, lambda hear, notice: None)
+    config = EngineConfig(node=NodeConfig(), learns_search_attributes=True)
+    one, two = (Engine(cast(Store, shared.face()), world.clock, world.ids, config) for _ in range(2))
+    await one.start()
+    await two.start()
+    await two.namespaces.change("default", lambda known: replace(known, search_attributes={"Colour": 2}))
+    assert one.namespaces.attribute_type("default", "Colour", 5) == 5
     await asyncio.sleep(0.1)
-    assert (await here.describe_namespace(service.DescribeNamespaceRequest(namespace="shop"))).namespace_info.name
+    assert one.namespaces.attribute_type("default", "Colour", 5) == 2
+    [stored] = await world.store.namespaces()
+    assert stored.search_attributes == {"Colour": 2}
+    await two.stop()
+    await one.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from temporalio.api.workflowservice import v1 as service
@@ -30,7 +31,7 @@ async def end(engine: Engine, workflow_id: str, namespace: str = "default") -> N
 @virtual
 async def test_closed_executions_are_kept_as_long_as_their_namespace_says(world: World) -> None:
     async with world.engine(prune_every_ns=60 * 10**9, default_retention_ns=HOUR_NS, prune_page=2) as engine:
-        await engine.namespaces.put(Namespace("archive", "id", 100 * HOUR_NS))
+        await engine.namespaces.add(Namespace("archive", "id", 100 * HOUR_NS))
         for number in range(5):
             await end(engine, f"order-{number}")
         await end(engine, "kept", "archive")
@@ -81,14 +82,14 @@ async def test_a_bug_of_the_store_ends_nothing(world: World) -> None:
 @virtual
 async def test_a_namespace_that_is_deleted_is_emptied(world: World) -> None:
     async with world.engine(prune_page=2) as engine:
-        await engine.namespaces.put(Namespace("shop", "id", HOUR_NS))
+        await engine.namespaces.add(Namespace("shop", "id", HOUR_NS))
         for number in range(3):
             await end(engine, f"order-{number}", "shop")
             request = start_request(f"open-{number}")
             request.namespace = "shop"
             await WorkflowService(engine).start_workflow_execution(request)
         await end(engine, "order-1")
-        await engine.namespaces.put(Namespace("shop", "id", HOUR_NS, state=3))
+        await engine.namespaces.change("shop", lambda known: replace(known, state=3))
         with pytest.raises(Exception, match="Namespace shop is not found"):
             engine.namespaces.get("shop")
         assert engine.namespaces.is_taken("shop")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -350,14 +351,14 @@ def test_a_schedule_that_could_never_act_is_refused(spoil: Any, text: str) -> No
 @virtual
 async def test_a_schedule_goes_with_its_namespace(world: World) -> None:
     async with world.engine() as engine:
-        await engine.namespaces.put(Namespace("shop", "id", 3600 * 1_000_000_000))
+        await engine.namespaces.add(Namespace("shop", "id", 3600 * 1_000_000_000))
         connection = WorkflowService(engine)
         request = create_request()
         request.namespace = "shop"
         await connection.create_schedule(request)
         await connection.create_schedule(create_request("other"))
         await minutes(world, 1)
-        await engine.namespaces.put(Namespace("shop", "id", 3600 * 1_000_000_000, state=3))
+        await engine.namespaces.change("shop", lambda known: replace(known, state=3))
     async with world.engine() as engine:
         engine.pruner.hurry()
         await engine.pruner.passes.reached(engine.pruner.passes.count + 1)
@@ -369,13 +370,13 @@ async def test_a_schedule_goes_with_its_namespace(world: World) -> None:
 @virtual
 async def test_an_engine_starts_beside_what_was_left_of_a_deleted_namespace(world: World) -> None:
     async with world.engine() as engine:
-        await engine.namespaces.put(Namespace("shop", "id", 3600 * 1_000_000_000))
+        await engine.namespaces.add(Namespace("shop", "id", 3600 * 1_000_000_000))
         request = create_request(overlap=BUFFER_ALL)
         request.namespace = "shop"
         await WorkflowService(engine).create_schedule(request)
         await minutes(world, 2.5)
         await engine.pruner.stop()  # the power goes before the schedule is deleted
-        await engine.namespaces.put(Namespace("shop", "id", 3600 * 1_000_000_000, state=3))
+        await engine.namespaces.change("shop", lambda known: replace(known, state=3))
     async with world.engine() as engine:
         assert not engine.schedules.watched
         engine.pruner.hurry()

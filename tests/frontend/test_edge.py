@@ -167,7 +167,7 @@ async def test_a_token_of_another_kind_or_namespace_is_refused(world: World) -> 
     async with world.engine() as engine:
         connection = WorkflowService(engine)
         await connection.start_workflow_execution(start_request())
-        await engine.namespaces.put(Namespace("other", "another-id", 1))
+        await engine.namespaces.add(Namespace("other", "another-id", 1))
         task = await connection.poll_workflow_task_queue(workflow_poll())
         with pytest.raises(Rejected, match="invalid activityID"):
             await connection.respond_activity_task_completed(

@@ -257,7 +257,7 @@ async def test_a_filter_of_start_times_reaches_from_the_first_year_to_the_last(w
 async def test_a_child_outlives_the_namespace_of_its_parent(world: World) -> None:
     async with world.engine() as engine:
         rpcs = WorkflowService(engine)
-        await engine.namespaces.put(Namespace("shop", "shop-id", 10**15))
+        await engine.namespaces.add(Namespace("shop", "shop-id", 10**15))
         begun = start_request("parent")
         begun.namespace = "shop"
         await rpcs.start_workflow_execution(begun)

@@ -155,7 +155,7 @@ async def test_the_default_namespace_is_there_and_others_can_be_described(world:
         connection = WorkflowService(engine)
         described = await connection.describe_namespace(service.DescribeNamespaceRequest(namespace="default"))
         assert described.config.workflow_execution_retention_ttl.seconds == 7 * 86400
-        await engine.namespaces.put(Namespace("shop", "some-id", 30 * 86_400 * 10**9, "the shop"))
+        await engine.namespaces.add(Namespace("shop", "some-id", 30 * 86_400 * 10**9, "the shop"))
     async with world.engine() as engine:
         connection = WorkflowService(engine)
         described = await connection.describe_namespace(service.DescribeNamespaceRequest(id="some-id"))

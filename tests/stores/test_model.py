@@ -197,8 +197,9 @@ class Stores(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMESPACES), days=st.integers(1, 90))
     def put_namespace(self, name: str, days: int) -> None:
+        known = next((one for one in self.do(self.model.namespaces()) if one.name == name), None)
         for store in (self.model, self.sqlite):
-            self.do(store.put_namespace(Namespace(name, f"id of {name}", days)))
+            self.do(store.put_namespace(Namespace(name, f"id of {name}", days), known))
 
     @rule()
     def reopen(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perdure.core.names import ExecutionKey, QueueName, TaskKind
-from perdure.stores.api import BEGINNING, Namespace, Position, Reference, Store
+from perdure.stores.api import BEGINNING, Namespace, Outcome, Position, Reference, Store
 from perdure.stores.visibility import ALL
 from tests.stores.given import (
     ACTIVITIES,
@@ -259,9 +261,21 @@ async def test_a_run_that_closes_is_counted_and_listed_as_closed(store: Store) -
 async def test_namespaces_are_kept_by_name(store: Store) -> None:
     assert await store.namespaces() == []
     shop, bank = Namespace("shop", "id-1", 7, "orders"), Namespace("bank", "id-2", 30)
-    await store.put_namespace(shop)
-    await store.put_namespace(bank)
+    assert await store.put_namespace(shop) is Outcome.APPLIED
+    assert await store.put_namespace(bank) is Outcome.APPLIED
     assert await store.namespaces() == [bank, shop]
     moved = Namespace("shop", "id-1", 14, "orders and returns")
-    await store.put_namespace(moved)
+    assert await store.put_namespace(moved, shop) is Outcome.APPLIED
     assert await store.namespaces() == [bank, moved]
+
+
+async def test_a_namespace_is_put_in_the_place_of_the_one_that_was_read(store: Store) -> None:
+    shop = Namespace("shop", "id-1", 7, data={"a": "1", "b": "2"})
+    moved, sold = replace(shop, retention_ns=14), replace(shop, description="sold")
+    assert await store.put_namespace(moved, shop) is Outcome.CONFLICT, "there is none"
+    assert await store.namespaces() == []
+    await store.put_namespace(shop)
+    assert await store.put_namespace(moved) is Outcome.CONFLICT, "there is one"
+    assert await store.put_namespace(moved, replace(shop, data={"b": "2", "a": "1"})) is Outcome.APPLIED
+    assert await store.put_namespace(sold, shop) is Outcome.CONFLICT, "it is another one"
+    assert await store.namespaces() == [moved]

@@ -24,7 +24,7 @@ import perdure.engine
 import perdure.engine.records
 from perdure.cli.main import cli
 from perdure.core import completion, execution, fold, validation
-from perdure.engine import Engine
+from perdure.engine import Engine, EngineConfig, NodeConfig
 from perdure.engine.feed.feed import Feed, Listener
 from perdure.sdk.activity import activity
 from perdure.sdk.declare.definitions import ActivityDefinition
@@ -88,7 +88,8 @@ def test_whoever_can_hear_of_commits_is_subscribed_to_the_feed() -> None:
         for kind in vars(module).values()
         if inspect.isclass(kind) and kind.__module__ == module.__name__ and {"hear", "gap"} <= vars(kind).keys()
     }
-    subscribed = {type(listener).__name__ for _, listener in Engine(MemoryStore()).feed._listeners}
+    one_of_many = Engine(MemoryStore(), config=EngineConfig(node=NodeConfig()))
+    subscribed = {type(listener).__name__ for _, listener in one_of_many.feed._listeners}
     assert able - {Feed.__name__, Listener.__name__} == subscribed
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
@@ -34,6 +35,7 @@ from perdure.engine.duties.recovery import recover
 from perdure.engine.duties.wakeups import Waker
 from perdure.engine.feed.alarms import Alarms
 from perdure.engine.feed.feed import Feed, Topic
+from perdure.engine.feed.relay import Relay
 from perdure.engine.feed.updates import Updates
 from perdure.engine.feed.watchers import Watchers
 from perdure.engine.matching.matching import Matching
@@ -44,10 +46,11 @@ from perdure.engine.matching.volatile_task import VolatileTask
 from perdure.engine.matching.workers import Workers
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.clock import Clock, Jump, SystemClock, WatchedClock
-from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.config import EngineConfig, NodeConfig
 from perdure.engine.node.faults import as_rejected
 from perdure.engine.node.ids import TimeOrderedIds
 from perdure.engine.node.metrics import Metrics
+from perdure.engine.node.wire import LETTER, Wire
 from perdure.engine.records.batches import Batches
 from perdure.engine.records.front import Front
 from perdure.engine.records.records import Records
@@ -124,6 +127,8 @@ class Engine:
         )
         self._is_started = False
         self._subscribe()
+        node = self.config.node
+        self.wire = None if node is None else self._wire_to_others(node)
 
     def _subscribe(self) -> None:
         """Who listens to what; what comes first here hears it first."""
@@ -137,6 +142,16 @@ class Engine:
         feed.subscribe(self._alarms, Topic.GROWTH)
         for listener in (self.watchers, self.queries, self.record_waker, self.namespaces):
             feed.subscribe(listener)
+
+    def _wire_to_others(self, node: NodeConfig) -> Wire:
+        """What is told to the other nodes, and heard of them."""
+        wire = Wire(self.store, self.clock, self.new_id(), node.beat_ns / 1e9, self._metrics, self.feed.gap)
+        self.feed.subscribe(Relay(self.feed, wire), Topic.EVERY)
+        self.namespaces.on_change = partial(wire.tell, "namespaces", b"")
+        wire.on("namespaces", lambda node, body: self.namespaces.gap())
+        self.record_waker.register(LETTER, wire.drop_letter, wire.drop_letter)
+        self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
+        return wire
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -156,6 +171,8 @@ class Engine:
     async def _start_answering(self) -> None:
         """What requests need."""
         await self.duties.check()
+        if self.wire is not None:
+            await self.wire.start()  # first: what others do from now on is told, and what they did before is read
         if self.config.has_duties:
             await self.namespaces.start()
         else:
@@ -207,6 +224,8 @@ class Engine:
         await self.records.stop()
         await stop_mailboxes()
         await self.namespaces.stop()
+        if self.wire is not None:
+            await self.wire.stop()
         await stop_duties()  # last: what it committed until now is for the others to find
         await self.store.close()
 

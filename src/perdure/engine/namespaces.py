@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from temporalio.api.enums.v1 import NamespaceState
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
@@ -15,11 +16,13 @@ from perdure.core.message import Origin
 from perdure.core.search_attributes import is_reserved
 from perdure.engine.feed.news import News
 from perdure.engine.node.config import EngineConfig
-from perdure.stores.api import Namespace, Store, StoreError
+from perdure.stores.api import Namespace, Outcome, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_NAMESPACE = "default"
+_TRIES_MAX = 20
+"""Changes that other nodes may make while this one tries to make its own."""
 DELETED = NamespaceState.NAMESPACE_STATE_DELETED
 
 
@@ -36,16 +39,19 @@ class Namespaces:
         """Search attributes by namespace that are not stored yet."""
         self._saving: set[asyncio.Task[None]] = set()
         self._refreshing: asyncio.Task[None] | None = None
+        self._is_behind = False
+        self.on_change: Callable[[], None] = _tell_nobody
+        """Called when this node has changed some, so that the others learn of it."""
 
     async def start(self) -> None:
         """Read them all. Raises StoreError."""
         await self.refresh()
         if DEFAULT_NAMESPACE not in self._by_name:
-            await self.put(Namespace(DEFAULT_NAMESPACE, self._new_id(), self._config.default_retention_ns))
+            await self.add(Namespace(DEFAULT_NAMESPACE, self._new_id(), self._config.default_retention_ns))
         for name, retention_ns in self._config.retentions.items():
             namespace = self._by_name.get(name)
             if namespace is not None and namespace.retention_ns != retention_ns:
-                await self.put(replace(namespace, retention_ns=retention_ns))
+                await self.change(name, partial(replace, retention_ns=retention_ns))
 
     async def stop(self) -> None:
         """Wait for what is being stored."""
@@ -65,36 +71,51 @@ class Namespaces:
 
     def gap(self) -> None:
         """Another node may have changed some."""
+        self._is_behind = True
         if self._refreshing is None:
-            self._refreshing = asyncio.get_running_loop().create_task(self._refresh_again())
+            self._refreshing = asyncio.get_running_loop().create_task(self._catch_up())
 
-    async def _refresh_again(self) -> None:
-        """As `refresh`, until the store serves."""
-        while True:
+    async def _catch_up(self) -> None:
+        """Refresh, until the store has served after the last call for it."""
+        while self._is_behind:
+            self._is_behind = False
             try:
-                await self.refresh()
-                self._refreshing = None
-                return
+                async with self._turn:
+                    await self.refresh()
             except StoreError as error:
                 _log.warning("the namespaces cannot be read again, trying again: %s", error)
-            await asyncio.sleep(self._config.store_retry_ns / 1e9)
+                self._is_behind = True
+                await asyncio.sleep(self._config.store_retry_ns / 1e9)
+        self._refreshing = None
 
-    async def put(self, namespace: Namespace) -> None:
-        """Insert or replace. Raises StoreError."""
-        await self._store.put_namespace(namespace)
+    async def add(self, namespace: Namespace) -> bool:
+        """Make it; False: there is one of that name, which is known now. Raises StoreError."""
+        async with self._turn:
+            return await self._put(namespace, None)
+
+    async def _put(self, namespace: Namespace, expected: Namespace | None) -> bool:
+        if await self._store.put_namespace(namespace, expected) is not Outcome.APPLIED:
+            await self.refresh()
+            return False
         self._by_name[namespace.name] = namespace
+        self.on_change()
+        return True
 
     async def change(self, name: str, change: Callable[[Namespace], Namespace]) -> Namespace:
         """Put what `change` makes of it; changes follow one another. Raises Rejected, StoreError."""
         async with self._turn:
-            changed = change(self.get(name))
-            await self.put(changed)
-            return changed
+            for _ in range(_TRIES_MAX):
+                known = self.get(name)
+                changed = change(known)
+                if changed == known or await self._put(changed, known):
+                    return changed
+        raise Rejected(StatusCode.UNAVAILABLE, f"Namespace {name} is being changed too often: try again.")
 
     async def forget(self, name: str) -> None:
         """A namespace is gone, with all that was in it. Raises StoreError."""
         await self._store.remove_namespace(name)
         self._by_name.pop(name, None)
+        self.on_change()
 
     def is_taken(self, name: str) -> bool:
         """Whether there is one of this name, or one that is being deleted."""
@@ -157,3 +178,7 @@ class Namespaces:
     def deleted(self) -> list[Namespace]:
         """The namespaces that are being deleted."""
         return [namespace for _, namespace in sorted(self._by_name.items()) if namespace.state == DELETED]
+
+
+def _tell_nobody() -> None:
+    """There is no other node."""

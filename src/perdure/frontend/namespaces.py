@@ -53,8 +53,7 @@ class Namespaces:
                 raise invalid(f"Invalid cluster name: {cluster}")
         retention_ns = _retention_ns(request.workflow_execution_retention_period)
         if namespaces.is_taken(name):
-            text = f'Namespace "{name}" already exists'
-            raise Rejected(StatusCode.ALREADY_EXISTS, text, NamespaceAlreadyExistsFailure())
+            raise _exists(name)
         namespace = Namespace(
             name,
             self._engine.new_id(),
@@ -63,7 +62,7 @@ class Namespaces:
             request.owner_email,
             data=dict(request.data),
         )
-        await self._put(namespace)
+        await self._add(namespace)
         return service.RegisterNamespaceResponse()
 
     async def describe(
@@ -136,11 +135,13 @@ class Namespaces:
         self._engine.pruner.hurry()
         return operator.DeleteNamespaceResponse(deleted_namespace=f"{name}-deleted-{deleted.id[:5]}")
 
-    async def _put(self, namespace: Namespace) -> None:
+    async def _add(self, namespace: Namespace) -> None:
         try:
-            await self._engine.namespaces.put(namespace)
+            is_new = await self._engine.namespaces.add(namespace)
         except StoreError as error:
             raise as_rejected(error) from error
+        if not is_new:  # another node was faster
+            raise _exists(namespace.name)
 
     async def _change(self, name: str, change: Callable[[Namespace], Namespace]) -> Namespace:
         try:
@@ -191,3 +192,7 @@ def _retention_ns(retention: Duration) -> int:
     if cap(retention) or duration_ns(retention) < RETENTION_MIN_NS:
         raise invalid("A valid retention period is not set on request.")
     return duration_ns(retention)
+
+
+def _exists(name: str) -> Rejected:
+    return Rejected(StatusCode.ALREADY_EXISTS, f'Namespace "{name}" already exists', NamespaceAlreadyExistsFailure())

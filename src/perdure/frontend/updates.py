@@ -123,7 +123,6 @@ class Updates:
         # Not ended before the caller's own deadline, unlike other waits: Temporal's server lets that pass, and clients
         # take an early answer without an outcome for "ask again", for ever.
         deadline = loop.time() + config.update_wait_ns / 1e9
-        slice_s = (config.shared_refresh_ns if config.store_is_shared else config.update_wait_ns) / 1e9
         while True:
             news = wait.heard(now.run_id)
             if news is not None:
@@ -138,8 +137,8 @@ class Updates:
             if left_s <= 0 or not engine.is_started:
                 reached = max(now.stage, news.stage if news is not None else 0)
                 return _update_response(key, now.update_id, reached, None)
-            await wait.pause(min(left_s, slice_s))
-            if (config.store_is_shared or wait.must_look()) and wait.heard(now.run_id) is None:
+            await wait.pause(left_s)
+            if wait.must_look() and wait.heard(now.run_id) is None:
                 now = await self._look_again(key, now.update_id)
 
     async def _look_again(self, key: ExecutionKey, update_id: str) -> UpdateStanding:

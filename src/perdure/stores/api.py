@@ -392,8 +392,12 @@ class Store(Protocol):
         """The earliest wake_at_ns of any record later than `after_ns`."""
         ...
 
-    async def put_namespace(self, namespace: Namespace) -> None:
-        """Insert or replace by name. Raises Unstorable."""
+    async def put_namespace(self, namespace: Namespace, expected: Namespace | None = None) -> Outcome:
+        """Make the namespace, or put it in the place of `expected`, the one of the same name that was read.
+
+        CONFLICT, and nothing is written, when what is stored by that name is not `expected`; None: there must be none.
+        Raises Unstorable.
+        """
         ...
 
     async def remove_namespace(self, name: str) -> None:

@@ -405,11 +405,14 @@ class MemoryStore:
             if record.wake_at_ns is not None and partitions.hold(record.namespace, record.name):
                 yield record.wake_at_ns, name
 
-    async def put_namespace(self, namespace: Namespace) -> None:
+    async def put_namespace(self, namespace: Namespace, expected: Namespace | None = None) -> Outcome:
         """See `Store.put_namespace`."""
         self._check_open()
         encode_namespace(namespace)
+        if self._namespaces.get(namespace.name) != expected:
+            return Outcome.CONFLICT
         self._namespaces[namespace.name] = namespace
+        return Outcome.APPLIED
 
     async def remove_namespace(self, name: str) -> None:
         """See `Store.remove_namespace`."""

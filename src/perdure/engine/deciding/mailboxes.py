@@ -69,6 +69,8 @@ class Mailboxes:
         attribute_type: Callable[[str, str, int], int] | None = None,
     ) -> None:
         self._config = config
+        self._is_shared = config.node is not None
+        """Other nodes write to the store: what is in memory may be old (ADR 0010)."""
         self._calls_max = config.calls_max
         self._calls_per_mailbox_max = config.calls_per_mailbox_max
         self._metrics = metrics
@@ -235,7 +237,7 @@ class Mailboxes:
     def _has_state_for(self, mailbox: Mailbox, head: Call) -> bool:
         """False: it was asked of the loader."""
         is_read = isinstance(head.command, Read)
-        if is_read and self._config.store_is_shared and not mailbox.is_fresh:
+        if is_read and self._is_shared and not mailbox.is_fresh:
             mailbox.forget()
         if not mailbox.is_known and (is_read or not _may_guess(mailbox, head)):
             self._loader.add((mailbox, None))
@@ -324,7 +326,7 @@ class Mailboxes:
             self._committer.add(mailbox)
             return True
         mailbox.foreign = None
-        if self._config.store_is_shared and mailbox.is_known and not mailbox.is_fresh:
+        if self._is_shared and mailbox.is_known and not mailbox.is_fresh:
             self._doubt(mailbox, calls)
         else:
             self._answer(calls, commit.replies)
@@ -511,7 +513,7 @@ class Mailboxes:
     def _rest(self, mailbox: Mailbox) -> None:
         mailbox.busy = mailbox.is_fresh = False
         mailbox.solo = mailbox.conflicts = 0
-        if mailbox.execution is None or (self._config.store_is_shared and mailbox.execution.closed_at_ns is not None):
+        if mailbox.execution is None or (self._is_shared and mailbox.execution.closed_at_ns is not None):
             self._drop(mailbox)
         else:
             self._cache.put(mailbox)

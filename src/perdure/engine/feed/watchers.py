@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterator
 
 from perdure.api.errors import Rejected, StatusCode
@@ -18,7 +17,6 @@ class Watchers:
     def __init__(self, config: EngineConfig, feed: Feed) -> None:
         self._feed = feed
         self._max = config.watchers_max
-        self._wait_s = config.shared_refresh_ns / 1e9 if config.store_is_shared else math.inf
         self._waits: dict[tuple[str, bool], list[asyncio.Future[bool]]] = {}
         """By run id, and whether only its end is waited for."""
         self._count = 0
@@ -42,7 +40,7 @@ class Watchers:
     def add(self, run_id: str, for_close: bool, wait_s: float) -> asyncio.Future[bool]:
         """A future that is True at the run's next events (`for_close`: its end), False when the wait is over.
 
-        The wait ends after `wait_s`, or sooner on a shared store: its changes may come from elsewhere.
+        The wait ends after `wait_s`. It may be True without anything new: whoever waits looks again.
         Raises Rejected UNAVAILABLE, RESOURCE_EXHAUSTED.
         """
         if not self._is_open:
@@ -56,7 +54,7 @@ class Watchers:
             self._waits[place] = []
             self._feed.follow(run_id, self, for_close)
         self._waits[place].append(future)
-        timer = self._loop.call_later(min(wait_s, self._wait_s), _give_up, future)
+        timer = self._loop.call_later(wait_s, _give_up, future)
 
         def ended(_: asyncio.Future[bool]) -> None:
             timer.cancel()

@@ -367,8 +367,6 @@ class Matching:
         else:
             queue.is_in_trouble = False
             backlog.read(page, is_last=len(page) < limit)
-            if self._config.store_is_shared and backlog.complete:
-                self._loop.call_later(self._config.shared_refresh_ns / 1e9, self._refresh, queue)
         finally:
             backlog.is_reading = False
             self.pages.emit()

@@ -152,13 +152,3 @@ class EngineConfig:
     nothing is written at the start: the engine of an operator's one command, which leaves the work to the next one."""
     stop_grace_ns: int = 10 * _SECOND_NS
     """How long `stop` waits for commits that are under way."""
-
-    @property
-    def store_is_shared(self) -> bool:
-        """Whether other engines write to this store."""
-        return self.node is not None
-
-    @property
-    def shared_refresh_ns(self) -> int:
-        """How long a row or an event of another engine may go unnoticed, at most."""
-        return _SECOND_NS if self.node is None else self.node.look_every_ns

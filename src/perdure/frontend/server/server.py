@@ -93,7 +93,7 @@ class Server:
         engine = self.engine
         for name in self.config.namespaces:
             if not engine.namespaces.is_taken(name):
-                await engine.namespaces.put(Namespace(name, engine.new_id(), engine.config.default_retention_ns))
+                await engine.namespaces.add(Namespace(name, engine.new_id(), engine.config.default_retention_ns))
 
     def _health(self) -> tuple[int, str, str]:
         is_serving = self.engine.is_started and self.transport is not None

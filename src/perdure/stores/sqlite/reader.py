@@ -56,6 +56,7 @@ _LIST_SEARCH_ATTRIBUTES = query("list_search_attributes")
 _LOAD_NUMBERED = query("load_numbered")
 _LIST_CLOSED_BEFORE = query("list_closed_before")
 _LIST_NAMESPACES = query("list_namespaces")
+_FIND_NAMESPACE = query("find_namespace")
 _FIND_RECORD = query("find_record")
 _LIST_RECORDS = query("list_records")
 _LIST_ALL_RECORDS = query("list_all_records")
@@ -266,6 +267,12 @@ def list_closed_before(
         parameters = (namespace, status, closed_before_ns)
         found += _keys(connection, _LIST_CLOSED_BEFORE, parameters, limit - len(found), partitions)
     return found
+
+
+def find_namespace(connection: sqlite3.Connection, name: str) -> Namespace | None:
+    """The namespace of that name, as it is stored."""
+    row = connection.execute(_FIND_NAMESPACE, (name,)).fetchone()
+    return None if row is None else decode_namespace(*row)
 
 
 def list_namespaces(connection: sqlite3.Connection) -> list[Namespace]:

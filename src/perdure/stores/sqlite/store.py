@@ -228,11 +228,18 @@ class SqliteStore:
         """See `Store.next_record_wake_at_ns`."""
         return self._read(reader.find_next_record_wake, after_ns, partitions)
 
-    async def put_namespace(self, namespace: Namespace) -> None:
+    async def put_namespace(self, namespace: Namespace, expected: Namespace | None = None) -> Outcome:
         """See `Store.put_namespace`."""
         file = self._opened()
         row = encode_namespace(namespace)
-        await file.change(lambda: file.connection.execute(_PUT_NAMESPACE, row))
+
+        def put() -> Outcome:
+            if reader.find_namespace(file.connection, namespace.name) != expected:
+                return Outcome.CONFLICT
+            file.connection.execute(_PUT_NAMESPACE, row)
+            return Outcome.APPLIED
+
+        return await file.change(put)
 
     async def remove_namespace(self, name: str) -> None:
         """See `Store.remove_namespace`."""

@@ -1,0 +1,74 @@
+"""Tells the other nodes of what becomes durable here, and this node's feed of what becomes durable there."""
+
+from __future__ import annotations
+
+import msgspec
+
+from perdure.core.names import ExecutionKey, QueueName
+from perdure.engine.feed.feed import Feed
+from perdure.engine.feed.news import News
+from perdure.engine.node.wire import Wire
+
+KIND = "news"
+
+
+class _Told(msgspec.Struct, array_like=True):
+    """`News` as other nodes are told them."""
+
+    key: ExecutionKey
+    version: int
+    first_event_id: int
+    next_event_id: int
+    is_closed: bool
+    wake_at_ns: int | None
+    queues: list[QueueName]
+    has_messages: bool
+    updates: list[str]
+
+
+class Relay:
+    """A listener of the feed, to every commit."""
+
+    def __init__(self, feed: Feed, wire: Wire) -> None:
+        self._feed = feed
+        self._wire = wire
+        wire.on(KIND, self._told)
+
+    def hear(self, news: News) -> None:
+        """A commit of this node; another node tells of its own."""
+        if news.commit is not None:
+            told = _Told(
+                news.key,
+                news.version,
+                news.first_event_id,
+                news.next_event_id,
+                news.is_closed,
+                news.wake_at_ns,
+                list(dict.fromkeys(news.queues)),
+                news.has_messages,
+                list(news.updates),
+            )
+            self._wire.tell(KIND, _encode(told))
+
+    def gap(self) -> None:
+        """What was missed was another node's."""
+
+    def _told(self, node: str, body: bytes) -> None:
+        told = _decode(body)
+        self._feed.hear(
+            News(
+                told.key,
+                told.version,
+                told.first_event_id,
+                told.next_event_id,
+                told.is_closed,
+                told.wake_at_ns,
+                told.queues,
+                told.has_messages,
+                told.updates,
+            )
+        )
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Told).decode

@@ -1,0 +1,2 @@
+-- One namespace.
+SELECT name, id, retention_ns, description, details FROM namespaces WHERE name = ?
