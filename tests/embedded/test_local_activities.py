@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
-from perdure import Engine, Retry, activity, call_local, start_local, workflow
+import pytest
+
+from perdure import CancelledError, Engine, Retry, activity, call_local, start_local, workflow
+from perdure.testing import assert_replays
 
 begun = threading.Event()
 may_end = threading.Event()
@@ -78,3 +82,54 @@ def test_what_was_lost_before_its_task_completed_is_run_again_with_the_same_key(
     with Engine(url) as engine:
         assert engine.get("w").result() == "done"
     assert len(keys) == 2 and keys[0] == keys[1]
+
+
+begun, may_end = threading.Event(), threading.Event()
+runs: list[int] = []
+
+
+@activity(cancellation="wait")
+def reserve(number: int) -> int:
+    runs.append(number)
+    begun.set()
+    assert may_end.wait(60)
+    return number
+
+
+@workflow
+def reserves() -> list[Any]:
+    found: list[Any] = []
+    try:
+        found.append(call_local(reserve, 1))
+        found.append(call_local(reserve, 2))
+    except CancelledError:
+        return ["cancelled", *found]
+    return found
+
+
+@workflow
+async def reserves_async() -> list[Any]:
+    found: list[Any] = []
+    try:
+        found.append(await start_local(reserve, 1))
+        found.append(await start_local(reserve, 2))
+    except asyncio.CancelledError:
+        return ["cancelled", *found]
+    return found
+
+
+@pytest.mark.parametrize("body", [reserves, reserves_async])
+def test_what_has_ended_well_is_not_lost_to_a_cancellation_that_comes_in_before_its_task_completes(body: Any) -> None:
+    """The server refuses the end of the run, for it knows of the cancellation; what was done is done, and once."""
+    begun.clear()
+    may_end.clear()
+    runs.clear()
+    with Engine("memory://") as engine:
+        handle = engine.start(body)
+        assert begun.wait(60)
+        handle.cancel()
+        may_end.set()
+        assert handle.result() == [1, 2]
+        events = handle.history()
+    assert runs == [1, 2]
+    assert_replays(events, [body])

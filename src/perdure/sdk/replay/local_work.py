@@ -40,6 +40,15 @@ class LocalRequest:
     scheduled_at_ns: int
     headers: Mapping[str, Payload] | None = None
 
+    def is_same(self, other: LocalRequest) -> bool:
+        """Whether it is the same call, of code that runs again."""
+        return (self.seq, self.definition.name, self.activity_id, self.attempt) == (
+            other.seq,
+            other.definition.name,
+            other.activity_id,
+            other.attempt,
+        ) and list(self.input) == list(other.input)
+
 
 @dataclass(slots=True, frozen=True)
 class LocalWork:

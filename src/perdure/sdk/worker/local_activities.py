@@ -67,15 +67,30 @@ class LocalCall:
             self.pause.set_result(None)
 
 
-class LocalRun:
-    """The local activities of one run. Used on the loop alone."""
+Results = dict[int, tuple[LocalRequest, LocalOutcome]]
+"""What ended well, by number, with what was asked."""
 
-    def __init__(self, activities: LocalActivities) -> None:
+REFUSED_MAX = 64
+"""Runs whose results are kept for the moment until their task comes again; more are done again."""
+
+
+class LocalRun:
+    """The local activities of one run. Used on the loop alone.
+
+    Args:
+        known: results of a task that the server refused, by number: what is asked for again in the same words has them.
+    """
+
+    def __init__(self, activities: LocalActivities, known: Results | None = None) -> None:
         self._activities = activities
+        self._known = known or {}
+        self.results: Results = {}
+        """Of the workflow task at hand."""
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, LocalCall] = {}
         self._outcomes: list[LocalOutcome] = []
         self._waiter: asyncio.Future[None] | None = None
+        self._token = b""
         self._task = PollWorkflowTaskQueueResponse()
         self._begun_s = 0.0
         self._begun_ns = 0
@@ -85,6 +100,8 @@ class LocalRun:
         time = task.history.events[-1].event_time
         self._begun_ns = time.seconds * SECOND_NS + time.nanos
         self._begun_s = received_s
+        if task.task_token != self._token:
+            self._token, self.results = task.task_token, {}
         self._task = PollWorkflowTaskQueueResponse(
             workflow_execution=task.workflow_execution, workflow_type=task.workflow_type
         )
@@ -114,6 +131,11 @@ class LocalRun:
             call.stop(Stop.GONE)
 
     def _start(self, request: LocalRequest) -> None:
+        known = self._known.pop(request.seq, None)
+        if known is not None and known[0].is_same(request):
+            self.results[request.seq] = known
+            self._outcomes.append(known[1])
+            return
         call = self._calls[request.seq] = LocalCall(request)
         call.task = self._loop.create_task(self._run(call))
 
@@ -125,6 +147,8 @@ class LocalRun:
             outcome = self._activities.fault(call.request, problem)
         if outcome is None or self._calls.pop(call.request.seq, None) is None:
             return
+        if outcome.result is not None:
+            self.results[call.request.seq] = call.request, outcome
         self._outcomes.append(outcome)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -158,10 +182,21 @@ class LocalActivities:
         self._slots = asyncio.Semaphore(slots)
         self._loop = asyncio.get_running_loop()
         self._running: set[LocalCall] = set()
+        self._refused: dict[str, Results] = {}
 
-    def run_of(self) -> LocalRun:
+    def run_of(self, run_id: str) -> LocalRun:
         """What a run needs that asks for its first."""
-        return LocalRun(self)
+        return LocalRun(self, self._refused.pop(run_id, None))
+
+    def keep(self, run_id: str, run: LocalRun) -> None:
+        """The server has refused a workflow task because something had come in; its code will soon ask for the same.
+
+        What has ended well by then need not be done again; and a cancellation that came in would stop it before it
+        begins, so that what was done would be lost.
+        """
+        if len(self._refused) >= REFUSED_MAX:
+            del self._refused[next(iter(self._refused))]
+        self._refused[run_id] = run.results
 
     def stop_running(self, why: Stop) -> None:
         """Ask all that are under way to stop."""

@@ -161,7 +161,7 @@ class WorkflowTasks:
         """The code waits for local activities: run them and go on, until the task can, or must, be answered."""
         while outcome.local is not None:
             if run.local is None:
-                run.local = self._local.run_of()
+                run.local = self._local.run_of(run.run_id)
             run.local.begin(task, received_s)
             try:
                 report = await run.local.work(outcome.local)
@@ -266,6 +266,8 @@ class WorkflowTasks:
             # the run decided to close is nobody's fault; anything else is something to be mended.
             if "UnhandledCommand" in rejected.message:
                 logger.debug("workflow task of %s was refused: %s", _named(task), rejected.message)
+                if run.local is not None:
+                    self._local.keep(run.run_id, run.local)
             else:
                 self._failures.workflow_task(task, Failure(message=f"the server refused it: {rejected.message}"))
             response = None
