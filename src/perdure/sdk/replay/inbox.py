@@ -285,7 +285,7 @@ class Inbox:
 
         def at_end(value: Any, error: BaseException | None) -> None:
             del self.running[mark]
-            if self.machine.barred != "closed":
+            if not self.machine.is_closed:
                 ended(value, error)
 
         self.machine.fiber.spawn(work, at_end, holds=handler.unfinished == "wait")

@@ -125,7 +125,7 @@ class WorkflowMachine(Run):
 
     def close(self) -> None:
         """Free the code and all it holds. On the thread that ran it. The machine then starts over at event 1."""
-        self.barred = "closed"
+        self.is_closed, self.barred = True, "a run that is closed"
         ident = get_ident()
         outer = running.get(ident)
         running[ident] = self

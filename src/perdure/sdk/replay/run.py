@@ -42,7 +42,7 @@ class Changes:
 
 
 class Run:
-    """One run in the cache.
+    """One run in the cache. What holds one calls it `machine`: it is the machine's lower half.
 
     Args:
         definition: the workflow's code.
@@ -55,7 +55,8 @@ class Run:
     Attributes:
         activities, timers, others: what is under way and has its event, by that event's id (a timer by its own). Each
             kind puts in and takes out its own: `others` are children, and messages to other workflows.
-        barred: what the code is in that must not ask for anything, in words; "closed": nothing may ever be asked for.
+        barred: what the code is in that must not ask for anything, in words. None: it may ask.
+        is_closed: the code was dropped from the cache; what it still asks for is not done.
         changes, current_details, event_counts, random, search_attributes: what the room of that name keeps; most runs
             have none of it.
         produced: the commands of the workflow task at hand, in the order in which the code asked for them.
@@ -89,6 +90,7 @@ class Run:
         "history_size_bytes",
         "inbox",
         "info",
+        "is_closed",
         "last_number",
         "locals",
         "memo",
@@ -148,6 +150,7 @@ class Run:
         self.violation: Exception | None = None
         self.unguarded = 0
         self.barred: str | None = None
+        self.is_closed = False
         self.locals: LocalsView | None = None
         self.flags: Flags | None = None
         self.changes: Changes | None = None
@@ -201,7 +204,7 @@ class Run:
         """Raises WorkflowClosed in code that was dropped, EngineError where code must not ask for anything."""
         if self.barred is None:
             return
-        if self.barred == "closed":
+        if self.is_closed:
             self.fiber.refuse()
             return
         raise EngineError(f"{self.barred} must not call activities, start timers or wait; do that outside of it")

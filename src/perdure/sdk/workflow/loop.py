@@ -371,7 +371,7 @@ class WorkflowLoop(LoopSurface):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """asyncio.TimerHandle.cancel calls this."""
-        if isinstance(handle, _Timer) and self.machine.barred != "closed":
+        if isinstance(handle, _Timer) and not self.machine.is_closed:
             handle.operation.cancel()
 
     def create_future(self) -> asyncio.Future[Any]:
