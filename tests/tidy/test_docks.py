@@ -22,10 +22,12 @@ from temporalio.api.enums.v1 import CommandType, EventType
 import perdure.cli
 import perdure.engine
 import perdure.engine.records
+import perdure.sdk
 from perdure.cli.main import cli
 from perdure.core import completion, execution, fold, validation
 from perdure.engine import Engine, EngineConfig, NodeConfig
 from perdure.engine.feed.feed import Feed, Listener
+from perdure.sdk import interceptors
 from perdure.sdk.activity import activity
 from perdure.sdk.declare.definitions import ActivityDefinition
 from perdure.sdk.options import ActivityOptions, activity_options
@@ -91,6 +93,16 @@ def test_whoever_can_hear_of_commits_is_subscribed_to_the_feed() -> None:
     one_of_many = Engine(MemoryStore(), config=EngineConfig(node=NodeConfig()))
     subscribed = {type(listener).__name__ for _, listener in one_of_many.feed._listeners}
     assert able - {Feed.__name__, Listener.__name__} == subscribed
+
+
+def test_the_end_of_each_chain_of_interceptors_does_all_that_they_can_be_asked() -> None:
+    """A method that the end inherits would call a next one, and there is none."""
+    ends = {end for module in modules(perdure.sdk) for end in vars(module).values() if inspect.isclass(end)}
+    for base in interceptors._Link.__subclasses__():
+        asked = {name for name in vars(base) if not name.startswith("_")}
+        own = [end for end in ends if issubclass(end, base) and end is not base]
+        assert own, base
+        assert [(end, asked - vars(end).keys()) for end in own if asked - vars(end).keys()] == []
 
 
 def test_every_kind_of_record_has_an_owner_that_is_woken() -> None:

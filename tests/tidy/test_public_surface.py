@@ -22,9 +22,10 @@ import msgspec
 import perdure
 import perdure.errors
 import perdure.idempotency
+import perdure.interceptors
 
 SNAPSHOT = Path(__file__).parent / "public_surface.txt"
-MODULES: tuple[ModuleType, ...] = (perdure, perdure.errors, perdure.idempotency)
+MODULES: tuple[ModuleType, ...] = (perdure, perdure.errors, perdure.idempotency, perdure.interceptors)
 
 
 def surface() -> Iterator[tuple[str, Any]]:
