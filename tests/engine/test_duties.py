@@ -152,6 +152,28 @@ async def test_nodes_that_come_take_a_share_and_one_that_stops_gives_it_back_at_
         assert len(await world.store.inner.records(KIND)) == 2, "one that has stopped leaves nothing behind"
 
 
+@virtual
+async def test_what_a_node_left_is_looked_for_when_it_goes_and_not_when_one_comes(world: World) -> None:
+    async with Fleet(world) as fleet:
+        one = await fleet.node()
+        looks: list[int] = []
+        one.duties.subscribe(lambda: looks.append(len(one.duties.partitions)))
+        two = await fleet.node()
+        await asyncio.sleep(BEAT_S)
+        assert looks == []
+        await two.stop()
+        await asyncio.sleep(BEAT_S)
+        assert looks == [PARTITIONS]
+
+
+def test_a_node_of_which_one_late_beat_would_be_a_death_cannot_be_configured() -> None:
+    NodeConfig(beat_ns=1, silence_ns=3, skew_max_ns=2)
+    wrong: list[dict[str, Any]] = [{"silence_ns": 2_900_000_000}, {"skew_max_ns": 1_900_000_000}, {"beat_ns": 0}]
+    for settings in wrong:
+        with pytest.raises(ValueError, match="three beats"):
+            NodeConfig(**settings)
+
+
 @virtual_logged
 async def test_a_node_that_dies_is_noticed_in_time_and_buried(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async with Fleet(world) as fleet:

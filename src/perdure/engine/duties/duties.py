@@ -42,12 +42,13 @@ class Duties:
         self._nodes = None if node is None else Nodes(store, clock, new_id(), node, metrics, self._share_out)
         self._recovers = config.workers_died
         self._listeners: list[Callable[[], None]] = []
+        self._live: frozenset[str] = frozenset()
         self.partitions = ALL_PARTITIONS if node is None else NO_PARTITIONS
         self.look_every_s = None if node is None else node.look_every_ns / 1e9
         self.changes = Signal()
 
     def subscribe(self, look: Callable[[], None]) -> None:
-        """Have `look()` called whenever a node has come or gone: there may be more to look after than before."""
+        """Have `look()` called whenever a node has gone: it may have left something, and its share is to be done."""
         self._listeners.append(look)
 
     @property
@@ -80,9 +81,11 @@ class Duties:
     def _share_out(self) -> None:
         nodes = self._nodes
         assert nodes is not None, "nodes come and go only where there are some"
+        gone, self._live = self._live - nodes.live, nodes.live
         self.partitions = share_of(nodes.id, nodes.live)
-        for look in self._listeners:
-            look()
+        if gone:  # one that comes only takes
+            for look in self._listeners:
+                look()
         self.changes.emit()
 
 

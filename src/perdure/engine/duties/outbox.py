@@ -9,7 +9,7 @@ was not delivered when the engine died, or did not fit into memory, is read from
 idempotent (`perdure.core.message`), so this may repeat itself as often as it likes.
 
 In a fleet a message is delivered by the node that committed it. The node that has the duty for its target delivers what
-that one cannot: when a node has come or gone it reads all messages of its share, and now and then those that were there
+that one cannot: when a node has gone it reads all messages of its share, and now and then those that were there
 a while ago as well.
 """
 

@@ -30,6 +30,14 @@ class NodeConfig:
     look_every_ns: int = _SECOND_NS
     """How long a row, a deadline or an event of another node may go unnoticed, at most."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError when one late beat would be taken for a death, or for a wrong clock."""
+        if not 0 < self.beat_ns <= min(self.silence_ns // 3, self.skew_max_ns // 2):
+            raise ValueError(
+                f"NodeConfig(beat_ns={self.beat_ns}, silence_ns={self.silence_ns}, skew_max_ns={self.skew_max_ns}): "
+                "a silence must last three beats at least, and a clock may differ by two."
+            )
+
 
 @dataclass(slots=True, frozen=True)
 class EngineConfig:

@@ -117,7 +117,7 @@ class Schedules:
         await self._take_up()
 
     def _take_over(self) -> None:
-        """Another node has come or gone, and perhaps left some in the middle."""
+        """Another node has gone, and perhaps left some in the middle."""
         self._spawn(self._take_up_again())
 
     async def _take_up_again(self) -> None:
