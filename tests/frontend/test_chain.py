@@ -166,7 +166,7 @@ async def test_a_token_says_the_namespace_of_a_request_that_names_none(world: Wo
 async def test_a_token_of_another_namespace_is_refused_in_the_words_of_temporals_server(world: World) -> None:
     """Read off `temporal server start-dev`: a namespace that is not there is told first."""
     async with world.engine() as engine:
-        await engine.namespaces.put(Namespace("shop", "shop-id", 86_400 * 10**9))
+        await engine.namespaces.add(Namespace("shop", "shop-id", 86_400 * 10**9))
         connection = WorkflowService(engine)
         await connection.start_workflow_execution(start_request())
         task = await connection.poll_workflow_task_queue(workflow_poll())
@@ -214,7 +214,7 @@ async def test_an_interceptor_is_told_in_which_namespaces_commands_reach(world: 
 async def test_a_namespace_that_is_asked_for_by_its_id_is_told_by_its_name(world: World) -> None:
     witness = Witness()
     async with world.engine() as engine:
-        await engine.namespaces.put(Namespace("shop", "shop-id", 86_400 * 10**9))
+        await engine.namespaces.add(Namespace("shop", "shop-id", 86_400 * 10**9))
         chain = Chain(engine, (witness,))
         connection, operators = WorkflowService(engine, chain), OperatorService(engine, chain)
         await connection.describe_namespace(service.DescribeNamespaceRequest(id="shop-id"))
@@ -227,7 +227,7 @@ async def test_a_namespace_that_is_asked_for_by_its_id_is_told_by_its_name(world
 async def test_what_is_asked_in_one_namespace_is_not_answered_from_another(world: World) -> None:
     """Neither by a token that was made up, nor along with a workflow task of one's own."""
     async with world.engine() as engine:
-        await engine.namespaces.put(Namespace("shop", "shop-id", 86_400 * 10**9))
+        await engine.namespaces.add(Namespace("shop", "shop-id", 86_400 * 10**9))
         connection = WorkflowService(engine)
         tasks: dict[str, Any] = {}
         for namespace in ("default", "shop"):
@@ -259,7 +259,7 @@ async def test_what_is_asked_in_one_namespace_is_not_answered_from_another(world
 @virtual
 async def test_a_worker_that_shuts_down_ends_no_polls_of_another_namespace(world: World) -> None:
     async with world.engine() as engine:
-        await engine.namespaces.put(Namespace("shop", "shop-id", 86_400 * 10**9))
+        await engine.namespaces.add(Namespace("shop", "shop-id", 86_400 * 10**9))
         connection = WorkflowService(engine)
         poll = workflow_poll()
         poll.worker_instance_key = "worker-1"
@@ -280,7 +280,7 @@ async def test_a_worker_that_shuts_down_ends_no_polls_of_another_namespace(world
 @virtual
 async def test_a_page_token_of_another_namespace_leads_nowhere(world: World) -> None:
     async with world.engine() as engine:
-        await engine.namespaces.put(Namespace("shop", "shop-id", 86_400 * 10**9))
+        await engine.namespaces.add(Namespace("shop", "shop-id", 86_400 * 10**9))
         connection = WorkflowService(engine)
         await connection.start_workflow_execution(start_request())
         request = history_request(maximum_page_size=1)
