@@ -54,6 +54,14 @@ def keep_theirs(error: BaseException) -> None:
         link = link.__cause__ or link.__context__
 
 
+def cause_of(error: BaseException) -> BaseException | None:
+    """What another error is raised `from` when this one led to it: None when no frame in it is the user's.
+
+    Of what this package alone had to do with, the text has said all that there is, and the stack says nothing.
+    """
+    return None if _theirs(_traceback_of(error)) is None else error
+
+
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
     frames: list[TracebackType] = []
     while trace is not None:

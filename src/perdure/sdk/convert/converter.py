@@ -23,6 +23,7 @@ from perdure.sdk.convert.raw import RawValue
 from perdure.sdk.errors import PayloadCodecError, PayloadError, PayloadTooLargeError
 from perdure.sdk.option_names import options_of
 from perdure.sdk.texts import class_name, repr_of, text_of
+from perdure.sdk.traces import cause_of
 
 DEFAULT_LIMIT_BYTES = 2 << 20
 """What the arguments of one call, or one result, may take: Temporal's blob limit."""
@@ -133,7 +134,7 @@ def _encode(value: Any, what: str) -> Payload:
         raise PayloadError(
             f"{what} cannot be serialised: {path} is of type {type_name(type(part))} ({text_of(error)}); "
             "use JSON values, dataclasses, msgspec Structs or pydantic models"
-        ) from error
+        ) from cause_of(error)
 
 
 def _encode_message(value: Message) -> Payload:
