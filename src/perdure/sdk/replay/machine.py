@@ -121,7 +121,11 @@ class WorkflowMachine(Run):
         finally:
             self._events = self._requests = ()
         self.next_event_id = events[-1].event_id + 1
-        return (self.locals is not None and live and self._pending(task)) or self._outcome(task, live=live)
+        if live and self.locals is not None:
+            pending = self._pending(task)
+            if pending is not None:
+                return pending
+        return self._outcome(task, live=live)
 
     def close(self) -> None:
         """Free the code and all it holds. On the thread that ran it. The machine then starts over at event 1."""
