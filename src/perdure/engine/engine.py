@@ -314,7 +314,7 @@ class Engine:
         return await self._stored(self.store.count_executions(namespace, query))
 
     async def delete(self, keys: Sequence[ExecutionKey]) -> int:
-        """Take closed executions out of store and memory. How many it were. Raises Rejected UNAVAILABLE."""
+        """Take closed executions out of store and memory. Returns how many there were. Raises Rejected UNAVAILABLE."""
         number = await self._stored(self.store.delete_executions(keys))
         for key in keys:
             self.mailboxes.forget(key)

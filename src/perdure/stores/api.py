@@ -346,7 +346,7 @@ class Store(Protocol):
         ...
 
     async def delete_executions(self, keys: Sequence[ExecutionKey]) -> int:
-        """Take closed executions out, with their history and their tasks; durable when this returns. How many it were.
+        """Take closed executions out, with their history and their tasks, durably. Returns how many were there.
 
         What is not there, or is open, is left. If the newest run of a workflow id goes, the newest of the others is
         its current one. Messages that a run has sent are delivered all the same.

@@ -96,7 +96,7 @@ class RunCache:
             self._dispose(oldest)
 
     def evict_home(self, home: object) -> int:
-        """Let go of all runs of a thread that is given up; how many they were."""
+        """Let go of all runs of a thread that is given up. Returns how many there were."""
         lost = [run for run in self._runs.values() if run.home is home]
         for run in lost:
             self.take(run.run_id)
