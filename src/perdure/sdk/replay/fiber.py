@@ -5,16 +5,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Any, Protocol
 
 from perdure.sdk.errors import CancelledError
-from perdure.sdk.replay.entry import Site
+from perdure.sdk.replay.entry import Operation, Site
 
 REFUSALS_MAX = 100
 """How often closed code may catch WorkflowClosed and ask again before it is left standing for good."""
 
 Ended = Callable[[Any, BaseException | None], None]
+
+
+class Happened:
+    """What is awaited in an `async def` workflow is this in a `def` one: it has happened already."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
+
+
+HAPPENED = Happened()
 
 
 class Fiber(Protocol):
@@ -55,6 +68,28 @@ class Fiber(Protocol):
 
     def never_awaited(self) -> Exception | None:
         """What fails the task when the code has ended well and something that it had to await was not awaited."""
+        ...
+
+    def blocking(self, what: str, instead: str) -> Any:
+        """The fiber itself, which can wait where it is called.
+
+        Args:
+            what, instead: what was asked for, and what an `async def` workflow writes in its place.
+
+        Raises EngineError in an `async def` workflow.
+        """
+        ...
+
+    def settle(self, operation: Operation, what: str) -> Awaitable[None]:
+        """Wait for an operation, in a `def` workflow here and now; an `async def` one awaits what is returned."""
+        ...
+
+    def follow(self, steps: Iterable[Callable[[], bool]]) -> Awaitable[None]:
+        """Likewise for one condition after another; what lies between them runs when its time has come."""
+        ...
+
+    def note(self, made: Any, what: str) -> None:
+        """Of an awaitable that code was given: if nobody awaits it, that is to be told of."""
         ...
 
     def spawn(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:

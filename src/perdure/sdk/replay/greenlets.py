@@ -20,7 +20,7 @@ from perdure.sdk.abandoned import abandon
 from perdure.sdk.errors import CancelledError, EngineError
 from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.entry import Operation, Site, is_user_frame, site_of
-from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended, Interrupt
+from perdure.sdk.replay.fiber import HAPPENED, REFUSALS_MAX, Ended, Happened, Interrupt
 from perdure.sdk.replay.flags import Flag
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import WorkflowClosed
@@ -185,6 +185,21 @@ class GreenletFiber:
 
     def fail(self, error: BaseException) -> None:
         self.error, self.done = error, True
+
+    def blocking(self, what: str, instead: str) -> GreenletFiber:
+        return self
+
+    def settle(self, operation: Operation, what: str) -> Happened:
+        self.join(operation)
+        return HAPPENED
+
+    def follow(self, steps: Iterable[Callable[[], bool]]) -> Happened:
+        for condition in steps:
+            self.wait(condition)
+        return HAPPENED
+
+    def note(self, made: Any, what: str) -> None:
+        """Nothing is awaited: all of it has happened."""
 
     def join(self, operation: Operation) -> Any:
         """Wait for an operation. Returns its value or raises its error; CancelledError when the run is cancelled."""

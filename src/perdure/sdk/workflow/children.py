@@ -9,7 +9,7 @@ workflow that never ends continues as new now and then, so that its history stay
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, get_args, overload
 
 from temporalio.api.command.v1 import Command
@@ -23,7 +23,6 @@ from perdure.sdk.declare.handlers import addressed
 from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
 from perdure.sdk.declare.startable import ChildOptions, ClosePolicy, Runs, StartableWorkflow
-from perdure.sdk.errors import EngineError
 from perdure.sdk.interceptors import (
     ContinueAsNewInput,
     SignalExternalWorkflowInput,
@@ -41,14 +40,11 @@ from perdure.sdk.options import (
 from perdure.sdk.policies import IdReusePolicy, reuse_policy
 from perdure.sdk.replay.child import CancelExternal, Child, SignalExternal
 from perdure.sdk.replay.completion import ContinueAsNew
-from perdure.sdk.replay.entry import Operation
-from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
 from perdure.sdk.starting import put_notes, put_repetition, put_timeouts
 from perdure.sdk.texts import check_text
 from perdure.sdk.workflow.handles import Handle, handle_of
-from perdure.sdk.workflow.unawaited import told
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -59,24 +55,6 @@ _CLOSE_POLICIES: dict[str, ParentClosePolicy.ValueType] = {
     "abandon": ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON,
     "request_cancel": ParentClosePolicy.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
 }
-
-
-class _Done:
-    """What an awaitable of an `async def` workflow is in a `def` one: it has happened."""
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return
-        yield
-
-
-_DONE = _Done()
-
-
-def _sent(machine: Run, operation: Operation, what: str) -> Awaitable[None]:
-    if type(machine.fiber) is GreenletFiber:
-        machine.fiber.join(operation)
-        return _DONE
-    return told(machine, operation, what)
 
 
 @lists_options
@@ -107,7 +85,7 @@ class ExternalHandle:
         """Ask it to stop."""
         operation = CancelExternal(self._machine, self.id, self.run_id or "", is_child=False)
         self._machine.emit(operation)
-        return _sent(self._machine, operation, "external.cancel")
+        return self._machine.fiber.settle(operation, "external.cancel")
 
 
 @lists_options
@@ -153,7 +131,7 @@ def signal_external(machine: Run, input: SignalExternalWorkflowInput) -> Awaitab
         machine, input.id, input.run_id or "", input.signal, tuple(input.args), is_child=input.is_child,
         headers=input.headers,
     )  # fmt: skip
-    return _sent(machine, operation, "child.signal" if input.is_child else "external.signal")
+    return machine.fiber.settle(operation, "child.signal" if input.is_child else "external.signal")
 
 
 def send_signal(
@@ -360,8 +338,7 @@ def call_child(
         CancelledError: this workflow was cancelled, and so was the child.
     """
     machine = current("call_child()")
-    if type(machine.fiber) is not GreenletFiber:
-        raise EngineError("call_child(...) would block an `async def` workflow; write `await start_child(...)`")
+    machine.fiber.blocking("call_child(...)", "`await start_child(...)`")
     handle = start_child(
         workflow,
         *args,

@@ -40,7 +40,6 @@ from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import WorkflowClosed, current
 from perdure.sdk.workflow.children import send_signal
-from perdure.sdk.workflow.loop import WorkflowLoop
 from perdure.sdk.workflow.messages import Messages
 from perdure.sdk.workflow.shielding import Shield
 from perdure.sdk.workflow.unawaited import noted
@@ -217,18 +216,18 @@ class Subscription:
     def open(self) -> Awaitable[None]:
         """Subscribe; returns, or can be awaited, when the hub has taken note."""
         steps = tell(self._machine, self._hub_id, "subscribe", (self._subscriber,))
-        return noted(self._machine, "subscription.open", follow(self._machine, steps))
+        return noted(self._machine, "subscription.open", self._machine.fiber.follow(steps))
 
     def close(self) -> Awaitable[None]:
         """Unsubscribe; returns, or can be awaited, when the hub has taken note. Not interrupted by a cancellation."""
         if type(self._machine.fiber) is not GreenletFiber:
             return noted(self._machine, "subscription.close", self._close_async())
         with Shield(self._machine.fiber):
-            return follow(self._machine, self._leave())
+            return self._machine.fiber.follow(self._leave())
 
     async def _close_async(self) -> None:
         with Shield(self._machine.fiber):
-            await follow(self._machine, self._leave())
+            await self._machine.fiber.follow(self._leave())
 
     def _leave(self) -> Steps:
         told = send_signal(self._machine, self._hub_id, "", "unsubscribe", (self._subscriber,), is_child=False)
@@ -291,7 +290,9 @@ class Events:
         machine = current("workflow.emit()")
         info = _info(machine)
         header = Header(f"{info.workflow_id}/{info.original_run_id}/{_count(machine, 'emitted')}", name, key)
-        return noted(machine, "workflow.emit", follow(machine, tell(machine, hub_of(name), "emit", (header, value))))
+        return noted(
+            machine, "workflow.emit", machine.fiber.follow(tell(machine, hub_of(name), "emit", (header, value)))
+        )
 
     @staticmethod
     def subscribe(name: str, *, key: str | None = None, returns: Any = Any) -> Subscription:
@@ -357,38 +358,6 @@ def tell(machine: Run, hub_id: str, signal: str, args: tuple[Any, ...]) -> Steps
             raise hub.error or cause
     if told.error is not None:
         raise told.error
-
-
-def follow(machine: Run, steps: Steps) -> Awaitable[None]:
-    """Take the steps: at once in a `def` workflow; in an `async def` one, by awaiting what is returned."""
-    fiber = machine.fiber
-    if type(fiber) is not GreenletFiber:
-        return _follow_async(fiber, steps)
-    for condition in steps:
-        fiber.wait(condition)
-    return _TAKEN
-
-
-async def _follow_async(fiber: Any, steps: Steps) -> None:
-    for condition in steps:
-        await _wait_async(fiber, condition)
-
-
-async def _wait_async(fiber: Any, condition: Condition) -> None:
-    assert isinstance(fiber, WorkflowLoop), "a workflow is carried by one or the other"
-    if not condition():
-        await fiber.condition(condition)
-
-
-class _Taken:
-    """What a `def` workflow gets: the steps are taken."""
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return
-        yield
-
-
-_TAKEN = _Taken()
 
 
 def _begin(machine: Run, hub_id: str) -> Child:

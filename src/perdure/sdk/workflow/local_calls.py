@@ -16,9 +16,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from perdure.sdk.declare.definitions import ActivityDefinition, AnyActivity
 from perdure.sdk.declare.named import activity_given
-from perdure.sdk.errors import DefinitionError, EngineError
+from perdure.sdk.errors import DefinitionError
 from perdure.sdk.interceptors import StartActivityInput, WorkflowChain
-from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.local_activity import start_local_activity
 from perdure.sdk.replay.running import current
 from perdure.sdk.workflow.handles import ActivityHandle, handle_of
@@ -37,9 +36,7 @@ def call_local(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P
         DefinitionError: not an activity, a transactional one, or one that is known by its name alone.
     """
     machine = current("call_local()")
-    fiber = machine.fiber
-    if type(fiber) is not GreenletFiber:
-        raise EngineError("call_local(...) would block an `async def` workflow; write `await start_local(...)`")
+    fiber = machine.fiber.blocking("call_local(...)", "`await start_local(...)`")
     definition = _runnable("call_local()", activity)
     if machine.chain is not None:
         return _through(machine.chain, definition, args, kwargs).result()

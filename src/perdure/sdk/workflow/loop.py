@@ -18,7 +18,7 @@ import sys
 from _thread import get_ident
 from asyncio import events
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from functools import update_wrapper
 from inspect import isawaitable
@@ -39,7 +39,7 @@ from perdure.sdk.replay.timer import start_timer
 from perdure.sdk.workflow.cancelling import Canceller, Cancelling
 from perdure.sdk.workflow.loop_surface import LoopSurface
 from perdure.sdk.workflow.loop_tasks import LoopFuture, LoopTask
-from perdure.sdk.workflow.unawaited import Unawaited
+from perdure.sdk.workflow.unawaited import Unawaited, told
 
 _MICROSECOND_NS = 1_000
 _GRAIN_S = 1e-5
@@ -157,6 +157,20 @@ class WorkflowLoop(LoopSurface):
         if main is None or not main.done():
             return False
         return main.cancelled() or main.exception() is not None or not self._holding
+
+    def blocking(self, what: str, instead: str) -> Any:
+        raise EngineError(f"{what} would block an `async def` workflow; write {instead}")
+
+    def settle(self, operation: Operation, what: str) -> Awaitable[None]:
+        return told(self.machine, operation, what)
+
+    async def follow(self, steps: Iterable[Callable[[], bool]]) -> None:
+        for condition in steps:
+            if not condition():
+                await self.condition(condition)
+
+    def note(self, made: Any, what: str) -> None:
+        self.unawaited.note(made, what)
 
     def spawn(self, work: Callable[[], Any], ended: Ended, *, holds: bool) -> None:
         if not self._running:

@@ -16,7 +16,6 @@ from typing import Any, TypeVar, cast
 
 from perdure.sdk.errors import EngineError
 from perdure.sdk.replay.entry import Operation, is_user_frame, site_text
-from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.run import Run
 from perdure.sdk.workflow.handles import Handle, handle_of
 
@@ -35,8 +34,9 @@ class Unawaited:
     def note(self, made: Any, what: str) -> None:
         """`made` is about to be given to workflow code, which knows it as `what`."""
         noted = self._noted
-        # `note`, `noted` and who calls that are ours; a frame's line is searched for, so only when it is asked for
-        frame: FrameType | None = sys._getframe(3)  # pyright: ignore[reportPrivateUsage] - the documented way
+        # This, the fiber's `note`, `noted` and who calls that are ours. A frame's line is searched for, so only when it
+        # is asked for.
+        frame: FrameType | None = sys._getframe(4)  # pyright: ignore[reportPrivateUsage] - the documented way
         while frame is not None and not is_user_frame(frame):
             frame = frame.f_back
         noted.append((made, what, frame and (frame.f_code, frame.f_lasti)))
@@ -97,9 +97,7 @@ def told(machine: Run, operation: Operation, what: str) -> Told:
 
 def noted(machine: Run, what: str, made: A) -> A:
     """The awaitable itself, noted. In a `def` workflow it is one that has happened already."""
-    fiber: Any = machine.fiber
-    if type(fiber) is not GreenletFiber:
-        fiber.unawaited.note(made, what)
+    machine.fiber.note(made, what)
     return made
 
 

@@ -24,7 +24,7 @@ import random
 import typing
 import uuid
 from _thread import get_ident
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast, overload
 
@@ -37,7 +37,7 @@ from perdure.sdk.declare.definitions import (
     direct_call_guard,
 )
 from perdure.sdk.declare.named import NamedWorkflow, activity_given
-from perdure.sdk.errors import DefinitionError, DeterminismViolation, EngineError
+from perdure.sdk.errors import DefinitionError, DeterminismViolation
 from perdure.sdk.guard import install
 from perdure.sdk.guard.talkers import quiet_in_replay
 from perdure.sdk.interceptors import StartActivityInput, WorkflowChain
@@ -104,14 +104,6 @@ def _through(
     return chain.outbound.start_activity(StartActivityInput(definition, definition.bind(args, kwargs)))
 
 
-def _carrier(machine: Run, what: str, instead: str) -> GreenletFiber:
-    """The fiber of a `def` workflow. Raises EngineError in an `async def` one."""
-    fiber = machine.fiber
-    if type(fiber) is not GreenletFiber:
-        raise EngineError(f"{what} would block an `async def` workflow; write {instead}")
-    return fiber
-
-
 @overload
 def call(activity: ActivityDefinition[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 @overload
@@ -129,7 +121,7 @@ def call(activity: Any, /, *args: Any, **kwargs: Any) -> Any:
         PayloadError: an argument cannot be serialised. Fails the task even if caught.
     """
     machine = current("call()")
-    fiber = _carrier(machine, "call(...)", "`await start(...)`")
+    fiber = machine.fiber.blocking("call(...)", "`await start(...)`")
     if machine.chain is not None:
         return _through(machine.chain, "call()", activity, args, kwargs).result()
     return fiber.join(_schedule(machine, "call()", activity, args, kwargs))
@@ -152,17 +144,6 @@ def start(activity: Any, /, *args: Any, **kwargs: Any) -> ActivityHandle[Any]:
     if machine.chain is not None:
         return _through(machine.chain, "start()", activity, args, kwargs)
     return handle_of(machine, _schedule(machine, "start()", activity, args, kwargs), ActivityHandle)
-
-
-class _Slept:
-    """What a `def` workflow's `sleep` returns: it has slept already."""
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return
-        yield
-
-
-_SLEPT = _Slept()
 
 
 async def sleep(machine: Run, duration_ns: int, summary: str | None) -> None:
@@ -319,8 +300,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
             "sleep's duration", duration or 0, days=days, hours=hours, minutes=minutes, seconds=seconds
         )
         if type(machine.fiber) is GreenletFiber:
-            machine.fiber.join(start_timer(machine, duration_ns, summary))
-            return _SLEPT
+            return machine.fiber.settle(start_timer(machine, duration_ns, summary), "workflow.sleep")
         return noted(machine, "workflow.sleep", sleep(machine, duration_ns, summary))
 
     @staticmethod
@@ -481,7 +461,7 @@ def _wait_many(
     enough: Callable[[Iterator[bool]], bool],
     timeout: Duration | None,
 ) -> None:
-    fiber = _carrier(machine, f"{what}(...)", instead)
+    fiber = machine.fiber.blocking(f"{what}(...)", instead)
     operations = [operation_of(handle) for handle in handles]
     if not operations or enough(operation.done for operation in operations):
         return
