@@ -38,6 +38,7 @@ from perdure.engine.feed.feed import Feed, Topic
 from perdure.engine.feed.relay import Relay
 from perdure.engine.feed.updates import Updates
 from perdure.engine.feed.watchers import Watchers
+from perdure.engine.matching.elsewhere import Elsewhere
 from perdure.engine.matching.matching import Matching
 from perdure.engine.matching.queries import Queries
 from perdure.engine.matching.task_queue import Poll
@@ -128,6 +129,7 @@ class Engine:
         self._is_started = False
         self._subscribe()
         node = self.config.node
+        self._elsewhere: Elsewhere | None = None
         self.wire = None if node is None else self._wire_to_others(node)
 
     def _subscribe(self) -> None:
@@ -150,6 +152,7 @@ class Engine:
         self.namespaces.on_change = partial(wire.tell, "namespaces", b"")
         wire.on("namespaces", lambda node, body: self.namespaces.gap())
         self.record_waker.register(LETTER, wire.drop_letter, wire.drop_letter)
+        self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config)
         self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
         return wire
 
@@ -184,6 +187,8 @@ class Engine:
         await self.watchers.start()
         self.updates.start()
         await self.matching.start()
+        if self._elsewhere is not None:
+            self._elsewhere.start()
 
     async def _take_up_duties(self) -> None:
         """What is done although nobody asks for it."""
@@ -224,6 +229,8 @@ class Engine:
         await self.records.stop()
         await stop_mailboxes()
         await self.namespaces.stop()
+        if self._elsewhere is not None:
+            self._elsewhere.stop()
         if self.wire is not None:
             await self.wire.stop()
         await stop_duties()  # last: what it committed until now is for the others to find

@@ -291,7 +291,7 @@ class Mailboxes:
         context.dead_queue = ""
         if execution is not None and execution.facts.sticky_queue and execution.current_task is None:
             queue = QueueName(execution.key.namespace, execution.facts.sticky_queue, TaskKind.WORKFLOW)
-            if not self._matching.is_polled(queue):
+            if not self._matching.is_polled(queue) and not self._matching.polled_elsewhere(queue):
                 context.dead_queue = queue.name
         self._metrics.decisions += 1
         return context

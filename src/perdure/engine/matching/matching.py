@@ -64,6 +64,10 @@ class Matching:
         """Workers in this process by the queue that they serve: instance key and identity. They never cease to ask."""
         self.on_unpolled: Callable[[Task], None] = _ignore
         """Told of a row that nobody waits for."""
+        self.on_polled: Callable[[QueueName], None] = _ignore
+        """Told of a queue that is polled for the first time."""
+        self.polled_elsewhere: Callable[[QueueName], bool] = _nowhere
+        """Whether a queue is polled at another node."""
         self.polls = Signal()
         """Emitted for every poll that begins to wait."""
         self.pages = Signal()
@@ -109,7 +113,10 @@ class Matching:
         """
         if not self._is_open:
             raise Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and poll again.")
-        queue = self._queues.get(name) or self._open(name)
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._open(name)
+            self.on_polled(name)
         if len(queue.waiting) >= self._config.pollers_per_queue_max:
             self._make_room(queue)
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -222,6 +229,10 @@ class Matching:
         if queue is None:
             return False
         return queue.has_poller() or self._loop.time() - queue.polled_at < self._config.polled_ns / 1e9
+
+    def polled_now(self) -> list[QueueName]:
+        """The queues that are polled at this node, as `is_polled` says."""
+        return [name for name in self._queues if self.is_polled(name)]
 
     def _open(self, name: QueueName) -> TaskQueue:
         if len(self._queues) >= self._sweep_at:
@@ -422,6 +433,15 @@ class Matching:
             queue.volatile.append(task)
             self._match(queue)
 
+    def take_volatile(self, name: QueueName) -> list[VolatileTask]:
+        """Take back all that waits for somebody who polls a queue; nothing, if somebody does."""
+        queue = self._queues.get(name)
+        if queue is None or not queue.volatile or self.is_polled(name):
+            return []
+        tasks = list(queue.volatile)
+        queue.volatile.clear()
+        return tasks
+
     def withdraw(self, name: QueueName, task: VolatileTask) -> bool:
         """Take it back. False: a worker has it."""
         queue = self._queues.get(name)
@@ -462,5 +482,10 @@ class Matching:
         return self._submit(key.namespace, key.workflow_id, key.run_id, command)
 
 
-def _ignore(task: Task) -> None:
+def _ignore(told: object) -> None:
     """Nobody wants to know."""
+
+
+def _nowhere(queue: QueueName) -> bool:
+    """There is no other node."""
+    return False

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.errordetails.v1 import NotFoundFailure, QueryFailedFailure, WorkflowNotReadyFailure
@@ -44,6 +44,20 @@ _FAILING_ATTEMPT = 3
 """A workflow task that is about to be tried so often is taken for broken, as Temporal's server does."""
 
 
+class Others(Protocol):
+    """`perdure.engine.matching.elsewhere.Elsewhere`: the other nodes, as far as questions go."""
+
+    def put(self, queue: QueueName, task: QueryTask, /) -> bool: ...
+
+    def put_again(self) -> None: ...
+
+    def is_of_another(self, token: QueryToken, /) -> bool: ...
+
+    def answer(
+        self, token: QueryToken, result_type: int, answer: Payloads, error_message: str, failure: Failure, /
+    ) -> None: ...
+
+
 class Queries:
     """See the module's text. `waiting` is empty nearly always: whoever serves tasks looks at it first."""
 
@@ -57,6 +71,10 @@ class Queries:
         self._wait_s = config.long_poll_ns / 1e9
         self._max = config.watchers_max
         self._asked: dict[str, QueryTask] = {}
+        self.elsewhere: Others | None = None
+        """None: there is no other node."""
+        self.node = ""
+        """What this one is called among them."""
         self.waiting: dict[str, dict[str, QueryTask]] = {}
         """By run id and query id: those that go with the run's next workflow task."""
 
@@ -86,7 +104,7 @@ class Queries:
         loop = asyncio.get_running_loop()
         task = QueryTask(
             ExecutionKey(namespace, workflow_id, run_id),
-            QueryToken(namespace, self._new_id()),
+            QueryToken(namespace, self._new_id(), self.node),
             query,
             loop.create_future(),
         )
@@ -134,9 +152,9 @@ class Queries:
         """Alone: to the worker that knows the workflow, if one does."""
         facts = execution.facts
         sticky = QueueName(task.key.namespace, facts.sticky_queue, TaskKind.WORKFLOW)
-        if execution.is_open and facts.sticky_queue and self._matching.is_polled(sticky):
+        if execution.is_open and facts.sticky_queue and self._is_served(sticky):
             task.sticky = True
-            self._matching.offer(sticky, task)
+            self.offer(sticky, task)
             wait_s = facts.sticky_schedule_to_start_ns / 1e9
             asyncio.get_running_loop().call_later(wait_s, self._leave_sticky, sticky, task)
         else:
@@ -144,7 +162,17 @@ class Queries:
 
     def _send_to_normal(self, task: QueryTask) -> None:
         task.sticky = False
-        self._matching.offer(QueueName(task.key.namespace, task.task_queue, TaskKind.WORKFLOW), task)
+        self.offer(QueueName(task.key.namespace, task.task_queue, TaskKind.WORKFLOW), task)
+
+    def offer(self, queue: QueueName, task: QueryTask) -> None:
+        """Put a question to whoever polls that queue, here or at another node; a sticky one, if nobody does, to any."""
+        if task.sticky and not self._is_served(queue):
+            self._send_to_normal(task)
+        elif self.elsewhere is None or not self.elsewhere.put(queue, task):
+            self._matching.offer(queue, task)
+
+    def _is_served(self, queue: QueueName) -> bool:
+        return self._matching.is_polled(queue) or self._matching.polled_elsewhere(queue)
 
     def _leave_sticky(self, sticky: QueueName, task: QueryTask) -> None:
         """The one worker did not take it: any other may."""
@@ -175,7 +203,9 @@ class Queries:
             self._go_on(news.commit.execution)
 
     def gap(self) -> None:
-        """Any of the runs may have gone on."""
+        """Any of the runs may have gone on, and a node that was asked may be gone."""
+        if self.elsewhere is not None:
+            self.elsewhere.put_again()
         for of_run in list(self.waiting.values()):
             self._look_again(next(iter(of_run.values())).key)
 
@@ -240,10 +270,21 @@ class Queries:
         failure: Failure,
     ) -> None:
         """A query task came back. Raises Rejected NOT_FOUND when nobody waits for it any more."""
+        if self.elsewhere is not None and self.elsewhere.is_of_another(token):
+            self.elsewhere.answer(token, result_type, answer, error_message, failure)
+            return
         task = self._asked.get(token.query_id)
         if task is None or task.token != token or task.future.done():
             raise Rejected(StatusCode.NOT_FOUND, "query task not found, or already expired", NotFoundFailure())
         _settle(task, result_type, answer, error_message, failure)
+
+    def settle(
+        self, token: QueryToken, result_type: int, answer: Payloads, error_message: str, failure: Failure
+    ) -> None:
+        """Another node's worker has answered. Without effect when nobody waits for it any more."""
+        task = self._asked.get(token.query_id)
+        if task is not None and task.token.namespace == token.namespace:
+            _settle(task, result_type, answer, error_message, failure)
 
 
 def _is_rejected(status: int, condition: enums.QueryRejectCondition) -> bool:
@@ -254,9 +295,7 @@ def _is_rejected(status: int, condition: enums.QueryRejectCondition) -> bool:
     return False
 
 
-def _settle(
-    task: QueryTask, result_type: enums.QueryResultType, answer: Payloads, error_message: str, failure: Failure
-) -> None:
+def _settle(task: QueryTask, result_type: int, answer: Payloads, error_message: str, failure: Failure) -> None:
     if task.future.done():
         return
     if result_type == enums.QUERY_ANSWERED:

@@ -18,6 +18,8 @@ class QueryToken(msgspec.Struct, frozen=True, array_like=True):
 
     namespace: str
     query_id: str
+    node: str = ""
+    """Where it was asked, when there are several; see `perdure.engine.node.wire`."""
 
 
 class QueryTask(VolatileTask, eq=False):

@@ -115,7 +115,7 @@ class Unpolled:
             _log.debug("task queue %r cannot be looked at: %s", queue.name, error)
             waits = None
         self._noted.pop(queue, None)
-        if waits is not None and self._matching.pollers(queue):
+        if waits is not None and (self._matching.pollers(queue) or self._matching.polled_elsewhere(queue)):
             self._look_in(queue, min(2 * wait_s or self._wait_s, _LOOKS_APART_MAX_S))
         elif waits is not None:
             self._told[queue] = None

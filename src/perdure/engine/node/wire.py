@@ -115,6 +115,10 @@ class Wire(Gatherer[_Message]):
         """Have it called with the messages of this kind, those that are for this node."""
         self._hearers[kind] = hear
 
+    def hears(self, node: str) -> bool:
+        """Whether another node was heard of lately."""
+        return node in self._heard
+
     # --- telling --------------------------------------------------------------------------------
 
     def tell(self, kind: str, body: bytes, to: str = "") -> None:

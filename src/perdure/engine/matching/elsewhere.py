@@ -1,0 +1,237 @@
+"""What waits for a worker of another node: who polls which queue there, and questions that are put to them.
+
+Every node says every few seconds which task queues are polled at it. So a worker that polls another node is not taken
+for dead here, and a question for it is put to that node, over the wire. The answer comes back to the node that asked,
+whichever node the worker gave it to: the query's token names it. A question that is not answered is put again, also to
+another node; a node that knows it already does nothing, or says the answer once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.query.v1 import WorkflowQuery
+
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.names import ExecutionKey, QueueName
+from perdure.engine.matching.matching import Matching
+from perdure.engine.matching.queries import Queries
+from perdure.engine.matching.query_task import QueryTask, QueryToken
+from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.wire import Wire
+
+_SAYS_A_TERM = 3
+"""How often a node says which queues are polled, in the time after which they are taken for forsaken."""
+_QUEUES_TOGETHER = 50
+"""Names in one message."""
+_KNOWN_MAX = 10_000
+"""Questions of other nodes that are remembered."""
+
+
+class _Question(msgspec.Struct, array_like=True):
+    """A `QueryTask` on the wire, and the queue that it is for."""
+
+    queue: QueueName
+    key: ExecutionKey
+    token: QueryToken
+    query: bytes
+    workflow_type: str
+    task_queue: str
+    previous_started_event_id: int
+    last_event_id: int
+    sticky: bool
+
+
+class _Answer(msgspec.Struct, array_like=True):
+    """What a worker said, or with a `code` why none was asked."""
+
+    token: QueryToken
+    result_type: int = 0
+    answer: bytes = b""
+    error_message: str = ""
+    failure: bytes = b""
+    code: int = 0
+
+
+class Elsewhere:
+    """See the module's text."""
+
+    def __init__(self, wire: Wire, matching: Matching, queries: Queries, config: EngineConfig) -> None:
+        self._wire = wire
+        self._matching = matching
+        self._queries = queries
+        self._term_s = config.polled_ns / 1e9
+        self._polled: dict[QueueName, dict[str, float]] = {}
+        """By node, the loop time at which it said so last."""
+        self._away: dict[str, tuple[QueueName, QueryTask]] = {}
+        """Questions that were put to another node, by query id."""
+        self._known: OrderedDict[str, _Answer | None] = OrderedDict()
+        """Questions of other nodes, and the answer once there is one."""
+        self._timer: asyncio.TimerHandle | None = None
+        wire.on("polled", self._hear_polled)
+        wire.on("question", self._hear_question)
+        wire.on("answer", self._hear_answer)
+        matching.polled_elsewhere = self.is_polled
+        matching.on_polled = self._tell_polled
+        queries.elsewhere, queries.node = self, wire.node
+
+    def start(self) -> None:
+        """Say which queues are polled, from now on."""
+        self._say()
+
+    def stop(self) -> None:
+        """Say nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- who polls where ------------------------------------------------------------------------
+
+    def is_polled(self, queue: QueueName) -> bool:
+        """Whether somebody polls it at another node."""
+        return self._node_for(queue) is not None
+
+    def _node_for(self, queue: QueueName) -> str | None:
+        nodes = self._polled.get(queue)
+        if nodes is None:
+            return None
+        horizon = asyncio.get_running_loop().time() - self._term_s
+        for node, at in list(nodes.items()):
+            if at < horizon or not self._wire.hears(node):
+                del nodes[node]
+        if not nodes:
+            del self._polled[queue]
+        return next(iter(nodes), None)
+
+    def _say(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._term_s / _SAYS_A_TERM, self._say)
+        polled = self._matching.polled_now()
+        for start in range(0, len(polled), _QUEUES_TOGETHER):
+            self._wire.tell("polled", _encode(polled[start : start + _QUEUES_TOGETHER]))
+        for queue in list(self._polled):
+            self._node_for(queue)
+        self.put_again()
+
+    def _tell_polled(self, queue: QueueName) -> None:
+        """A queue is new here: others may have work for it."""
+        self._wire.tell("polled", _encode([queue]))
+
+    def _hear_polled(self, node: str, body: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        for queue in _decode_queues(body):
+            self._polled.setdefault(queue, {})[node] = now
+            for task in self._matching.take_volatile(queue):
+                if isinstance(task, QueryTask) and not self.is_of_another(task.token):
+                    self._queries.offer(queue, task)
+                else:
+                    self._matching.offer(queue, task)
+
+    # --- questions ------------------------------------------------------------------------------
+
+    def put(self, queue: QueueName, task: QueryTask) -> bool:
+        """Put a question to the node where somebody polls that queue. False: nobody does, or somebody does here."""
+        if self._matching.is_polled(queue):
+            return False
+        node = self._node_for(queue)
+        if node is None:
+            return False
+        question = _Question(
+            queue,
+            task.key,
+            task.token,
+            task.query.SerializeToString(),
+            task.workflow_type,
+            task.task_queue,
+            task.previous_started_event_id,
+            task.last_event_id,
+            task.sticky,
+        )
+        self._away[task.token.query_id] = queue, task
+        self._wire.tell("question", _encode(question), node)
+        return True
+
+    def put_again(self) -> None:
+        """What was put to another node and is not answered: it may have been lost, or the node is gone."""
+        away, self._away = self._away, {}
+        for queue, task in away.values():
+            if task.is_wanted:
+                self._queries.offer(queue, task)
+
+    def _hear_question(self, node: str, body: bytes) -> None:
+        question = _decode_question(body)
+        query_id = question.token.query_id
+        if query_id in self._known:
+            answer = self._known[query_id]
+            if answer is not None:
+                self._wire.tell("answer", _encode(answer), question.token.node)
+            return
+        self._remember(query_id, None)
+        task = QueryTask(
+            question.key,
+            question.token,
+            WorkflowQuery.FromString(question.query),
+            asyncio.get_running_loop().create_future(),
+            question.workflow_type,
+            question.task_queue,
+            question.previous_started_event_id,
+            question.last_event_id,
+            question.sticky,
+        )
+        task.future.add_done_callback(lambda future: self._failed(question.token, future))
+        asyncio.get_running_loop().call_later(2 * self._term_s, task.future.cancel)
+        self._matching.offer(question.queue, task)
+
+    def _failed(self, token: QueryToken, future: asyncio.Future[Any]) -> None:
+        """The question could not be brought to a worker: who asked is told."""
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, Rejected):
+            self._tell_answer(_Answer(token, error_message=error.message, code=int(error.code)))
+        elif future.cancelled() and self._known.get(token.query_id) is None:
+            self._known.pop(token.query_id, None)  # should it be put again, it goes to whoever polls then
+
+    def _remember(self, query_id: str, answer: _Answer | None) -> None:
+        self._known[query_id] = answer
+        self._known.move_to_end(query_id)
+        if len(self._known) > _KNOWN_MAX:
+            self._known.popitem(last=False)
+
+    def answer(
+        self, token: QueryToken, result_type: int, answer: Payloads, error_message: str, failure: Failure
+    ) -> None:
+        """A worker has answered a question that another node asked."""
+        said = _Answer(token, result_type, answer.SerializeToString(), error_message, failure.SerializeToString())
+        self._tell_answer(said)
+
+    def is_of_another(self, token: QueryToken) -> bool:
+        """Whether another node asked it."""
+        return token.node not in ("", self._wire.node)
+
+    def _tell_answer(self, answer: _Answer) -> None:
+        self._remember(answer.token.query_id, answer)
+        self._wire.tell("answer", _encode(answer), answer.token.node)
+
+    def _hear_answer(self, node: str, body: bytes) -> None:
+        said = _decode_answer(body)
+        _, task = self._away.pop(said.token.query_id, (None, None))
+        if said.code:
+            if task is not None:
+                task.fail(Rejected(StatusCode(said.code), said.error_message))
+            return
+        self._queries.settle(
+            said.token,
+            said.result_type,
+            Payloads.FromString(said.answer),
+            said.error_message,
+            Failure.FromString(said.failure),
+        )
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_queues = msgspec.msgpack.Decoder(list[QueueName]).decode
+_decode_question = msgspec.msgpack.Decoder(_Question).decode
+_decode_answer = msgspec.msgpack.Decoder(_Answer).decode

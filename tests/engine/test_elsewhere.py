@@ -1,0 +1,209 @@
+"""Questions asked at one node, and answered by a worker that polls another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+from temporalio.api.enums.v1 import QueryResultType
+from temporalio.api.workflowservice import v1 as service
+
+from perdure.api.errors import StatusCode
+from perdure.core.names import QueueName, TaskKind
+from perdure.engine import Engine, EngineConfig, NodeConfig
+from perdure.engine.node.wire import LETTER
+from perdure.frontend import WorkflowService
+from perdure.stores.api import Hear, Store
+from tests.engine.shared import Shared, at_once
+from tests.engine.world import QUEUE, World, completion, virtual, workflow_poll
+from tests.frontend.test_queries import Asked, answer, asked, first_task, idle
+from tests.frontend.test_signals import refusal
+
+Post = Callable[[Hear, bytes | None], None]
+
+
+class Node(WorkflowService):
+    """An engine, and what it is asked through."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.engine = engine
+
+
+@asynccontextmanager
+async def nodes(world: World, count: int = 2, carry: Post = at_once) -> AsyncIterator[list[Node]]:
+    """Some that have heard of one another."""
+    shared = Shared(world.store, carry)
+    config = EngineConfig(node=NodeConfig())
+    made = [Engine(cast(Store, shared.face()), world.clock, world.ids, config) for _ in range(count)]
+    for engine in made:
+        await engine.start()
+    await asyncio.sleep(3)
+    yield [Node(engine) for engine in made]
+    for engine in made:
+        await engine.stop()
+
+
+async def polled(node: Node, queue: str = QUEUE, normal: str = "") -> service.PollWorkflowTaskQueueResponse:
+    """The next task of a worker of that node, which must come soon."""
+    return await asyncio.wait_for(node.poll_workflow_task_queue(workflow_poll(queue, normal)), 5)
+
+
+@virtual
+async def test_a_worker_that_polls_another_node_is_asked(world: World) -> None:
+    """F3."""
+    async with nodes(world) as (here, there):
+        await idle(there)
+        poll = asyncio.ensure_future(polled(there))
+        await asyncio.sleep(0.1)
+        query = await asked(here)
+        task = await poll
+        assert (task.query.query_type, len(task.history.events)) == ("state", 4)
+        await there.respond_query_task_completed(answer(task))
+        assert await asyncio.wait_for(query.data(), 1) == b'"paid"'
+
+
+@virtual
+async def test_a_worker_that_comes_to_another_node_later_is_asked(world: World) -> None:
+    async with nodes(world, 3) as (here, there, third):
+        await idle(here)
+        await asyncio.sleep(30)
+        query = await asked(here)
+        await asyncio.sleep(5)
+        task = await polled(there)
+        assert task.query.query_type == "state"
+        await third.respond_query_task_completed(answer(task))
+        assert await asyncio.wait_for(query.data(), 1) == b'"paid"', "wherever the worker says it"
+
+
+@virtual
+async def test_the_worker_that_has_the_workflow_is_asked_wherever_it_polls(world: World) -> None:
+    async with nodes(world) as (here, there):
+        await idle(there, sticky="sticky-1")
+        poll = asyncio.ensure_future(polled(there, "sticky-1", QUEUE))
+        await asyncio.sleep(0.1)
+        query = await asked(here)
+        task = await poll
+        assert len(task.history.events) == 0, "it needs none"
+        await there.respond_query_task_completed(answer(task))
+        assert await query.data() == b'"paid"'
+
+
+@virtual
+async def test_a_worker_that_polls_another_node_is_not_taken_for_dead(world: World) -> None:
+    """Its sticky queue is kept, and forgotten when it does not poll any more."""
+    queue = QueueName("default", "sticky-1", TaskKind.WORKFLOW)
+    async with nodes(world) as (here, there):
+        poll = asyncio.ensure_future(polled(there, "sticky-1", QUEUE))
+        await asyncio.sleep(0.1)
+        assert here.engine.matching.polled_elsewhere(queue)
+        poll.cancel()
+        await asyncio.sleep(30)
+        assert not here.engine.matching.polled_elsewhere(queue)
+
+
+@virtual
+async def test_a_question_that_waits_for_a_workflow_task_at_another_node_is_asked(world: World) -> None:
+    async with nodes(world) as (here, there):
+        running = await first_task(there)
+        query = await asked(here)
+        await there.respond_workflow_task_completed(completion(running.task_token))
+        task = await polled(there)
+        assert task.query.query_type == "state"
+        await there.respond_query_task_completed(answer(task))
+        assert await query.data() == b'"paid"'
+
+
+@virtual
+async def test_what_is_too_long_for_a_notice_arrives(world: World) -> None:
+    async with nodes(world) as (here, there):
+        await idle(there)
+        request = service.QueryWorkflowRequest(namespace="default")
+        request.execution.workflow_id = "order-1"
+        request.query.query_type = "state"
+        request.query.query_args.payloads.add(data=b"x" * 100_000)
+        query = asyncio.ensure_future(here.query_workflow(request))
+        task = await polled(there)
+        assert task.query.query_args == request.query.query_args
+        done = answer(task)
+        done.query_result.payloads.add(data=b"y" * 1_000_000)
+        await there.respond_query_task_completed(done)
+        assert (await asyncio.wait_for(query, 1)).query_result == done.query_result
+        assert list(await world.store.records(LETTER)) == []
+
+
+@virtual
+async def test_a_handler_that_fails_at_another_node_fails_the_caller(world: World) -> None:
+    async with nodes(world) as (here, there):
+        await idle(there)
+        query = await asked(here)
+        task = await polled(there)
+        failed = answer(task, error_message="no such state")
+        failed.completed_type = QueryResultType.QUERY_RESULT_TYPE_FAILED
+        await there.respond_query_task_completed(failed)
+        refused = await refusal(query.call)
+        assert (refused.code, refused.message) == (StatusCode.INVALID_ARGUMENT, "no such state")
+
+
+def losing(what: bytes, times: int) -> Post:
+    """Loses what begins with it, so often."""
+    left = [times]
+
+    def carry(hear: Hear, notice: bytes | None) -> None:
+        if notice is not None and what in notice and left[0]:
+            left[0] -= 1
+            return
+        at_once(hear, notice)
+
+    return carry
+
+
+@pytest.mark.parametrize("lost", [b"question", b"answer"])
+def test_what_was_lost_is_said_again(lost: bytes) -> None:
+    @virtual
+    async def scenario(world: World) -> None:
+        async with nodes(world, carry=losing(b"\xa8question" if lost == b"question" else b"\xa6answer", 1)) as pair:
+            here, there = pair
+            await idle(there)
+            query = await asked(here)
+            task = await asyncio.wait_for(there.poll_workflow_task_queue(workflow_poll()), 10)
+            await there.respond_query_task_completed(answer(task))
+            assert await asyncio.wait_for(query.data(), 10) == b'"paid"'
+            poll = asyncio.ensure_future(there.poll_workflow_task_queue(workflow_poll()))
+            await asyncio.sleep(20)
+            assert not poll.done(), "it was not asked twice"
+            poll.cancel()
+
+    scenario()
+
+
+@virtual
+async def test_a_node_that_dies_with_a_question_is_not_waited_for(world: World) -> None:
+    async with nodes(world, 3) as (here, there, third):
+        await idle(there)
+        query = await asked(here)
+        assert (await polled(there)).query.query_type == "state"
+        await there.engine.abort()
+        await asyncio.sleep(6)
+        task = await polled(third)
+        assert task.query.query_type == "state"
+        await third.respond_query_task_completed(answer(task))
+        assert await query.data() == b'"paid"'
+
+
+@virtual
+async def test_an_answer_to_what_nobody_asks_any_more_is_dropped(world: World) -> None:
+    async with nodes(world) as (here, there):
+        await idle(there)
+        query = await asked(here)
+        task = await polled(there)
+        query.call.cancel()
+        await asyncio.sleep(0.1)
+        await there.respond_query_task_completed(answer(task))
+        again: Asked = await asked(here)
+        task = await polled(there)
+        await there.respond_query_task_completed(answer(task))
+        assert await again.data() == b'"paid"'
