@@ -10,6 +10,7 @@ from collections.abc import Callable
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
+from perdure.api.times import NS_PER_SECOND
 from perdure.core.names import ExecutionKey
 from perdure.core.state import Execution
 
@@ -43,6 +44,10 @@ def evolve(execution: Execution, event: HistoryEvent, size: int | None = None) -
     if fold is None:
         raise UnknownEvent(f"Event {event.event_id} has type {event.event_type}, which this version cannot fold.")
     fold(execution, event)
+    at = event.event_time
+    at_ns = at.seconds * NS_PER_SECOND + at.nanos
+    if at_ns > execution.last_event_ns:
+        execution.last_event_ns = at_ns
     execution.next_event_id = event.event_id + 1
     execution.history_bytes += event.ByteSize() if size is None else size
 

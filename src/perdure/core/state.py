@@ -284,6 +284,8 @@ class Execution(msgspec.Struct, array_like=True):
     """Serialised `VersioningOverride`: the version that the run is held to."""
     attached: dict[str, int] = {}
     """Request ids of starts that found this run and made themselves known to it -> the event that says so."""
+    last_event_ns: int = 0
+    """The latest time that an event of the run has."""
 
     @property
     def is_open(self) -> bool:

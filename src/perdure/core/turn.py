@@ -21,6 +21,10 @@ from perdure.core.message import Message
 from perdure.core.names import QueueName, Task, TaskKind, TaskRef
 from perdure.core.state import Execution
 
+SKEW_MAX_NS = 2_000_000_000
+"""By how much the clocks of nodes may differ: a node that differs more does not start. So no event is written earlier
+than the one before it. Further apart is a clock that was set (`perdure.core.clock_moved`): it is followed."""
+
 
 class Turn:
     """The decisions of one commit on one execution, in the making."""
@@ -31,8 +35,11 @@ class Turn:
         self.execution = execution
         self.context = context
         self.limits: Limits = context.limits if context.limits is not None else DEFAULT_LIMITS
-        self.now_ns = context.now_ns
-        self.now: Timestamp = timestamp(context.now_ns)
+        now_ns = context.now_ns
+        if 0 < execution.last_event_ns - now_ns < SKEW_MAX_NS:  # of a node whose clock is ahead
+            now_ns = execution.last_event_ns
+        self.now_ns = now_ns
+        self.now: Timestamp = timestamp(now_ns)
         self.commit = Commit(execution.key, expected_version, execution, changed=False)
         self.command: Command | None = None
         """A command that says something to people, until the first event that comes of it: that one keeps it."""

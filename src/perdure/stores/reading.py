@@ -156,4 +156,6 @@ def fold(key: ExecutionKey, events: Iterable[HistoryEvent]) -> Execution:
 
 def differences(stored: Execution, folded: Execution) -> list[str]:
     """The fields of a stored state that are not what its history says; none in a store that is sound."""
+    if not stored.last_event_ns:  # written before it was kept, and no event has come since
+        folded.last_event_ns = 0
     return [name for name in _FOLDED_FIELDS if getattr(stored, name) != getattr(folded, name)]
