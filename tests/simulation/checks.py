@@ -139,7 +139,7 @@ def crash_twice(program: Program, nodes: int = 1) -> int:
     """Stop it at some commit, and then at each of the first few behind it; how many runs that were. Raises Failed."""
     whole = check_run(program, nodes=nodes)
     chance = random.Random(f"twice {program.seed}")
-    first = CrashPoint(chance.randint(1, whole.boundaries), chance.choice(CRASHES))
+    first = CrashPoint(chance.randint(1, max(1, whole.boundaries - 3)), chance.choice(CRASHES))
     left = check_run(program, [first], nodes=nodes).boundaries - first.boundary
     points = [CrashPoint(first.boundary + point.boundary, point.kind) for point in crash_points(min(left, 3))]
     for second in points:

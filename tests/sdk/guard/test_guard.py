@@ -100,7 +100,7 @@ FORBIDDEN: dict[str, tuple[Callable[[], Any], str]] = {
     "Thread.start": (lambda: threading.Thread(target=print).start(), "start(...)"),
     "Timer.start": (lambda: threading.Timer(0, print).start(), "start(...)"),
     "pool.submit": (lambda: concurrent.futures.ThreadPoolExecutor(1).submit(print), "start(...)"),
-    "Event.wait": (lambda: threading.Event().wait(0), "wait(...)"),
+    "Event.wait": (lambda: threading.Event().wait(0), "wait_condition(...)"),
     "os.environ[]": (lambda: os.environ["PATH"], "workflow.side_effect"),
     "os.environ.get": (lambda: os.environ.get("PATH"), "workflow.side_effect"),
     "os.environ in": (lambda: "PATH" in os.environ, "workflow.side_effect"),
