@@ -5,7 +5,7 @@ clock of all moves to the earliest timer of any. Nothing passes from one loop to
 `call_soon` or `call_later`, so dropping one loop is cutting the power of one machine: the others know nothing of it.
 
 While nothing happens anywhere, time moves in steps that grow with the silence, as if all machines were put to
-sleep for a while: a month in which nodes look up every second is not a million looks. So timers may be late by a fifth
+sleep for a while: a month in which nodes look up every second is not a million looks. So timers may be late by two fifths
 of the silence, and by nothing while there is something to do.
 """
 
@@ -120,7 +120,7 @@ class Loops:
         silence_ns = self.now_ns - self._stirred_ns
         if silence_ns > STUCK_NS:
             raise Stuck(f"nothing has become durable for {silence_ns / 86_400 / SECOND_NS:.0f} days")
-        now_ns = self._earliest_ns() + max(0, silence_ns - SILENCE_NS) // 5
+        now_ns = self._earliest_ns() + max(0, silence_ns - SILENCE_NS) * 2 // 5
         self.now_ns = max(now_ns, self.now_ns)
         for loop in self._loops:
             loop.advance(self.now_ns - loop.now_ns)
