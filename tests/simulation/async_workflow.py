@@ -45,6 +45,7 @@ async def simulated_async(program: Program, carried: Carried | None = None) -> l
     if program.letters:
         workflow.on_signal("tell", post.told.append)
         workflow.on_update("ask", post.answer_async, validator=post.check)
+    workflow.on_query("told", post.told_so_far)
     for position, step in enumerate(program.steps):
         if isinstance(step, Again):
             await workflow.wait_condition(workflow.all_handlers_finished)

@@ -62,8 +62,12 @@ class Fleet:
         self.network = Network(random.Random(f"network {program.seed} {size}"), self.loops.__contains__, self.tell)
         self.store: Store | None = None
         self._client_machine = self.loops.make()
-        self._client = Client(program, self, self._client_machine)
-        self._seats = [Seat(self, number, self._skew_ns(size)) for number in range(1, size + 1)]
+        self._client = Client(program, self, self._client_machine, is_alone=size == 1)
+        has_front = size > 1 and self._chance.random() < 1 / 3
+        self._seats = [
+            Seat(self, number, self._skew_ns(size), works=number < size or not has_front)
+            for number in range(1, size + 1)
+        ]
 
     def _skew_ns(self, size: int) -> int:
         return round(self._chance.uniform(-SKEW_S, SKEW_S) * SECOND_NS) if size > 1 else 0
@@ -114,7 +118,7 @@ class Fleet:
 
     def away_s(self) -> float | None:
         """How long a node is away that has stopped; None: for ever."""
-        others = sum(seat.node is not None or seat.is_coming for seat in self._seats)
+        others = sum(seat.works and (seat.node is not None or seat.is_coming) for seat in self._seats)
         return self.fate.away_s(others)
 
     def tell(self, what: str) -> None:
@@ -158,9 +162,10 @@ class Fleet:
 class Seat:
     """A place for a node: whoever sits there has this number, these ids and this clock. The `Master` of its store."""
 
-    def __init__(self, fleet: Fleet, number: int, skew_ns: int) -> None:
+    def __init__(self, fleet: Fleet, number: int, skew_ns: int, *, works: bool) -> None:
         self._fleet = fleet
         self.number = number
+        self.works = works
         self._skew_ns = skew_ns
         self._ids = SeededIds(fleet.id_seed(number))
         self.node: Node | None = None
@@ -173,13 +178,14 @@ class Seat:
         fleet, self.is_coming = self._fleet, False
         fleet.loops.stir()
         self.boots += 1
-        fleet.tell(f"node {self.number} comes up, its clock {self._skew_ns / 1e9:+.1f} s")
+        about = "" if self.works else ", without workers"
+        fleet.tell(f"node {self.number} comes up, its clock {self._skew_ns / 1e9:+.1f} s{about}")
         store = NodeStore(fleet.boot_store(), self, fleet.latency())
         self.stores.append(store)
         machine = fleet.loops.make()
         self.node = node = Node(self.number, machine)
         node.engine = make_engine(
-            cast(Store, store), self.number, self._ids, machine, self._skew_ns, alone=fleet.is_alone
+            cast(Store, store), self.number, self._ids, machine, self._skew_ns, alone=fleet.is_alone, works=self.works
         )
         machine.create_task(node.engine.open()).add_done_callback(self._opened)
 

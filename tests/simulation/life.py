@@ -24,6 +24,7 @@ from perdure import (
 )
 from perdure.embedded import EngineSeams
 from perdure.engine.node.config import EngineConfig, NodeConfig
+from perdure.errors import EngineError
 from perdure.sdk.declare.definitions import WorkflowDefinition
 from perdure.stores.api import Store
 from perdure.testing import VirtualClock
@@ -32,7 +33,7 @@ from tests.simulation.async_workflow import simulated_async
 from tests.simulation.loops import Machine
 from tests.simulation.order import ORDER_ACTIVITIES, fulfill_order
 from tests.simulation.post import ear, kid
-from tests.simulation.programs import DAY, Letter, Program
+from tests.simulation.programs import DAY, Letter, Program, Told
 from tests.simulation.relay import SIGNALS, simulated_relay
 from tests.simulation.sync_workflow import simulated_def
 from tests.simulation.world import stage
@@ -66,7 +67,7 @@ WORKFLOWS: dict[str, WorkflowDefinition[Any, Any]] = {
 
 
 def make_engine(
-    store: Store, number: int, ids: Callable[[], str], machine: Machine, skew_ns: int, *, alone: bool
+    store: Store, number: int, ids: Callable[[], str], machine: Machine, skew_ns: int, *, alone: bool, works: bool
 ) -> AsyncEngine:
     """An engine for a node, still to be opened.
 
@@ -74,6 +75,7 @@ def make_engine(
         number: of the node.
         skew_ns: how much its clock is ahead.
         alone: whether it is the only node of its fleet.
+        works: whether it runs workflows and activities, or only serves clients.
     """
     config = replace(ENGINE_CONFIG, workers_died=alone, node=None if alone else NODE_CONFIG)
     seams = EngineSeams(
@@ -91,8 +93,15 @@ def make_engine(
         workflows=[*WORKFLOWS.values(), kid, ear],
         activities=activities,
         identity=f"node-{number}",
+        worker=works,
         seams=seams,
     )
+
+
+QUERY_AT_S = 0.12
+"""The client looks how far the workflow is."""
+TRIES_MAX = 5
+"""Nobody is asked more often for one answer."""
 
 
 class Service(Protocol):
@@ -106,8 +115,9 @@ class Service(Protocol):
 class Client:
     """See the module's text. It lives on a machine of its own, and outlives all nodes."""
 
-    def __init__(self, program: Program, service: Service, machine: Machine) -> None:
+    def __init__(self, program: Program, service: Service, machine: Machine, *, is_alone: bool) -> None:
         self._program = program
+        self._is_curious = not is_alone and program.colour in ("def", "async")
         self._service = service
         self._machine = machine
         self._has_begun = False
@@ -119,9 +129,19 @@ class Client:
         self._has_begun = True
         self.repeat()
         try:
-            return f"COMPLETED {await self._service.ask(_result)}"
+            outcome = f"COMPLETED {await self._service.ask(_result)}"
         except WorkflowFailedError as error:
-            return f"FAILED {error.cause}"
+            outcome = f"FAILED {error.cause}"
+        if self._is_curious:
+            await self._look()
+        return outcome
+
+    async def _look(self) -> None:
+        """A closed workflow tells what it knows, whichever node is asked, and whoever has to run its code for that."""
+        wanted = {number for step in self._program.steps if isinstance(step, Told) for number in step.numbers}
+        told = await self._service.ask(_query)
+        if told is None or not wanted <= set(told):
+            stage.world.complaints.append(f"it was told {wanted}, and says {told}")
 
     def repeat(self) -> None:
         """Send every letter, each when its time has come, or now."""
@@ -133,8 +153,10 @@ class Client:
             self._send_at(CANCEL_AT_S, _cancel)
         if self._program.colour == "relay":
             self._send_at(0.0, _tell)
+        if self._is_curious:
+            self._send_at(QUERY_AT_S, _query)
 
-    def _send_at(self, at_s: float, request: Callable[[AsyncEngine], Coroutine[Any, Any, None]]) -> None:
+    def _send_at(self, at_s: float, request: Callable[[AsyncEngine], Coroutine[Any, Any, Any]]) -> None:
         def send() -> None:
             task = self._machine.create_task(self._service.ask(request))
             self._sending.add(task)
@@ -192,6 +214,17 @@ async def _send(letter: Letter, engine: AsyncEngine) -> None:
         if letter.kind == "signal":
             stage.world.complaints.append(f"nobody took {letter}")
         # else it has ended, with its answer, or without one that it was owed
+
+
+async def _query(engine: AsyncEngine) -> list[int] | None:
+    """What the workflow was told. Who was to answer may have died: then it is asked again. None: nobody answers."""
+    for _ in range(TRIES_MAX):
+        try:
+            return await engine.query(WORKFLOW_ID, "told", returns=list[int])
+        except EngineError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+    return None
 
 
 async def _cancel(engine: AsyncEngine) -> None:

@@ -4,9 +4,9 @@ In every round each loop that has something to do takes one turn, in an order th
 clock of all moves to the earliest timer of any. Nothing passes from one loop to another but what is handed over with
 `call_soon` or `call_later`, so dropping one loop is cutting the power of one machine: the others know nothing of it.
 
-While nothing happens anywhere, time moves in steps that grow with the silence, as if all machines were put to
-sleep for a while: a month in which nodes look up every second is not a million looks. So timers may be late by two fifths
-of the silence, and by nothing while there is something to do.
+While nothing happens anywhere, time moves in steps that grow with the silence, as if all machines were put to sleep for
+a while: a month in which nodes look up every second is not a million looks. So timers may be late by two fifths of the
+silence, and by nothing while there is something to do.
 """
 
 from __future__ import annotations

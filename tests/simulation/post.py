@@ -31,6 +31,10 @@ class Post:
     def carry(self, results: list[str]) -> Carried:
         return Carried([*results, "again"], self.told, self.asked)
 
+    def told_so_far(self) -> list[int]:
+        """The answer to a query."""
+        return list(self.told)
+
     def has(self, numbers: Sequence[int]) -> bool:
         return set(numbers) <= set(self.told)
 

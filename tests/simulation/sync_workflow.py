@@ -43,6 +43,7 @@ def simulated_def(program: Program, carried: Carried | None = None) -> list[str]
     if program.letters:
         workflow.on_signal("tell", post.told.append)
         workflow.on_update("ask", post.answer, validator=post.check)
+    workflow.on_query("told", post.told_so_far)
     for position, step in enumerate(program.steps):
         if isinstance(step, Again):
             workflow.wait_condition(workflow.all_handlers_finished)
