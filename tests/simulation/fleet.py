@@ -62,8 +62,9 @@ class Fleet:
         self.network = Network(random.Random(f"network {program.seed} {size}"), self.loops.__contains__, self.tell)
         self.store: Store | None = None
         self._client_machine = self.loops.make()
-        self._client = Client(program, self, self._client_machine, is_alone=size == 1)
         has_front = size > 1 and self._chance.random() < 1 / 3
+        is_curious = size > 1 and not has_front
+        self._client = Client(program, self, self._client_machine, is_curious=is_curious)
         self._seats = [
             Seat(self, number, self._skew_ns(size), works=number < size or not has_front)
             for number in range(1, size + 1)
@@ -217,6 +218,7 @@ class Seat:
 
     def at_next_commit(self) -> str | None:
         """See `Master`, as all below."""
+        self._fleet.loops.stir()
         fault = self._fleet.fate.at_next_commit()
         if fault is not None:
             self._fleet.tell(f"node {self.number}: {fault} commit {self._fleet.fate.boundaries}")

@@ -100,6 +100,8 @@ def make_engine(
 
 QUERY_AT_S = 0.12
 """The client looks how far the workflow is."""
+PASSING = ("DEADLINE_EXCEEDED", "FAILED_PRECONDITION")
+"""Who was to answer has died; or the workflow's own task did, and its next attempt is not over."""
 TRIES_MAX = 5
 """Nobody is asked more often for one answer."""
 
@@ -115,9 +117,9 @@ class Service(Protocol):
 class Client:
     """See the module's text. It lives on a machine of its own, and outlives all nodes."""
 
-    def __init__(self, program: Program, service: Service, machine: Machine, *, is_alone: bool) -> None:
+    def __init__(self, program: Program, service: Service, machine: Machine, *, is_curious: bool) -> None:
         self._program = program
-        self._is_curious = not is_alone and program.colour in ("def", "async")
+        self._is_curious = is_curious and program.colour in ("def", "async")
         self._service = service
         self._machine = machine
         self._has_begun = False
@@ -222,8 +224,9 @@ async def _query(engine: AsyncEngine) -> list[int] | None:
         try:
             return await engine.query(WORKFLOW_ID, "told", returns=list[int])
         except EngineError as error:
-            if "DEADLINE_EXCEEDED" not in str(error):
+            if not any(code in str(error) for code in PASSING):
                 raise
+        await asyncio.sleep(15.0)
     return None
 
 

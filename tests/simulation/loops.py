@@ -17,7 +17,7 @@ from collections.abc import Callable
 from perdure.testing import VirtualTimeLoop, abandon
 
 SECOND_NS = 1_000_000_000
-SILENCE_NS = 15 * SECOND_NS
+SILENCE_NS = 4 * SECOND_NS
 """So long the clock moves from timer to timer."""
 STUCK_NS = 1_500 * 86_400 * SECOND_NS
 """No program is silent for so long."""
