@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 
 from perdure.core.invariants import check as check_invariants
-from tests.simulation.faults import CRASHES, CrashPoint, crash_points
+from tests.simulation.faults import CRASHES, KINDS, CrashPoint, crash_points
 from tests.simulation.fleet import Storage
 from tests.simulation.harness import Report, simulate
 from tests.simulation.laws import check_history
@@ -133,6 +133,17 @@ def crash_everywhere(program: Program, nodes: int = 1, kinds: Sequence[str] = CR
         with saying_how(program, nodes, [point]):
             same_result(whole, crashed)
     return len(points)
+
+
+def crash_somewhere(program: Program, nodes: int, times: int) -> int:
+    """As `crash_everywhere`, at so many commits that chance draws; how many crashes that were. Raises Failed."""
+    whole = check_run(program, nodes=nodes)
+    chance = random.Random(f"somewhere {program.seed} {nodes}")
+    for point in chance.sample(list(crash_points(whole.boundaries, KINDS)), times):
+        crashed = check_run(program, [point], nodes=nodes)
+        with saying_how(program, nodes, [point]):
+            same_result(whole, crashed)
+    return times
 
 
 def crash_twice(program: Program, nodes: int = 1) -> int:

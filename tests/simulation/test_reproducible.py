@@ -23,6 +23,12 @@ def test_a_run_takes_the_same_path_twice(program: Program) -> None:
         assert simulate(program, crashes).disk.trace == simulate(program, crashes).disk.trace
 
 
+@pytest.mark.parametrize("program", [ORDER, *map(generate, SEEDS[::6])], ids=lambda program: str(program.seed))
+def test_a_fleet_takes_the_same_path_twice(program: Program) -> None:
+    for crashes in ([], [CrashPoint(3, "stall")], [CrashPoint(2, "drain")], [CrashPoint(4, "before")]):
+        assert simulate(program, crashes, nodes=3).disk.trace == simulate(program, crashes, nodes=3).disk.trace
+
+
 def test_a_run_takes_the_same_path_in_another_process() -> None:
     fingerprints = {_fingerprints_in_a_process_hashing_by(str(seed)) for seed in (0, 1)}
     assert fingerprints == {" ".join(fingerprint(seed) for seed in SEEDS)}
