@@ -162,7 +162,9 @@ def story(stage: Stage) -> None:
 
         step("a signal for somebody who is not there yet: signal-with-start, twice")
         for topic in ("lamps", "tea"):
-            reader = engine.signal_with_start(newsletter, "Bob", id="newsletter-bob", signal=("subscribe", [topic]))
+            reader = engine.start(
+                newsletter, "Bob", id="newsletter-bob", start_signal="subscribe", start_signal_args=[topic]
+            )
         show(f"topics: {reader.query('topics')}")
         reader.signal("subscribe", "enough")
         seen("the first one started it, the second one found it", reader.result() == "Bob reads about lamps and tea")

@@ -132,7 +132,7 @@ class Clients:
 
     async def tell_or_start(self, workflow_id: str, number: int) -> None:
         key = f"{workflow_id}/{number}"
-        await self.engine.signal_with_start(waiter, id=workflow_id, signal=("tell", [number]), request_id=key)
+        await self.engine.start(waiter, id=workflow_id, start_signal="tell", start_signal_args=[number], request_id=key)
 
     async def account(self, index: int) -> AsyncWorkflowHandle[Any]:
         handle = await self.engine.start(Account, id=f"account-{index}")
@@ -170,9 +170,11 @@ class Clients:
 
     async def send_update(self, workflow_id: str, number: int, key: str, *, with_start: bool) -> AsyncUpdateHandle[Any]:
         if with_start:
-            return await self.engine.update_with_start(
-                Account, id=workflow_id, update=("add", [number]), update_id=key, wait_for="accepted"
+            handle = await self.engine.start(
+                Account, id=workflow_id, start_update="add", start_update_args=[number], start_update_id=key
             )
+            assert handle.update_of_start is not None
+            return handle.update_of_start
         return await self.engine.update(workflow_id, "add", number, update_id=key, wait_for="accepted")
 
     async def saga(self, index: int) -> AsyncWorkflowHandle[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 
@@ -169,15 +170,19 @@ def test_queries_of_many_threads_at_once() -> None:
 
 def test_signal_with_start_starts_once_and_signals_every_time() -> None:
     with Engine("memory://") as engine:
-        first = engine.signal_with_start(listens, id="ear", signal=("word", ["to"]))
-        second = engine.signal_with_start(listens, id="ear", signal=("word", ["gether"]))
+        first = engine.start(listens, id="ear", start_signal="word", start_signal_args=["to"])
+        second = engine.start(listens, id="ear", start_signal="word", start_signal_args=["gether"])
         assert first.run_id == second.run_id
         assert first.result() == "together"
         with pytest.raises(WorkflowAlreadyStartedError):
-            engine.signal_with_start(
-                listens, id="ear", signal=("word", ["x"]), id_reuse_policy=IdReusePolicy.REJECT_DUPLICATE
+            engine.start(
+                listens,
+                id="ear",
+                start_signal="word",
+                start_signal_args=["x"],
+                id_reuse_policy=IdReusePolicy.REJECT_DUPLICATE,
             )
-        third = engine.signal_with_start(listens, id="ear", signal=("word", ["new"]))
+        third = engine.start(listens, id="ear", start_signal="word", start_signal_args=["new"])
         assert third.run_id != first.run_id
 
 
@@ -316,6 +321,44 @@ def test_updates_survive_the_engine(tmp_path) -> None:
 
 def test_update_with_start() -> None:
     with Engine("memory://") as engine:
-        assert engine.update_with_start(Account, id="account-1", update=("deposit", [500])) == 500
-        assert engine.update_with_start(Account, id="account-1", update=(Account.deposit, [5])) == 505
-        assert engine.update_with_start(sums, id="sums-1", update=("add", [3])) == 3
+        for workflow, update, value, balance in (
+            (Account, "deposit", 500, 500),
+            (Account, Account.deposit, 5, 505),
+            (sums, "add", 3, 3),
+        ):
+            handle = engine.start(workflow, id=workflow.__name__, start_update=update, start_update_args=[value])
+            sent = handle.update_of_start
+            assert sent is not None and sent.result() == balance
+            assert sent.run_id == handle.run_id
+
+
+def test_a_start_takes_one_message_along_with_all_options_of_a_start() -> None:
+    with Engine("memory://") as engine:
+        first = engine.start(
+            listens,
+            id="ear",
+            start_signal="word",
+            start_signal_args=["hello"],
+            request_id="once",
+            memo={"for": "Ada"},
+            run_timeout="1h",
+            static_summary="an ear",
+            id_conflict_policy="terminate_existing",
+        )
+        first.signal("word", "!")
+        assert first.result() == "hello!"
+        assert first.update_of_start is None
+        described = first.describe()
+        assert described.memo == {"for": "Ada"} and described.static_summary == "an ear"
+        begun = first.history()[0].workflow_execution_started_event_attributes
+        assert begun.workflow_run_timeout.seconds == 3600
+        again = engine.start(listens, id="ear", start_signal="word", start_signal_args=["hello"], request_id="once")
+        assert again.run_id == first.run_id, "the same request is the same run, closed as it is"
+        for wrong, error, told in (
+            ({"start_signal": "a", "start_update": "b"}, ValueError, "not both"),
+            ({"start_signal_args": ["a"]}, ValueError, "say which, start_signal="),
+            ({"start_update_id": "a"}, ValueError, "say which, start_update="),
+            ({"start_signal": "a", "start_signal_args": "word"}, TypeError, r"such as \['word'\]"),
+        ):
+            with pytest.raises(error, match=told):
+                engine.start(listens, **cast(Any, wrong))

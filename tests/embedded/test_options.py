@@ -66,9 +66,6 @@ REFUSALS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "start() idd": (lambda e: e.start(buy, "1", idd="1"), ": write id;"),
     "start() retry_policy": (lambda e: e.start(buy, "1", retry_policy=1), "; the options are: id, task_queue,"),
     "start() banana": (lambda e: e.start(buy, "1", banana=1), "; the options are: id, task_queue,"),
-    "signal_with_start() order": (
-        lambda e: e.signal_with_start(buy, id="1", signal="x", order="1"), "as in signal_with_start(buy, order, cents)"
-    ),
     "create() order": (lambda e: e.schedules.create("s", buy, order="1"), ", as in create(buy, order, cents);"),
     "create() timezone": (lambda e: e.schedules.create("s", buy, "1", timezone="UTC"), ": write time_zone;"),
     "reset() event": (lambda e: e.get("1").reset(event=3), ": write event_id;"),

@@ -24,7 +24,7 @@ def charge(order: str) -> str:
     return f"{order} charged"
 
 
-@activity(schedule_to_close="1h", heartbeat="5s")  # now: schedule_to_close_timeout=, heartbeat_timeout=
+@activity(schedule_to_close="1h", heartbeat="5s")  # now: schedule_to_close_timeout= + heartbeat_timeout=
 async def ship(order: str) -> str:
     return f"{order} shipped"
 
@@ -36,6 +36,11 @@ def sell(order: str) -> list[str]:
     assert isinstance(shipping, Handle) and isinstance(workflow.timer("1h"), Handle)
     assert wait(shipping.done, timeout="1h")
     return [charged, shipping.result(), local_call(charge, order)]
+
+
+@workflow
+def greet() -> str:
+    return f"hello, {workflow.wait_signal('name')}"
 
 
 @workflow
@@ -56,9 +61,13 @@ class Cart:
 
 def sync_handles(engine: Engine) -> None:
     cart: SyncWorkflowHandle[list[str]] = engine.start(Cart, id="cart")
+    ear = engine.signal_with_start(greet, id="ear", signal=("name", ["Ada"]))  # now: start(..., start_signal=...)
+    assert ear.result() == "hello, Ada"
+    count = engine.update_with_start(Cart, id="cart", update=("add", ["lamp"]))  # now: start(..., start_update=...)
+    assert count == 1
     assert isinstance(cart, SyncWorkflowHandle)
     added = cart.update("add", "pen", wait_for="accepted")
-    assert isinstance(added, SyncUpdateHandle) and added.result() == 1
+    assert isinstance(added, SyncUpdateHandle) and added.result() == 2
     assert isinstance(engine.interventions, SyncInterventions)
 
 

@@ -175,9 +175,13 @@ async def _begin(program: Program, engine: AsyncEngine) -> None:
         await engine.start(definition, program, id=WORKFLOW_ID)
         return
     first = program.letters[0]
-    signal = ("tell", [first.number])
-    await engine.signal_with_start(
-        definition, program, id=WORKFLOW_ID, signal=signal, request_id=f"letter {first.number}"
+    await engine.start(
+        definition,
+        program,
+        id=WORKFLOW_ID,
+        start_signal="tell",
+        start_signal_args=[first.number],
+        request_id=f"letter {first.number}",
     )
 
 

@@ -91,7 +91,7 @@ def test_a_policy_may_be_spelled_in_every_usual_way_of_a_client(policy: Any) -> 
         again = engine.start(child, id="a", id_reuse_policy=policy, id_conflict_policy="USE_EXISTING")
         assert again.run_id != first.run_id
         engine.run(child, id="b")
-        with_signal = engine.signal_with_start(child, id="b", signal="go", id_reuse_policy=policy)
+        with_signal = engine.start(child, id="b", start_signal="go", id_reuse_policy=policy)
         assert with_signal.result() == 1
 
 
@@ -143,8 +143,8 @@ REFUSALS: list[tuple[str, Callable[[TestEngine], Any], str]] = [
     ("other", lambda e: e.start(child, id_reuse_policy=Overlap.SKIP), "not <Overlap.SKIP"),  # pyright: ignore
     ("theirs", lambda e: e.start(child, id_reuse_policy=TheirReusePolicy.NEVER), "id_reuse_policy must be"),  # pyright: ignore
     ("near", lambda e: e.start(child, id_conflict_policy="use_exsting"), "did you mean 'use_existing'?"),
-    ("signal", lambda e: e.signal_with_start(child, id="a", signal="go", id_reuse_policy="no"), "id_reuse_policy must"),
-    ("update", lambda e: e.update_with_start(child, id="a", update="u", id_conflict_policy="x"), "id_conflict_policy"),
+    ("signal", lambda e: e.start(child, id="a", start_signal="go", id_reuse_policy="no"), "id_reuse_policy must"),
+    ("update", lambda e: e.start(child, id="a", start_update="u", id_conflict_policy="x"), "id_conflict_policy"),
     ("schedule", lambda e: e.schedules.create("s", child, every="1h", overlap="both"), "overlap must be one of 'skip'"),
     ("trigger", lambda e: e.schedules.trigger("s", overlap="both"), "overlap must be one of 'skip'"),
     ("wait", lambda e: e.update("a", "add", 1, wait_for="sent"), "wait_for must be one of 'accepted', 'completed'"),  # pyright: ignore

@@ -181,8 +181,10 @@ class Counter:
 def with_classes(engine: Engine) -> None:
     assert_type(engine.run(Cart, "Ada", id="cart-1"), int)
     assert_type(engine.start(Counter, 1), WorkflowHandle[str])
-    assert_type(engine.signal_with_start(Cart, "Ada", id="cart-1", signal=("add", ["pen"])), WorkflowHandle[int])
-    engine.update_with_start(Cart, "Ada", id="cart-1", update=("add", ["pen"]))
+    assert_type(
+        engine.start(Cart, "Ada", id="cart-1", start_signal="add", start_signal_args=["pen"]), WorkflowHandle[int]
+    )
+    engine.start(Cart, "Ada", id="cart-1", start_update=Cart.add, start_update_args=["pen"])
     engine.schedules.create("carts", Cart, "Ada", every="1h")
     engine.run(Cart, 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
     engine.run(int)  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -38,6 +38,12 @@ class WorkflowHandle(Generic[R], metaclass=FormerlyAsync):
     def __repr__(self) -> str:
         return repr(self._handle)
 
+    @property
+    def update_of_start(self) -> UpdateHandle[Any] | None:
+        """The update that went along with the start (`start_update`); None without one."""
+        sent = self._handle.update_of_start
+        return None if sent is None else UpdateHandle(self._call, sent)
+
     def result(self, timeout: Duration | None = None) -> R:
         """See `AsyncWorkflowHandle.result`."""
         return self._call(self._handle.result(timeout))

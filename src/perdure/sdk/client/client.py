@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast, overload
 
-from temporalio.api.common.v1 import Payload, WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import Payload, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -20,12 +20,13 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.status import OPEN_FILTER
-from perdure.sdk.client import attaching, messages
+from perdure.sdk.client import attaching
 from perdure.sdk.client.attributes import AttributeRegistry
 from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.events import Emitting
+from perdure.sdk.client.former import Former
 from perdure.sdk.client.handle import AsyncWorkflowHandle
 from perdure.sdk.client.ids import random_id
 from perdure.sdk.client.messaging import Messaging
@@ -33,14 +34,14 @@ from perdure.sdk.client.outbound import composed
 from perdure.sdk.client.schedules import AsyncSchedules
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
+from perdure.sdk.client.with_start import companion, start_with
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.definitions import AnyWorkflow
-from perdure.sdk.declare.handlers import name_of
 from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes
-from perdure.sdk.declare.startable import Runs, SignalWithStartOptions, StartableWorkflow, StartOptions
+from perdure.sdk.declare.startable import Message, Runs, StartableWorkflow, StartOptions
 from perdure.sdk.errors import EngineError
 from perdure.sdk.interceptors import Interceptor, StartWorkflowInput, checked_interceptors, put_headers
 from perdure.sdk.option_names import lists_options
@@ -55,11 +56,12 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 LIST_PAGE = 1000
+_START_OPTIONS = frozenset(StartOptions.__annotations__)
 
 
 @lists_options
 @sends_texts
-class Client(Messaging, Steering, Emitting, AttributeRegistry):
+class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
     """Talks to a server about workflows. Safe to use from many tasks of one event loop.
 
     Args:
@@ -147,6 +149,12 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         cron_schedule: str | None = None,
         static_summary: str | None = None,
         static_details: str | None = None,
+        start_signal: Message | None = None,
+        start_signal_args: Sequence[Any] = (),
+        start_update: Message | None = None,
+        start_update_args: Sequence[Any] = (),
+        start_update_id: str | None = None,
+        request_id: str | None = None,
     ) -> AsyncWorkflowHandle[Any]:
         """Start a workflow, or attach to the one of that id.
 
@@ -169,6 +177,12 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
                 "@every 90m", in UTC or behind "CRON_TZ=Europe/Berlin "; for anything more `engine.schedules` is better.
             static_summary: one line for people, shown beside the run.
             static_details: more than a line; Markdown, in Temporal's UI.
+            start_signal: a signal, by name or as the method that handles it, for the open run of that id, or for the
+                one that is started, which has it before its first line runs. `id_reuse_policy` is then
+                "allow_duplicate" by default: a closed run takes no message.
+            start_update: likewise an update; the handle's `update_of_start` waits for its answer.
+            start_signal_args, start_update_args: the message's arguments.
+            start_update_id, request_id: idempotency keys, of the update and of all else; default fresh UUIDs.
 
         Raises:
             WorkflowAlreadyStartedError: the id belongs to a run of another type or with other arguments, or the
@@ -178,23 +192,9 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             ValueError: an empty id, a policy or a time-out that cannot be.
             EngineError: the server refused.
         """
+        given = locals()
         definition = workflow_given(workflow)
-        options: StartOptions = {
-            "id": id,
-            "task_queue": task_queue,
-            "execution_timeout": execution_timeout,
-            "run_timeout": run_timeout,
-            "task_timeout": task_timeout,
-            "start_delay": start_delay,
-            "id_reuse_policy": id_reuse_policy,
-            "id_conflict_policy": id_conflict_policy,
-            "memo": memo,
-            "search_attributes": search_attributes,
-            "retry": retry,
-            "cron_schedule": cron_schedule,
-            "static_summary": static_summary,
-            "static_details": static_details,
-        }
+        options = cast(StartOptions, {name: value for name, value in given.items() if name in _START_OPTIONS})
         outbound = self._reach.outbound
         if outbound is None:
             return await self._begin(definition, args, options, {})
@@ -209,6 +209,9 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         if id == "":
             raise ValueError("id must not be empty; leave it out to have a fresh one")
         given, of_open = options.get("id_reuse_policy"), options.get("id_conflict_policy")
+        sent = companion(options)
+        if sent is not None and given is None:
+            given = IdReusePolicy.ALLOW_DUPLICATE
         reuse = None if given is None else reuse_policy(given)
         conflict = None if of_open is None else conflict_policy(of_open)
         converter = self._reach.converter
@@ -223,8 +226,16 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         put_metadata(request, converter, options.get("static_summary"), options.get("static_details"))
         if headers:
             put_headers(request.header, headers)
-        run_id = await self._start(request, definition, reuse, conflict)
-        return AsyncWorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
+        request_id = options.get("request_id")
+        if request_id is not None:
+            request.request_id = request_id
+        if sent is None:
+            run_id = await self._start(request, definition, reuse, conflict)
+            return AsyncWorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
+        run_id, update = await start_with(self._reach, request, definition, sent)
+        handle = AsyncWorkflowHandle[Any](self._reach, request.workflow_id, run_id, definition.return_type)
+        handle.update_of_start = update
+        return handle
 
     @overload
     async def run(self, workflow: NamedWorkflow[R], *args: Any, **options: Unpack[StartOptions]) -> R: ...
@@ -256,6 +267,12 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
         cron_schedule: str | None = None,
         static_summary: str | None = None,
         static_details: str | None = None,
+        start_signal: Message | None = None,
+        start_signal_args: Sequence[Any] = (),
+        start_update: Message | None = None,
+        start_update_args: Sequence[Any] = (),
+        start_update_id: str | None = None,
+        request_id: str | None = None,
     ) -> Any:
         """`start` and wait for the result. Raises as both do."""
         handle = await self.start(
@@ -275,6 +292,12 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
             cron_schedule=cron_schedule,
             static_summary=static_summary,
             static_details=static_details,
+            start_signal=start_signal,
+            start_signal_args=start_signal_args,
+            start_update=start_update,
+            start_update_args=start_update_args,
+            start_update_id=start_update_id,
+            request_id=request_id,
         )
         return await handle.result()
 
@@ -293,124 +316,6 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry):
     async def history(self, id: str, run_id: str | None = None) -> builtins.list[HistoryEvent]:
         """All events of a run, default the current one. Raises WorkflowNotFoundError."""
         return await self.get(id, run_id).history()
-
-    @overload
-    async def signal_with_start(
-        self, workflow: NamedWorkflow[R], *args: Any, **options: Unpack[SignalWithStartOptions]
-    ) -> AsyncWorkflowHandle[R]: ...
-    @overload
-    async def signal_with_start(
-        self, workflow: StartableWorkflow[*Ts, R], *args: *Ts, **options: Unpack[SignalWithStartOptions]
-    ) -> AsyncWorkflowHandle[R]: ...
-    @overload
-    async def signal_with_start(
-        self, workflow: type[Runs[*Ts, Coroutine[Any, Any, R]]], *args: *Ts, **options: Unpack[SignalWithStartOptions]
-    ) -> AsyncWorkflowHandle[R]: ...
-    @overload
-    async def signal_with_start(
-        self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[SignalWithStartOptions]
-    ) -> AsyncWorkflowHandle[R]: ...
-    @overload
-    async def signal_with_start(
-        self, workflow: str, *args: Any, **options: Unpack[SignalWithStartOptions]
-    ) -> AsyncWorkflowHandle[Any]: ...
-    async def signal_with_start(
-        self,
-        workflow: Any,
-        *args: Any,
-        id: str,
-        signal: tuple[Any, Sequence[Any]] | str,
-        request_id: str | None = None,
-        task_queue: str | None = None,
-        id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
-    ) -> AsyncWorkflowHandle[Any]:
-        """Signal the open run of that id, or start one that has the signal before its first line runs.
-
-        Args:
-            workflow, args: what is started when no run is open.
-            id: the workflow's.
-            signal: its name and arguments: `("add", [item])`.
-            request_id: the idempotency key of both: the same id again changes nothing. Default a fresh UUID.
-            task_queue: whose workers run what is started.
-            id_reuse_policy: for a closed run of that id.
-
-        Raises:
-            WorkflowAlreadyStartedError: the last run is closed, and the policy forbids another.
-            PayloadError: an argument cannot be serialised.
-        """
-        definition = workflow_given(workflow)
-        self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
-        start = self._request(definition, args, id, task_queue)
-        reuse = reuse_policy(id_reuse_policy)
-        _put_policies(start, reuse, None)
-        message, values = (signal, ()) if isinstance(signal, str) else signal
-        name = name_of(message)
-        request = service.SignalWithStartWorkflowExecutionRequest(
-            namespace=start.namespace,
-            workflow_id=id,
-            workflow_type=start.workflow_type,
-            task_queue=start.task_queue,
-            input=start.input,
-            identity=start.identity,
-            request_id=request_id or start.request_id,
-            signal_name=name,
-            workflow_id_reuse_policy=start.workflow_id_reuse_policy,
-            workflow_id_conflict_policy=start.workflow_id_conflict_policy,
-        )
-        payloads = self._reach.converter.to_payloads(values, f"the arguments of signal {name}")
-        request.signal_input.payloads.extend(payloads)
-        response = await self._reach.start(
-            self._reach.connection.signal_with_start_workflow_execution, request, id, definition.name
-        )
-        return AsyncWorkflowHandle(self._reach, id, response.run_id, definition.return_type)
-
-    async def update_with_start(
-        self,
-        workflow: StartableWorkflow[*Ts, Any] | type[Runs[*Ts, Any]] | str,
-        *args: *Ts,
-        id: str,
-        update: tuple[Any, Sequence[Any]] | str,
-        update_id: str | None = None,
-        wait_for: messages.WaitFor = "completed",
-        returns: Any = Any,
-        task_queue: str | None = None,
-        id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: IdConflictPolicy | str = IdConflictPolicy.USE_EXISTING,
-    ) -> Any:
-        """Update the open run of that id, or start one that is updated at once: both or neither.
-
-        Args:
-            update: its name and arguments: `("add", [item])`.
-            id_reuse_policy, id_conflict_policy: for a closed, an open run of that id.
-            workflow, args, id, task_queue: as in `start`.
-            update_id, wait_for, returns: as in `AsyncWorkflowHandle.update`, and so is what comes back.
-
-        Raises:
-            WorkflowAlreadyStartedError: the policies forbid.
-            UpdateFailedError: it was rejected, or its handler raised; a run that was started for it goes on.
-        """
-        definition = workflow_given(workflow)
-        self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
-        start = self._request(definition, args, id, task_queue)
-        reuse = reuse_policy(id_reuse_policy)
-        conflict = conflict_policy(id_conflict_policy)
-        _put_policies(start, reuse, conflict)
-        message, values = (update, ()) if isinstance(update, str) else update
-        execution = WorkflowExecution(workflow_id=id)
-        request = messages.update_request(self._reach, execution, message, tuple(values), {}, update_id, wait_for)
-        both = service.ExecuteMultiOperationRequest(namespace=self._reach.namespace)
-        both.operations.add().start_workflow.CopyFrom(start)
-        both.operations.add().update_workflow.CopyFrom(request)
-        kind = messages.returns_of(message, returns)
-        while True:
-            response = await self._reach.start(
-                self._reach.connection.execute_multi_operation, both, id, definition.name
-            )
-            updated = response.responses[1].update_workflow
-            if updated.HasField("outcome") or updated.stage >= messages.STAGES["accepted"]:
-                break
-        handle = messages.handle_of(self._reach, request, updated, kind)
-        return handle if messages.waited_for(wait_for) == "accepted" else await handle.result()
 
     async def cancel(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
         """Ask a workflow to stop. Raises WorkflowNotFoundError when it is closed or unknown."""

@@ -58,7 +58,10 @@ class AsyncWorkflowHandle(Generic[R]):
     Attributes:
         id: the workflow id.
         run_id: the run that was started or attached to; None: whichever is current.
+        update_of_start: the update that went along with the start (`start_update`); None without one.
     """
+
+    update_of_start: messages.AsyncUpdateHandle[Any] | None = None
 
     def __init__(self, reach: Reach, workflow_id: str, run_id: str | None, result_type: Any = Any) -> None:
         self._reach = reach

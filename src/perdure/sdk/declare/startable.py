@@ -53,10 +53,20 @@ class _Described(TypedDict, total=False):
     static_details: str | None
 
 
+Message = str | Callable[..., object]
+"""A signal's or an update's name, or the method that handles it."""
+
+
 class StartOptions(_Described, total=False):
     """Of `run` and `start`."""
 
     id: str | None
+    start_signal: Message | None
+    start_signal_args: Sequence[Any]
+    start_update: Message | None
+    start_update_args: Sequence[Any]
+    start_update_id: str | None
+    request_id: str | None
     start_delay: Duration | None
     id_reuse_policy: IdReusePolicy | str | None
     id_conflict_policy: IdConflictPolicy | str | None
