@@ -92,3 +92,8 @@ def test_no_text_of_the_user_is_in_the_sql(tables: sqlite3.Connection, text: str
 def test_floats_go_through_json_exactly() -> None:
     query = bind(parse("ORDER BY D"), CUSTOM)
     assert filters.cursors(query, '[["0.30000000000000004", 7], [null, 8]]') == [(0.30000000000000004, 7), (None, 8)]
+
+
+def test_the_next_page_of_open_executions_begins_where_the_last_one_ended(tables: sqlite3.Connection) -> None:
+    steps = plan(tables, "ExecutionStatus = 'Running'", next_page=True)
+    assert any("closed_at_ns=? AND started_at_ns<?)" in step for step in steps), steps
