@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
+from temporalio.api.command.v1 import Command
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
+from perdure.api import enums
 from perdure.api.times import timestamp_ns
 from perdure.core import commands as law
 from perdure.core.execution import decode, encode
@@ -37,6 +43,31 @@ def test_a_timer_counts_from_the_event_that_started_it() -> None:
     world.complete_task(task, timer("t", 10))
     assert timestamp_ns(world.history[-1].event_time) == START_NS
     assert world.run.timers["t"].fire_at_ns == START_NS + 10 * SECOND
+
+
+def begins_anew(world: given.World) -> None:
+    world.start(request_id="request-2", workflow_id_conflict_policy=enums.CONFLICT_TERMINATE_EXISTING)
+
+
+def is_reset(world: given.World) -> None:
+    run_id = world.run.key.run_id
+    request = ResetWorkflowExecutionRequest(workflow_task_finish_event_id=4, request_id="reset-1")
+    world.ask(law.ResetWorkflow(request, run_id, world.history[:3], [], run_id, world.run.next_event_id))
+
+
+def goes_on(command: Command) -> Callable[[given.World], None]:
+    return lambda world: world.complete_task(world.workflow_task(), command)
+
+
+@pytest.mark.parametrize("follow", [goes_on(given.continue_as_new()), goes_on(given.fail()), begins_anew, is_reset])
+def test_a_run_that_follows_another_begins_no_earlier_than_that_one_ends(follow: Callable[[given.World], None]) -> None:
+    world, task = in_first_task(retry_policy=given.retry(attempts=3))
+    world.complete_task(task, force_create_new_workflow_task=True)
+    world.now_ns = START_NS - SECOND
+    follow(world)
+    [(_, first), (_, second)] = world.runs
+    assert timestamp_ns(first[-1].event_time) == START_NS
+    assert {timestamp_ns(event.event_time) for event in second} == {START_NS}
 
 
 def test_a_clock_that_was_set_back_is_followed() -> None:

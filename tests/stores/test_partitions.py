@@ -94,7 +94,14 @@ async def test_records_of_some_partitions(store: Store) -> None:
         assert page.more
         assert await store.next_record_wake_at_ns(partitions=share) == page[0].wake_at_ns
         assert await store.next_record_wake_at_ns(page[0].wake_at_ns or 0, share) == page[1].wake_at_ns
+        for namespace in ("default", None):
+            page = await store.records("note", namespace, partitions=share)
+            assert [record.name for record in page] == sorted(mine)
+            page = await store.records("note", namespace, page[1].name, 3, "default", partitions=share)
+            assert [record.name for record in page] == sorted(mine)[2:5]
+            assert page.more
     assert await store.next_record_wake_at_ns(partitions=NO_PARTITIONS) is None
+    assert await store.records("note", partitions=NO_PARTITIONS) == []
 
 
 async def test_a_store_of_one_engine_has_nobody_to_tell(store: Store) -> None:

@@ -234,7 +234,7 @@ class Decision:
         key = ExecutionKey(request.namespace, request.workflow_id, self.context.new_id())
         if action == start.Action.TERMINATE_AND_START:
             start.terminate_existing(self.turns[-1], key.run_id)
-        turn = Turn(blank(key), self.context, 0)
+        turn = Turn(blank(key), self.context, 0, self.turns[-1] if self.turns else None)
         # The choice was made on that run: the commit holds only while it is the newest.
         if existing is not None:
             turn.commit.expected_current_run_id = existing.key.run_id

@@ -31,11 +31,14 @@ class Turn:
 
     __slots__ = ("command", "commit", "context", "execution", "fired", "limits", "now", "now_ns", "queued", "successor")
 
-    def __init__(self, execution: Execution, context: Context, expected_version: int) -> None:
+    def __init__(
+        self, execution: Execution, context: Context, expected_version: int, before: Turn | None = None
+    ) -> None:
+        """A turn of this execution; of a new one, with the turn of the run `before` it, in the same moment."""
         self.execution = execution
         self.context = context
         self.limits: Limits = context.limits if context.limits is not None else DEFAULT_LIMITS
-        now_ns = context.now_ns
+        now_ns = context.now_ns if before is None else before.now_ns
         if 0 < execution.last_event_ns - now_ns < SKEW_MAX_NS:  # of a node whose clock is ahead
             now_ns = execution.last_event_ns
         self.now_ns = now_ns

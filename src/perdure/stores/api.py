@@ -374,6 +374,7 @@ class Store(Protocol):
         limit: int = 1000,
         after_namespace: str = "",
         limit_bytes: int = PAGE_BYTES,
+        partitions: Partitions = ALL_PARTITIONS,
     ) -> Page[Record]:
         """A page of the records of a kind, by namespace and name (both as UTF-8 orders them).
 

@@ -373,6 +373,7 @@ class MemoryStore:
         limit: int = 1000,
         after_namespace: str = "",
         limit_bytes: int = PAGE_BYTES,
+        partitions: Partitions = ALL_PARTITIONS,
     ) -> Page[Record]:
         """See `Store.records`."""
         self._check_open()
@@ -380,7 +381,7 @@ class MemoryStore:
         names = (
             (of, place, name)
             for of, place, name in self._records
-            if of == kind and namespace in (None, place) and (place, name) > after
+            if of == kind and namespace in (None, place) and (place, name) > after and partitions.hold(place, name)
         )
         return self._record_page(nsmallest(limit, names), limit, limit_bytes)
 

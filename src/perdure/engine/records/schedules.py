@@ -130,10 +130,12 @@ class Schedules:
             await asyncio.sleep(self._store_retry_s)
 
     async def _take_up(self) -> None:
-        """Look at every schedule once. Raises StoreError."""
+        """Look at every schedule that is this node's to carry out. Raises StoreError."""
         after = Key("", "")
         while True:
-            page = await self._store.records(KIND, None, after.schedule_id, self._page, after.namespace)
+            page = await self._store.records(
+                KIND, None, after.schedule_id, self._page, after.namespace, partitions=self._duties.partitions
+            )
             for record in page:
                 try:
                     self._resume(record)
@@ -168,9 +170,9 @@ class Schedules:
         task.add_done_callback(self._tasks.discard)
 
     def _resume(self, record: Record) -> None:
-        """After a restart. Most schedules only wait, and cost no more than a look; some are others' to carry out."""
+        """After a restart. Most schedules only wait, and cost no more than a look."""
         key = Key(record.namespace, record.name)
-        if key in self._carrying or not self._duties.partitions.hold(*key):
+        if key in self._carrying:
             return
         stored = state.decode(record.data) if not record.damage else self._machine(record).state
         if not self._namespaces.is_usable(record.namespace) or stored.parked or not (stored.running or stored.starting):

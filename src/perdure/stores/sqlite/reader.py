@@ -32,7 +32,7 @@ from perdure.stores.api import (
     paged,
 )
 from perdure.stores.encoding import decode_namespace
-from perdure.stores.partitions import ALL_PARTITIONS, Partitions
+from perdure.stores.partitions import Partitions
 from perdure.stores.sqlite import checksums, filters
 from perdure.stores.sqlite.queries import query
 from perdure.stores.summary import Summary
@@ -301,11 +301,13 @@ def list_records(
     limit: int,
     after_namespace: str,
     limit_bytes: int,
+    partitions: Partitions,
 ) -> Page[Record]:
     """See `Store.records`."""
     statement = _LIST_ALL_RECORDS if namespace is None else _LIST_RECORDS
     of = after_namespace if namespace is None else namespace
-    return _record_page(connection.execute(statement, (kind, of, after_name, limit)), limit, limit_bytes)
+    parameters = (kind, of, after_name, limit if partitions.is_all else _NO_LIMIT)
+    return _record_page(connection.execute(statement, parameters), limit, limit_bytes, partitions)
 
 
 def list_due_records(
@@ -316,9 +318,7 @@ def list_due_records(
     return _record_page(connection.execute(_LIST_DUE_RECORDS, parameters), limit, limit_bytes, partitions)
 
 
-def _record_page(
-    cursor: sqlite3.Cursor, limit: int, limit_bytes: int, partitions: Partitions = ALL_PARTITIONS
-) -> Page[Record]:
+def _record_page(cursor: sqlite3.Cursor, limit: int, limit_bytes: int, partitions: Partitions) -> Page[Record]:
     try:
         records = (_record(row) for row in cursor if partitions.hold(row[1], row[2]))
         return paged(records, lambda record: len(record.data), limit, limit_bytes)

@@ -214,9 +214,11 @@ class SqliteStore:
         limit: int = 1000,
         after_namespace: str = "",
         limit_bytes: int = PAGE_BYTES,
+        partitions: Partitions = ALL_PARTITIONS,
     ) -> Page[Record]:
         """See `Store.records`."""
-        return self._read(reader.list_records, kind, namespace, after_name, limit, after_namespace, limit_bytes)
+        page = (after_name, limit, after_namespace, limit_bytes, partitions)
+        return self._read(reader.list_records, kind, namespace, *page)
 
     async def due_records(
         self, now_ns: int, limit: int, limit_bytes: int = PAGE_BYTES, partitions: Partitions = ALL_PARTITIONS
