@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from perdure import Engine, activity, call, start, workflow
+from perdure import Calendar, Engine, Retry, activity, call, start, workflow
 from perdure import Handle  # now: ActivityHandle, TimerHandle or ChildHandle
 from perdure import Interventions, UpdateHandle, WorkflowHandle
 from perdure import SyncInterventions  # now: Interventions
@@ -81,7 +81,13 @@ async def async_handles() -> None:
         assert isinstance(engine.interventions, Interventions)  # now: AsyncInterventions
 
 
+def on_the_wire() -> None:
+    assert Retry(maximum_attempts=3).message.maximum_attempts == 3  # now: temporalio.api.common.v1.RetryPolicy(...)
+    assert Calendar(hour="9").message().hour == "9"  # now: temporalio.api.schedule.v1.CalendarSpec(...)
+
+
 def main() -> None:
+    on_the_wire()
     with Engine("memory://") as engine:
         sync_handles(engine)
         sold = ["1 charged", "1 shipped", "1 charged"]

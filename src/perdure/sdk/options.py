@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from google.protobuf.duration_pb2 import Duration as DurationMessage
 from temporalio.api.common.v1 import RetryPolicy
@@ -21,6 +21,7 @@ from temporalio.api.common.v1 import RetryPolicy
 from perdure.api.bounds import COEFFICIENT_MAX, DURATION_MAX_NS, DURATION_MAX_S
 from perdure.api.times import LONG_MAX
 from perdure.sdk.choices import word_of
+from perdure.sdk.deprecated import deprecated
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.texts import check_text
 
@@ -243,6 +244,14 @@ class Retry:
         if maximum is not None:
             policy.maximum_interval.CopyFrom(duration_message(maximum))
         object.__setattr__(self, "_message", policy)
+
+    if not TYPE_CHECKING:
+
+        @property
+        def message(self) -> RetryPolicy:
+            """The wire's form, as it was known in the version before."""
+            deprecated("Retry.message", "temporalio.api.common.v1.RetryPolicy(...)")
+            return self._message
 
     def __reduce__(self) -> tuple[type[Retry], tuple[Any, ...]]:
         return Retry, (

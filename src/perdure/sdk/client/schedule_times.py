@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,6 +23,7 @@ from perdure.sdk.choices import member_of
 from perdure.sdk.client.descriptions import WorkflowStatus
 from perdure.sdk.convert import Converter
 from perdure.sdk.declare.search_attributes import values_of
+from perdure.sdk.deprecated import instead
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import YEARS, Duration, duration_message, in_utc, optional_duration, positive_duration
 
@@ -57,6 +58,13 @@ class Calendar:
     day_of_week: str = "*"
     """0 and 7 are Sunday."""
     year: str = "*"
+
+    if not TYPE_CHECKING:
+
+        @instead("temporalio.api.schedule.v1.CalendarSpec(...)")
+        def message(self) -> CalendarSpec:
+            """The wire's form, as it was known in the version before."""
+            return CalendarSpec(**asdict(self))
 
 
 class ScheduledRun(msgspec.Struct, frozen=True):
