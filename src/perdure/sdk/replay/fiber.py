@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from perdure.sdk.errors import CancelledError
 from perdure.sdk.replay.entry import Operation, Site
@@ -33,6 +33,8 @@ HAPPENED = Happened()
 class Fiber(Protocol):
     """Carries the code of one run. All of it happens on one thread, inside the machine's activation."""
 
+    blocks: ClassVar[bool]
+    """The code waits where it asks, as `def` does; `async def` awaits what it is given."""
     done: bool
     """The code returned or raised."""
     value: Any
@@ -77,6 +79,16 @@ class Fiber(Protocol):
             what, instead: what was asked for, and what an `async def` workflow writes in its place.
 
         Raises EngineError in an `async def` workflow.
+        """
+        ...
+
+    def carry(self, what: str, here: Callable[..., Any], awaited: Callable[..., Any], *args: Any) -> Any:
+        """What code asks for and has to wait for, in the style in which it is written.
+
+        Args:
+            what: its name, for an awaitable that nobody awaits.
+            here: called with the fiber and the arguments in a `def` workflow: waits, and gives the value.
+            awaited: likewise in an `async def` one: gives what the code awaits.
         """
         ...
 

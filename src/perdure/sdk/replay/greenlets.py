@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from greenlet import getcurrent, greenlet
 
@@ -131,6 +131,7 @@ class Branch:
 class GreenletFiber:
     """A `def` workflow."""
 
+    blocks: ClassVar[bool] = True
     __slots__ = ("branches", "current", "done", "error", "machine", "main", "refusals", "run_cancelled", "value")
 
     def __init__(self, machine: Run) -> None:
@@ -188,6 +189,9 @@ class GreenletFiber:
 
     def blocking(self, what: str, instead: str) -> GreenletFiber:
         return self
+
+    def carry(self, what: str, here: Callable[..., Any], awaited: Callable[..., Any], *args: Any) -> Any:
+        return here(self, *args)
 
     def settle(self, operation: Operation, what: str) -> Happened:
         self.join(operation)

@@ -36,10 +36,12 @@ from perdure.sdk.replay.carrying import Signal
 from perdure.sdk.replay.child import Child
 from perdure.sdk.replay.completion import ContinueAsNew
 from perdure.sdk.replay.entry import Operation
+from perdure.sdk.replay.fiber import Fiber
 from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import WorkflowClosed, current
 from perdure.sdk.workflow.children import send_signal
+from perdure.sdk.workflow.loop import WorkflowLoop
 from perdure.sdk.workflow.messages import Messages
 from perdure.sdk.workflow.shielding import Shield
 from perdure.sdk.workflow.unawaited import noted
@@ -176,8 +178,9 @@ class Subscription:
             TimeoutError: the builtin one; `timeout` passed, and the subscription goes on.
             CancelledError: the workflow was cancelled.
         """
-        if type(self._machine.fiber) is not GreenletFiber:
-            return noted(self._machine, "subscription.next", self._next_async(timeout))
+        return self._machine.fiber.carry("subscription.next", self._next_here, self._next_async, timeout)
+
+    def _next_here(self, fiber: Fiber, timeout: Duration | None) -> Any:
         while not self._news:
             try:
                 self._take(Messages.wait_signal(self._signal, timeout))
@@ -185,7 +188,7 @@ class Subscription:
                 raise self._late(timeout) from None
         return self._pop()
 
-    async def _next_async(self, timeout: Duration | None) -> Any:
+    async def _next_async(self, fiber: Fiber, timeout: Duration | None) -> Any:
         while not self._news:
             try:
                 self._take(await Messages.wait_signal(self._signal, timeout))
@@ -220,21 +223,22 @@ class Subscription:
 
     def close(self) -> Awaitable[None]:
         """Unsubscribe; returns, or can be awaited, when the hub has taken note. Not interrupted by a cancellation."""
-        if type(self._machine.fiber) is not GreenletFiber:
-            return noted(self._machine, "subscription.close", self._close_async())
-        with Shield(self._machine.fiber):
-            return self._machine.fiber.follow(self._leave())
+        return self._machine.fiber.carry("subscription.close", self._close_here, self._close_async)
 
-    async def _close_async(self) -> None:
-        with Shield(self._machine.fiber):
-            await self._machine.fiber.follow(self._leave())
+    def _close_here(self, fiber: Fiber) -> Awaitable[None]:
+        with Shield(fiber):
+            return fiber.follow(self._leave())
+
+    async def _close_async(self, fiber: Fiber) -> None:
+        with Shield(fiber):
+            await fiber.follow(self._leave())
 
     def _leave(self) -> Steps:
         told = send_signal(self._machine, self._hub_id, "", "unsubscribe", (self._subscriber,), is_child=False)
         yield partial(_is_done, told)  # a hub that is no more has forgotten it
 
     def __enter__(self) -> Subscription:
-        if type(self._machine.fiber) is not GreenletFiber:
+        if not self._machine.fiber.blocks:
             raise EngineError("in an `async def` workflow, write `async with workflow.subscribe(...)`")
         self.open()
         return self
@@ -321,22 +325,25 @@ class Events:
         """
         machine = current("workflow.wait_event()")
         subscription = Subscription(machine, name, key, returns, once=True)
-        if type(machine.fiber) is not GreenletFiber:
-            return noted(machine, "workflow.wait_event", _wait_event_async(subscription, machine, timeout))
-        subscription.open()
-        try:
-            return subscription.next(timeout)
-        except (TimeoutError, CancelledError):
-            subscription.close()
-            raise
+        what = "workflow.wait_event"
+        return machine.fiber.carry(what, _wait_event_here, _wait_event_async, subscription, timeout)
 
 
-async def _wait_event_async(subscription: Subscription, machine: Run, timeout: Duration | None) -> Any:
+def _wait_event_here(fiber: GreenletFiber, subscription: Subscription, timeout: Duration | None) -> Any:
+    subscription.open()
+    try:
+        return subscription.next(timeout)
+    except (TimeoutError, CancelledError):
+        subscription.close()
+        raise
+
+
+async def _wait_event_async(fiber: WorkflowLoop, subscription: Subscription, timeout: Duration | None) -> Any:
     await subscription.open()
     try:
         return await subscription.next(timeout)
     except (TimeoutError, asyncio.CancelledError):
-        if machine.barred is None:
+        if fiber.machine.barred is None:
             await subscription.close()
         raise
 

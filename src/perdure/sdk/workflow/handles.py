@@ -14,7 +14,6 @@ from perdure.sdk.errors import CancelledError
 from perdure.sdk.replay.completion import is_cancellation
 from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.flags import Flag
-from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.run import Run
 from perdure.sdk.workflow.cancelling import Cancelling
 from perdure.sdk.workflow.loop_surface import NO_LOOP
@@ -48,7 +47,7 @@ class Handle(asyncio.Future[T]):
             asyncio.InvalidStateError: in an `async def` workflow, when it is not done: await it instead.
         """
         carrier = self._carrier
-        if type(carrier) is GreenletFiber:
+        if carrier.blocks:
             return carrier.join(self._operation)
         return super().result()
 
@@ -61,7 +60,7 @@ class Handle(asyncio.Future[T]):
         operation = self._operation
         if operation.done or self.done():
             return False
-        if type(self._carrier) is GreenletFiber:
+        if self._carrier.blocks:
             operation.given_up = not operation.is_canceling
             operation.cancel()
             return True
@@ -113,7 +112,7 @@ class TimerHandle(Handle[None]):
 def handle_of(machine: Run, operation: Operation, kind: type[Any]) -> Any:
     """The handle of an operation that has just been started, of one of the kinds of `Handle`."""
     fiber: Any = machine.fiber
-    handle: Handle[Any] = kind(loop=NO_LOOP if type(fiber) is GreenletFiber else fiber)
+    handle: Handle[Any] = kind(loop=NO_LOOP if fiber.blocks else fiber)
     # One file, the halves of one thing: what a handle keeps is no user's business.
     operation.listener = handle._settle  # pyright: ignore[reportPrivateUsage]
     handle._operation = operation  # pyright: ignore[reportPrivateUsage]

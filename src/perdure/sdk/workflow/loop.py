@@ -23,7 +23,7 @@ from contextvars import Context
 from functools import update_wrapper
 from inspect import isawaitable
 from types import FrameType
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from perdure.api.bounds import DURATION_MAX_S
 from perdure.sdk.abandoned import abandon
@@ -62,6 +62,8 @@ class _Timer(asyncio.TimerHandle):
 
 class WorkflowLoop(LoopSurface):
     """An `async def` workflow: a loop, and the `Fiber` that the machine runs."""
+
+    blocks: ClassVar[bool] = False
 
     def __init__(self, machine: Run) -> None:
         self.machine = machine
@@ -160,6 +162,11 @@ class WorkflowLoop(LoopSurface):
 
     def blocking(self, what: str, instead: str) -> Any:
         raise EngineError(f"{what} would block an `async def` workflow; write {instead}")
+
+    def carry(self, what: str, here: Callable[..., Any], awaited: Callable[..., Any], *args: Any) -> Any:
+        made = awaited(self, *args)
+        self.note(made, what)
+        return made
 
     def settle(self, operation: Operation, what: str) -> Awaitable[None]:
         return told(self.machine, operation, what)

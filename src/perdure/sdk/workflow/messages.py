@@ -37,7 +37,7 @@ from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
 from perdure.sdk.replay.timer import start_timer
 from perdure.sdk.workflow.handles import Handle, TimerHandle, handle_of, wait_any
-from perdure.sdk.workflow.unawaited import noted
+from perdure.sdk.workflow.loop import WorkflowLoop
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -177,18 +177,7 @@ class Messages:
         """
         machine = current("workflow.wait_signal()")
         wait = inbox_of(machine).wait(name, returns)
-        fiber = machine.fiber
-        if type(fiber) is not GreenletFiber:
-            return noted(machine, "workflow.wait_signal", _wait_async(machine, wait, timeout))
-        if timeout is None or wait.done:
-            return fiber.join(wait)
-        timer = start_timer(machine, parse_duration(timeout, "timeout"))
-        try:
-            fiber.wait(lambda: wait.done or timer.done, (wait,))
-        finally:
-            if machine.barred is None:
-                timer.cancel()
-        return _value_of(wait, timeout)
+        return machine.fiber.carry("workflow.wait_signal", _wait_here, _wait_async, wait, timeout)
 
     @staticmethod
     def all_handlers_finished() -> bool:
@@ -197,7 +186,21 @@ class Messages:
         return inbox is None or not inbox.running
 
 
-async def _wait_async(machine: Run, wait: SignalWait, timeout: Duration | None) -> Any:
+def _wait_here(fiber: GreenletFiber, wait: SignalWait, timeout: Duration | None) -> Any:
+    if timeout is None or wait.done:
+        return fiber.join(wait)
+    machine = fiber.machine
+    timer = start_timer(machine, parse_duration(timeout, "timeout"))
+    try:
+        fiber.wait(lambda: wait.done or timer.done, (wait,))
+    finally:
+        if machine.barred is None:
+            timer.cancel()
+    return _value_of(wait, timeout)
+
+
+async def _wait_async(fiber: WorkflowLoop, wait: SignalWait, timeout: Duration | None) -> Any:
+    machine = fiber.machine
     handle = handle_of(machine, wait, Handle)
     if timeout is None or wait.done:
         return wait.result() if wait.done else await handle

@@ -38,9 +38,7 @@ class CancelScope:
 
     def __init__(self, machine: Run) -> None:
         fiber: Any = machine.fiber
-        self._host: _SyncHost | _AsyncHost = (
-            _SyncHost(self, fiber) if type(fiber) is GreenletFiber else _AsyncHost(self, fiber)
-        )
+        self._host: _SyncHost | _AsyncHost = _SyncHost(self, fiber) if fiber.blocks else _AsyncHost(self, fiber)
         self._operations: list[Operation] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._inner: list[CancelScope] = []

@@ -34,8 +34,8 @@ class Unawaited:
     def note(self, made: Any, what: str) -> None:
         """`made` is about to be given to workflow code, which knows it as `what`."""
         noted = self._noted
-        # This, the fiber's `note`, `noted` and who calls that are ours. A frame's line is searched for, so only when it
-        # is asked for.
+        # This, the fiber's `note`, `noted` or the fiber's `carry`, and who calls that are ours. A frame's line is
+        # searched for, so only when it is asked for.
         frame: FrameType | None = sys._getframe(4)  # pyright: ignore[reportPrivateUsage] - the documented way
         while frame is not None and not is_user_frame(frame):
             frame = frame.f_back

@@ -26,7 +26,7 @@ import uuid
 from _thread import get_ident
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 import msgspec
 
@@ -67,7 +67,6 @@ from perdure.sdk.workflow.messages import Messages
 from perdure.sdk.workflow.properties import Properties
 from perdure.sdk.workflow.scopes import CancelScope, Scopes
 from perdure.sdk.workflow.shielding import Shielding
-from perdure.sdk.workflow.unawaited import noted
 from perdure.sdk.workflow.unsafe import Unsafe
 from perdure.sdk.workflow.versions import Versions
 
@@ -146,22 +145,41 @@ def start(activity: Any, /, *args: Any, **kwargs: Any) -> ActivityHandle[Any]:
     return handle_of(machine, _schedule(machine, "start()", activity, args, kwargs), ActivityHandle)
 
 
-async def sleep(machine: Run, duration_ns: int, summary: str | None) -> None:
-    """`workflow.sleep` of an `async def` workflow."""
+def _sleep_here(fiber: GreenletFiber, duration_ns: int, summary: str | None) -> Awaitable[None]:
+    return fiber.settle(start_timer(fiber.machine, duration_ns, summary), "workflow.sleep")
+
+
+async def _sleep_async(fiber: WorkflowLoop, duration_ns: int, summary: str | None) -> None:
+    machine = fiber.machine
     await handle_of(machine, start_timer(machine, duration_ns, summary), TimerHandle)
 
 
-async def wait_condition(
-    machine: Run,
-    loop: WorkflowLoop,
-    condition: Callable[[], object],
-    timeout: Duration | None,
-    timeout_summary: str | None,
+def _wait_here(
+    fiber: GreenletFiber, condition: Callable[[], object], timeout: Duration | None, timeout_summary: str | None
 ) -> bool:
-    """`workflow.wait_condition`, which looks at the condition when it is awaited."""
+    machine = fiber.machine
     if machine.look(condition):
         return True
-    future = loop.condition(lambda: machine.look(condition))
+    if timeout is None:
+        fiber.wait(lambda: machine.look(condition))
+        return True
+    timer = start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary)
+    try:
+        fiber.wait(lambda: timer.done or machine.look(condition))
+        return machine.look(condition)
+    finally:
+        if machine.barred is None:
+            timer.cancel()
+
+
+async def _wait_async(
+    fiber: WorkflowLoop, condition: Callable[[], object], timeout: Duration | None, timeout_summary: str | None
+) -> bool:
+    """Looks at the condition when it is awaited."""
+    machine = fiber.machine
+    if machine.look(condition):
+        return True
+    future = fiber.condition(lambda: machine.look(condition))
     if timeout is None:
         return await future
     timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary), TimerHandle)
@@ -299,9 +317,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         duration_ns = sum_of_durations(
             "sleep's duration", duration or 0, days=days, hours=hours, minutes=minutes, seconds=seconds
         )
-        if type(machine.fiber) is GreenletFiber:
-            return machine.fiber.settle(start_timer(machine, duration_ns, summary), "workflow.sleep")
-        return noted(machine, "workflow.sleep", sleep(machine, duration_ns, summary))
+        return machine.fiber.carry("workflow.sleep", _sleep_here, _sleep_async, duration_ns, summary)
 
     @staticmethod
     def timer(duration: Duration, *, summary: str | None = None) -> TimerHandle:
@@ -366,22 +382,8 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
             CancelledError: the workflow was cancelled (`async def`: asyncio.CancelledError).
         """
         machine = current("workflow.wait_condition()")
-        fiber = machine.fiber
-        if type(fiber) is not GreenletFiber:
-            waiting = wait_condition(machine, cast(WorkflowLoop, fiber), condition, timeout, timeout_summary)
-            return noted(machine, "workflow.wait_condition", waiting)
-        if machine.look(condition):
-            return True
-        if timeout is None:
-            fiber.wait(lambda: machine.look(condition))
-            return True
-        timer = start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary)
-        try:
-            fiber.wait(lambda: timer.done or machine.look(condition))
-            return machine.look(condition)
-        finally:
-            if machine.barred is None:
-                timer.cancel()
+        what = "workflow.wait_condition"
+        return machine.fiber.carry(what, _wait_here, _wait_async, condition, timeout, timeout_summary)
 
     @staticmethod
     def wait_all(*handles: Handle[Any], timeout: Duration | None = None) -> list[Any]:
@@ -484,7 +486,7 @@ def _refuse_direct_call(name: str) -> None:
 
 
 def _violate(machine: Run, name: str) -> NoReturn:
-    wait = "call" if type(machine.fiber) is GreenletFiber else "await start"
+    wait = "call" if machine.fiber.blocks else "await start"
     machine.violation = DeterminismViolation(
         f"workflow code runs the activity {name} itself, at {site_text(current_site())}: its result would not be "
         f"recorded, and replay would do it again; write `{wait}({name}, ...)`"
