@@ -98,6 +98,8 @@ def make_engine(
     )
 
 
+QUERY_AT_S = 0.12
+"""The client looks how far the workflow is."""
 PASSING = ("DEADLINE_EXCEEDED", "FAILED_PRECONDITION")
 """Who was to answer has died; or the workflow's own task did, and its next attempt is not over."""
 TRIES_MAX = 5
@@ -153,6 +155,8 @@ class Client:
             self._send_at(CANCEL_AT_S, _cancel)
         if self._program.colour == "relay":
             self._send_at(0.0, _tell)
+        if self._is_curious:
+            self._send_at(QUERY_AT_S, _query)
 
     def _send_at(self, at_s: float, request: Callable[[AsyncEngine], Coroutine[Any, Any, Any]]) -> None:
         def send() -> None:

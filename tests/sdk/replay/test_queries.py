@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import anyio
+import pytest
 from google.protobuf import json_format
 from temporalio.api.enums.v1 import QueryResultType
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from perdure import call, workflow
+from perdure.sdk.declare.definitions import AnyWorkflow
+from perdure.sdk.replay.machine import WorkflowMachine
+from perdure.sdk.workflow.workflow import start
 from tests.sdk.replay.given import failure_text, texts
 from tests.sdk.replay.letters import Letters
-from tests.sdk.replay.pieces import a
+from tests.sdk.replay.pieces import a, version_of
+from tests.sdk.replay.played import waited_for
 
 ANSWERED = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
 
@@ -71,6 +79,90 @@ def test_a_run_is_asked_from_its_history_open_and_closed() -> None:
 def test_a_query_that_does_something_is_an_error() -> None:
     history = Letters(Counter).task().done().signaled("add").task().done()
     assert "must not call activities" in text(asked(history, "meddles"))
+
+
+def handlers() -> None:
+    """A query that looks, and one that wakes the code."""
+    woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait() -> None:
+        await woken
+
+    waits = asyncio.create_task(wait())
+
+    def meddle() -> str:
+        woken.set_result(None)
+        return str(waits.done())
+
+    workflow.on_query("look", lambda: "seen")
+    workflow.on_query("meddle", meddle)
+
+
+@version_of("busy")
+async def left() -> None:
+    """Ends while callbacks of what it waited for are still to run."""
+    handlers()
+    async with asyncio.timeout(600):
+        await asyncio.wait_for(start(a), 60)
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ended.add_done_callback(lambda _: None)
+    ended.set_result(None)
+    workflow.continue_as_new()
+
+
+@version_of("busy")
+async def polls() -> None:
+    """Waits in a scope that is cancelled: anyio looks again and again whether the scope is left."""
+    handlers()
+    with anyio.move_on_after(5):
+        await start(waited_for)
+
+
+@version_of("busy")
+async def waits() -> None:
+    handlers()
+    await start(a)
+
+
+def in_the_middle(code: AnyWorkflow) -> Letters:
+    """A run that waits for its activity, or has ended with it."""
+    history = Letters(code).task()
+    history.answer(history.cold())
+    if code is left:
+        history.completed("1").task()
+    elif code is polls:
+        history.now_ns += 6_000_000_000
+        history.fired("1").task()
+    return history if code is waits else history.answer(history.cold())
+
+
+@pytest.mark.parametrize("code", [waits, polls, left])
+def test_what_the_code_left_to_do_is_not_the_querys_doing(code: AnyWorkflow) -> None:
+    history = in_the_middle(code)
+    machine = history.machine()
+    assert machine.process(history.queried("look")).query_results is not None
+    assert (machine.fiber.ready_count() > 0) == (code is not waits)
+    assert said(machine, history, "look") == ["seen"]
+    assert machine.next_event_id == history.last + 1, "it need not be replayed for the next one"
+
+
+@pytest.mark.parametrize("code", [waits, polls, left])
+def test_a_query_that_wakes_the_code_is_an_error_and_no_other_beside_it(code: AnyWorkflow) -> None:
+    history = in_the_middle(code)
+    machine = history.machine()
+    first, second, third = said(machine, history, "look", "meddle", "look")
+    assert (first, third) == ("seen", "seen")
+    assert "the query meddle set off something in the workflow" in second
+    assert machine.next_event_id == 0, "it is replayed: it is not what history says any more"
+
+
+def said(machine: WorkflowMachine, history: Letters, *names: str) -> list[str]:
+    task = history.since()
+    for number, name in enumerate(names):
+        task.queries[str(number)].query_type = name
+    outcome = machine.process(task)
+    assert outcome.query_results is not None
+    return [text(outcome.query_results[str(number)]).strip('"') for number in range(len(names))]
 
 
 def test_questions_come_with_a_task_and_are_answered_behind_it() -> None:

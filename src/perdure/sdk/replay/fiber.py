@@ -64,8 +64,11 @@ class Fiber(Protocol):
         """For each branch that waits, the lines of workflow code that lead to where it waits, innermost first."""
         ...
 
-    def disturbed(self) -> bool:
-        """Whether something is about to run although the code was only looked at."""
+    def ready_count(self) -> int:
+        """How much would run if the fiber did. Not 0 where code ended with more to do, or asks again and again.
+
+        What a look at the code adds to it, the look has set off.
+        """
         ...
 
     def never_awaited(self) -> Exception | None:

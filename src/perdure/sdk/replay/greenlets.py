@@ -319,8 +319,8 @@ class GreenletFiber:
     def stacks(self) -> list[list[Site]]:
         return [_stack(branch.frame()) for branch in (self.main, *self.branches)]
 
-    def disturbed(self) -> bool:
-        return False  # nothing but the machine makes a branch go on
+    def ready_count(self) -> int:
+        return 0  # nothing but the machine makes a branch go on
 
     def never_awaited(self) -> None:
         return None  # a call has waited when it returns

@@ -176,9 +176,10 @@ class WorkflowMachine(Run):
         if not queries and not task.HasField("query"):
             return outcome
         asked = {query_id: queries[query_id] for query_id in queries} or {"": task.query}
+        ready = self.fiber.ready_count()
         with active(self):
             outcome.query_results = {query_id: answer(self, query) for query_id, query in asked.items()}
-        if self.fiber.disturbed():
+        if self.fiber.ready_count() > ready:
             self.next_event_id = 0  # of no more use: its next task is replayed
         return outcome
 

@@ -35,11 +35,12 @@ def answer(machine: Run, query: WorkflowQuery) -> WorkflowQueryResult:
     """What the handler says, or how it failed. On the machine's thread, inside its activation."""
     name = query.query_type
     machine.barred = f"the query {name}"
+    ready = machine.fiber.ready_count()
     try:
         builtin = _BUILTIN.get(name)
         value = _ask(machine, name, query) if builtin is None else builtin(machine)
         payloads = machine.converter.to_payloads_message((value,), f"the answer to query {name}")
-        if machine.fiber.disturbed():
+        if machine.fiber.ready_count() > ready:
             raise EngineError(f"the query {name} set off something in the workflow; a query must only look")
         return WorkflowQueryResult(result_type=_ANSWERED, answer=payloads)
     except BaseException as error:  # whatever the handler raises is the answer, SystemExit too

@@ -333,8 +333,8 @@ class WorkflowLoop(LoopSurface):
     def stacks(self) -> list[list[Site]]:
         return [_stack(task.get_coro()) for task in self._tasks if not task.done()]
 
-    def disturbed(self) -> bool:
-        return bool(self._ready)
+    def ready_count(self) -> int:
+        return len(self._ready)
 
     def never_awaited(self) -> EngineError | None:
         return self.unawaited.error(self._tasks)
