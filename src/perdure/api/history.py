@@ -30,6 +30,29 @@ def encode_batch(events: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def split_batch(data: bytes) -> list[bytes]:
+    """The serialised events of one batch, or of several concatenated: what `encode_batch` was given.
+
+    Raises ValueError when the bytes are not such a History.
+    """
+    events: list[bytes] = []
+    at = 0
+    while at < len(data):
+        if data[at] != _EVENTS_TAG[0]:
+            raise ValueError(f"no event begins at byte {at} of a batch")
+        size, shift, byte = 0, 0, 0x80
+        while byte >= 0x80:
+            at += 1
+            byte = data[at] if at < len(data) else 0
+            size |= (byte & 0x7F) << shift
+            shift += 7
+        begin, at = at + 1, at + 1 + size
+        if at > len(data):
+            raise ValueError("the last event of a batch is cut short")
+        events.append(data[begin:at])
+    return events
+
+
 def decode_batch(data: bytes) -> Sequence[HistoryEvent]:
     """The events of one batch, or of several concatenated. Raises DecodeError when the bytes are not a History.
 

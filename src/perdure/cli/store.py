@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import click
 
 from perdure.cli.options import file_option, group, json_option, namespace_option
 from perdure.cli.output import plain_errors, print_json, say
-from perdure.stores.api import StoreError
+from perdure.engine.records.kinds import KINDS
+from perdure.stores import copying
+from perdure.stores.api import Store, StoreError
+from perdure.stores.copying import Copied
+from perdure.stores.open import open_store
 from perdure.stores.reading import StoreFile, differences, fold, path_of
 from perdure.stores.sqlite import restoring
 from perdure.stores.summary import Summary
@@ -86,6 +92,36 @@ def restore(source: Path, target: str, overwrite: bool) -> None:
         path = path_of(target)
         restoring.restore(source, path, overwrite=overwrite)
     say(f"{path}: {path.stat().st_size:,} bytes")
+
+
+@store.command("copy")
+@click.argument("source", metavar="SOURCE")
+@click.argument("target", metavar="TARGET")
+def copy_store(source: str, target: str) -> None:
+    """Copy all that the store SOURCE holds into the empty store TARGET: sqlite:///a.db, or any other kind.
+
+    Open workflows, schedules and deadlines go on there with the next engine. No engine may be on either meanwhile.
+    Users' own tables in a store are not copied.
+    """
+    with plain_errors():
+        copied = asyncio.run(_copy(open_store(source), open_store(target)))
+    events = f"{copied.event_bytes:,} bytes of history"
+    say(f"{copied.executions:,} executions, {events}, {copied.tasks:,} tasks, {copied.messages:,} messages,")
+    say(f"{copied.records:,} schedules and batches, {copied.namespaces:,} namespaces")
+
+
+async def _copy(source: Store, target: Store) -> Copied:
+    await source.open()
+    try:
+        await target.open()
+        try:
+            total = await copying.count(source)
+            with click.progressbar(length=total, label="executions", file=sys.stderr) as bar:
+                return await copying.copy(source, target, KINDS, bar.update)
+        finally:
+            await target.close()
+    finally:
+        await source.close()
 
 
 @store.command()

@@ -365,15 +365,19 @@ def _counted(parts: Mapping[int, bytes]) -> int:
     return sum(len(data) for event_id, data in parts.items() if event_id != FIRST_EVENT_ID)
 
 
+def parts_of(execution: Execution) -> dict[int, bytes]:
+    """What of a state stores keep beside its snapshot, by event (`core.apart`)."""
+    attempts = execution.facts.attempts
+    return {
+        event_id: execution.first_event if event_id == FIRST_EVENT_ID else attempts[event_id].heartbeat_details
+        for event_id in execution.facts.apart
+    }
+
+
 def _take_out(execution: Execution) -> dict[int, bytes]:
     """What is kept apart, by event; it is not in the state any more."""
-    parts: dict[int, bytes] = {}
-    for event_id in execution.facts.apart:
-        if event_id == FIRST_EVENT_ID:
-            parts[event_id], execution.first_event = execution.first_event, b""
-        else:
-            attempt = execution.facts.attempts[event_id]
-            parts[event_id], attempt.heartbeat_details = attempt.heartbeat_details, b""
+    parts = parts_of(execution)
+    _put_in(execution, dict.fromkeys(parts, b""))
     return parts
 
 

@@ -58,6 +58,7 @@ from perdure.engine.records.records import Records
 from perdure.engine.records.schedules import Schedules
 from perdure.engine.submission import InTransaction, Read
 from perdure.stores.api import BEGINNING, Found, Page, ReadsBusy, ReadTooLong, Store, StoreError
+from perdure.stores.copying import refuse_unfinished
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 
@@ -173,6 +174,7 @@ class Engine:
 
     async def _start_answering(self) -> None:
         """What requests need."""
+        await refuse_unfinished(self.store)
         await self.duties.check()
         if self.wire is not None:
             await self.wire.start()  # first: what others do from now on is told, and what they did before is read
