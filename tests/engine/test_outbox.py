@@ -334,7 +334,7 @@ async def troubled(
             reply.set_exception(error)
         return reply
 
-    duties = Duties(store, world.clock, world.ids, config, metrics)
+    duties = Duties(store, world.clock, None, config, metrics)
     outbox = Outbox(store, config, metrics, duties, namespaces, submit)
     await outbox.start()
     key = ExecutionKey("default", "kid", "run")

@@ -16,6 +16,8 @@ from tests.engine.shared import Shared, at_once
 from tests.engine.world import World, virtual, virtual_logged
 
 BEAT_S = 1.0
+KNOWN_S = 2.1 * BEAT_S
+"""A notice that is missing is missed by the second beat."""
 
 
 class Node:
@@ -25,7 +27,9 @@ class Node:
         self.face = shared.face()
         self.heard: list[tuple[str, bytes]] = []
         self.gaps = 0
-        self.wire = Wire(cast(Store, self.face), world.clock, name, BEAT_S, Metrics(), self._gap)
+        self.is_there = True
+        self.metrics = Metrics()
+        self.wire = Wire(cast(Store, self.face), world.clock, name, self.metrics, self._gap)
         self.wire.on("word", self._hear)
 
     def _hear(self, node: str, body: bytes) -> None:
@@ -33,6 +37,12 @@ class Node:
 
     def _gap(self) -> None:
         self.gaps += 1
+
+    async def beat(self, others: Sequence[Node]) -> None:
+        """Read their records, as it were, beat by beat."""
+        while True:
+            self.wire.compare({other.wire.node: other.wire.told for other in others if other.is_there})
+            await asyncio.sleep(BEAT_S)
 
 
 @asynccontextmanager
@@ -43,10 +53,11 @@ async def nodes(world: World, carry: Callable[[Hear, bytes | None], None] = at_o
     for node in made:
         await node.face.open()
         await node.wire.start()
-    await asyncio.sleep(2 * BEAT_S)
-    for node in made:
-        node.gaps = 0
+    beats = [asyncio.ensure_future(node.beat([other for other in made if other is not node])) for node in made]
+    await asyncio.sleep(0)
     yield made
+    for beat in beats:
+        beat.cancel()
     for node in made:
         await node.wire.stop()
         await node.face.close()
@@ -109,7 +120,7 @@ def test_who_misses_a_notice_looks_again_in_a_moment(number: int) -> None:
             for word in (b"a", b"b", b"c"):
                 one.wire.tell("word", word)
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(1.1 * BEAT_S)
+            await asyncio.sleep(KNOWN_S)
             assert len(two.heard) + len(three.heard) == 5
             assert (two.gaps, three.gaps) == ((1, 0) if len(two.heard) == 2 else (0, 1))
 
@@ -136,14 +147,60 @@ async def test_what_comes_twice_or_late_is_heard_and_no_gap_without_end(world: W
 
 
 @virtual
-async def test_a_node_that_falls_silent_is_a_gap_once(world: World) -> None:
-    """It may have died between a commit and the news of it."""
+async def test_a_notice_that_comes_within_a_beat_is_not_missed(world: World) -> None:
+    """Its record says that it was told before it arrives."""
+
+    def carry(hear: Hear, notice: bytes | None) -> None:
+        asyncio.get_running_loop().call_later(0.9 * BEAT_S, hear, notice)
+
+    async with nodes(world, carry) as (one, two, _):
+        for word in range(50):
+            one.wire.tell("word", b"%d" % word)
+            await asyncio.sleep(0.17 * BEAT_S)
+        await asyncio.sleep(KNOWN_S)
+        assert (len(two.heard), two.gaps) == (50, 0)
+
+
+@virtual
+async def test_who_comes_later_has_not_missed_what_was_told_before(world: World) -> None:
     async with nodes(world) as (one, two, _):
-        await one.wire.stop()
-        await asyncio.sleep(2.5 * BEAT_S)
-        assert two.gaps == 0
-        await asyncio.sleep(10 * BEAT_S)
-        assert two.gaps == 1
+        for word in (b"a", b"b", b"c"):
+            one.wire.tell("word", word)
+            await asyncio.sleep(0.01)
+        late = Node(world, one.face.shared, "late")
+        await late.face.open()
+        await late.wire.start()
+        one.wire.tell("word", b"d")
+        await asyncio.sleep(0.01)
+        beats = asyncio.ensure_future(late.beat([one]))
+        two.wire.tell("word", b"e")
+        await asyncio.sleep(KNOWN_S)
+        one.wire.tell("word", b"f")
+        await asyncio.sleep(KNOWN_S)
+        assert ([body for _, body in late.heard], late.gaps) == ([b"d", b"e", b"f"], 0)
+        beats.cancel()
+        await late.wire.stop()
+        await late.face.close()
+
+
+@virtual
+async def test_a_fleet_that_has_nothing_to_tell_sends_nothing(world: World) -> None:
+    sent: list[bytes | None] = []
+    async with nodes(world, lambda hear, notice: sent.append(notice)) as (one, _, three):
+        await asyncio.sleep(60 * BEAT_S)
+        assert sent == []
+        assert one.metrics.notices_sent == three.metrics.notices_sent == 0
+
+
+@virtual
+async def test_a_node_is_heard_of_until_it_is_gone(world: World) -> None:
+    async with nodes(world) as (one, two, _):
+        await asyncio.sleep(60 * BEAT_S)
+        assert two.wire.hears("one"), "although it says nothing"
+        one.is_there = False
+        await asyncio.sleep(1.1 * BEAT_S)
+        assert not two.wire.hears("one")
+        assert two.gaps == 0, "that is told by its record"
 
 
 @virtual
@@ -167,8 +224,9 @@ async def test_what_could_not_be_told_is_a_gap_for_the_others(world: World) -> N
         one.wire.tell("word", b"lost")
         await asyncio.sleep(0.1)
         one.face.notify = notify
-        await asyncio.sleep(2 * BEAT_S)
+        await asyncio.sleep(KNOWN_S)
         assert (two.gaps, two.heard) == (1, [])
+        assert two.metrics.notice_gaps == 1
         one.wire.tell("word", b"told")
         await asyncio.sleep(0.1)
         assert two.heard[-1] == ("one", b"told")
@@ -204,7 +262,7 @@ async def test_what_is_too_long_for_all_is_a_gap(world: World) -> None:
     async with nodes(world) as (one, two, three):
         one.wire.tell("word", b"x" * 100_000)
         one.wire.tell("word", b"short")
-        await asyncio.sleep(2 * BEAT_S)
+        await asyncio.sleep(KNOWN_S)
         assert two.heard == three.heard == [("one", b"short")]
         assert (two.gaps, three.gaps) == (1, 1)
 

@@ -47,7 +47,7 @@ from perdure.engine.matching.volatile_task import VolatileTask
 from perdure.engine.matching.workers import Workers
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.clock import Clock, Jump, SystemClock, WatchedClock
-from perdure.engine.node.config import EngineConfig, NodeConfig
+from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import as_rejected
 from perdure.engine.node.ids import TimeOrderedIds
 from perdure.engine.node.metrics import Metrics
@@ -99,7 +99,12 @@ class Engine:
         self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.submit, self.matching, self.feed, self.new_id, self.config)
-        self.duties = duties = Duties(store, self.clock, self.new_id, self.config, self._metrics)
+        self.wire = (
+            Wire(store, self.clock, self.new_id(), self._metrics, self.feed.gap)
+            if self.config.node is not None
+            else None
+        )
+        self.duties = duties = Duties(store, self.clock, self.wire, self.config, self._metrics)
         self.waker = Waker(store, self._watched, self.config, self._metrics, duties, self.submit)
         self.watchers = Watchers(self.config, self.feed)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
@@ -129,9 +134,9 @@ class Engine:
         )
         self._is_started = False
         self._subscribe()
-        node = self.config.node
         self._elsewhere: Elsewhere | None = None
-        self.wire = None if node is None else self._wire_to_others(node)
+        if self.wire is not None:
+            self._listen_to_others(self.wire)
 
     def _subscribe(self) -> None:
         """Who listens to what; what comes first here hears it first."""
@@ -146,16 +151,14 @@ class Engine:
         for listener in (self.watchers, self.queries, self.record_waker, self.namespaces):
             feed.subscribe(listener)
 
-    def _wire_to_others(self, node: NodeConfig) -> Wire:
+    def _listen_to_others(self, wire: Wire) -> None:
         """What is told to the other nodes, and heard of them."""
-        wire = Wire(self.store, self.clock, self.new_id(), node.beat_ns / 1e9, self._metrics, self.feed.gap)
         self.feed.subscribe(Relay(self.feed, wire), Topic.EVERY)
         self.namespaces.on_change = partial(wire.tell, "namespaces", b"")
         wire.on("namespaces", lambda node, body: self.namespaces.gap())
         self.record_waker.register(LETTER, wire.drop_letter, wire.drop_letter)
         self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config)
         self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
-        return wire
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -233,9 +236,9 @@ class Engine:
         await self.namespaces.stop()
         if self._elsewhere is not None:
             self._elsewhere.stop()
+        await stop_duties()  # last: what it committed until now is for the others to find
         if self.wire is not None:
             await self.wire.stop()
-        await stop_duties()  # last: what it committed until now is for the others to find
         await self.store.close()
 
     @property

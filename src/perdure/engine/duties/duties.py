@@ -21,6 +21,7 @@ from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.signal import Signal
+from perdure.engine.node.wire import Wire
 from perdure.stores.api import Store
 from perdure.stores.partitions import ALL_PARTITIONS, NO_PARTITIONS, PARTITIONS, Partitions
 
@@ -35,11 +36,12 @@ class Duties:
         changes: emitted whenever the nodes were found to be others than before.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, new_id: Callable[[], str], config: EngineConfig, metrics: Metrics
-    ) -> None:
-        node = config.node
-        self._nodes = None if node is None else Nodes(store, clock, new_id(), node, metrics, self._share_out)
+    def __init__(self, store: Store, clock: Clock, wire: Wire | None, config: EngineConfig, metrics: Metrics) -> None:
+        """`wire`: to the other nodes; None: there are none, whatever `config.node` says."""
+        node = None if wire is None else config.node
+        self._nodes = None
+        if wire is not None and node is not None:
+            self._nodes = Nodes(store, clock, wire, node, metrics, self._share_out)
         self._recovers = config.workers_died
         self._listeners: list[Callable[[], None]] = []
         self._live: frozenset[str] = frozenset()

@@ -20,13 +20,14 @@ import msgspec
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import NodeConfig
 from perdure.engine.node.metrics import Metrics
+from perdure.engine.node.wire import Wire
 from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
 KIND = "node"
-CHANNEL = "nodes"
-"""Here nodes say that they come or go, so that the others look at once and not with their next beat."""
+"""Of their records, and of what a node tells when it comes or goes, so that the others look at once and not with their
+next beat."""
 _NODES_MAX = 1_000
 _LOOKS_A_BEAT = 4
 """While a node waits to know who lives."""
@@ -42,6 +43,8 @@ class Node(msgspec.Struct, frozen=True):
     name: str
     started_at_ns: int
     beat_at_ns: int
+    told: int = 0
+    """How many notices it has sent (`perdure.engine.node.wire`)."""
 
 
 class _Seen:
@@ -74,20 +77,22 @@ class Nodes:
         self,
         store: Store,
         clock: Clock,
-        node_id: str,
+        wire: Wire,
         config: NodeConfig,
         metrics: Metrics,
         changed: Callable[[], None],
     ) -> None:
         self._store = store
         self._now_ns = clock.now_ns
-        self.id = node_id
+        self._wire = wire
+        wire.on(KIND, lambda node, body: self._bell.set())
+        self.id = wire.node
         self._config = config
         self._beat_s = config.beat_ns / 1e9
         self._silence_s = config.silence_ns / 1e9
         self._metrics = metrics
         self._changed = changed
-        self._name = config.name or node_id
+        self._name = config.name or wire.node
         self._started_at_ns = 0
         self._version = 0
         """Of this node's record, as far as it knows."""
@@ -142,10 +147,9 @@ class Nodes:
     async def join(self) -> None:
         """Announce this node, and beat from now on. Raises StoreError."""
         self._started_at_ns = self._now_ns()
-        self._bell = asyncio.Event()
-        await self._store.listen(CHANNEL, self._hear)
+        self._bell.clear()
         await self._beat()
-        await self._store.notify(CHANNEL, [b""])
+        self._wire.tell(KIND, b"")
         self._task = asyncio.get_running_loop().create_task(self._run(), name="Nodes")
 
     async def leave(self) -> None:
@@ -156,7 +160,7 @@ class Nodes:
             return
         try:
             await self._store.put_records([RecordChange(KIND, "", self.id, self._version, None)])
-            await self._store.notify(CHANNEL, [b""])
+            await self._wire.tell_now(KIND, b"")
         except StoreError as error:
             _log.warning("the other nodes will find out by themselves that this one is gone: %s", error)
 
@@ -168,10 +172,6 @@ class Nodes:
             await asyncio.wait([task])
 
     # --- beats ----------------------------------------------------------------------------------
-
-    def _hear(self, notice: bytes | None) -> None:
-        """A node came or went, or that may have been missed."""
-        self._bell.set()
 
     async def _run(self) -> None:
         while True:
@@ -194,6 +194,7 @@ class Nodes:
     async def _beat(self) -> None:
         await self._announce()
         await self._look(asyncio.get_running_loop().time())
+        self._wire.compare({name: seen.node.told for name, seen in self._seen.items()})
         live = frozenset({self.id, *self._seen})
         if live != self.live:
             self.live = live
@@ -202,7 +203,7 @@ class Nodes:
     async def _announce(self) -> None:
         """Once more, if the record is not what it was: others took it away, or a write went well after all."""
         for _ in range(2):
-            data = _encode(Node(self._name, self._started_at_ns, self._now_ns()))
+            data = _encode(Node(self._name, self._started_at_ns, self._now_ns(), self._wire.told))
             [outcome] = await self._store.put_records([RecordChange(KIND, "", self.id, self._version, data)])
             if isinstance(outcome, StoreError):
                 raise outcome

@@ -43,8 +43,6 @@ from perdure.stores.api import BEGINNING, Position, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
-_SWEEP_LOOKS = 4
-"""A node whose commits deliver themselves has so many looks' time for it before another one helps."""
 _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED)
 """The target may take it later."""
 
@@ -105,7 +103,7 @@ class Outbox:
         self._is_open = True
         await self._read()
         if self._duties.look_every_s is not None:
-            self._spawn(self._sweep(self._duties.look_every_s * _SWEEP_LOOKS))
+            self._spawn(self._sweep(self._duties.look_every_s))
 
     async def stop(self) -> None:
         """Leave the rest to the store."""

@@ -27,8 +27,9 @@ class NodeConfig:
     most. Three beats at least."""
     skew_max_ns: int = 2 * _SECOND_NS
     """A node whose clock differs by more from those of the others does not start. Two beats at least."""
-    look_every_ns: int = _SECOND_NS
-    """How long a row, a deadline or an event of another node may go unnoticed, at most."""
+    look_every_ns: int = 5 * _SECOND_NS
+    """How long a row, a deadline or a message of another node may go unnoticed that nobody told of, and nobody knows to
+    be missing: a lost notice is found by the second beat after it."""
 
     def __post_init__(self) -> None:
         """Raises ValueError when one late beat would be taken for a death, or for a wrong clock."""

@@ -44,6 +44,10 @@ class Metrics:
     """Schedules and batch operations that could not be carried out, and are left alone until somebody changes them."""
     clock_jumps: int = 0
     """How often the machine's wall clock was set."""
+    notices_sent: int = 0
+    """To the other nodes of a fleet."""
+    notice_gaps: int = 0
+    """How often notices of other nodes were found to be missing: each time everything is looked at again."""
     wakes: int = 0
     pruned: int = 0
     """Executions deleted because their namespace keeps them no longer."""

@@ -1,9 +1,10 @@
 """The wire between the engines on one store: what one tells the others, or one of them, at once and durable nowhere.
 
 It is made of the store's notices, which may be lost, late, doubled and out of order. So a node numbers its own, and
-says every moment how far it has come: whoever finds that one is missing has a *gap*, and looks for itself. So it does
-when another node falls silent, which may have died before it told of its last deed. What is told is a hint, or is
-asked again by whoever waits for an answer.
+its record says with every beat how far it has come (`perdure.engine.duties.nodes`): whoever finds that one is missing
+has a *gap*, and looks for itself. So it does when another node is gone, which may have died before it told of its last
+deed. What is told is a hint, or is asked again by whoever waits for an answer. A fleet that has nothing to tell sends
+nothing.
 
 A notice is small. What is longer and meant for one node is written to the store, as a record, and the notice says
 where: the node that it is for reads it and takes it away. What is longer and meant for all is a gap.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -36,8 +37,6 @@ _TOGETHER_MAX = 500
 _WAITING_MAX = 20_000
 """Messages that wait for a store which does not serve; what comes on top of them is lost, and that is told."""
 _NODES_MAX = 1_000
-_SILENT_BEATS = 3
-"""A node that said nothing for so long is gone, as far as the wire is concerned."""
 _OVERHEAD = 16
 """Bytes, at most, that a message adds to a notice beside its own text and those of its names."""
 
@@ -57,37 +56,35 @@ class _Message(msgspec.Struct, array_like=True):
 class _Notice(msgspec.Struct, array_like=True):
     node: str
     number: int
-    """Of the last notice of this node that held messages: this one, if it holds any."""
-    messages: list[_Message] = []
+    """The first of a node is 1."""
+    messages: list[_Message]
 
 
 class Wire(Gatherer[_Message]):
     """See the module's text. `gap()` is called whenever something may have been missed.
 
     Attributes:
-        node: what this node is called here; another name with every start.
+        node: the id of this node, another one with every start.
+        told: the number of its last notice that has gone out, or was lost on the way.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, node: str, beat_s: float, metrics: Metrics, gap: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, node: str, metrics: Metrics, gap: Callable[[], None]) -> None:
         super().__init__(_TOGETHER_MAX)
         self._store = store
         self._now_ns = clock.now_ns
         self.node = node
-        self._beat_s = beat_s
+        self.told = 0
         self._metrics = metrics
         self._gap = gap
         self._hearers: dict[str, Hear] = {}
         self._heard: dict[str, int] = {}
         """The number of the last notice of each other node."""
-        self._heard_at: dict[str, float] = {}
-        """Loop time of the last notice of each."""
+        self._due: dict[str, int] | None = None
+        """What each had told a beat ago: it must have arrived by now. None: nothing was compared yet."""
         self._number = 0
         self._letters = 0
         self._waiting = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
         self._is_in_trouble = False
         self._faults = Faults(_log)
 
@@ -97,13 +94,9 @@ class Wire(Gatherer[_Message]):
         """Hear the others from now on, and be heard. Raises StoreError."""
         await self._store.listen(CHANNEL, self._hear)
         await super().start()
-        self._beat()
 
     async def stop(self) -> None:
         """Tell nothing more. What was not sent yet is lost, and the others find that out when this node is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -116,8 +109,30 @@ class Wire(Gatherer[_Message]):
         self._hearers[kind] = hear
 
     def hears(self, node: str) -> bool:
-        """Whether another node was heard of lately."""
-        return node in self._heard
+        """Whether another node was heard of, and not of its end."""
+        return node in self._heard or (self._due is not None and node in self._due)
+
+    def compare(self, told: Mapping[str, int]) -> None:
+        """What the other nodes have told by now, as their records say: once a beat, of all that live.
+
+        What a record says may be on its way yet. So what is missing is missed when it is still not there a beat later.
+        What was told before this node first compared is in what it reads when it starts.
+        """
+        heard, due = self._heard, self._due
+        if due is None:
+            due = dict.fromkeys(told, 0)
+            heard.update((node, max(number, heard.get(node, 0))) for node, number in told.items())
+        for node in due.keys() - told.keys():
+            heard.pop(node, None)
+        behind = [node for node, number in due.items() if node in told and number > heard.get(node, 0)]
+        heard.update((node, due[node]) for node in behind)
+        self._due = dict(told)
+        if behind:
+            self._miss()
+
+    def _miss(self) -> None:
+        self._metrics.notice_gaps += 1
+        self._gap()
 
     # --- telling --------------------------------------------------------------------------------
 
@@ -129,30 +144,21 @@ class Wire(Gatherer[_Message]):
         else:
             self._number += 1  # one that nobody will ever hear
 
-    def _beat(self) -> None:
-        """How far this node has come."""
-        loop = asyncio.get_running_loop()
-        self.add(_BEAT)
-        self._timer = loop.call_later(self._beat_s, self._beat)
-        horizon = loop.time() - _SILENT_BEATS * self._beat_s
-        silent = [node for node, at in self._heard_at.items() if at < horizon]
-        for node in silent:
-            self._forget(node)
-        if silent:  # what they committed last they may have told nobody
-            self._gap()
-
-    def _forget(self, node: str) -> None:
-        del self._heard[node], self._heard_at[node]
+    async def tell_now(self, kind: str, body: bytes) -> None:
+        """As `tell` to all; when it returns the notice has gone out, or is lost."""
+        self._waiting += 1
+        await self._work([_Message("", kind, body)])
 
     async def _work(self, batch: list[_Message]) -> None:
-        messages = [message for message in batch if message is not _BEAT]
-        self._waiting -= len(messages)
+        self._waiting -= len(batch)
         notices: list[bytes] = []
         try:
-            for some in self._packed([await self._shortened(message) for message in messages]):
+            for some in self._packed([await self._shortened(message) for message in batch]):
                 self._number += 1
                 notices.append(_encode(_Notice(self.node, self._number, some)))
-            await self._store.notify(CHANNEL, notices or [_encode(_Notice(self.node, self._number))])
+            if notices:
+                await self._store.notify(CHANNEL, notices)
+                self._metrics.notices_sent += len(notices)
             self._is_in_trouble = False
         except StoreError as error:  # the numbers are used up: the others will know that something is missing
             self._metrics.store_errors += 1
@@ -160,6 +166,8 @@ class Wire(Gatherer[_Message]):
             if not self._is_in_trouble:  # not every second of an outage
                 self._is_in_trouble = True
                 _log.warning("the other nodes cannot be told what happens here, trying on: %s", error)
+        finally:
+            self.told = self._number
 
     async def _shortened(self, message: _Message) -> _Message:
         """The message, or where it is to be read. Raises StoreError."""
@@ -194,7 +202,7 @@ class Wire(Gatherer[_Message]):
     def _hear(self, data: bytes | None) -> None:
         """A notice of the store."""
         if data is None:
-            self._gap()
+            self._miss()
             return
         try:
             notice = _decode(data)
@@ -204,17 +212,15 @@ class Wire(Gatherer[_Message]):
             return
         if notice.node == self.node:  # some stores tell everybody
             return
-        before = self._heard.get(notice.node)
-        here = notice.number - bool(notice.messages)
-        self._heard[notice.node] = notice.number if before is None else max(before, notice.number)
-        self._heard_at[notice.node] = asyncio.get_running_loop().time()
+        before = self._heard.get(notice.node, notice.number - 1 if self._due is None else 0)
+        self._heard[notice.node] = max(before, notice.number)
         if len(self._heard) > _NODES_MAX:
-            self._forget(next(iter(self._heard)))
+            del self._heard[next(iter(self._heard))]
         for message in notice.messages:
             if message.to in ("", self.node):
                 self._take(notice.node, message)
-        if here > (0 if before is None else before):
-            self._gap()
+        if notice.number > before + 1:
+            self._miss()
 
     def _take(self, node: str, message: _Message) -> None:
         hear = self._hearers.get(message.kind)
@@ -249,7 +255,6 @@ class Wire(Gatherer[_Message]):
             _log.debug("letter %r was taken away by somebody else", letter.name)
 
 
-_BEAT = _Message("", "", b"")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Notice).decode
 
