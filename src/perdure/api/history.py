@@ -25,8 +25,7 @@ def encode_batch(events: Sequence[bytes]) -> bytes:
     """Serialised events as one serialised `History`, without copying them into one first."""
     parts: list[bytes] = []
     for data in events:
-        size = len(data)
-        parts += (_HEADS[size] if size < _USUAL_SIZES else _head(size), data)
+        parts += (_HEADS[len(data)], data)
     return b"".join(parts)
 
 
@@ -99,9 +98,11 @@ _FAILING = {
 """Types of the events that may hold a failure -> the name of their attributes."""
 
 
-def _head(size: int) -> bytes:
-    """What stands before an event of so many bytes."""
-    return _EVENTS_TAG + _varint(size)
+class _Heads(dict[int, bytes]):
+    """What stands before an event, by its size in bytes: at hand for the usual ones."""
+
+    def __missing__(self, size: int) -> bytes:
+        return _EVENTS_TAG + _varint(size)
 
 
 def _varint(number: int) -> bytes:
@@ -113,5 +114,4 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-_USUAL_SIZES = 1024
-_HEADS = [_head(size) for size in range(_USUAL_SIZES)]
+_HEADS = _Heads((size, _EVENTS_TAG + _varint(size)) for size in range(1024))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api import enums
-from perdure.api.times import NS_PER_SECOND
+from perdure.api.times import timestamp_ns
 from perdure.core.names import ExecutionKey
 from perdure.core.state import Execution
 
@@ -34,18 +34,20 @@ def folds(event_type: int) -> Callable[[Fold], Fold]:
     return register
 
 
-def evolve(execution: Execution, event: HistoryEvent, size: int | None = None) -> None:
+def evolve(execution: Execution, event: HistoryEvent, size: int | None = None, at_ns: int | None = None) -> None:
     """Fold one event into the state: the only writer of what history says.
 
-    `size`: of the event when it is serialised, in bytes, if that is known.
+    `size`: of the event when it is serialised, in bytes; `at_ns`: its time. They are read off it if they are not said.
     Raises UnknownEvent for an event type without a fold.
     """
-    fold = _FOLDS.get(event.event_type)
-    if fold is None:
-        raise UnknownEvent(f"Event {event.event_id} has type {event.event_type}, which this version cannot fold.")
+    try:
+        fold = _FOLDS[event.event_type]
+    except KeyError:
+        unknown = f"Event {event.event_id} has type {event.event_type}, which this version cannot fold."
+        raise UnknownEvent(unknown) from None
     fold(execution, event)
-    at = event.event_time
-    at_ns = at.seconds * NS_PER_SECOND + at.nanos
+    if at_ns is None:
+        at_ns = timestamp_ns(event.event_time)
     if at_ns > execution.last_event_ns:
         execution.last_event_ns = at_ns
     execution.next_event_id = event.event_id + 1

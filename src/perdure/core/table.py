@@ -40,9 +40,10 @@ class Table(Generic[State, Trigger]):
 
     def next(self, state: int, trigger: Trigger) -> State:
         """The state after. Raises IllegalTransition when the table has no such key."""
-        following = self.transitions.get((state, trigger))  # type: ignore[call-overload]  # an IntEnum equals its number
-        if following is None:
-            raise IllegalTransition(f"{self.name}: {trigger.name} in state {state}")
+        try:
+            following = self.transitions[state, trigger]  # type: ignore[index]  # an IntEnum equals its number
+        except KeyError:
+            raise IllegalTransition(f"{self.name}: {trigger.name} in state {state}") from None
         if self.watch is not None:
             self.watch.add((state, trigger))  # type: ignore[arg-type]  # an IntEnum equals its number
         return following

@@ -66,14 +66,14 @@ class Turn:
             if command.HasField("user_metadata"):
                 event.user_metadata.CopyFrom(command.user_metadata)
             event.event_group_markers.extend(command.event_group_markers)
-        return self.add_dated(event)
+        return self.add_dated(event, self.now_ns)
 
-    def add_dated(self, event: HistoryEvent) -> int:
-        """Append an event that happened earlier and carries its own time. Returns its id."""
+    def add_dated(self, event: HistoryEvent, at_ns: int | None = None) -> int:
+        """Append an event that carries its own time, which is `at_ns` if that is known. Returns its id."""
         execution, commit = self.execution, self.commit
         event_id = event.event_id = execution.next_event_id
         data = event.SerializeToString()
-        evolve(execution, event, len(data))
+        evolve(execution, event, len(data), at_ns)
         commit.events.append(event)
         commit.encoded.append(data)
         commit.changed = True

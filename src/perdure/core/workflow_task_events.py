@@ -109,14 +109,16 @@ def add_or_buffer(turn: Turn, event: HistoryEvent) -> int:
 
     An event that carries a time keeps it. Returns its id, 0 when it was held back.
     """
+    at_ns = None
     if not event.HasField("event_time"):
         event.event_time.CopyFrom(turn.now)
+        at_ns = turn.now_ns
     execution = turn.execution
     if not execution.task_started:
         task = execution.facts.transient_task
         if task is not None and task.attempt == 1:
             record_scheduled(turn, task)
-        return turn.add_dated(event)
+        return turn.add_dated(event, at_ns)
     execution.facts.buffered.append(event.SerializeToString())
     turn.fired = None  # what was read of the buffer does not hold any more
     turn.commit.changed = True
