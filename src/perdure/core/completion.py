@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from temporalio.api.command.v1 import Command as CommandMessage
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
@@ -33,19 +34,16 @@ _WITH_COMPLETION = "request-from-RespondWorkflowTaskCompleted"
 """The request id that Temporal writes for a task that goes out with the answer to the one before."""
 
 
-class Answer:
+class Answer(msgspec.Struct, eq=False):
     """One worker's answer while it is applied."""
 
-    __slots__ = ("canceled_unstarted", "completed_event_id", "eager", "identity", "inbox", "turn")
-
-    def __init__(self, turn: Turn, identity: str, completed_event_id: int, inbox: update.Inbox | None) -> None:
-        self.turn = turn
-        self.inbox = inbox
-        self.identity = identity
-        self.completed_event_id = completed_event_id
-        self.canceled_unstarted: list[int] = []
-        """Scheduled events of activities that no worker held: they are cancelled behind all commands."""
-        self.eager: list[StartedActivityTask] = []
+    turn: Turn
+    identity: str
+    completed_event_id: int
+    inbox: update.Inbox | None
+    canceled_unstarted: list[int] = []
+    """Scheduled events of activities that no worker held: they are cancelled behind all commands."""
+    eager: list[StartedActivityTask] = []
 
 
 def complete(turn: Turn, command: CompleteWorkflowTask) -> Steps[WorkflowTaskCompleted | Rejected]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import SearchAttributes
@@ -22,45 +23,27 @@ if TYPE_CHECKING:
     from perdure.core.update import Inbox
 
 
-class Draft:
+class Draft(msgspec.Struct, eq=False):
     """What the commands judged so far would have changed."""
 
-    __slots__ = (
-        "activity_ids",
-        "attribute_type",
-        "canceled_activities",
-        "canceled_timers",
-        "children",
-        "closed",
-        "execution",
-        "externals",
-        "find_zone",
-        "inbox",
-        "limits",
-        "memo_entries",
-        "started_children",
-        "started_timers",
-    )
-
-    def __init__(self, execution: Execution, limits: Limits, find_zone: Callable[[str], Zone]) -> None:
-        self.execution = execution
-        self.limits = limits
-        self.find_zone = find_zone
-        self.inbox: Inbox | None = None
-        """The protocol messages of this answer, None when it has none."""
-        self.activity_ids: set[str] = set()
-        self.started_timers: set[str] = set()
-        self.canceled_timers: set[str] = set()
-        self.canceled_activities: set[int] = set()
-        self.started_children: set[str] = set()
-        """Workflow ids."""
-        self.memo_entries: set[str] = set()
-        """Names that the memo does not have yet."""
-        self.children = 0
-        self.externals = 0
-        self.closed = False
-        self.attribute_type: Callable[[str, str, int], int] | None = None
-        """Of `Context`."""
+    execution: Execution
+    limits: Limits
+    find_zone: Callable[[str], Zone]
+    """Of `Context`, and so is the next."""
+    attribute_type: Callable[[str, str, int], int] | None
+    inbox: Inbox | None
+    """The protocol messages of this answer, None when it has none."""
+    activity_ids: set[str] = set()
+    started_timers: set[str] = set()
+    canceled_timers: set[str] = set()
+    canceled_activities: set[int] = set()
+    started_children: set[str] = set()
+    """Workflow ids."""
+    memo_entries: set[str] = set()
+    """Names that the memo does not have yet."""
+    children: int = 0
+    externals: int = 0
+    closed: bool = False
 
 
 def check_id(draft: Draft, cause: enums.WorkflowTaskFailedCause, name: str, value: str) -> None:

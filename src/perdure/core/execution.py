@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.api.errors import Rejected
@@ -51,7 +52,7 @@ from perdure.core.refusals import (
 )
 from perdure.core.state import Execution, decode, encode
 from perdure.core.steps import STEP, Steps, finish
-from perdure.core.turn import Turn
+from perdure.core.turn import Turn, begin
 
 __all__ = ["Execution", "UnknownEvent", "blank", "decide", "decode", "encode", "evolve"]
 
@@ -67,7 +68,7 @@ def decide(execution: Execution | None, commands: Sequence[commands.Command], co
     all changed (every command refused or a no-op) the commit has `changed` False and must not be
     stored, only its replies delivered.
     """
-    decision = Decision(execution, context)
+    decision = _open(execution, context)
     replies = decision.replies
     for command in commands:
         try:
@@ -80,7 +81,7 @@ def decide(execution: Execution | None, commands: Sequence[commands.Command], co
 
 def decide_in_steps(execution: Execution | None, command: commands.Command, context: Context) -> Steps[Decision]:
     """As `decide` of one command; others may be served between two steps, but this execution is nobody's meanwhile."""
-    decision = Decision(execution, context)
+    decision = _open(execution, context)
     try:
         reply = yield from decision.handle_in_steps(command)
     except Rejected as rejected:
@@ -103,21 +104,20 @@ MAY_BE_LONG: Mapping[type, Callable[[Any], int]] = {
 }
 
 
-class Decision:
+def _open(execution: Execution | None, context: Context) -> Decision:
+    return Decision(context, [] if execution is None else [begin(execution, context, execution.version)])
+
+
+class Decision(msgspec.Struct, eq=False):
     """What a batch of commands does to the run that it addresses, and to those that start after it."""
 
-    __slots__ = ("changed", "context", "queued", "replies", "turns")
-
-    def __init__(self, execution: Execution | None, context: Context) -> None:
-        self.context = context
-        self.replies: list[Any] = []
-        """To each command: a value, or the `Rejected` that it met."""
-        self.queued: list[Task] = []
-        """What is owed to workers now, once all commands are decided."""
-        self.changed: list[Turn] = []
-        self.turns: list[Turn] = []
-        if execution is not None:
-            self.turns.append(Turn(execution, context, execution.version))
+    context: Context
+    turns: list[Turn]
+    replies: list[Any] = []
+    """To each command: a value, or the `Rejected` that it met."""
+    queued: list[Task] = []
+    """What is owed to workers now, once all commands are decided."""
+    changed: list[Turn] = []
 
     def handle(self, command: commands.Command) -> Any:
         """Decide one command on the newest run. Raises Rejected."""
@@ -234,7 +234,7 @@ class Decision:
         key = ExecutionKey(request.namespace, request.workflow_id, self.context.new_id())
         if action == start.Action.TERMINATE_AND_START:
             start.terminate_existing(self.turns[-1], key.run_id)
-        turn = Turn(blank(key), self.context, 0, self.turns[-1] if self.turns else None)
+        turn = begin(blank(key), self.context, 0, self.turns[-1] if self.turns else None)
         # The choice was made on that run: the commit holds only while it is the newest.
         if existing is not None:
             turn.commit.expected_current_run_id = existing.key.run_id

@@ -34,7 +34,7 @@ from perdure.core.names import ExecutionKey, TaskKind
 from perdure.core.refusals import invalid
 from perdure.core.state import Attempt, Control, PendingUpdate
 from perdure.core.steps import STEP, Steps
-from perdure.core.turn import Turn
+from perdure.core.turn import Turn, begin
 
 _RESETTER = "history-resetter"
 _SERVICE = "history-service"
@@ -105,7 +105,7 @@ def reset(current: Turn, command: ResetWorkflow) -> Steps[Turn]:
         if command.newest_run_id == current.execution.key.run_id:
             told_since += current.commit.events
     key = current.execution.key
-    turn = Turn(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), current.context, 0, current)
+    turn = begin(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), current.context, 0, current)
     turn.commit.expected_current_run_id = key.run_id
     yield from _copy(turn, command.copied)
     # By this the same request, sent again, finds the run that it made.

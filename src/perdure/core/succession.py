@@ -20,7 +20,7 @@ from perdure.core import close, cron, retry, start
 from perdure.core.fold import blank
 from perdure.core.names import ExecutionKey
 from perdure.core.state import Execution
-from perdure.core.turn import Turn
+from perdure.core.turn import Turn, begin
 
 RUN_MINIMUM_NS = NS_PER_SECOND
 """A run that continues as new sooner has its next one delayed, so that a chain cannot spin (as Temporal's)."""
@@ -206,7 +206,7 @@ def _continued_event(
 
 def _follow(turn: Turn, run_id: str, started: HistoryEvent) -> None:
     key = turn.execution.key
-    following = Turn(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), turn.context, 0, turn)
+    following = begin(blank(ExecutionKey(key.namespace, key.workflow_id, run_id)), turn.context, 0, turn)
     following.commit.expected_current_run_id = key.run_id
     # Request ids are the chain's: a signal that is sent again must be known, whichever run got it.
     following.execution.facts.signal_requests = turn.execution.facts.signal_requests

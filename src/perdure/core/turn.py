@@ -7,6 +7,7 @@ settled, after the last command, so that work which a later command undoes is ne
 
 from __future__ import annotations
 
+import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.command.v1 import Command
 from temporalio.api.history.v1 import HistoryEvent
@@ -26,32 +27,23 @@ SKEW_MAX_NS = 2_000_000_000
 than the one before it. Further apart is a clock that was set (`perdure.core.clock_moved`): it is followed."""
 
 
-class Turn:
-    """The decisions of one commit on one execution, in the making."""
+class Turn(msgspec.Struct, eq=False):
+    """The decisions of one commit on one execution, in the making: made by `begin`."""
 
-    __slots__ = ("command", "commit", "context", "execution", "fired", "limits", "now", "now_ns", "queued", "successor")
-
-    def __init__(
-        self, execution: Execution, context: Context, expected_version: int, before: Turn | None = None
-    ) -> None:
-        """A turn of this execution; of a new one, with the turn of the run `before` it, in the same moment."""
-        self.execution = execution
-        self.context = context
-        self.limits: Limits = context.limits if context.limits is not None else DEFAULT_LIMITS
-        now_ns = context.now_ns if before is None else before.now_ns
-        if 0 < execution.last_event_ns - now_ns < SKEW_MAX_NS:  # of a node whose clock is ahead
-            now_ns = execution.last_event_ns
-        self.now_ns = now_ns
-        self.now: Timestamp = timestamp(now_ns)
-        self.commit = Commit(execution.key, expected_version, execution, changed=False)
-        self.command: Command | None = None
-        """A command that says something to people, until the first event that comes of it: that one keeps it."""
-        self.queued: list[Task] = []
-        """Tasks owed since this turn began: each is given to a poller, or becomes a row, when the turn is settled."""
-        self.fired: dict[int, bytes] | None = None
-        """Buffered TimerFired events by the event that started the timer. None: they were not read yet."""
-        self.successor: Turn | None = None
-        """The run that follows this one in the same transaction."""
+    execution: Execution
+    context: Context
+    limits: Limits
+    now_ns: int
+    now: Timestamp
+    commit: Commit
+    command: Command | None = None
+    """A command that says something to people, until the first event that comes of it: that one keeps it."""
+    queued: list[Task] = []
+    """Tasks owed since this turn began: each is given to a poller, or becomes a row, when the turn is settled."""
+    fired: dict[int, bytes] | None = None
+    """Buffered TimerFired events by the event that started the timer. None: they were not read yet."""
+    successor: Turn | None = None
+    """The run that follows this one in the same transaction."""
 
     def touch(self) -> None:
         """Something changed beside history: the commit must be stored."""
@@ -130,3 +122,16 @@ class Turn:
         if stored is None or deadline_ns < stored:
             self.execution.wake_at_ns = deadline_ns
             self.commit.changed = True
+
+
+def begin(execution: Execution, context: Context, expected_version: int, before: Turn | None = None) -> Turn:
+    """The turn of a run, on the state that a store holds as this version; 0: it is a new one.
+
+    A new one has the turn of the run `before` it, in the same moment.
+    """
+    now_ns = context.now_ns if before is None else before.now_ns
+    if 0 < execution.last_event_ns - now_ns < SKEW_MAX_NS:  # of a node whose clock is ahead
+        now_ns = execution.last_event_ns
+    limits = context.limits if context.limits is not None else DEFAULT_LIMITS
+    commit = Commit(execution.key, expected_version, execution, changed=False)
+    return Turn(execution, context, limits, now_ns, timestamp(now_ns), commit)

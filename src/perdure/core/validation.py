@@ -26,10 +26,9 @@ from perdure.core.update import Inbox
 def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None = None) -> Steps[None]:
     """Raises BadCommand for the first command that cannot be applied after those before it,
     Rejected INVALID_ARGUMENT for one that is unknown."""
-    draft = Draft(turn.execution, turn.limits, turn.context.find_zone)
-    draft.inbox = inbox
-    entries_max = draft.limits.entries
-    draft.attribute_type = turn.context.attribute_type
+    context, limits = turn.context, turn.limits
+    draft = Draft(turn.execution, limits, context.find_zone, context.attribute_type, inbox)
+    entries_max = limits.entries
     if turn.execution.next_event_id + len(commands) > turn.limits.history_events:
         _check_length(turn, commands)
     for number, message in enumerate(commands, 1):

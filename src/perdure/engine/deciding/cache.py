@@ -1,8 +1,9 @@
 """Executions at rest that stay in memory, bounded by one setting.
 
-Only mailboxes with nothing to do are here; a busy one is taken off its shelf first. There are three
-shelves, oldest first: closed runs are evicted before those that sleep (waiting for a timer or a signal), and these
-before those that some worker has, or will have, something to do for. Evicting loses nothing but a read of the store.
+A mailbox is put on a shelf whenever it comes to rest, and stays there while it is busy: one that is met busy when room
+is made is only taken off the shelf, and comes back. There are three shelves, oldest first: closed runs are evicted
+before those that sleep (waiting for a timer or a signal), and these before those that some worker has, or will have,
+something to do for. Evicting loses nothing but a read of the store.
 Of closed runs a few are kept, for whoever waits for a result asks at once: what lives long costs the
 interpreter's cycle collector time.
 """
@@ -41,7 +42,7 @@ class RestingCache:
         """The mailbox rests; it must hold a state. May evict others, or itself if it is larger than all there is."""
         execution = mailbox.execution
         assert execution is not None, "only what holds a state is worth keeping"
-        mailbox.cached_bytes = (
+        size = (
             _BASE_BYTES
             + execution.facts.state_bytes
             + _ACTIVITY_BYTES * len(execution.activities)
@@ -54,16 +55,22 @@ class RestingCache:
             shelf = self._waiting
         else:
             shelf = self._sleeping
-        shelf[mailbox] = None
-        mailbox.shelf = shelf
-        self._bytes += mailbox.cached_bytes
+        if mailbox.shelf is shelf:
+            shelf.move_to_end(mailbox)
+            self._bytes += size - mailbox.cached_bytes
+        else:
+            self.take(mailbox)
+            shelf[mailbox] = None
+            mailbox.shelf = shelf
+            self._bytes += size
+        mailbox.cached_bytes = size
         if shelf is self._closed and len(shelf) > self._closed_max:
             self._put_out(shelf)
         if self._bytes > self._bytes_max:
             self._evict()
 
     def take(self, mailbox: Mailbox) -> None:
-        """The mailbox gets busy."""
+        """Off its shelf, if it is on one."""
         shelf = mailbox.shelf
         if shelf is not None:
             del shelf[mailbox]
@@ -77,8 +84,9 @@ class RestingCache:
     def _put_out(self, shelf: OrderedDict[Mailbox, None]) -> None:
         oldest = next(iter(shelf))
         self.take(oldest)
-        self._metrics.evictions += 1
-        self._evicted(oldest)
+        if not oldest.busy:
+            self._metrics.evictions += 1
+            self._evicted(oldest)
 
     def measure(self) -> None:
         """Write the present totals into the metrics."""

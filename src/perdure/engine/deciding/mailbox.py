@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.core.commands import Command
@@ -21,17 +22,12 @@ from perdure.engine.matching.task_queue import Waiting
 from perdure.engine.submission import InTransaction, Read
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """A command or a read that waits for its answer."""
 
-    __slots__ = ("command", "future", "run_id")
-
-    def __init__(
-        self, run_id: str | None, command: Command | Read | InTransaction, future: asyncio.Future[Any]
-    ) -> None:
-        self.run_id = run_id
-        self.command = command
-        self.future = future
+    run_id: str | None
+    command: Command | Read | InTransaction
+    future: asyncio.Future[Any]
 
 
 class Mailbox:
@@ -85,7 +81,7 @@ class Mailbox:
         self.tail_base_bytes = 0
         """Size of the history before the tail."""
         self.shelf: OrderedDict[Mailbox, None] | None = None
-        """At rest: the list of the cache that holds this mailbox."""
+        """The list of the cache that holds this mailbox: when it is at rest, and mostly when it is busy."""
         self.cached_bytes = 0
 
     def learn(self, execution: Execution | None) -> None:

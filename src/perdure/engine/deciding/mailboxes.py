@@ -50,7 +50,9 @@ _log = logging.getLogger(__name__)
 
 _STARTS = (StartWorkflow, SignalWithStart, UpdateWithStart, ResetWorkflow)
 """Commands that may begin a run, and replace the one there is."""
-_APART = (Read, InTransaction, *_STARTS)
+_OF_THE_SHELL = (Read, InTransaction)
+"""What is no command of the law."""
+_APART = (*_OF_THE_SHELL, *_STARTS)
 """What is not decided together with commands before it."""
 
 
@@ -157,19 +159,17 @@ class Mailboxes:
             raise _stopping()
         place = (namespace, workflow_id)
         mailbox = self._mailboxes.get(place)
-        if self._owed >= self._calls_max or (mailbox and len(mailbox.pending) >= self._calls_per_mailbox_max):
-            raise Rejected(
-                StatusCode.RESOURCE_EXHAUSTED,
-                f"Too many requests wait for workflow {workflow_id!r} or this engine: slow down and try again.",
-            )
+        if self._owed >= self._calls_max:
+            raise _too_many(workflow_id)
         if mailbox is None:
             mailbox = self._mailboxes[place] = Mailbox(namespace, workflow_id)
+        elif len(mailbox.pending) >= self._calls_per_mailbox_max:
+            raise _too_many(workflow_id)
         future: asyncio.Future[Any] = self._loop.create_future()
         mailbox.pending.append(Call(run_id or None, command, future))
         self._owed += 1
         if not mailbox.busy:
             mailbox.busy = True
-            self._cache.take(mailbox)
             self._make_ready(mailbox)
         return future
 
@@ -221,37 +221,34 @@ class Mailboxes:
             if head.future.done():
                 pending.popleft()
                 self._settle_debt(1)
-            elif not self._has_state_for(mailbox, head):
+                continue
+            is_foreign = _is_foreign(mailbox, head)
+            if not self._has_state_for(mailbox, head, is_foreign):
                 return
+            execution = _foreign_state(mailbox) if is_foreign else mailbox.execution
+            if not isinstance(head.command, _OF_THE_SHELL):
+                if self._decide(mailbox, head, execution):
+                    return
             elif isinstance(head.command, Read):
                 pending.popleft()
-                self._look(self._state_for(mailbox, head), head, head.command)
-            elif isinstance(head.command, InTransaction):
+                self._look(execution, head, head.command)
+            else:
                 mailbox.calls = [pending.popleft()]
                 self._transactor.add(mailbox)
                 return
-            elif self._decide(mailbox, head):
-                return
         self._rest(mailbox)
 
-    def _has_state_for(self, mailbox: Mailbox, head: Call) -> bool:
+    def _has_state_for(self, mailbox: Mailbox, head: Call, is_foreign: bool) -> bool:
         """False: it was asked of the loader."""
-        is_read = isinstance(head.command, Read)
-        if is_read and self._is_shared and not mailbox.is_fresh:
+        if self._is_shared and not mailbox.is_fresh and isinstance(head.command, Read):
             mailbox.forget()
-        if not mailbox.is_known and (is_read or not _may_guess(mailbox, head)):
+        if not mailbox.is_known and not _may_guess(mailbox, head):
             self._loader.add((mailbox, None))
             return False
-        if _is_foreign(mailbox, head) and (mailbox.foreign is None or mailbox.foreign[0] != head.run_id):
+        if is_foreign and (mailbox.foreign is None or mailbox.foreign[0] != head.run_id):
             self._loader.add((mailbox, head.run_id))
             return False
         return True
-
-    def _state_for(self, mailbox: Mailbox, head: Call) -> Execution | None:
-        if _is_foreign(mailbox, head):
-            assert mailbox.foreign is not None
-            return mailbox.foreign[1]
-        return mailbox.execution
 
     def _look(self, execution: Execution | None, call: Call, read: Read) -> None:
         try:
@@ -263,13 +260,13 @@ class Mailboxes:
                 rejected = broken(f"Reading the execution failed: {error!r}")
             self._fail([call], rejected)
 
-    def _decide(self, mailbox: Mailbox, head: Call) -> bool:
+    def _decide(self, mailbox: Mailbox, head: Call, execution: Execution | None) -> bool:
         """Decide the calls at the head of the queue; True: a commit is under way, or will be."""
-        execution = self._state_for(mailbox, head)
         if type(head.command) in MAY_BE_LONG and takes_steps(head.command):
             mailbox.solo = max(0, mailbox.solo - 1)
             mailbox.calls = [mailbox.pending.popleft()]
-            task = self._loop.create_task(self._decide_in_steps(mailbox, head), name=type(head.command).__name__)
+            steps = self._decide_in_steps(mailbox, head, execution)
+            task = self._loop.create_task(steps, name=type(head.command).__name__)
             self._long.add(task)
             task.add_done_callback(self._long.discard)
             return True
@@ -301,9 +298,8 @@ class Mailboxes:
         pollers = mailbox.assigned = self._matching.assign(tasks)
         return pollers
 
-    async def _decide_in_steps(self, mailbox: Mailbox, call: Call) -> None:
+    async def _decide_in_steps(self, mailbox: Mailbox, call: Call, execution: Execution | None) -> None:
         """As `_decide`, of one command that does much; the mailbox is busy until then, and others have their turns."""
-        execution = self._state_for(mailbox, call)
         context = self._tell(replace(self._context), execution)
         steps = decide_in_steps(execution, cast(Command, call.command), context)
         try:
@@ -364,7 +360,7 @@ class Mailboxes:
         """
         [call] = mailbox.calls
         asked = cast(InTransaction, call.command)
-        execution = self._state_for(mailbox, call)
+        execution = _foreign_state(mailbox) if _is_foreign(mailbox, call) else mailbox.execution
         try:
             decision = decide(execution, [asked.command], self._tell(self._context, execution))
             commit = decision.settle(self._assign(mailbox, decision.queued))
@@ -514,6 +510,7 @@ class Mailboxes:
         mailbox.busy = mailbox.is_fresh = False
         mailbox.solo = mailbox.conflicts = 0
         if mailbox.execution is None or (self._is_shared and mailbox.execution.closed_at_ns is not None):
+            self._cache.take(mailbox)
             self._drop(mailbox)
         else:
             self._cache.put(mailbox)
@@ -552,6 +549,12 @@ def _is_foreign(mailbox: Mailbox, call: Call) -> bool:
     return run_id is not None and (execution is None or execution.key.run_id != run_id)
 
 
+def _foreign_state(mailbox: Mailbox) -> Execution | None:
+    """The run that is not the current one, which was loaded for the call at the head."""
+    assert mailbox.foreign is not None
+    return mailbox.foreign[1]
+
+
 def _may_guess(mailbox: Mailbox, head: Call) -> bool:
     return isinstance(head.command, StartWorkflow) and head.run_id is None and not mailbox.conflicts
 
@@ -564,6 +567,13 @@ async def _in_turns(steps: Steps[Decision]) -> Decision:
         except StopIteration as end:
             return end.value
         await asyncio.sleep(0)
+
+
+def _too_many(workflow_id: str) -> Rejected:
+    return Rejected(
+        StatusCode.RESOURCE_EXHAUSTED,
+        f"Too many requests wait for workflow {workflow_id!r} or this engine: slow down and try again.",
+    )
 
 
 def _stopping() -> Rejected:
