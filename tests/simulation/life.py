@@ -102,6 +102,8 @@ QUERY_AT_S = 0.12
 """The client looks how far the workflow is."""
 PASSING = ("DEADLINE_EXCEEDED", "FAILED_PRECONDITION")
 """Who was to answer has died; or the workflow's own task did, and its next attempt is not over."""
+ENDED = ("execution already completed", "aborted by closing workflow")
+"""What an update is told behind the end of its workflow."""
 TRIES_MAX = 5
 """Nobody is asked more often for one answer."""
 
@@ -216,10 +218,10 @@ async def _send(letter: Letter, engine: AsyncEngine) -> None:
     except UpdateFailedError as error:
         if letter.kind != "rejected" or "is not welcome" not in str(error):
             stage.world.complaints.append(f"{letter}: {error}")
-    except WorkflowNotFoundError:
-        if letter.kind == "signal":
-            stage.world.complaints.append(f"nobody took {letter}")
-        # else it has ended, with its answer, or without one that it was owed
+    except WorkflowNotFoundError as error:
+        # The workflow has ended, with the answer to an update, or without one that was owed.
+        if letter.kind == "signal" or not any(end in str(error) for end in ENDED):
+            stage.world.complaints.append(f"nobody took {letter}: {error}")
 
 
 async def _query(engine: AsyncEngine) -> list[int] | None:

@@ -11,7 +11,7 @@ from tests.simulation.checks import ORDER, RELAY, crash_everywhere, crash_somewh
 from tests.simulation.faults import KINDS
 from tests.simulation.programs import MESSAGES, Program, generate
 
-PROGRAMS = [ORDER, RELAY, *map(generate, (*range(6), *range(MESSAGES, MESSAGES + 8)))]
+PROGRAMS = [ORDER, RELAY, *map(generate, (*range(6), *range(MESSAGES, MESSAGES + 12)))]
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])

@@ -79,6 +79,14 @@ def is_the_same_again(execution: Execution, request: Request) -> bool:
 
 def standing(execution: Execution, update_id: str) -> UpdateStanding:
     """Where an update stands. Raises Rejected NOT_FOUND when there is none of this id."""
+    known = standing_if_known(execution, update_id)
+    if known is None:
+        raise not_found(f'update "{update_id}" not found')
+    return known
+
+
+def standing_if_known(execution: Execution, update_id: str) -> UpdateStanding | None:
+    """As `standing`. None: there is none of this id, or none any more: a rejection leaves nothing behind."""
     run_id = execution.key.run_id
     known = execution.updates.get(update_id)
     if known is not None:
@@ -87,7 +95,7 @@ def standing(execution: Execution, update_id: str) -> UpdateStanding:
         return UpdateStanding(run_id, update_id, stage, known.completed_event_id)
     if update_id in execution.facts.updates:
         return UpdateStanding(run_id, update_id, enums.UPDATE_ADMITTED)
-    raise not_found(f'update "{update_id}" not found')
+    return None
 
 
 def check(limits: Limits, request: Request) -> None:

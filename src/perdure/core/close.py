@@ -152,6 +152,15 @@ def continue_as_new(turn: Turn, event: HistoryEvent) -> None:
     _close(turn, event, Trigger.CONTINUE_AS_NEW, True)
 
 
+def next_run_id(event: HistoryEvent) -> str:
+    """The run in which the chain goes on after this event; empty: it does not."""
+    for name in ("completed", "failed", "timed_out", "continued_as_new"):
+        field = f"workflow_execution_{name}_event_attributes"
+        if event.HasField(field):  # pyright: ignore[reportArgumentType] - one of the names above
+            return getattr(event, field).new_execution_run_id
+    return ""
+
+
 def _close(
     turn: Turn,
     event: HistoryEvent,

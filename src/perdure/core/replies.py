@@ -52,6 +52,8 @@ class UpdateNews(msgspec.Struct, frozen=True):
     """The stage it has reached: ACCEPTED or COMPLETED; 0: it never will, for the reason in `refusal`."""
     outcome: Outcome | None = None
     refusal: Rejected | None = None
+    is_rejection: bool = False
+    """The outcome is nowhere but here."""
 
 
 class HeartbeatRecorded(msgspec.Struct, frozen=True):

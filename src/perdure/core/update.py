@@ -235,7 +235,8 @@ def reject(turn: Turn, update_id: str, failure: Failure) -> None:
     TABLE.next(state_of(turn.execution, update_id), Trigger.REJECT)
     del turn.execution.facts.updates[update_id]
     turn.touch()
-    turn.commit.updates.append(UpdateNews(update_id, enums.UPDATE_COMPLETED, Outcome(failure=failure)))
+    outcome = Outcome(failure=failure)
+    turn.commit.updates.append(UpdateNews(update_id, enums.UPDATE_COMPLETED, outcome, is_rejection=True))
 
 
 def reject_unprocessed(turn: Turn) -> None:
@@ -269,14 +270,17 @@ def closed_outcome() -> Outcome:
 def abort(turn: Turn, continues: bool) -> None:
     """The run closes. Those who wait are told; `continues`: a next run follows, where they may ask again."""
     execution = turn.execution
-    _abort_pending(
-        turn, workflow_closing() if continues else not_found("workflow update was aborted by closing workflow")
-    )
+    _abort_pending(turn, aborted(continues))
     for update_id, update in execution.updates.items():
         # No event says so: who asks later is told the same from the run's end (`closed_outcome`).
         if not update.completed_event_id:
             TABLE.next(State.ACCEPTED, Trigger.ABORT)
             turn.commit.updates.append(UpdateNews(update_id, enums.UPDATE_COMPLETED, closed_outcome()))
+
+
+def aborted(continues: bool) -> Rejected:
+    """What they are told whose update no worker had seen when the run closed."""
+    return workflow_closing() if continues else not_found("workflow update was aborted by closing workflow")
 
 
 FAILING_ATTEMPT = 3

@@ -9,13 +9,14 @@ from temporalio.api.update.v1 import Outcome
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api import enums
-from perdure.api.errors import Rejected
-from perdure.core.admission import multi_operation_failure, standing
+from perdure.api.errors import Rejected, StatusCode
+from perdure.core.admission import multi_operation_failure, standing, standing_if_known
+from perdure.core.close import next_run_id
 from perdure.core.commands import AdmitUpdate, UpdateWithStart
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.core.replies import Started, UpdateStanding
-from perdure.core.update import closed_outcome
+from perdure.core.update import aborted, closed_outcome
 from perdure.engine.engine import Engine
 from perdure.engine.feed.updates import UpdateWait
 from perdure.frontend.calls import Call
@@ -37,7 +38,7 @@ class Updates:
         """UpdateWorkflowExecution: answered at the stage that `wait_policy` names (unspecified: COMPLETED).
 
         The same update id again is the same update. A rejection is an outcome. Raises Rejected NOT_FOUND,
-        FAILED_PRECONDITION, RESOURCE_EXHAUSTED, INVALID_ARGUMENT.
+        FAILED_PRECONDITION, RESOURCE_EXHAUSTED, UNAVAILABLE, INVALID_ARGUMENT.
         """
         engine = self._engine
         target = request.workflow_execution
@@ -142,12 +143,26 @@ class Updates:
                 now = await self._look_again(key, now.update_id)
 
     async def _look_again(self, key: ExecutionKey, update_id: str) -> UpdateStanding:
-        """Raises Rejected NOT_FOUND when the update is gone: rejected by a worker of another node, or aborted."""
+        """Where the update stands now, after what another node did.
 
-        def look(execution: Execution | None) -> UpdateStanding:
-            return standing(found(execution, key.workflow_id, key.run_id), update_id)
+        Raises Rejected when it is gone: as its run's end tells those who wait, or UNAVAILABLE when the run goes on, and
+        has rejected or dropped it. Why, another node said and nobody heard; who asks again is told anew.
+        """
 
-        return await self._engine.read(key.namespace, key.workflow_id, key.run_id, look)
+        def look(execution: Execution | None) -> UpdateStanding | int:
+            known = found(execution, key.workflow_id, key.run_id)
+            now = standing_if_known(known, update_id)
+            if now is None:
+                return 0 if known.is_open else known.next_event_id - 1
+            return now
+
+        now = await self._engine.read(key.namespace, key.workflow_id, key.run_id, look)
+        if isinstance(now, UpdateStanding):
+            return now
+        if now == 0:
+            raise Rejected(StatusCode.UNAVAILABLE, "What became of the update was lost between two nodes: ask again.")
+        end = await self._engine.histories.event(key, now)
+        raise aborted(continues=bool(next_run_id(end)))
 
     async def _outcome(self, key: ExecutionKey, now: UpdateStanding) -> Outcome | None:
         if now.stage != enums.UPDATE_COMPLETED:

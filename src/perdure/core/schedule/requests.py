@@ -116,12 +116,3 @@ def outcome(event: HistoryEvent) -> tuple[bytes, bytes, str]:
         failure.timeout_failure_info.SetInParent()
         return b"", failure.SerializeToString(), ""
     return b"", b"", ""
-
-
-def next_run_id(event: HistoryEvent) -> str:
-    """The run in which the chain goes on after this event; empty: it does not."""
-    for name in ("completed", "failed", "timed_out", "continued_as_new"):
-        field = f"workflow_execution_{name}_event_attributes"
-        if event.HasField(field):  # pyright: ignore[reportArgumentType] - one of the names above
-            return getattr(event, field).new_execution_run_id
-    return ""

@@ -198,5 +198,6 @@ def _news_of(link: Commit, execution: Execution) -> News:
         [task.queue for task in link.add_tasks],
         bool(link.messages or link.remove_messages),
         [update.update_id for update in link.updates],
+        (),
         link,
     )

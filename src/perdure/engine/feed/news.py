@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from temporalio.api.update.v1 import Outcome
 
 from perdure.core.commit import Commit
 from perdure.core.names import ExecutionKey, QueueName
@@ -32,5 +33,7 @@ class News(msgspec.Struct, eq=False):
     """Messages to other runs were added, or need not be delivered any more."""
     updates: Sequence[str] = ()
     """Ids of the updates that have come further."""
+    rejected: Sequence[tuple[str, Outcome]] = ()
+    """Of another node's commit, the updates that were rejected, with why: that is told, and stored nowhere."""
     commit: Commit | None = None
     """The commit itself, to be looked at while the news are heard; None: another node's."""

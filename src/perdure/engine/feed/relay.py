@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from temporalio.api.update.v1 import Outcome
 
 from perdure.core.names import ExecutionKey, QueueName
 from perdure.engine.feed.feed import Feed
@@ -10,6 +11,10 @@ from perdure.engine.feed.news import News
 from perdure.engine.node.wire import Wire
 
 KIND = "news"
+REJECTION_BYTES_MAX = 2_000
+"""Of why an update was rejected; what is longer loses its stack trace, its causes and its details."""
+HEADLINE_MAX = 150
+"""Characters of each text that is left then."""
 
 
 class _Told(msgspec.Struct, array_like=True):
@@ -24,6 +29,7 @@ class _Told(msgspec.Struct, array_like=True):
     queues: list[QueueName]
     has_messages: bool
     updates: list[str]
+    rejected: list[tuple[str, bytes]] = []
 
 
 class Relay:
@@ -36,7 +42,8 @@ class Relay:
 
     def hear(self, news: News) -> None:
         """A commit of this node; another node tells of its own."""
-        if news.commit is not None:
+        commit = news.commit
+        if commit is not None:
             told = _Told(
                 news.key,
                 news.version,
@@ -47,6 +54,11 @@ class Relay:
                 list(dict.fromkeys(news.queues)),
                 news.has_messages,
                 list(news.updates),
+                [
+                    (update.update_id, _short(update.outcome))
+                    for update in commit.updates
+                    if update.is_rejection and update.outcome is not None
+                ],
             )
             self._wire.tell(KIND, _encode(told))
 
@@ -66,8 +78,20 @@ class Relay:
                 told.queues,
                 told.has_messages,
                 told.updates,
+                [(update_id, Outcome.FromString(outcome)) for update_id, outcome in told.rejected],
             )
         )
+
+
+def _short(outcome: Outcome) -> bytes:
+    """Why an update was rejected, in as many bytes as a notice has to spare: the headline at least."""
+    if outcome.ByteSize() > REJECTION_BYTES_MAX:
+        whole, outcome = outcome.failure, Outcome()
+        headline = outcome.failure
+        headline.message, headline.source = whole.message[:HEADLINE_MAX], whole.source[:HEADLINE_MAX]
+        said, info = whole.application_failure_info, headline.application_failure_info
+        info.type, info.non_retryable = said.type[:HEADLINE_MAX], said.non_retryable
+    return outcome.SerializeToString()
 
 
 _encode = msgspec.msgpack.Encoder().encode

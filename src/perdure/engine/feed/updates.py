@@ -2,7 +2,8 @@
 
 A wait is registered before the update is submitted, so that no commit slips between; it then hears every news
 of its update id, of whichever run, and its caller, who knows the run once the update is admitted, picks. Of what
-another node has committed it hears no more than that: then its caller looks at the state again.
+another node has committed it hears no more than that: then its caller looks at the state again. Only of a rejection, of
+which the state says nothing, it hears all.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
+from perdure.api import enums
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.replies import UpdateNews
 from perdure.engine.feed.news import News
@@ -121,6 +123,9 @@ class Updates:
             return
         key, commit = news.key, news.commit
         if commit is None:
+            for update_id, outcome in news.rejected:
+                for wait in self.waiting.get((key.namespace, key.workflow_id, update_id), ()):
+                    wait.tell(key.run_id, UpdateNews(update_id, enums.UPDATE_COMPLETED, outcome, is_rejection=True))
             for update_id in news.updates:
                 for wait in self.waiting.get((key.namespace, key.workflow_id, update_id), ()):
                     wait.look_again()

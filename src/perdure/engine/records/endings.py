@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from perdure.core.close import next_run_id
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.core.schedule import requests
@@ -37,7 +38,7 @@ async def ending(
     if not isinstance(end, _End):
         return None if end else UNKNOWN
     event = await histories.event(end.key, end.last_event_id)
-    return requests.next_run_id(event) or (end.status, *requests.outcome(event))
+    return next_run_id(event) or (end.status, *requests.outcome(event))
 
 
 def _look_at(execution: Execution | None) -> _End | bool:
