@@ -16,6 +16,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from perdure.sdk.declare.definitions import Shelf, default_registry
+from tests.servers.fixtures import (  # noqa: F401 - for every test that asks for them
+    _postgres_database,
+    mariadb_database,
+    mariadb_server,
+    pgbouncer_server,
+    postgres_database,
+    postgres_server,
+)
 
 # No deadline: a busy machine must never turn a law into a flaky test.
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)

@@ -1,8 +1,9 @@
-"""Every test here that asks for `database` runs on SQLite, and on PostgreSQL where the machine has one."""
+"""Every test here that asks for `database` runs on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.idempotency import server
+from tests.servers.fixtures import conninfo
+from tests.servers.server import Server
 
-KINDS = ["sqlite", "postgresql"] if server.IS_THERE else ["sqlite"]
 _numbers = itertools.count(1)
 
 
@@ -43,17 +44,9 @@ class Database:
             connection.close()
 
 
-@pytest.fixture(scope="session")
-def postgres_address() -> Iterator[str]:
-    with server.postgres() as address:
-        yield address
-
-
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    database = (
-        _sqlite(tmp_path) if request.param == "sqlite" else _postgres(request.getfixturevalue("postgres_address"))
-    )
+    database = _sqlite(tmp_path) if request.param == "sqlite" else _postgres(request.getfixturevalue("postgres_server"))
     yield database
     database.close()
 
@@ -64,8 +57,9 @@ def _sqlite(directory: Path) -> Database:
     )
 
 
-def _postgres(address: str) -> Database:
-    name = f"service_{next(_numbers)}"
+def _postgres(server: Server) -> Database:
+    address = conninfo(server)
+    name = f"service_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return Database("postgresql", lambda **options: psycopg.connect(address, dbname=name, **options))

@@ -14,6 +14,7 @@ from tests.tidy.files import ROOT, code_files, python_files, text_of, tracked
 
 PURE = ("src/perdure/core", "src/perdure/sdk/replay")
 RULES_THEMSELVES = Path("tests/tidy/test_rules.py")
+SERVERS = Path("tests/servers/fixtures.py")
 
 
 def hold(rule: Callable[[str], list[str]], paths: Iterable[Path]) -> None:
@@ -59,7 +60,12 @@ def test_sdk_and_engine_meet_in_embedded_alone() -> None:
 
 @pytest.mark.parametrize("rule", [rules.tests_that_do_not_run, rules.real_sleeps, rules.endless_waits])
 def test_tests_run_and_do_not_wait(rule: Callable[[str], list[str]]) -> None:
-    hold(rule, (path for path in python_files("tests") if path != RULES_THEMSELVES))
+    hold(rule, (path for path in python_files("tests") if path not in (RULES_THEMSELVES, SERVERS)))
+
+
+def test_one_place_skips_where_a_server_is_not_installed() -> None:
+    assert len(rules.tests_that_do_not_run(text_of(SERVERS))) == 1
+    assert not rules.real_sleeps(text_of(SERVERS)) + rules.endless_waits(text_of(SERVERS))
 
 
 @pytest.mark.parametrize("rule", [rules.machine_paths, rules.registries])
@@ -77,7 +83,7 @@ def test_locks(rule: Callable[[str], list[str]]) -> None:
 def test_locks_hold_what_the_package_asks_for() -> None:
     project = tomllib.loads(text_of(Path("pyproject.toml")))["project"]
     extras = {"runtime": [], **project["optional-dependencies"]}
-    for name in ("fast", "server", "grpc"):  # no locks of their own: tested with `dev`, measured with `bench`
+    for name in ("fast", "server", "grpc", "mysql"):  # no locks of their own: tested with `dev`, measured with `bench`
         assert set(extras.pop(name)) <= set(extras["dev"]) & set(extras["bench"])
     missing = [
         f"{lock}: {name}"
