@@ -95,11 +95,11 @@ async def wake_up(path: Path, count: int) -> dict[str, Any]:
     """Open the file thirty days later and wait until every sleeper has finished."""
     from benchmarks.sleeper_workflow import sleeper
     from perdure import Engine, WorkflowStatus
-    from perdure.embedded import EngineSeams
+    from perdure.embedded import EngineSeams, seamed
 
     seams = EngineSeams(clock=ShiftedClock(DAYS * DAY_NS))
     began, cpu = time.perf_counter(), time.process_time()
-    async with Engine(f"sqlite:///{path}", workflows=[sleeper], seams=seams) as engine:
+    async with seamed(Engine, seams, f"sqlite:///{path}", workflows=[sleeper]) as engine:
         while (await engine.count_by_status()).get(WorkflowStatus.COMPLETED, 0) < count:
             await asyncio.sleep(0.2)
         seconds = time.perf_counter() - began

@@ -15,7 +15,7 @@ import time
 from stage import Stage, play, seen, show, step, title, until
 
 from perdure import Engine, activity, call, workflow
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from perdure.stores.reading import StoreFile
 
 CUSTOMERS = 1000
@@ -45,7 +45,7 @@ class LaterClock:
 
 
 def later(file: str, days: float) -> Engine:
-    return Engine(f"sqlite:///{file}", seams=EngineSeams(clock=LaterClock(days)))
+    return seamed(Engine, EngineSeams(clock=LaterClock(days)), f"sqlite:///{file}")
 
 
 def welcome(file: str) -> None:

@@ -15,7 +15,7 @@ from stage import Stage, play, seen, show, step, title, until
 
 from perdure import Engine, activity, call, workflow
 from perdure.api.digest import digest
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 
 YEAR_NS = 365 * 86_400 * 10**9
 
@@ -86,7 +86,7 @@ class LaterClock:
 
 def deployed(url: str, code: Any, years: float) -> Engine:
     """An engine with one version of the code, some years from now."""
-    return Engine(url, workflows=[code], seams=EngineSeams(clock=LaterClock(years)))
+    return seamed(Engine, EngineSeams(clock=LaterClock(years)), url, workflows=[code])
 
 
 def sleeps(engine: Engine, workflow_id: str) -> bool:

@@ -19,7 +19,7 @@ from fulfilment.order import ACTIVITIES, Fulfilment, Order
 from fulfilment.reconciliation import Reconciliation
 from perdure import Engine
 from perdure.demo.services.client import ServiceClient, Unavailable
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from perdure.errors import PerdureError, WorkflowNotFoundError
 
 DAY_NS = 86_400 * 10**9
@@ -88,11 +88,12 @@ class Shop(ThreadingHTTPServer):
 
 def open_shop(file: str, days: str) -> None:
     """Open the shop as it is some days from now, until the process is killed."""
-    engine = Engine(
+    engine = seamed(
+        Engine,
+        EngineSeams(clock=LaterClock(float(days))),
         f"sqlite:///{file}",
         workflows=[Fulfilment, Reconciliation],
         activities=ACTIVITIES,
-        seams=EngineSeams(clock=LaterClock(float(days))),
     )
     with engine, Shop(engine) as shop:
         print("open", shop.url, flush=True)

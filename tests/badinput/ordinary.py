@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure import Engine, activity, call, workflow
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 
 EFFECTS: Counter[str] = Counter()
 """How often each idempotency key's effect was asked for, in this process."""
@@ -33,9 +33,10 @@ def others_go_on(engine: Engine, count: int = 5) -> None:
 
 def opened(path: Path, *workflows: Any, activities: tuple[Any, ...] = (), seams: EngineSeams | None = None) -> Engine:
     """An engine on a file that knows the ordinary workflow and these."""
-    return Engine(
+    return seamed(
+        Engine,
+        seams or EngineSeams(),
         f"sqlite:///{path}",
         workflows=[ordinary, *workflows],
         activities=[ordinary_step, *activities],
-        seams=seams,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure import Engine, WorkerConfig, WorkflowDescription, WorkflowStatus, activity, start, workflow
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from tests.badinput.ordinary import opened, ordinary, ordinary_step, others_go_on
 
 AT_ONCE = 100_000
@@ -95,7 +95,7 @@ def test_as_many_activities_as_are_allowed_run_at_once(tmp_path: Path) -> None:
 def test_a_workflow_that_blocks_its_thread_is_named_by_line_and_the_others_go_on(tmp_path: Path) -> None:
     seams = EngineSeams(worker_config=WorkerConfig(deadlock_ns=50_000_000))
     url = f"sqlite:///{tmp_path}/orders.db"
-    with Engine(url, workflows=[never_waits, ordinary], activities=[ordinary_step], seams=seams) as engine:
+    with seamed(Engine, seams, url, workflows=[never_waits, ordinary], activities=[ordinary_step]) as engine:
         blocking = engine.start(never_waits, id="blocking")
         others_go_on(engine)
         line = never_waits.fn.__code__.co_firstlineno

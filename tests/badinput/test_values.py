@@ -21,7 +21,7 @@ from perdure import (
     call,
     workflow,
 )
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from perdure.stores.memory import MemoryStore
 from perdure.testing import VirtualClock, VirtualTimeLoop, run_virtual
 from tests.badinput.ordinary import opened, ordinary, others_go_on
@@ -99,17 +99,17 @@ def test_an_unknown_workflow_type_is_refused_at_its_start(path: Path) -> None:
 
 def test_a_type_that_is_gone_after_a_deploy_waits_and_goes_on_when_it_is_back() -> None:
     async def before(seams: EngineSeams) -> None:
-        async with Engine("memory://", worker=False, seams=seams) as engine:
+        async with seamed(Engine, seams, "memory://", worker=False) as engine:
             await engine.start(takes, b"four", id="gone")
 
     async def without(seams: EngineSeams) -> None:
-        async with Engine("memory://", workflows=[ordinary], seams=seams) as engine:
+        async with seamed(Engine, seams, "memory://", workflows=[ordinary]) as engine:
             failure = (await trouble(engine, "gone")).workflow_task_failure
             assert "workflow type 'takes' is not registered" in failure
             assert await engine.run(ordinary, 1) == 2
 
     async def after(seams: EngineSeams) -> None:
-        async with Engine("memory://", workflows=[takes], seams=seams) as engine:
+        async with seamed(Engine, seams, "memory://", workflows=[takes]) as engine:
             assert await engine.get("gone").result() == 4
 
     in_lives(before, without, after)
@@ -143,7 +143,7 @@ def test_a_workflow_that_cannot_go_on_is_described_and_mended_code_goes_on(
     broken: Callable[[], Any], complaint: str
 ) -> None:
     async def before(seams: EngineSeams) -> None:
-        async with Engine("memory://", workflows=[returning(broken), ordinary], seams=seams) as engine:
+        async with seamed(Engine, seams, "memory://", workflows=[returning(broken), ordinary]) as engine:
             await engine.start(returning(broken), id="bad")
             description = await trouble(engine, "bad")
             assert complaint in description.workflow_task_failure
@@ -151,7 +151,7 @@ def test_a_workflow_that_cannot_go_on_is_described_and_mended_code_goes_on(
             assert await engine.run(ordinary, 1) == 2
 
     async def mended(seams: EngineSeams) -> None:
-        async with Engine("memory://", workflows=[returning(lambda: "mended")], seams=seams) as engine:
+        async with seamed(Engine, seams, "memory://", workflows=[returning(lambda: "mended")]) as engine:
             assert await engine.get("bad").result() == "mended"
 
     in_lives(before, mended)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from perdure import Engine, activity, call, workflow
 from perdure.cli.main import cli
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from perdure.engine.node.config import EngineConfig
 from perdure.stores.api import StoreError
 from perdure.stores.reading import StoreFile
@@ -86,7 +86,7 @@ def store(tmp_path: Path) -> str:
     """A store that nobody has open, with a workflow asleep and a schedule that missed two hours' times."""
     url = f"sqlite:///{tmp_path / 'bills.db'}"
     seams = EngineSeams(clock=Later(-2 * HOUR_NS))
-    with Engine(url, workflows=[bill], activities=[send_bill], seams=seams) as engine:
+    with seamed(Engine, seams, url, workflows=[bill], activities=[send_bill]) as engine:
         engine.start(bill, "everybody", id="bill-1")
         engine.schedules.create("nightly", bill, "everybody", every="1m")
         waits(engine, "bill-1")
@@ -238,6 +238,6 @@ def test_what_is_asked_wrongly_is_answered_with_what_was_meant(command: str, mea
 def test_a_steering_engine_does_not_do_what_is_due(store: str) -> None:
     config = EngineConfig(has_duties=False)
     seams = EngineSeams(engine_config=config, clock=Later(4 * HOUR_NS))
-    with Engine(store, worker=False, seams=seams) as engine:
+    with seamed(Engine, seams, store, worker=False) as engine:
         assert engine.describe("bill-1").history_length == 11, "its timer is due, and waits"
         assert engine.count() == 1

@@ -15,7 +15,7 @@ from functools import partial
 
 from perdure import Engine, EngineError, QueryFailedError, Retry, activity, call, on_event, workflow
 from perdure.core.limits import Limits
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from perdure.engine.node.config import EngineConfig
 from tests.eventually import eventually
 
@@ -92,7 +92,7 @@ def main(database: str, effects_file: str, events: int) -> None:
     effects = os.open(effects_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     limits = Limits(suggest_continue_as_new_events=200)  # so that the hub does, too
     seams = EngineSeams(engine_config=EngineConfig(workers_died=True, limits=limits))
-    with Engine(f"sqlite:///{database}", max_concurrent_activities=4, seams=seams) as engine:
+    with seamed(Engine, seams, f"sqlite:///{database}", max_concurrent_activities=4) as engine:
         one = engine.start(collects, events, id="one")
         many = engine.start(collects_in_runs, events, [], id="many")
         are_there(engine, "one", "many")

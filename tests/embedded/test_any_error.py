@@ -33,7 +33,7 @@ from perdure import (
     start_child,
     workflow,
 )
-from perdure.embedded import EngineSeams, WorkflowHandle
+from perdure.embedded import EngineSeams, WorkflowHandle, seamed
 from tests.eventually import eventually
 from tests.sdk.convert.strange import Closed, Endless, Liar, Nameless, NoText, RaisingText
 
@@ -158,7 +158,7 @@ class Asked:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
     file: Path = tmp_path_factory.mktemp("any_error") / "engine.db"
     config = WorkerConfig(heartbeat_maximum_ns=10_000_000, processes=1)
-    with Engine(f"sqlite:///{file}", shutdown_grace="100ms", seams=EngineSeams(worker_config=config)) as engine:
+    with seamed(Engine, EngineSeams(worker_config=config), f"sqlite:///{file}", shutdown_grace="100ms") as engine:
         yield engine
 
 

@@ -32,7 +32,7 @@ from perdure import (
     start,
     workflow,
 )
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from tests.eventually import eventually
 
 
@@ -248,7 +248,7 @@ def test_closing_does_not_wait_for_what_can_be_run_again(url: str) -> None:
     release.clear()
     # The thread is left behind: neither grace nor time to clean up is given here.
     seams = EngineSeams(worker_config=WorkerConfig(shutdown_grace_ns=0, shutdown_cancel_ns=0))
-    with Engine(url, seams=seams) as engine:
+    with seamed(Engine, seams, url) as engine:
         handle = engine.start(holding, id="held")
         eventually(lambda: handle.describe().pending_activities, "its activity is under way")
     release.set()

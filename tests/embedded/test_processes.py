@@ -23,7 +23,7 @@ from perdure import (
     start,
     workflow,
 )
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 
 AT_ONCE = Retry(initial_interval="1ms")
 ONE_PROCESS = EngineSeams(worker_config=WorkerConfig(processes=1))
@@ -102,12 +102,12 @@ def test_a_failure_comes_back_from_its_process() -> None:
 
 
 def test_an_attempt_whose_time_is_up_is_killed_and_its_place_is_free_again() -> None:
-    with Engine("memory://", seams=ONE_PROCESS) as engine:
+    with seamed(Engine, ONE_PROCESS, "memory://") as engine:
         assert engine.run(killed) == ("TimedOutError", sum(range(10)))
 
 
 def test_a_process_that_dies_while_idle_is_replaced() -> None:
-    with Engine("memory://", seams=ONE_PROCESS) as engine:
+    with seamed(Engine, ONE_PROCESS, "memory://") as engine:
         first = engine.run(crunching)[0][0]
         watch = os.pidfd_open(first)
         os.kill(first, signal.SIGKILL)

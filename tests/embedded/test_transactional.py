@@ -24,7 +24,7 @@ from perdure import (
     start,
     workflow,
 )
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from perdure.errors import DefinitionError
 from perdure.stores.api import Store
 from perdure.stores.sqlite import SqliteStore
@@ -96,12 +96,7 @@ ACTIVITIES: list[Any] = [make_table, take_seat, third_time, boast]
 
 
 def engine_on(path: Path, store: Store | None = None) -> Engine:
-    return Engine(
-        f"sqlite:///{path}",
-        workflows=WORKFLOWS,
-        activities=ACTIVITIES,
-        seams=EngineSeams(store=store) if store else None,
-    )
+    return seamed(Engine, EngineSeams(store=store), f"sqlite:///{path}", workflows=WORKFLOWS, activities=ACTIVITIES)
 
 
 def seats(path: Path) -> list[tuple[int, str]]:

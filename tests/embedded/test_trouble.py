@@ -24,7 +24,7 @@ from perdure import (
     call,
     workflow,
 )
-from perdure.embedded import EngineSeams, WorkflowHandle
+from perdure.embedded import EngineSeams, WorkflowHandle, seamed
 from perdure.testing.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 
 AT_ONCE = Retry(initial_interval="1ms", maximum_interval="1ms")
@@ -114,7 +114,7 @@ def described(handle: WorkflowHandle[Any], condition: Callable[[WorkflowDescript
     ],
 )
 def test_code_that_cannot_go_on_is_described_and_the_others_go_on(broken: Any, complaint: str) -> None:
-    with Engine("memory://", seams=WATCHFUL) as engine:
+    with seamed(Engine, WATCHFUL, "memory://") as engine:
         handle = engine.start(broken, id="broken")
         trouble = described(handle, lambda d: d.workflow_task_attempt > 1)
         assert complaint in trouble.workflow_task_failure
@@ -126,7 +126,7 @@ def test_code_that_cannot_go_on_is_described_and_the_others_go_on(broken: Any, c
 
 
 def test_a_loop_without_end_does_not_keep_its_thread() -> None:
-    with Engine("memory://", seams=WATCHFUL) as engine:
+    with seamed(Engine, WATCHFUL, "memory://") as engine:
         handle = engine.start(endless, id="broken")
         described(handle, lambda d: d.workflow_task_attempt > 2)
         handle.terminate()
@@ -181,9 +181,9 @@ def test_a_workflow_that_is_not_here_waits_for_a_worker_that_has_it(tmp_path: Pa
 
     async def main(loop: VirtualTimeLoop) -> None:
         seams = EngineSeams(clock=VirtualClock(loop), inline=True)
-        async with Engine(url, worker=False, seams=seams) as engine:
+        async with seamed(Engine, seams, url, worker=False) as engine:
             await engine.start(needs_rare, id="a")
-        async with Engine(url, workflows=[healthy], seams=seams) as engine:
+        async with seamed(Engine, seams, url, workflows=[healthy]) as engine:
             trouble = await engine.describe("a")
             while trouble.workflow_task_attempt < 2:
                 await asyncio.sleep(1)  # of virtual time
@@ -191,7 +191,7 @@ def test_a_workflow_that_is_not_here_waits_for_a_worker_that_has_it(tmp_path: Pa
             assert "workflow type 'needs_rare' is not registered" in trouble.workflow_task_failure
             assert "it knows: healthy" in trouble.workflow_task_failure
             assert await engine.run(healthy) == "fine"
-        async with Engine(url, seams=seams) as engine:
+        async with seamed(Engine, seams, url) as engine:
             assert await engine.get("a").result() == "rare"
 
     run_virtual(main)

@@ -22,7 +22,7 @@ from perdure import (
     WorkflowFailedError,
     WorkflowNotFoundError,
 )
-from perdure.embedded import EngineSeams
+from perdure.embedded import EngineSeams, seamed
 from perdure.engine.node.config import EngineConfig, NodeConfig
 from perdure.errors import EngineError
 from perdure.sdk.declare.definitions import WorkflowDefinition
@@ -88,13 +88,14 @@ def make_engine(
         instance_key=f"node-{number}-{machine.now_ns}",
     )
     activities: list[Any] = [perform, perform_def, *ORDER_ACTIVITIES]
-    return AsyncEngine(
+    return seamed(
+        AsyncEngine,
+        seams,
         "memory://",
         workflows=[*WORKFLOWS.values(), kid, ear],
         activities=activities,
         identity=f"node-{number}",
         worker=works,
-        seams=seams,
     )
 
 

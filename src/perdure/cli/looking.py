@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from perdure.cli.output import plain_errors
-from perdure.embedded import Engine, EngineSeams
+from perdure.embedded import Engine, EngineSeams, seamed
 from perdure.engine.node.config import EngineConfig
 from perdure.errors import PerdureError
 from perdure.stores.api import StoreError
@@ -33,11 +33,11 @@ def is_server(store_url: str) -> bool:
 @contextmanager
 def looking(store_url: str, namespace: str) -> Generator[Engine]:
     """An engine that answers questions and changes nothing. What goes wrong becomes one sentence."""
-    seams = None
+    seams = EngineSeams()
     with plain_errors(PerdureError, ValueError):
         if not is_server(store_url):
             seams = EngineSeams(store=ReadOnlyStore(path_of(store_url)), engine_config=_NO_DUTIES)
-        with Engine(store_url, namespace=namespace, worker=False, seams=seams) as engine:
+        with seamed(Engine, seams, store_url, namespace=namespace, worker=False) as engine:
             yield engine
 
 
@@ -52,7 +52,7 @@ def opened(store_url: str, namespace: str) -> Generator[Engine]:
         path = path_of(store_url)
         _check_free(path)
         seams = EngineSeams(store=SqliteStore(path), engine_config=_NO_DUTIES)
-        with Engine(store_url, namespace=namespace, worker=False, seams=seams) as engine:
+        with seamed(Engine, seams, store_url, namespace=namespace, worker=False) as engine:
             yield engine
 
 

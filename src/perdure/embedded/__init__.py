@@ -14,6 +14,6 @@ their hands is handed out again at once, for they are known to be dead.
 from perdure.embedded.asynchronous import AsyncEngine
 from perdure.embedded.blocking import Engine
 from perdure.embedded.handles import UpdateHandle, WorkflowHandle
-from perdure.embedded.settings import EngineSeams
+from perdure.embedded.settings import EngineSeams, seamed
 
-__all__ = ["AsyncEngine", "Engine", "EngineSeams", "UpdateHandle", "WorkflowHandle"]
+__all__ = ["AsyncEngine", "Engine", "EngineSeams", "UpdateHandle", "WorkflowHandle", "seamed"]

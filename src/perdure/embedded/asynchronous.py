@@ -39,6 +39,8 @@ class AsyncEngine(Client):
     Use it as `async with Engine(...) as engine`, or call `open()` and `close()`.
     """
 
+    _seams = EngineSeams()
+
     def __init__(
         self,
         url: str,
@@ -57,9 +59,8 @@ class AsyncEngine(Client):
         retention: Duration | None = None,
         alert: AlertHook | None = None,
         interceptors: Sequence[Interceptor] = (),
-        seams: EngineSeams | None = None,
     ) -> None:
-        seams = seams or EngineSeams()
+        seams = self._seams
         bounds = Bounds(
             max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace, retention
         )

@@ -13,7 +13,7 @@ from perdure.embedded.forever import LOOK_UP_S, Ending, heard
 from perdure.embedded.handles import UpdateHandle, WorkflowHandle
 from perdure.embedded.loop_thread import LoopThread
 from perdure.embedded.messaging import SyncMessaging
-from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams
+from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams, seamed
 from perdure.interventions import AlertHook, Interventions
 from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle
 from perdure.sdk.client.schedules import Schedules
@@ -93,6 +93,8 @@ class Engine(SyncMessaging):
         DefinitionError: two workflows or activities that it is to run have one name.
     """
 
+    _seams = EngineSeams()
+
     def __init__(
         self,
         url: str,
@@ -111,9 +113,10 @@ class Engine(SyncMessaging):
         retention: Duration | None = None,
         alert: AlertHook | None = None,
         interceptors: Sequence[Interceptor] = (),
-        seams: EngineSeams | None = None,
     ) -> None:
-        self._engine = AsyncEngine(
+        self._engine = seamed(
+            AsyncEngine,
+            self._seams,
             url,
             task_queue=task_queue,
             namespace=namespace,
@@ -129,7 +132,6 @@ class Engine(SyncMessaging):
             retention=retention,
             alert=alert,
             interceptors=interceptors,
-            seams=seams,
         )
         self._thread: LoopThread | None = None
         self._lock = threading.Lock()

@@ -1,9 +1,10 @@
-"""What an engine is told when it is made: bounds that a user sets, and seams for tests."""
+"""What an engine is told when it is made: bounds that a user sets, and, for tests, other parts in its seams."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
@@ -13,12 +14,15 @@ from perdure.sdk.worker import WorkerConfig
 from perdure.sdk.worker.failing import Failed
 from perdure.stores.api import Store
 
+E = TypeVar("E")
+P = ParamSpec("P")
+
 DEFAULT_MEMORY_MB = 256
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSeams:
-    """What tests and the simulation put in place of the world. Not part of the public interface."""
+    """What tests and the simulation put in place of the world. Not part of the public interface: see `seamed`."""
 
     store: Store | None = None
     """Instead of the one that the URL names."""
@@ -33,6 +37,22 @@ class EngineSeams:
     """Stands between the worker and what it would run."""
     on_failure: Callable[[Failed], object] | None = None
     """Told of every attempt of an activity or workflow task that failed."""
+
+
+def seamed(kind: Callable[P, E], seams: EngineSeams, *args: P.args, **options: P.kwargs) -> E:
+    """An engine with other parts in its seams, for tests and for what looks into a store.
+
+    No constructor has such a parameter, for these parts are no user's business.
+
+    Args:
+        kind: `Engine` or `AsyncEngine`.
+        args, options: of its constructor. Raises as that does.
+    """
+    cls: Any = kind
+    engine: Any = cls.__new__(cls)
+    engine._seams = seams
+    engine.__init__(*args, **options)
+    return engine
 
 
 _RETENTION_MIN_NS = 3600 * 1_000_000_000

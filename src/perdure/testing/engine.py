@@ -63,23 +63,17 @@ class AsyncTestEngine(AsyncEngine):
         epoch_ns = DEFAULT_EPOCH_NS if starts_at is None else _epoch_ns(starts_at)
         self.clock = TestClock(epoch_ns)
         self._bugs = Bugs(retry=retry_bugs, attempts=attempts)
-        super().__init__(
-            url,
-            task_queue=task_queue,
-            workflows=workflows,
-            activities=activities,
-            identity="test",
-            seams=EngineSeams(
-                clock=self.clock,
-                new_id=seeded_ids(self.clock, seed),
-                engine_config=patient_config(),
-                worker_config=WorkerConfig(),
-                inline=True,
-                instance_key="test",
-                registry=MockRegistry,
-                on_failure=self._bugs.hear,
-            ),
+        self._seams = EngineSeams(
+            clock=self.clock,
+            new_id=seeded_ids(self.clock, seed),
+            engine_config=patient_config(),
+            worker_config=WorkerConfig(),
+            inline=True,
+            instance_key="test",
+            registry=MockRegistry,
+            on_failure=self._bugs.hear,
         )
+        super().__init__(url, task_queue=task_queue, workflows=workflows, activities=activities, identity="test")
         self._reach = WatchedReach(self._reach, self._bugs)
 
     async def open(self) -> AsyncTestEngine:
