@@ -78,7 +78,9 @@ class Post:
             self._resolve_start(message, body, reply)
         elif isinstance(body, (SignalExternal, CancelExternal)):
             cause = enums.EXTERNAL_NOT_FOUND if refused else 0
-            self.tell(body.sender, law.ResolveExternal(body.sender.event_id, message.id, cause))
+            resolution = law.ResolveExternal(body.sender.event_id, message.id, cause, body.child_only)
+            if self.tell(body.sender, resolution) is False:
+                self.waiting.append(message)
 
     def _resolve_start(self, message: Message, body: StartChild, reply: Started | Rejected) -> None:
         event_id = body.parent.event_id
@@ -88,11 +90,13 @@ class Post:
             resolution = law.ResolveChildStart(event_id, message.id, reply.first_run_id)
         self.tell(body.parent, resolution)
 
-    def tell(self, sender: Origin, resolution: law.Command) -> None:
+    def tell(self, sender: Origin, resolution: law.Command) -> Any:
+        """What the sender says to it."""
         world = self.world(sender.workflow_id)
         world.now_ns = max(other.now_ns for other in self.worlds.values())
         if world.run.key.run_id == sender.run_id:
-            world.when(resolution)
+            return world.when(resolution).replies[0]
+        return None
 
 
 class Posted(World):

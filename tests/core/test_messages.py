@@ -232,6 +232,46 @@ def test_ids_that_are_too_long_fail_the_task(command: Any) -> None:
     assert "exceeds length limit" in refused(lambda: world.complete_task(task, command)).message
 
 
+@pytest.mark.parametrize(
+    "message", [signal_external(child_workflow_only=True), cancel_external(child_workflow_only=True)]
+)
+@pytest.mark.parametrize("starts", [True, False])
+def test_what_overtakes_the_start_of_a_child_waits_for_it(message: Any, starts: bool) -> None:
+    """Sent by one node, while another one that is dead was to deliver the start."""
+    post, parent = family()
+    [start] = post.waiting
+    post.waiting.clear()
+    parent.when(law.Signal(given.signal_request()))
+    parent.complete_task(parent.workflow_task(), message)
+    [early] = post.waiting
+    post.waiting.clear()
+    post.deliver(early)
+    assert list(post.waiting) == [early]
+    assert parent.tail(1)[0].endswith("ExternalWorkflowExecutionInitiated")
+    if not starts:
+        post.world("kid").start(workflow_id="kid")
+    post.waiting.appendleft(start)
+    post.deliver_all()
+    what = "Signaled" if "signal" in str(message) else "CancelRequested"
+    assert (f"WorkflowExecution{what}" in names(post.world("kid").runs[0][1])) == starts
+    told = [name for name in names(parent.runs[0][1]) if "External" in name or "ChildWorkflow" in name]
+    failed = "Signal" if what == "Signaled" else "RequestCancel"
+    assert told[2:] == (
+        ["ChildWorkflowExecutionStarted", f"ExternalWorkflowExecution{what}"]
+        if starts
+        else ["StartChildWorkflowExecutionFailed", f"{failed}ExternalWorkflowExecutionFailed"]
+    )
+
+
+def test_who_asks_for_any_workflow_of_that_id_does_not_wait_for_a_child() -> None:
+    post, parent = family()
+    post.waiting.clear()
+    parent.when(law.Signal(given.signal_request()))
+    parent.complete_task(parent.workflow_task(), signal_external())
+    post.deliver_all()
+    assert "SignalExternalWorkflowExecutionFailed" in parent.tail(3)
+
+
 def test_signals_beyond_the_window_are_forgotten_oldest_first() -> None:
     world = World(Limits(signal_request_ids=2))
     world.start()

@@ -216,7 +216,7 @@ class Walker:
         asked = [*run.children, *run.externals] or [5]
         event_id = asked[which % len(asked)]
         if event_id in run.externals:
-            return law.ResolveExternal(event_id, f"{event_id}", how % 3)
+            return law.ResolveExternal(event_id, f"{event_id}", how % 3, child_only=how % 2 == 0)
         if how % 4 < 2:
             return law.ResolveChildStart(event_id, f"{event_id}", "kid-run" if how % 3 else "", how % 2)
         ending = (enums.WORKFLOW_EXECUTION_COMPLETED, enums.WORKFLOW_EXECUTION_FAILED)[how % 2]

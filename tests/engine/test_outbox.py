@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise, repeat
 from typing import Any
 
+import pytest
 from temporalio.api.command.v1 import Command
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
@@ -27,6 +28,7 @@ from perdure.frontend import WorkflowService
 from perdure.stores.api import BEGINNING
 from perdure.stores.memory import MemoryStore
 from tests.core.post import cancel_external, signal_external, start_child
+from tests.engine.test_elsewhere import nodes, polled
 from tests.engine.world import (
     PASSING,
     QUEUE,
@@ -37,6 +39,7 @@ from tests.engine.world import (
     history,
     names,
     outcome,
+    sleep,
     start_request,
     virtual,
     workflow_poll,
@@ -372,3 +375,31 @@ async def test_a_message_that_meets_nothing_but_faults_is_told_of_and_left_to_th
     assert said[-1] == (
         "CloseChild from 'm-1' to workflow 'kid' cannot be delivered (fault 3): a bug; left to the next start"
     )
+
+
+@pytest.mark.parametrize("asks", [signal_external, cancel_external])
+def test_a_message_to_a_child_does_not_overtake_the_start_that_a_dead_node_owes(asks: Callable[..., Command]) -> None:
+    @virtual
+    async def run(world: World) -> None:
+        async with nodes(world) as (dead, living):
+            await dead.engine.outbox.stop()  # it delivers nothing any more
+            await dead.start_workflow_execution(start_request())
+            task = await polled(dead)
+            wakes = completion(task.task_token, child(), sleep("t", 1))
+            await dead.respond_workflow_task_completed(wakes)
+            task = await polled(living)
+            early = completion(task.task_token, asks("kid", child_workflow_only=True))
+            await living.respond_workflow_task_completed(early)
+            await asyncio.sleep(1)
+            assert names(await history(living))[-1].endswith("EXTERNAL_WORKFLOW_EXECUTION_INITIATED"), "it waits"
+            await dead.engine.abort()
+            told = await polled(living)
+            if told.workflow_execution.workflow_id == "order-1":
+                await living.respond_workflow_task_completed(completion(told.task_token))
+            await asyncio.sleep(10)
+            heard = names(await history(living, "kid"))
+            what = "SIGNALED" if asks is signal_external else "CANCEL_REQUESTED"
+            assert heard.count(f"WORKFLOW_EXECUTION_{what}") == 1
+            assert f"EXTERNAL_WORKFLOW_EXECUTION_{what}" in names(await history(living))
+
+    run()

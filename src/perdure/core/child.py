@@ -104,6 +104,15 @@ def state_of(execution: Execution, initiated_event_id: int) -> State:
     return State.INITIATED
 
 
+def is_to_start(execution: Execution, namespace: str, workflow_id: str) -> bool:
+    """Whether the run has a child of that id of which it is not known that it has started, or cannot."""
+    return any(
+        (child.namespace, child.workflow_id) == (namespace, workflow_id)
+        and state_of(execution, event_id) == State.INITIATED
+        for event_id, child in execution.children.items()
+    )
+
+
 def judge(draft: Draft, message: Command) -> None:
     """Raises BadCommand when the child can never be started."""
     command = message.start_child_workflow_execution_command_attributes

@@ -203,13 +203,16 @@ class ResolveChildStart(msgspec.Struct, frozen=True):
 class ResolveExternal(msgspec.Struct, frozen=True):
     """To a sender: its signal or request to cancel has arrived, or cannot.
 
-    Reply: None; a repetition changes nothing.
+    Reply: whether that is so. False: it is for a child that the sender still waits to see started, so it came too
+    early and is to be delivered again. A repetition changes nothing.
     """
 
     initiated_event_id: int
     message_id: str
     cause: int = 0
     """SignalExternalWorkflowExecutionFailedCause or CancelExternalWorkflowExecutionFailedCause; 0: it arrived."""
+    child_only: bool = False
+    """It is for a child of the sender."""
 
 
 class ChildClosed(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from temporalio.api.workflowservice.v1 import RequestCancelWorkflowExecutionRequ
 from perdure.api import enums
 from perdure.core import workflow_task
 from perdure.core.bad_command import BadCommand
+from perdure.core.child import is_to_start
 from perdure.core.commands import ResolveExternal
 from perdure.core.draft import Draft, check_blob
 from perdure.core.fold import folds
@@ -190,9 +191,10 @@ def send_again(turn: Turn, events: Iterable[HistoryEvent], base_run_id: str) -> 
                 _send_cancel(turn, event)
 
 
-def resolve(turn: Turn, command: ResolveExternal) -> None:
+def resolve(turn: Turn, command: ResolveExternal) -> bool:
     """The request reached its target, or there is none. A repetition changes nothing.
 
+    Returns False when there is none yet: the sender's child of that id is still to be started.
     Raises Rejected NOT_FOUND when the run is closed.
     """
     execution = turn.execution
@@ -202,7 +204,11 @@ def resolve(turn: Turn, command: ResolveExternal) -> None:
     external = execution.externals.get(event_id)
     # Folded away, or held back behind a workflow task and remembered as settled: told already.
     if external is None or event_id in execution.facts.settled:
-        return
+        return True
+    # Two nodes deliver what two of them committed, so this may overtake the start that it was sent behind.
+    was_missed = command.child_only and command.cause == enums.EXTERNAL_NOT_FOUND
+    if was_missed and is_to_start(execution, external.namespace, external.workflow_id):
+        return False
     TABLE.next(State.INITIATED, Trigger.FAIL if command.cause else Trigger.DELIVER)
     event = _failed_event(external, command.cause) if command.cause else _delivered_event(external)
     # Held back: until the flush this fact keeps a repetition from being written again.
@@ -210,6 +216,7 @@ def resolve(turn: Turn, command: ResolveExternal) -> None:
         execution.facts.settled.add(event_id)
     turn.settled(command.message_id)
     workflow_task.schedule(turn)
+    return True
 
 
 def _delivered_event(external: External) -> HistoryEvent:

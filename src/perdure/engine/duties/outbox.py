@@ -47,6 +47,9 @@ _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED)
 """The target may take it later."""
 
 
+_TOO_EARLY = Rejected(StatusCode.UNAVAILABLE, "The child is still to be started.")
+
+
 class _Trouble:
     """What a message that was not delivered at once has met."""
 
@@ -219,6 +222,10 @@ class Outbox:
         command = _command(message)
         self._try(message, message.namespace, message.workflow_id, message.run_id, command, self._delivered)
 
+    def _deliver_again(self, message: Message) -> None:
+        if self._is_open and message.id in self._open:
+            self._deliver(message)
+
     def _try(
         self,
         message: Message,
@@ -288,7 +295,7 @@ class Outbox:
                 self._refused(message, enums.CHILD_ALREADY_EXISTS)
         elif isinstance(body, (SignalExternal, CancelExternal)):
             if refusal is None:
-                self._tell(message, body.sender, commands.ResolveExternal(body.sender.event_id, message.id))
+                self._tell(message, body.sender, _arrived(message.id, body))
             else:
                 self._refused(message, enums.EXTERNAL_NOT_FOUND)
         else:
@@ -300,7 +307,7 @@ class Outbox:
             resolution = commands.ResolveChildStart(body.parent.event_id, message.id, "", cause)
             self._tell(message, body.parent, resolution)
         elif isinstance(body, (SignalExternal, CancelExternal)):
-            self._tell(message, body.sender, commands.ResolveExternal(body.sender.event_id, message.id, cause))
+            self._tell(message, body.sender, _arrived(message.id, body, cause))
         else:
             self._forget(message)
 
@@ -308,6 +315,9 @@ class Outbox:
         self._try(message, sender.namespace, sender.workflow_id, sender.run_id, resolution, self._told)
 
     def _told(self, message: Message, reply: Any, refusal: Rejected | None) -> None:
+        if reply is False:  # the child that it is for is still to be started, by a message that another node delivers
+            self._try_later(message, partial(self._deliver_again, message), _TOO_EARLY)
+            return
         self._forget(message)
 
     # --- removal --------------------------------------------------------------------------------
@@ -330,6 +340,10 @@ class Outbox:
             except StoreError as error:
                 self._metrics.store_errors += 1
                 _log.warning("%d delivered messages stay in the store until the next start: %s", len(removals), error)
+
+
+def _arrived(message_id: str, body: SignalExternal | CancelExternal, cause: int = 0) -> commands.ResolveExternal:
+    return commands.ResolveExternal(body.sender.event_id, message_id, cause, body.child_only)
 
 
 def _is_self(message: Message, sender: Origin) -> bool:
