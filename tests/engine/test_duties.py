@@ -26,6 +26,7 @@ from tests.engine.world import (
     QUEUE,
     World,
     activity_poll,
+    complete,
     completion,
     history,
     names,
@@ -393,6 +394,44 @@ async def test_a_schedule_goes_on_when_the_node_that_followed_its_run_dies(world
         described = await describe(connection)
         assert described.info.action_count == 2
         assert not described.info.running_workflows
+
+
+@virtual
+async def test_schedules_that_are_made_at_one_node_act_in_time_by_others(world: World) -> None:
+    """They are told of the deadline: no look that comes by itself finds it."""
+    seldom = NodeConfig(look_every_ns=10**15)
+    async with Fleet(world) as fleet:
+        nodes = [await fleet.node(node=seldom) for _ in range(3)]
+        await asyncio.sleep(2 * BEAT_S)
+        ids = [f"every-minute-{number}" for number in range(12)]
+        for schedule_id in ids:
+            request = create_request(schedule_id)
+            request.schedule.action.start_workflow.workflow_id = schedule_id
+            await WorkflowService(nodes[0]).create_schedule(request)
+        assert {node.duties.partitions.hold("default", schedule_id) for node in nodes for schedule_id in ids} == {
+            True,
+            False,
+        }
+        await minutes(world, 1.01)
+        for schedule_id in ids:
+            assert (await describe(WorkflowService(nodes[0]), schedule_id)).info.action_count == 1
+
+
+@virtual
+async def test_a_timer_is_looked_for_by_one_node_alone(world: World) -> None:
+    seldom = NodeConfig(look_every_ns=10**15)
+    async with Fleet(world) as fleet:
+        nodes = [await fleet.node(node=seldom) for _ in range(3)]
+        await asyncio.sleep(2 * BEAT_S)
+        passes = [node.waker.passes.count for node in nodes]
+        for number in range(12):
+            connection = WorkflowService(nodes[number % 3])
+            await fall_asleep(connection, f"sleeper-{number}", 60)
+            await asyncio.sleep(100)
+            task = await connection.poll_workflow_task_queue(workflow_poll())
+            await connection.respond_workflow_task_completed(completion(task.task_token, complete()))
+        looks = sum(node.waker.passes.count for node in nodes) - sum(passes)
+        assert looks <= 3 * 12, "one for the timer, and one for the time-out of each workflow task"
 
 
 @virtual

@@ -15,7 +15,9 @@ from perdure import Engine, activity, call, workflow
 from perdure.engine import Engine as Core
 from perdure.frontend import WorkflowService
 from perdure.testing import TestEngine
+from tests.engine.test_duties import Fleet
 from tests.engine.world import (
+    QUEUE,
     World,
     activity_poll,
     completion,
@@ -186,3 +188,49 @@ async def test_a_worker_in_this_process_polls_until_it_ends(world: World, caplog
         )
         await asyncio.sleep(301)
         assert not (await connection.describe_task_queue(describing)).pollers
+
+
+# --- in a fleet -----------------------------------------------------------------------------------
+
+
+@virtual_logged
+async def test_a_fleet_says_it_once_whichever_node_wrote_the_rows(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Fleet(world) as fleet:
+        nodes = await fleet.nodes(3)
+        for number in range(9):
+            await WorkflowService(nodes[number % 3]).start_workflow_execution(start_request(f"order-{number}"))
+        await asyncio.sleep(600)
+        assert len(said(caplog)) == 1
+
+
+@virtual_logged
+async def test_what_is_polled_at_another_node_is_not_complained_of(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when the worker there was busy for a minute."""
+    async with Fleet(world) as fleet:
+        nodes = await fleet.nodes(3)
+        await WorkflowService(nodes[0]).start_workflow_execution(start_request("early"))
+        assert (await WorkflowService(nodes[2]).poll_workflow_task_queue(workflow_poll())).task_token
+        for number in range(9):
+            await WorkflowService(nodes[number % 3]).start_workflow_execution(start_request(f"order-{number}"))
+        await asyncio.sleep(60)
+        assert said(caplog) == []
+        await asyncio.sleep(timedelta(minutes=20).total_seconds())
+        assert len(said(caplog)) == 1, "nobody for twenty minutes: that worker is gone"
+
+
+@virtual_logged
+async def test_a_queue_of_a_node_that_dies_is_told_of_by_another(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Fleet(world) as fleet:
+        nodes = await fleet.nodes(2)
+        [mine] = [node for node in nodes if node.duties.partitions.hold("default", QUEUE)]
+        await WorkflowService(nodes[0]).start_workflow_execution(start_request())
+        await asyncio.sleep(1)
+        await mine.abort()
+        await asyncio.sleep(15)
+        assert len(said(caplog)) == 1

@@ -30,7 +30,7 @@ from perdure.engine.deciding.mailboxes import Mailboxes
 from perdure.engine.duties.duties import Duties
 from perdure.engine.duties.outbox import Outbox
 from perdure.engine.duties.pruner import Pruner
-from perdure.engine.duties.record_waker import RecordWaker
+from perdure.engine.duties.record_waker import RecordWaker, tell_of_deadlines
 from perdure.engine.duties.recovery import recover
 from perdure.engine.duties.wakeups import Waker
 from perdure.engine.feed.alarms import Alarms
@@ -95,7 +95,6 @@ class Engine:
             self.namespaces.attribute_type,
         )
         self.updates = Updates(self.config)
-        self.unpolled = Unpolled(store, self.config, self.matching, self.read)
         self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.submit, self.matching, self.feed, self.new_id, self.config)
@@ -105,12 +104,13 @@ class Engine:
             else None
         )
         self.duties = duties = Duties(store, self.clock, self.wire, self.config, self._metrics)
+        self.unpolled = Unpolled(store, self.config, self.matching, self.read, self._looks_after)
         self.waker = Waker(store, self._watched, self.config, self._metrics, duties, self.submit)
         self.watchers = Watchers(self.config, self.feed)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
         self.outbox = Outbox(store, self.config, self._metrics, duties, self.namespaces, self.submit)
         self.record_waker = RecordWaker(store, self._watched, self.config, self._metrics, duties)
-        self.records = Records(store, self.config, self._metrics, self.record_waker.lower)
+        self.records = Records(store, self.config, self._metrics, self.record_waker.written)
         self.front = Front()
         self.schedules = Schedules(
             store,
@@ -157,8 +157,13 @@ class Engine:
         self.namespaces.on_change = partial(wire.tell, "namespaces", b"")
         wire.on("namespaces", lambda node, body: self.namespaces.gap())
         self.record_waker.register(LETTER, wire.drop_letter, wire.drop_letter)
+        tell_of_deadlines(wire, self.record_waker)
         self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config)
         self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
+        self.duties.subscribe(self.unpolled.take_over)
+
+    def _looks_after(self, queue: QueueName) -> bool:
+        return self.duties.partitions.hold(queue.namespace, queue.name)
 
     # --- life cycle -----------------------------------------------------------------------------
 

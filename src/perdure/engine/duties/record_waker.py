@@ -15,6 +15,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from perdure.api.errors import Rejected
 from perdure.engine.duties.duties import Duties
 from perdure.engine.duties.wakeups import NEVER_NS
@@ -24,7 +26,9 @@ from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import Faults, Setbacks, is_passing, reason_of
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.signal import Signal
-from perdure.stores.api import PAGE_BYTES, Record, Store, StoreError
+from perdure.engine.node.wire import Wire
+from perdure.stores.api import PAGE_BYTES, Record, RecordChange, Store, StoreError
+from perdure.stores.partitions import partition_of
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +70,8 @@ class RecordWaker:
         self._is_in_trouble = False
         self.next_ns = NEVER_NS
         self.passes = Signal()
+        self.tell: Callable[[int, int], None] = _tell_nobody
+        """Given the partition and the deadline of a record that this node has written and another one looks after."""
         duties.subscribe(self.gap)
 
     def register(self, kind: str, wake: Handler, park: Park) -> None:
@@ -94,6 +100,24 @@ class RecordWaker:
     def gap(self) -> None:
         """Some record may have a deadline that is not known of here: look at the store."""
         self.lower(self._now_ns())
+
+    def written(self, change: RecordChange) -> None:
+        """This node has stored a record with a deadline."""
+        assert change.wake_at_ns is not None, "one without a deadline wakes nobody"
+        partitions = self._duties.partitions
+        if partitions.is_all:
+            self.lower(change.wake_at_ns)
+            return
+        partition = partition_of(change.namespace, change.name)
+        if partition in partitions:
+            self.lower(change.wake_at_ns)
+        else:
+            self.tell(partition, change.wake_at_ns)
+
+    def told(self, partition: int, wake_at_ns: int) -> None:
+        """Another node has stored a record with a deadline."""
+        if partition in self._duties.partitions:
+            self.lower(wake_at_ns)
 
     def lower(self, wake_at_ns: int) -> None:
         """Some record is to be woken at `wake_at_ns`."""
@@ -247,6 +271,24 @@ def _name(record: Record) -> Name:
     return record.kind, record.namespace, record.name
 
 
+def _tell_nobody(partition: int, wake_at_ns: int) -> None:
+    """There is no other node."""
+
+
 def _ring(bell: asyncio.Future[None]) -> None:
     if not bell.done():
         bell.set_result(None)
+
+
+def tell_of_deadlines(wire: Wire, waker: RecordWaker) -> None:
+    """Have the nodes tell one another of records with a deadline, so that who looks after one looks in time."""
+
+    def tell(partition: int, wake_at_ns: int) -> None:
+        wire.tell("deadline", _encode((partition, wake_at_ns)))
+
+    waker.tell = tell
+    wire.on("deadline", lambda node, body: waker.told(*_decode(body)))
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[int, int]).decode

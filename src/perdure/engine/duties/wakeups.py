@@ -94,8 +94,10 @@ class Waker:
 
     def hear(self, news: News) -> None:
         """A run has a deadline."""
-        wake_at_ns = news.wake_at_ns
-        if wake_at_ns is not None and wake_at_ns < self.next_ns:
+        wake_at_ns, key = news.wake_at_ns, news.key
+        if wake_at_ns is None or wake_at_ns >= self.next_ns:
+            return
+        if self._duties.partitions.hold(key.namespace, key.workflow_id):  # else another node does, and hears of it too
             self.lower(wake_at_ns)
 
     def gap(self) -> None:

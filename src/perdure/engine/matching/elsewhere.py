@@ -19,7 +19,7 @@ from temporalio.api.query.v1 import WorkflowQuery
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.names import ExecutionKey, QueueName
-from perdure.engine.matching.matching import Matching
+from perdure.engine.matching.matching import POLLER_KNOWN_S, Matching
 from perdure.engine.matching.queries import Queries
 from perdure.engine.matching.query_task import QueryTask, QueryToken
 from perdure.engine.node.config import EngineConfig
@@ -68,6 +68,8 @@ class Elsewhere:
         self._term_s = config.polled_ns / 1e9
         self._polled: dict[QueueName, dict[str, float]] = {}
         """By node, the loop time at which it said so last."""
+        self._lately: dict[QueueName, float] = {}
+        """When some other node last said that it is polled there; loop time."""
         self._away: dict[str, tuple[QueueName, QueryTask]] = {}
         """Questions that were put to another node, by query id."""
         self._known: OrderedDict[str, _Answer | None] = OrderedDict()
@@ -77,6 +79,7 @@ class Elsewhere:
         wire.on("question", self._hear_question)
         wire.on("answer", self._hear_answer)
         matching.polled_elsewhere = self.is_polled
+        matching.queues_elsewhere = self._lately.keys
         matching.on_polled = self._tell_polled
         queries.elsewhere, queries.node = self, wire.node
 
@@ -115,6 +118,9 @@ class Elsewhere:
             self._wire.tell("polled", _encode(polled[start : start + _QUEUES_TOGETHER]))
         for queue in list(self._polled):
             self._node_for(queue)
+        horizon = asyncio.get_running_loop().time() - POLLER_KNOWN_S
+        for queue in [queue for queue, at in self._lately.items() if at < horizon]:
+            del self._lately[queue]
         self.put_again()
 
     def _tell_polled(self, queue: QueueName) -> None:
@@ -124,7 +130,7 @@ class Elsewhere:
     def _hear_polled(self, node: str, body: bytes) -> None:
         now = asyncio.get_running_loop().time()
         for queue in _decode_queues(body):
-            self._polled.setdefault(queue, {})[node] = now
+            self._polled.setdefault(queue, {})[node] = self._lately[queue] = now
             for task in self._matching.take_volatile(queue):
                 if isinstance(task, QueryTask) and not self.is_of_another(task.token):
                     self._queries.offer(queue, task)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,7 @@ from perdure.stores.api import Store, StoreError
 _log = logging.getLogger(__name__)
 
 _QUEUES_BEFORE_SWEEP = 256
-_POLLER_KNOWN_S = 300.0
+POLLER_KNOWN_S = 300.0
 """A poller is told of for so long after its last poll, as by Temporal's server."""
 _ENDED_WORKERS_MAX = 10_000
 _IDLE_POLL_S = 1.0
@@ -62,12 +62,14 @@ class Matching:
         """Workers that have shut down, the latest last: a poll of theirs that was on its way finds nothing."""
         self._near: dict[QueueName, dict[str, str]] = {}
         """Workers in this process by the queue that they serve: instance key and identity. They never cease to ask."""
-        self.on_unpolled: Callable[[Task], None] = _ignore
-        """Told of a row that nobody waits for."""
+        self.on_unpolled: Callable[[QueueName], None] = _ignore
+        """Told of the queue of a row that nobody waits for."""
         self.on_polled: Callable[[QueueName], None] = _ignore
         """Told of a queue that is polled for the first time."""
         self.polled_elsewhere: Callable[[QueueName], bool] = _nowhere
         """Whether a queue is polled at another node."""
+        self.queues_elsewhere: Callable[[], Collection[QueueName]] = _none
+        """The queues that were polled at another node in the last five minutes."""
         self.polls = Signal()
         """Emitted for every poll that begins to wait."""
         self.pages = Signal()
@@ -186,15 +188,15 @@ class Matching:
         seen = dict.fromkeys(self._near.get(name, {}).values(), now)
         queue = self._queues.get(name)
         if queue is not None:
-            known = ((identity, at) for identity, at in queue.pollers.items() if now - at <= _POLLER_KNOWN_S)
+            known = ((identity, at) for identity, at in queue.pollers.items() if now - at <= POLLER_KNOWN_S)
             seen = {**dict(known), **seen}
             seen.update((poller.identity, now) for poller in queue.waiting if not poller.future.done())
         return {identity: round((now - at) * 1e9) for identity, at in seen.items()}
 
     def polled(self, namespace: str, kind: TaskKind) -> list[str]:
         """Names of the queues of a namespace that somebody polls, or did in the last five minutes, in order."""
-        names = {*self._near, *self._queues}
-        return sorted(one.name for one in names if (one.namespace, one.kind) == (namespace, kind) and self.pollers(one))
+        polled = {one for one in {*self._near, *self._queues} if self.pollers(one)}.union(self.queues_elsewhere())
+        return sorted(one.name for one in polled if (one.namespace, one.kind) == (namespace, kind))
 
     def scaling(self, poller: Waiting) -> int:
         """How many more polls than now this poll's worker had better keep open: 1, 0 or -1."""
@@ -326,17 +328,19 @@ class Matching:
                 queue = self._queues.get(name)
                 if queue is not None:
                     self._refresh(queue)
+                if name not in self._near and (queue is None or not queue.has_poller()):
+                    self.on_unpolled(name)
             return
         for task in news.commit.add_tasks:
             queue = self._queues.get(task.queue)
             if queue is None:
-                self.on_unpolled(task)
+                self.on_unpolled(task.queue)
                 continue
             queue.backlog.added(task)
             if queue.seats or queue.waiting:
                 self._match(queue)
             elif task.queue not in self._near:
-                self.on_unpolled(task)
+                self.on_unpolled(task.queue)
 
     def gap(self) -> None:
         """There may be rows in the store that nobody told of."""
@@ -484,6 +488,11 @@ class Matching:
 
 def _ignore(told: object) -> None:
     """Nobody wants to know."""
+
+
+def _none() -> Collection[QueueName]:
+    """There is no other node."""
+    return ()
 
 
 def _nowhere(queue: QueueName) -> bool:

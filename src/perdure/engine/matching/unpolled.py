@@ -1,7 +1,8 @@
 """Says in the log that tasks wait on a queue which nobody polls: a worker was forgotten, or a name has a slip in it.
 
 A row that nobody waits for is noted under its queue, and looked at some seconds later, by its queue alone: a crowd of
-rows costs one look. What is said of a queue is said once, and again only if it was polled in between.
+rows costs one look. What is said of a queue is said once, and again only if it was polled in between. In a fleet it is
+said by one node, the one that has the queue's name among its duties, whichever node wrote the row.
 """
 
 from __future__ import annotations
@@ -41,11 +42,16 @@ class Read(Protocol):
     ) -> Awaitable[Found]: ...
 
 
+IsMine = Callable[[QueueName], bool]
+"""Whether it is this node that says it of a queue."""
+
+
 class Unpolled:
     """See the module's text. `looks` is emitted for every look at a queue."""
 
-    def __init__(self, store: Store, config: EngineConfig, matching: Matching, read: Read) -> None:
+    def __init__(self, store: Store, config: EngineConfig, matching: Matching, read: Read, is_mine: IsMine) -> None:
         self._store = store
+        self._is_mine = is_mine
         self._matching = matching
         self._read = read
         self._wait_s = config.unpolled_ns / 1e9
@@ -78,16 +84,21 @@ class Unpolled:
         if tasks:
             await asyncio.wait(tasks)
 
-    def note(self, task: Task) -> None:
+    def take_over(self) -> None:
+        """Another node has gone, and perhaps had noted some."""
+        if self._is_open and self._wait_s:
+            self._spawn(self._look_everywhere)
+
+    def note(self, queue: QueueName) -> None:
         """A row was written that nobody waits for."""
-        queue = task.queue
-        if queue in self._told and self._matching.pollers(queue):
+        if queue in self._told and (self._matching.pollers(queue) or queue in self._matching.queues_elsewhere()):
             del self._told[queue]
         if queue not in self._noted and queue not in self._told:
             self._note(queue)
 
     def _note(self, queue: QueueName) -> None:
-        if self._is_open and self._wait_s and len(self._noted) + len(self._told) < QUEUES_MAX:
+        has_room = len(self._noted) + len(self._told) < QUEUES_MAX
+        if self._is_open and self._wait_s and has_room and self._is_mine(queue):
             self._look_in(queue, self._wait_s)
 
     def _look_in(self, queue: QueueName, wait_s: float) -> None:
@@ -105,7 +116,7 @@ class Unpolled:
             _log.debug("the task queues cannot be looked at: %s", error)
             return
         for queue in queues:
-            if queue not in self._noted and queue not in self._told:
+            if self._is_mine(queue) and queue not in self._noted and queue not in self._told:
                 self._look_in(queue, 0)
 
     async def _look(self, queue: QueueName, wait_s: float) -> None:
@@ -115,7 +126,7 @@ class Unpolled:
             _log.debug("task queue %r cannot be looked at: %s", queue.name, error)
             waits = None
         self._noted.pop(queue, None)
-        if waits is not None and (self._matching.pollers(queue) or self._matching.polled_elsewhere(queue)):
+        if waits is not None and (self._matching.pollers(queue) or queue in self._matching.queues_elsewhere()):
             self._look_in(queue, min(2 * wait_s or self._wait_s, _LOOKS_APART_MAX_S))
         elif waits is not None:
             self._told[queue] = None

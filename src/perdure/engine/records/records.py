@@ -39,9 +39,11 @@ class _Waiting(NamedTuple):
 
 
 class Records(Gatherer[_Waiting]):
-    """See the module's text. `lower(wake_at_ns)` is called for every change that was applied and has a deadline."""
+    """See the module's text. `lower(record)` is called with every change that was applied and has a deadline."""
 
-    def __init__(self, store: Store, config: EngineConfig, metrics: Metrics, lower: Callable[[int], None]) -> None:
+    def __init__(
+        self, store: Store, config: EngineConfig, metrics: Metrics, lower: Callable[[RecordChange], None]
+    ) -> None:
         super().__init__(_TOGETHER_MAX)
         self._store = store
         self._tries_max = config.conflict_tries_max
@@ -173,7 +175,7 @@ class Records(Gatherer[_Waiting]):
             _fail(one, as_rejected(outcome, "The store"))
             return
         if outcome is Outcome.APPLIED and change.wake_at_ns is not None:
-            self._lower(change.wake_at_ns)
+            self._lower(change)
         if not one.applied.done():
             one.applied.set_result(outcome is Outcome.APPLIED)
 
