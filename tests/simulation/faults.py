@@ -59,7 +59,8 @@ class Fate:
 
     def __init__(self, seed: int, nodes: int, points: Sequence[CrashPoint]) -> None:
         self._points = {point.boundary: point.kind for point in points}
-        self._chance = random.Random(f"fate {seed} {nodes} {' '.join(map(str, points))}")
+        self._seed = f"fate {seed} {nodes}"
+        self._chance = random.Random(self._seed)
         self.boundaries = 0
         self.struck = 0
 
@@ -67,7 +68,11 @@ class Fate:
         """The kind of fault that happens at this commit."""
         self.boundaries += 1
         kind = self._points.get(self.boundaries)
-        self.struck += kind is not None
+        if kind is not None:
+            self.struck += 1
+            # By the faults up to here: what comes later changes nothing of what came before.
+            self._seed += f" {CrashPoint(self.boundaries, kind)}"
+            self._chance = random.Random(self._seed)
         return kind
 
     def stall_s(self) -> float:
