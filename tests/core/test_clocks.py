@@ -15,7 +15,7 @@ from perdure.api.times import timestamp_ns
 from perdure.core import commands as law
 from perdure.core.execution import decode, encode
 from perdure.core.turn import SKEW_MAX_NS
-from perdure.stores.reading import differences, fold
+from perdure.stores.folding import differences, fold
 from tests.core import given
 from tests.core.given import SECOND, START_NS, in_first_task, timer
 

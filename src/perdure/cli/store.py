@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from perdure.cli.options import file_option, group, json_option, namespace_option
+from perdure.cli.options import file_option, group, json_option
 from perdure.cli.output import plain_errors, print_json, say
 from perdure.engine.records.kinds import KINDS
-from perdure.stores import copying
-from perdure.stores.api import Store, StoreError
+from perdure.stores import checking, copying
+from perdure.stores.api import Store
+from perdure.stores.checking import Checked, check_executions
 from perdure.stores.copying import Copied
 from perdure.stores.open import open_store
-from perdure.stores.reading import StoreFile, differences, fold, path_of
+from perdure.stores.reading import FileSight, StoreFile, path_of
 from perdure.stores.sqlite import restoring
-from perdure.stores.summary import Summary
 
 
 @group(short_help="A store's file: check it, back it up.")
@@ -27,49 +28,58 @@ def store() -> None:
 
 @store.command()
 @file_option
-@namespace_option
+@click.option("--namespace", help="This one's executions alone.")
 @json_option
-def check(store_url: str, namespace: str, as_json: bool) -> None:
-    """Read everything: checksums, tables, pages; fold every history again and compare it with the stored state and the
-    index. Exit code 1 when something is damaged or differs."""
-    with plain_errors(), StoreFile(store_url) as file:
-        damage = file.check()
-        summaries = file.executions(namespace)
-        problems: list[str] = []
-        events_folded = 0
-        for summary in summaries:
-            wrong, events = _differences(file, summary)
-            events_folded += events
-            if wrong:
-                problems.append(f"{summary.key.workflow_id} (run {summary.key.run_id}): {', '.join(wrong)}")
-    if as_json:
-        totals = {"executions": len(summaries), "events": events_folded}
-        print_json({**totals, "problems": problems, "damage": damage})
-    else:
-        for problem in damage:
-            say(f"damaged: {problem}")
-        for problem in problems:
-            say(f"differs from its history: {problem}")
-        told = f"{len(summaries)} executions, {events_folded} events folded, {len(problems)} differ"
-        say(f"{told}, {len(damage)} damaged" if damage else told)
-    if problems or damage:
+def check(store_url: str, namespace: str | None, as_json: bool) -> None:
+    """Read everything: checksums, tables, pages; fold every history again and compare it with the stored state, the
+    index and the task queues. Engines may be running. Exit code 1 when something is damaged or differs."""
+    with plain_errors():
+        if "://" in store_url and not store_url.startswith("sqlite:"):
+            checked = asyncio.run(_check_store(open_store(store_url)))
+        else:
+            checked = _check_file(store_url, namespace)
+    _tell_checked(checked, as_json)
+    if checked.problems or checked.damage:
         raise SystemExit(1)
 
 
-def _differences(file: StoreFile, summary: Summary) -> tuple[list[str], int]:
-    """What of an execution is not as its history says, and how many events that has."""
-    key = summary.key
+def _check_file(store_url: str, namespace: str | None) -> Checked:
+    with StoreFile(store_url) as file:
+        checked = Checked(damage=file.check())
+        sight = FileSight(file, file.namespaces() if namespace is None else [namespace])
+        with _progress(len(sight.all_keys)) as bar:
+            asyncio.run(check_executions(sight, checked, bar.update))
+    return checked
+
+
+async def _check_store(store: Store) -> Checked:
+    await store.open()
     try:
-        stored = file.load(key.workflow_id, key.run_id, key.namespace)
-        events = file.history(key)
-    except StoreError as error:
-        return [str(error)], 0
-    if stored is not None and stored.next_event_id <= len(events):
-        return [], len(events)  # it went on between the two reads
-    wrong = ["state"] if stored is None else differences(stored, fold(key, events))
-    if file.index_differs(key):
-        wrong.append("index")
-    return wrong, len(events)
+        with _progress(await copying.count(store)) as bar:
+            return await checking.check(store, KINDS, bar.update)
+    finally:
+        await store.close()
+
+
+def _progress(executions: int) -> Any:
+    """A bar on standard error, when somebody looks."""
+    return click.progressbar(length=executions, label="executions", file=sys.stderr, hidden=not sys.stderr.isatty())
+
+
+def _tell_checked(checked: Checked, as_json: bool) -> None:
+    problems = [
+        f"{key.workflow_id} (run {key.run_id}): {', '.join(found)}" for key, found in sorted(checked.problems.items())
+    ]
+    if as_json:
+        totals = {"executions": checked.executions, "events": checked.events}
+        print_json({**totals, "problems": problems, "damage": checked.damage})
+        return
+    for problem in checked.damage:
+        say(f"damaged: {problem}")
+    for problem in problems:
+        say(f"not as it should be: {problem}")
+    told = f"{checked.executions} executions, {checked.events} events folded, {len(problems)} differ"
+    say(f"{told}, {len(checked.damage)} damaged" if checked.damage else told)
 
 
 @store.command()
@@ -116,7 +126,7 @@ async def _copy(source: Store, target: Store) -> Copied:
         await target.open()
         try:
             total = await copying.count(source)
-            with click.progressbar(length=total, label="executions", file=sys.stderr) as bar:
+            with _progress(total) as bar:
                 return await copying.copy(source, target, KINDS, bar.update)
         finally:
             await target.close()

@@ -14,9 +14,12 @@ I11 the stored deadline is never later than the true one.
 I12 an event points only at earlier events.
 I13 what is said of children and external requests beside history is about pending ones, and only while it is buffered.
 I14 an update waits for an answer or is in history, not both; while one waits, a workflow task is owed, or is to come.
+I15 what is owed to workers, and held by none, has a row on a queue.
 """
 
 from __future__ import annotations
+
+from collections.abc import Set
 
 from google.protobuf.message import Message
 from temporalio.api.history.v1 import HistoryEvent
@@ -173,3 +176,25 @@ def _check_tasks(commit: Commit, execution: Execution) -> None:
         else:
             attempt = attempts.get(task.scheduled_event_id)
             _require(attempt is not None and attempt.state == activity.State.SCHEDULED, "I10", task)
+
+
+def owed_rows(execution: Execution) -> set[tuple[TaskKind, int]]:
+    """The task rows that a state must have (I15), each by its kind and the event that scheduled it."""
+    if not execution.is_open or _is_paused(execution):
+        return set()
+    owed = {
+        (TaskKind.ACTIVITY, event_id)
+        for event_id, attempt in execution.facts.attempts.items()
+        if attempt.state == activity.State.SCHEDULED
+    }
+    task = execution.current_task
+    if task is not None and not task.started_event_id and not execution.facts.task_not_before_ns:
+        owed.add((TaskKind.WORKFLOW, task.scheduled_event_id))
+    return owed
+
+
+def check_rows(execution: Execution, rows: Set[tuple[TaskKind, int]]) -> None:
+    """Whether each task row that is owed is among these. Raises InvariantBroken."""
+    missing = owed_rows(execution) - rows
+    tasks = [f"the {kind.name.lower()} task of event {event_id} is on no queue" for kind, event_id in sorted(missing)]
+    _require(not missing, "I15", ", ".join(tasks))

@@ -15,7 +15,8 @@ from perdure.api.digest import status_name
 from perdure.demo.audit import Check, Ended
 from perdure.demo.orders import Outcome
 from perdure.demo.processes import Process, Town
-from perdure.stores.reading import StoreFile, differences, fold
+from perdure.stores.folding import differences, fold
+from perdure.stores.reading import StoreFile
 
 
 class EngineFile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -16,9 +16,9 @@ import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.history import decode_batch
-from perdure.core.execution import Execution, blank, evolve
-from perdure.core.names import ExecutionKey, QueueName
-from perdure.stores.api import Reference, StoreError
+from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey, QueueName, Task
+from perdure.stores.api import BEGINNING, Reference, StoreError
 from perdure.stores.open import sqlite_path
 from perdure.stores.sqlite import backup, checking, reader
 from perdure.stores.sqlite.mark import missing
@@ -30,8 +30,6 @@ from perdure.stores.visibility.evaluation import uncommon_rows
 
 _ALL_BYTES = 1 << 62
 _ALL_ROWS = 1 << 62
-_FOLDED_FIELDS = tuple(f for f in Execution.__struct_fields__ if f not in ("facts", "version", "wake_at_ns"))
-"""What history alone decides."""
 
 
 def path_of(url: str) -> Path:
@@ -98,6 +96,18 @@ class StoreFile:
         lacks = None if mark is None else self._file.read(missing, mark)
         return found if lacks is None else [f"it lacks {lacks}: its write-ahead log is missing or incomplete", *found]
 
+    def namespaces(self) -> list[str]:
+        """The names of all namespaces."""
+        return [namespace.name for namespace in self._file.read(reader.list_namespaces)]
+
+    def rows(self) -> dict[ExecutionKey, list[Task]]:
+        """All task rows, by the execution that owes them."""
+        rows: dict[ExecutionKey, list[Task]] = {}
+        for queue in self._file.read(reader.list_queues):
+            for row in self._file.read(reader.list_tasks, queue, BEGINNING, _ALL_ROWS):
+                rows.setdefault(row.task.key, []).append(row.task)
+        return rows
+
     def waiting_tasks(self) -> dict[QueueName, int]:
         """How many tasks wait on each queue for a worker."""
         queues = self._file.read(reader.list_queues)
@@ -146,16 +156,30 @@ def summary_of(execution: Execution) -> Summary:
     )
 
 
-def fold(key: ExecutionKey, events: Iterable[HistoryEvent]) -> Execution:
-    """The state that these events alone lead to: what a store keeps, less what history does not say."""
-    execution = blank(key)
-    for event in events:
-        evolve(execution, event)
-    return execution
+class FileSight:
+    """A store's file, as a check sees it: `checking.Sight`."""
 
+    def __init__(self, file: StoreFile, namespaces: Sequence[str]) -> None:
+        self._file = file
+        self.all_keys = [summary.key for namespace in namespaces for summary in file.executions(namespace)]
 
-def differences(stored: Execution, folded: Execution) -> list[str]:
-    """The fields of a stored state that are not what its history says; none in a store that is sound."""
-    if not stored.last_event_ns:  # written before it was kept, and no event has come since
-        folded.last_event_ns = 0
-    return [name for name in _FOLDED_FIELDS if getattr(stored, name) != getattr(folded, name)]
+    async def keys(self) -> AsyncIterator[ExecutionKey]:
+        """See `Sight`."""
+        for key in self.all_keys:
+            yield key
+
+    async def state(self, key: ExecutionKey) -> Execution | None:
+        """See `Sight`."""
+        return self._file.load(key.workflow_id, key.run_id, key.namespace)
+
+    async def events(self, key: ExecutionKey) -> Sequence[HistoryEvent]:
+        """See `Sight`."""
+        return self._file.history(key)
+
+    async def rows(self) -> dict[ExecutionKey, list[Task]]:
+        """See `Sight`."""
+        return self._file.rows()
+
+    async def beside(self, key: ExecutionKey) -> list[str]:
+        """See `Sight`."""
+        return ["its index says something else than its state"] if self._file.index_differs(key) else []
