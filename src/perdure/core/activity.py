@@ -287,16 +287,14 @@ def expires_at(activity: Activity, attempt: Attempt) -> int:
 
 def _started_deadline(activity: Activity, attempt: Attempt) -> int | None:
     """The earliest of start-to-close, heartbeat and schedule-to-close."""
-    deadlines = [
-        origin + timeout
-        for origin, timeout in (
-            (attempt.started_at_ns, activity.start_to_close_ns),
-            (attempt.heartbeat_at_ns, activity.heartbeat_ns),
-            (activity.scheduled_at_ns + attempt.moved_ns, activity.schedule_to_close_ns),
-        )
-        if timeout
-    ]
-    return min(deadlines, default=None)
+    earliest = expires_at(activity, attempt)
+    if activity.start_to_close_ns:
+        ends_at = attempt.started_at_ns + activity.start_to_close_ns
+        earliest = min(earliest, ends_at) if earliest else ends_at
+    if activity.heartbeat_ns:
+        silent_at = attempt.heartbeat_at_ns + activity.heartbeat_ns
+        earliest = min(earliest, silent_at) if earliest else silent_at
+    return earliest or None
 
 
 def next_deadline(activity: Activity, attempt: Attempt) -> int | None:

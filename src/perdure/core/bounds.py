@@ -18,7 +18,7 @@ ENGINE_IDENTITY = "history-service"
 def enforce(turn: Turn) -> None:
     """Terminate a run whose history is too long or too big, or its state; fail a task that too many events wait for."""
     execution = turn.execution
-    if not execution.is_open:
+    if execution.closed_at_ns is not None:
         return
     limits = turn.limits
     if execution.next_event_id - 1 > limits.history_events:

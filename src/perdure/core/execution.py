@@ -121,12 +121,15 @@ class Decision(msgspec.Struct, eq=False):
 
     def handle(self, command: commands.Command) -> Any:
         """Decide one command on the newest run. Raises Rejected."""
-        handler = _HANDLERS.get(type(command))
-        if handler is None:
+        kind = type(command)
+        if kind not in _HANDLERS:
             return self._handle_start(command)
         if not self.turns:
             raise workflow_not_found()
+        handler, stale = _HANDLERS[kind]
         turn = self.turns[-1]
+        if stale is not None:
+            _require_run(turn, command.token.key, stale)
         reply = handler(turn, command)
         if turn.successor is not None:
             self.turns.append(turn.successor)
@@ -315,42 +318,34 @@ def _require_run(turn: Turn, key: ExecutionKey, refusal: Callable[[], Rejected] 
         raise refusal()
 
 
-def _of_token(
-    handler: Callable[[Turn, Any], Any], refusal: Callable[[], Rejected] = workflow_completed
-) -> Callable[[Turn, Any], Any]:
-    def handle(turn: Turn, command: Any) -> Any:
-        _require_run(turn, command.token.key, refusal)
-        return handler(turn, command)
-
-    return handle
-
-
 def _complete(turn: Turn, command: commands.CompleteWorkflowTask) -> Any:
     return finish(completion.complete(turn, command))
 
 
-_HANDLERS: dict[type, Callable[[Turn, Any], Any]] = {
-    commands.StartTask: _start_task,
-    commands.CompleteWorkflowTask: _of_token(_complete, workflow_task_not_found),
-    commands.FailWorkflowTask: _of_token(completion.fail, workflow_task_not_found),
-    commands.CompleteActivity: _of_token(attempts.complete),
-    commands.FailActivity: _of_token(attempts.fail),
-    commands.ReportActivityCanceled: _of_token(attempts.report_canceled),
-    commands.RecordHeartbeat: _of_token(attempts.record_heartbeat),
-    commands.Signal: signal.signal,
-    commands.AdmitUpdate: admission.admit,
-    commands.PauseWorkflow: pause.pause,
-    commands.UnpauseWorkflow: pause.unpause,
-    commands.ResolveChildStart: child.resolve_start,
-    commands.ResolveExternal: external.resolve,
-    commands.ChildClosed: child.closed,
-    commands.CloseChild: request_cancel.close_child,
-    commands.UpdateOptions: options.update,
-    commands.ControlActivities: activity_control.control,
-    commands.ForgetSticky: workflow_tasks.forget_sticky,
-    commands.RequestCancel: request_cancel.request_cancel,
-    commands.Terminate: request_cancel.terminate,
-    commands.Wake: deadlines.wake,
-    commands.MoveClock: clock_moved.move,
-    commands.LoseWorkers: lost.lose_workers,
+_HANDLERS: dict[type, tuple[Callable[[Turn, Any], Any], Callable[[], Rejected] | None]] = {
+    commands.StartTask: (_start_task, None),
+    commands.CompleteWorkflowTask: (_complete, workflow_task_not_found),
+    commands.FailWorkflowTask: (completion.fail, workflow_task_not_found),
+    commands.CompleteActivity: (attempts.complete, workflow_completed),
+    commands.FailActivity: (attempts.fail, workflow_completed),
+    commands.ReportActivityCanceled: (attempts.report_canceled, workflow_completed),
+    commands.RecordHeartbeat: (attempts.record_heartbeat, workflow_completed),
+    commands.Signal: (signal.signal, None),
+    commands.AdmitUpdate: (admission.admit, None),
+    commands.PauseWorkflow: (pause.pause, None),
+    commands.UnpauseWorkflow: (pause.unpause, None),
+    commands.ResolveChildStart: (child.resolve_start, None),
+    commands.ResolveExternal: (external.resolve, None),
+    commands.ChildClosed: (child.closed, None),
+    commands.CloseChild: (request_cancel.close_child, None),
+    commands.UpdateOptions: (options.update, None),
+    commands.ControlActivities: (activity_control.control, None),
+    commands.ForgetSticky: (workflow_tasks.forget_sticky, None),
+    commands.RequestCancel: (request_cancel.request_cancel, None),
+    commands.Terminate: (request_cancel.terminate, None),
+    commands.Wake: (deadlines.wake, None),
+    commands.MoveClock: (clock_moved.move, None),
+    commands.LoseWorkers: (lost.lose_workers, None),
 }
+"""What is done with a command; and of one with a task's token the refusal when that is of another run, or of one that
+has ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
@@ -15,7 +15,7 @@ from perdure.api.times import set_duration, set_timestamp
 from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.core.state import Activity
 from perdure.engine.engine import Engine
-from perdure.frontend.at_hand import ActivityTaskAtHand, WorkflowTaskAtHand
+from perdure.frontend.at_hand import ActivityTaskAtHand, EventsAtHand, WorkflowTaskAtHand
 from perdure.frontend.page_tokens import HistoryToken, encode_history
 
 
@@ -40,7 +40,17 @@ def workflow_task_at_hand(
         return None
     if engine.queries.waiting:
         return _workflow_task(engine, task, events)
-    return WorkflowTaskAtHand(task, events, partial(_workflow_task, engine, task, events))
+    key = task.key
+    return WorkflowTaskAtHand(
+        task.token,
+        task.started_event_id,
+        task.attempt,
+        WorkflowExecution(workflow_id=key.workflow_id, run_id=key.run_id),
+        EventsAtHand([*events, *task.transient_events]),
+        task.messages,
+        task.workflow_type,
+        make=partial(_workflow_task, engine, task, events),
+    )
 
 
 def _events_at_hand(engine: Engine, task: StartedWorkflowTask) -> Sequence[HistoryEvent] | None:
@@ -105,7 +115,16 @@ def activity_task_at_hand(
     event = recent[0]
     if task.options is not None:
         return _activity_task(task, event)
-    return ActivityTaskAtHand(task, event, partial(_activity_task, task, event))
+    scheduled = event.activity_task_scheduled_event_attributes
+    return ActivityTaskAtHand(
+        task.token,
+        task.attempt,
+        scheduled.activity_type,
+        scheduled.input,
+        scheduled.start_to_close_timeout,
+        scheduled.schedule_to_close_timeout,
+        make=partial(_activity_task, task, event),
+    )
 
 
 def _activity_task(task: StartedActivityTask, event: HistoryEvent) -> service.PollActivityTaskQueueResponse:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, Start
 from perdure.core.commit import Commit
 from perdure.core.context import Context
 from perdure.core.execution import MAY_BE_LONG, Decision, Execution, decide, decide_in_steps, takes_steps
-from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
+from perdure.core.names import ExecutionKey, QueueName, TaskKind
 from perdure.core.steps import Steps
 from perdure.engine.deciding.cache import RestingCache
 from perdure.engine.deciding.committer import Committer
@@ -36,7 +36,6 @@ from perdure.engine.deciding.mailbox import Call, Mailbox
 from perdure.engine.deciding.transactor import Transactor
 from perdure.engine.feed.feed import Feed
 from perdure.engine.matching.matching import Matching
-from perdure.engine.matching.task_queue import Waiting
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.faults import Faults, as_rejected, broken, is_shortage
@@ -276,7 +275,8 @@ class Mailboxes:
             asked: list[Any] = [call.command for call in calls]
             decision = decide(execution, asked, context)
             assert len(decision.replies) == len(calls), "core answers every command"
-            commit = decision.settle(self._assign(mailbox, decision.queued) if decision.queued else ())
+            pollers = mailbox.assigned = self._matching.assign(decision.queued)
+            commit = decision.settle(pollers)
         except Exception as error:
             self._recover_decision(mailbox, calls, error)
             return False
@@ -293,18 +293,14 @@ class Mailboxes:
         self._metrics.decisions += 1
         return context
 
-    def _assign(self, mailbox: Mailbox, tasks: list[Task]) -> Sequence[Waiting | None]:
-        """Set those aside who wait for these tasks."""
-        pollers = mailbox.assigned = self._matching.assign(tasks)
-        return pollers
-
     async def _decide_in_steps(self, mailbox: Mailbox, call: Call, execution: Execution | None) -> None:
         """As `_decide`, of one command that does much; the mailbox is busy until then, and others have their turns."""
         context = self._tell(replace(self._context), execution)
         steps = decide_in_steps(execution, cast(Command, call.command), context)
         try:
             decision = await _in_turns(steps)
-            commit = decision.settle(self._assign(mailbox, decision.queued))
+            pollers = mailbox.assigned = self._matching.assign(decision.queued)
+            commit = decision.settle(pollers)
         except Exception as error:
             mailbox.calls = []
             self._recover_decision(mailbox, [call], error)
@@ -363,7 +359,8 @@ class Mailboxes:
         execution = _foreign_state(mailbox) if _is_foreign(mailbox, call) else mailbox.execution
         try:
             decision = decide(execution, [asked.command], self._tell(self._context, execution))
-            commit = decision.settle(self._assign(mailbox, decision.queued))
+            pollers = mailbox.assigned = self._matching.assign(decision.queued)
+            commit = decision.settle(pollers)
         except Exception as error:
             mailbox.calls = []
             self._recover_decision(mailbox, [call], error)

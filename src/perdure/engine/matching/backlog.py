@@ -24,11 +24,11 @@ def row_id(task: Task) -> RowId:
 class Backlog:
     """See the module's text."""
 
-    __slots__ = ("_is_dirty", "_is_stale", "_rows", "_rows_max", "_taken", "complete", "cursor", "is_reading")
+    __slots__ = ("_is_dirty", "_is_stale", "_rows_max", "_taken", "complete", "cursor", "is_reading", "rows")
 
     def __init__(self, rows_max: int) -> None:
         self._rows_max = rows_max
-        self._rows: deque[Task] = deque()
+        self.rows: deque[Task] = deque()
         self._taken: set[RowId] = set()
         """Rows that are here or on their way to a poller."""
         self.complete = False
@@ -41,10 +41,10 @@ class Backlog:
         """There may be rows anywhere before what is being read."""
 
     def __bool__(self) -> bool:
-        return bool(self._rows)
+        return bool(self.rows)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @property
     def is_idle(self) -> bool:
@@ -54,7 +54,7 @@ class Backlog:
     def added(self, task: Task) -> None:
         """A commit put this row into the store."""
         if self.is_reading or self.complete:
-            if len(self._rows) < self._rows_max:
+            if len(self.rows) < self._rows_max:
                 self._put(task)
             else:
                 self.complete = False
@@ -76,15 +76,15 @@ class Backlog:
         row = row_id(task)
         if row not in self._taken:
             self._taken.add(row)
-            self._rows.append(task)
+            self.rows.append(task)
 
     def take(self) -> Task:
         """The oldest row; it stays known until `finished` or `put_back`. Raises IndexError when there is none."""
-        return self._rows.popleft()
+        return self.rows.popleft()
 
     def put_back(self, task: Task) -> None:
         """A row could not be started now."""
-        self._rows.appendleft(task)
+        self.rows.appendleft(task)
 
     def finished(self, task: Task) -> None:
         """A row was started, or is not owed any more."""

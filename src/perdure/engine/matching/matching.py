@@ -145,12 +145,13 @@ class Matching:
     def sit(self, seat: Waiting) -> bool:
         """A seat waits for its next task. False: its worker or this engine has ended."""
         name = seat.queue.name
-        if not self._is_open or (name.namespace, seat.worker) in self._ended:
+        if not self._is_open or (self._ended and (name.namespace, seat.worker) in self._ended):
             return False
         queue = seat.queue = self._queues.get(name) or self._open(name)
         queue.note(seat.identity, self._loop.time())
         queue.seats.append(seat)
-        self._match(queue)
+        if queue.has_work:
+            self._match(queue)
         return True
 
     def _join(self, poller: Poll) -> None:

@@ -108,6 +108,11 @@ class TaskQueue:
                 return poller
         return None
 
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits for a poller, or may in the store."""
+        return bool(self.volatile or self.orphans or self.backlog.rows or not self.backlog.complete)
+
     def has_poller(self) -> bool:
         """Whether anybody waits; forgets those who left."""
         seats, waiting = self.seats, self.waiting

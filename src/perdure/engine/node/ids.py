@@ -12,9 +12,7 @@ from perdure.engine.node.clock import Clock
 
 _NS_PER_MS = 1_000_000
 _RANDOM_BITS = 74
-_LAST_BITS = 48
-_LAST_MASK = (1 << _LAST_BITS) - 1
-_VERSION = 0x7000
+_LAST_MASK = (1 << 48) - 1
 _VARIANT = 0x8000
 _BYTES = 10
 _STOCK = 128
@@ -69,5 +67,4 @@ class TimeOrderedIds:
             self._stamp = stamp
             self._head = f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}"
         chance = self._random_bits(_RANDOM_BITS)
-        middle = chance >> _LAST_BITS
-        return f"{self._head}-{_VERSION | middle >> 14:04x}-{_VARIANT | middle & 0x3FFF:04x}-{chance & _LAST_MASK:012x}"
+        return f"{self._head}-7{chance >> 62:03x}-{_VARIANT | chance >> 48 & 0x3FFF:04x}-{chance & _LAST_MASK:012x}"

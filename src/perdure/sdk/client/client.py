@@ -194,16 +194,16 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
         """
         given = locals()
         definition = workflow_given(workflow)
-        options = cast(StartOptions, {name: value for name, value in given.items() if name in _START_OPTIONS})
         outbound = self._reach.outbound
         if outbound is None:
-            return await self._begin(definition, args, options, {})
-        return await outbound.start_workflow(StartWorkflowInput(definition, args, cast("dict[str, Any]", options)))
+            return await self._begin(definition, args, cast(StartOptions, given), {})
+        options = {name: given[name] for name in _START_OPTIONS}
+        return await outbound.start_workflow(StartWorkflowInput(definition, args, options))
 
     async def _begin(
         self, definition: AnyWorkflow, args: tuple[Any, ...], options: StartOptions, headers: Mapping[str, Payload]
     ) -> AsyncWorkflowHandle[Any]:
-        """`start`, behind the interceptors."""
+        """`start`, behind the interceptors. What `options` holds beside options is of no account."""
         id, task_queue, start_delay = options.get("id"), options.get("task_queue"), options.get("start_delay")
         self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
         if id == "":

@@ -65,13 +65,19 @@ _encoder = msgspec.json.Encoder(enc_hook=_encode_hook)
 _decode_untyped = msgspec.json.Decoder().decode
 
 
+_BUILT_IN = frozenset((dict, list, tuple, str, int, float, bool))
+"""What most values are."""
+
+
 def encode_json(value: Any) -> bytes:
     """Raises whatever msgspec or a model's own code raises; `find_unserialisable` then says where.
 
     A float that JSON cannot write would silently become null, and of two keys that are one in JSON one would be lost:
     both are refused instead.
     """
-    data = value.model_dump_json(by_alias=True).encode() if _is_model(type(value)) else _encoder.encode(value)
+    kind: Any = value.__class__
+    is_model = kind not in _BUILT_IN and _is_model(kind)
+    data = value.model_dump_json(by_alias=True).encode() if is_model else _encoder.encode(value)
     if b"null" in data and _has_odd_float(value):
         raise ValueError("JSON has no nan and no infinity")
     lost = lost_key(value, data)

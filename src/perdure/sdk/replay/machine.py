@@ -273,10 +273,8 @@ class WorkflowMachine(Run):
                 # A task that failed or timed out left nothing behind: the code did not get that far.
                 if events[index + 1].event_type == _TASK_COMPLETED:
                     self._run(event, index, replaying=True)
-            else:
-                handler = _HANDLERS.get(kind)
-                if handler is not None:
-                    handler(self, event)
+            elif kind in _HANDLERS:
+                _HANDLERS[kind](self, event)
         if self.matched < len(self.produced):
             raise self._not_in_history()
         self.produced, self.matched = [], 0
