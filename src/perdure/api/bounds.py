@@ -61,6 +61,8 @@ def cap(message: Duration) -> str:
     The words are those of Temporal's server, which names the field before them.
     """
     seconds, nanos = message.seconds, message.nanos
+    if 0 <= nanos <= _NANOS_MAX and 0 <= seconds < DURATION_MAX_S:  # nearly always
+        return ""
     if seconds < 0 or (not seconds and nanos < 0):
         return "negative duration"
     if nanos < 0:

@@ -14,8 +14,8 @@ NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 LONG_MIN, LONG_MAX = -(1 << 63), (1 << 63) - 1
-_SECONDS_MAX = LONG_MAX // NS_PER_SECOND
-"""Beyond this a number of seconds has no 64-bit number of nanoseconds."""
+_SECONDS = range(-(LONG_MAX // NS_PER_SECOND) + 1, LONG_MAX // NS_PER_SECOND)
+"""Beyond these a number of seconds has no 64-bit number of nanoseconds."""
 
 
 def timestamp(ns: int) -> Timestamp:
@@ -30,7 +30,7 @@ def timestamp_ns(message: Timestamp) -> int:
     One that no store holds: the nearest.
     """
     seconds = message.seconds
-    if -_SECONDS_MAX < seconds < _SECONDS_MAX:
+    if seconds in _SECONDS:
         return seconds * NS_PER_SECOND + message.nanos
     return LONG_MAX if seconds > 0 else LONG_MIN
 
@@ -59,7 +59,7 @@ def duration_ns(message: Duration) -> int:
     seconds = message.seconds
     if not seconds:  # most are not set
         return message.nanos
-    if -_SECONDS_MAX < seconds < _SECONDS_MAX:
+    if seconds in _SECONDS:
         return seconds * NS_PER_SECOND + message.nanos
     return LONG_MAX if seconds > 0 else LONG_MIN
 

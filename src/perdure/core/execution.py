@@ -288,10 +288,7 @@ def settle(turn: Turn, pollers: Iterator[Poller | None]) -> None:
     """Give what is owed to the next of the pollers, the rest to the durable queue, and number the new state."""
     execution = turn.execution
     commit = turn.commit
-    queued = turn.queued
-    if queued:
-        turn.queued = []
-    for task in queued:
+    for task in turn.queued:
         poller = next(pollers, None)
         if poller is None:
             commit.add_tasks.append(task)

@@ -91,17 +91,20 @@ class Chain:
         check = bounds.check_of(request_type)
         has_field, must_exist, take = naming_of(request_type)
         limits, entries_max, namespaces = self._limits, self._limits.entries, self._namespaces
+        if namespaces is None:
+            take = None
         find = _never if namespaces is None else namespaces.get
         first = self._composed(must_exist) if self.interceptors else None
 
         def serve(request: Any, call: Call | None = None, handler: Handler = handler) -> Any:
             if call is None:
-                call = Call(rpc)
-            call.limits = limits
+                call = Call(rpc, limits=limits)
+            else:
+                call.limits = limits
             try:
                 if check is not None:
                     check(request, entries_max)
-                if take is not None and namespaces is not None:
+                if take is not None:
                     call.namespace = take(request, call, namespaces)
                 elif has_field:
                     call.namespace = name = request.namespace

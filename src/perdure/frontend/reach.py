@@ -105,12 +105,13 @@ def naming_of(request: Descriptor) -> Naming:
 
 
 def _of_task(request: Any, call: Call, namespaces: Namespaces) -> str:
-    if not request.task_token:
+    data, said = request.task_token, request.namespace
+    if not data:
         raise invalid("Task token not set on request.")
-    token = call.token = decode_token(request.task_token)
+    token = call.token = decode_token(data)
     namespace = token.key.namespace
-    if request.namespace and request.namespace != namespace:
-        raise _foreign(request.namespace, namespaces)
+    if said and said != namespace:
+        raise _foreign(said, namespaces)
     return namespace
 
 

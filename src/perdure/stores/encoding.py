@@ -27,6 +27,7 @@ Written = Outcome | Unstorable
 
 INTEGER_MAX = (1 << 63) - 1
 """The largest number that a column holds."""
+_INTEGERS = range(-INTEGER_MAX, INTEGER_MAX + 1)
 _VALUE_ERRORS = (OverflowError, UnicodeError, RecursionError)
 """What an encoder raises for a value that cannot be stored: a number, a text, a nesting."""
 
@@ -80,7 +81,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
     if execution is None or not commit.changed:
         raise ValueError(f"a commit that changes nothing was handed to the store: {commit.key}")
     wake_at_ns = commit.wake_at_ns
-    if wake_at_ns is not None and not -INTEGER_MAX <= wake_at_ns <= INTEGER_MAX:
+    if wake_at_ns is not None and wake_at_ns not in _INTEGERS:
         _check_integer("wake_at_ns", wake_at_ns)
     events = commit.events
     return EncodedCommit(
@@ -144,7 +145,7 @@ def _own(key: ExecutionKey, rows: Sequence[Row]) -> Sequence[Row]:
 
 def _check_integer(name: str, value: int) -> None:
     """Raises OverflowError for a number that no column holds."""
-    if not -INTEGER_MAX <= value <= INTEGER_MAX:
+    if value not in _INTEGERS:
         raise OverflowError(f"{name} is {value}, beyond 64 bits")
 
 

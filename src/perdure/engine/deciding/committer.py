@@ -66,10 +66,10 @@ class Committer(Gatherer[Mailbox]):
             return
         self._metrics.batches += 1
         for number, (mailbox, outcome) in enumerate(zip(batch, outcomes, strict=True), 1):
-            if outcome is Outcome.APPLIED or outcome is Outcome.CONFLICT:
-                self._done(mailbox, outcome)
-            else:
+            if type(outcome) is Unstorable:
                 self._refuse(mailbox, outcome)
+            else:
+                self._done(mailbox, outcome)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)  # whoever waited for these goes on before the others do
 

@@ -72,6 +72,7 @@ class Mailboxes:
         self._config = config
         self._is_shared = config.node is not None
         """Other nodes write to the store: what is in memory may be old (ADR 0010)."""
+        self._tail_events_max, self._tail_bytes_max = config.tail_events_max, config.tail_bytes_max
         self._calls_max = config.calls_max
         self._calls_per_mailbox_max = config.calls_per_mailbox_max
         self._metrics = metrics
@@ -437,7 +438,7 @@ class Mailboxes:
         self._metrics.commits += 1
         try:
             if mailbox.foreign is None:
-                mailbox.settle(commit, self._config.tail_events_max, self._config.tail_bytes_max)
+                mailbox.settle(commit, self._tail_events_max, self._tail_bytes_max)
             else:
                 mailbox.forget()
             self._feed.publish(commit)
