@@ -119,8 +119,8 @@ class Decision(msgspec.Struct, eq=False):
     """What is owed to workers now, once all commands are decided."""
     changed: list[Turn] = []
 
-    def handle(self, command: commands.Command) -> Any:
-        """Decide one command on the newest run. Raises Rejected."""
+    def handle(self, command: Any) -> Any:
+        """Decide one command of the law on the newest run. Raises Rejected."""
         kind = type(command)
         if kind not in _HANDLERS:
             return self._handle_start(command)

@@ -22,6 +22,7 @@ from perdure.api.errors import Rejected
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.principal import Principal
 from perdure.engine.engine import Engine
+from perdure.engine.namespaces import Namespaces
 from perdure.engine.records.front import Act, Let
 from perdure.frontend.calls import Call, Handler, Interceptor, Origin, Proceed
 from perdure.frontend.edge import invalid
@@ -91,6 +92,7 @@ class Chain:
         check = bounds.check_of(request_type)
         has_field, must_exist, take = naming_of(request_type)
         limits, entries_max, namespaces = self._limits, self._limits.entries, self._namespaces
+        known = cast(Namespaces, namespaces)
         if namespaces is None:
             take = None
         find = _never if namespaces is None else namespaces.get
@@ -105,7 +107,7 @@ class Chain:
                 if check is not None:
                     check(request, entries_max)
                 if take is not None:
-                    call.namespace = take(request, call, namespaces)
+                    call.namespace = take(request, call, known)
                 elif has_field:
                     call.namespace = name = request.namespace
                     if must_exist and not name:

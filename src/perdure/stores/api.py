@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, final
 
 import msgspec
 
@@ -39,6 +39,7 @@ class ReadsBusy(StoreError):
     """Too many lists and counts that take long: later there may be room."""
 
 
+@final
 class Unstorable(StoreError):
     """What became of one commit or one change of a record that cannot be stored, now or later: its message says why.
 
