@@ -121,7 +121,7 @@ class Decision(msgspec.Struct, eq=False):
 
     def handle(self, command: Any) -> Any:
         """Decide one command of the law on the newest run. Raises Rejected."""
-        kind = type(command)
+        kind: Any = command.__class__
         if kind not in _HANDLERS:
             return self._handle_start(command)
         if not self.turns:
