@@ -327,8 +327,9 @@ def fill(message: Any, fields: dict[str, Any]) -> None:
 class Waiting:
     """A poller that waits."""
 
-    def __init__(self, identity: str = WORKER) -> None:
+    def __init__(self, identity: str = WORKER, home: str = "") -> None:
         self.identity = identity
+        self.home = home
 
 
 def names(events: Sequence[HistoryEvent]) -> list[str]:
@@ -473,25 +474,25 @@ class World:
 
     # a worker's part
 
-    def wait(self, kind: TaskKind, queue: str = "queue", identity: str = WORKER) -> None:
+    def wait(self, kind: TaskKind, queue: str = "queue", identity: str = WORKER, home: str = "") -> None:
         """A poller waits on a queue, so that the next task of it is handed out in the same commit."""
-        self.pollers.setdefault(QueueName("default", queue, kind), []).append(Waiting(identity))
+        self.pollers.setdefault(QueueName("default", queue, kind), []).append(Waiting(identity, home))
 
-    def _take(self, kind: TaskKind, queue: str, identity: str, activity_id: str = "") -> Any:
+    def _take(self, kind: TaskKind, queue: str, identity: str, activity_id: str = "", home: str = "") -> Any:
         for row in self.rows:
             if row.queue == QueueName("default", queue, kind) and (
                 not activity_id or self.run.activity_ids[activity_id] == row.scheduled_event_id
             ):
-                self.ask(law.StartTask(row, Waiting(identity)))
+                self.ask(law.StartTask(row, Waiting(identity, home)))
                 return self.started[-1]
         raise AssertionError(f"no {kind.name} task on {queue}: {self.rows}")
 
-    def workflow_task(self, queue: str = "queue", identity: str = WORKER) -> StartedWorkflowTask:
-        return self._take(TaskKind.WORKFLOW, queue, identity)
+    def workflow_task(self, queue: str = "queue", identity: str = WORKER, home: str = "") -> StartedWorkflowTask:
+        return self._take(TaskKind.WORKFLOW, queue, identity, home=home)
 
-    def activity_task(self, activity_id: str = "", identity: str = WORKER) -> StartedActivityTask:
+    def activity_task(self, activity_id: str = "", identity: str = WORKER, home: str = "") -> StartedActivityTask:
         """The first queued activity, or the named one."""
-        return self._take(TaskKind.ACTIVITY, "queue", identity, activity_id)
+        return self._take(TaskKind.ACTIVITY, "queue", identity, activity_id, home)
 
     def complete_task(self, task: StartedWorkflowTask, *commands: Command, **fields: Any) -> Any:
         request = RespondWorkflowTaskCompletedRequest(identity=WORKER, commands=commands, **fields)
@@ -533,8 +534,8 @@ class World:
             self.when(law.Wake())
         self.now_ns = until
 
-    def lose_workers(self) -> None:
-        self.when(law.LoseWorkers())
+    def lose_workers(self, home: str = "") -> None:
+        self.when(law.LoseWorkers(home))
 
     def tail(self, count: int) -> list[str]:
         return names(self.history[-count:])

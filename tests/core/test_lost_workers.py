@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from perdure.api import enums
+from perdure.api.errors import StatusCode
 from perdure.core import commands as law
 from tests.core import given
-from tests.core.given import World, after, in_first_task, retry, schedule, timer
+from tests.core.given import World, after, in_first_task, refused, retry, schedule, timer
 from tests.core.test_workflow_task import sticky
 
 
@@ -83,3 +84,63 @@ def test_stickiness_to_a_dead_worker_is_forgotten() -> None:
     assert not world.workflow_task().sticky
     assert given.names(world.history[-1:]) == ["WorkflowTaskStarted"]
     assert isinstance(world, World)
+
+
+# --- of one node ----------------------------------------------------------------------------------
+
+
+def test_a_workflow_task_is_lost_with_its_own_node_alone() -> None:
+    world = World()
+    world.start()
+    task = world.workflow_task(home="one")
+    world.lose_workers("two")
+    world.complete_task(task, timer(), sticky_attributes=sticky())
+    world.elapse(1)
+    world.lose_workers("two")
+    assert world.workflow_task("sticky", home="one").sticky
+    world.lose_workers("one")
+    assert world.tail(1) == ["WorkflowTaskTimedOut"]
+    assert not world.workflow_task().sticky
+
+
+def test_a_task_on_the_queue_of_a_dead_node_goes_to_the_normal_queue() -> None:
+    world = World()
+    world.start()
+    world.complete_task(world.workflow_task(home="one"), timer(), sticky_attributes=sticky())
+    world.elapse(1)
+    world.lose_workers("one")
+    assert not world.workflow_task(home="two").sticky
+    assert world.run.facts.task_home == "two"
+
+
+def test_attempts_are_lost_with_their_own_node_alone() -> None:
+    world = after(schedule("here", policy=retry(initial=3600)), schedule("there"), schedule("far"), schedule("eager"))
+    here = world.activity_task("here", home="one")
+    there = world.activity_task("there", home="two")
+    far = world.activity_task("far")
+    world.lose_workers("one")
+    assert refused(lambda: world.complete_activity(here)).code is StatusCode.NOT_FOUND, "it was too slow"
+    assert world.activity_task("here", home="two").attempt == 2
+    world.complete_activity(there)
+    world.complete_activity(far)
+    assert world.tail(6).count("ActivityTaskCompleted") == 2
+
+
+def test_an_attempt_that_goes_back_with_an_answer_is_lost_with_the_node_of_who_answered() -> None:
+    world = World()
+    world.start()
+    command = schedule("eager")
+    command.schedule_activity_task_command_attributes.request_eager_execution = True
+    [eager] = world.complete_task(world.workflow_task(home="one"), command).activity_tasks
+    world.lose_workers("two")
+    world.lose_workers("one")
+    assert refused(lambda: world.complete_activity(eager)).code is StatusCode.NOT_FOUND
+    assert world.activity_task("eager").attempt == 2
+
+
+def test_what_no_node_dies_with_is_lost_with_none() -> None:
+    world, task = in_first_task()
+    version = world.run.version
+    world.lose_workers("one")
+    assert world.run.version == version, "and nothing is written"
+    world.complete_task(task, timer())

@@ -4,101 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from temporalio.api.workflowservice.v1 import TerminateWorkflowExecutionRequest
+from temporalio.api.workflowservice.v1 import (
+    TerminateWorkflowExecutionRequest,
+)
 
 from perdure.core.commands import Terminate
-from perdure.core.names import QueueName, TaskKind
-from perdure.engine import Engine, EngineConfig, NodeConfig
+from perdure.engine import Engine, NodeConfig
 from perdure.engine.duties.duties import share_of
 from perdure.engine.duties.nodes import KIND, ClockSkewError
 from perdure.engine.namespaces import DELETED
 from perdure.frontend import WorkflowService
-from perdure.stores.api import BEGINNING, Namespace, Store, StoreError
+from perdure.stores.api import BEGINNING, Namespace, StoreError
 from perdure.stores.partitions import ALL_PARTITIONS, PARTITIONS
+from tests.engine.fleet import BEAT_S, DELIVERED_S, NODE, NOTICED_S, Fleet, changed
 from tests.engine.test_mailboxes import start
 from tests.engine.test_outbox import child
 from tests.engine.test_schedules import BUFFER_ALL, Hand, create_request, describe, minutes, naps
 from tests.engine.test_wakeups import fall_asleep
 from tests.engine.world import (
-    QUEUE,
     World,
-    activity_poll,
     complete,
     completion,
     history,
     names,
-    schedule,
     start_request,
     virtual,
     virtual_logged,
     workflow_poll,
 )
-
-NODE = NodeConfig()
-BEAT_S = NODE.beat_ns / 1e9
-NOTICED_S = 5.0
-DELIVERED_S = 2.0
-
-
-class Fleet:
-    """Nodes that are started, stopped and killed one by one."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.engines: list[Engine] = []
-
-    async def __aenter__(self) -> Fleet:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for engine in self.engines:
-            await engine.stop()
-
-    async def node(self, skew_s: float = 0.0, **settings: Any) -> Engine:
-        """One more, whose clock may be ahead of the others'."""
-        clock = Skewed(self.world, skew_s)
-        config = EngineConfig(**{"node": NODE, **settings})
-        engine = Engine(cast(Store, self.world.shared.face()), clock, self.world.ids, config)
-        await engine.start()
-        self.engines.append(engine)
-        return engine
-
-    async def nodes(self, count: int) -> list[Engine]:
-        """Some more, that see one another, and hear one another's news."""
-        nodes = [await self.node() for _ in range(count)]
-        await asyncio.sleep(2 * BEAT_S)
-        self.check_shares(*nodes)
-        return nodes
-
-    def check_shares(self, *nodes: Engine) -> None:
-        """Every partition is with one of them, and with one alone."""
-        held = Counter(partition for node in nodes for partition in node.duties.partitions)
-        assert len(held) == PARTITIONS
-        assert set(held.values()) == {1}
-
-
-class Skewed:
-    """A clock that is ahead of the world's."""
-
-    def __init__(self, world: World, by_s: float) -> None:
-        self._clock = world.clock
-        self._by_ns = round(by_s * 1e9)
-
-    def now_ns(self) -> int:
-        return self._clock.now_ns() + self._by_ns
-
-
-async def changed(engine: Engine, within_s: float) -> float:
-    """Wait until it sees other nodes than now; returns how long that took, in seconds."""
-    loop = asyncio.get_running_loop()
-    begin = loop.time()
-    async with asyncio.timeout(within_s):
-        await engine.duties.changes.reached(engine.duties.changes.count + 1)
-    return loop.time() - begin
-
 
 # --- shares ---------------------------------------------------------------------------------------
 
@@ -448,40 +384,6 @@ async def test_a_firing_is_carried_out_by_one_node_alone(world: World) -> None:
         changes = world.store.calls.count("put_records") - 3 * 300
         assert changes <= 5 * 3 + 3, "beats aside, three for each firing"
         assert before.info.action_count == 1
-
-
-# --- recovery -------------------------------------------------------------------------------------
-
-
-async def hold_a_task(engine: Engine) -> None:
-    connection = WorkflowService(engine)
-    await connection.start_workflow_execution(start_request())
-    task = await connection.poll_workflow_task_queue(workflow_poll())
-    await connection.respond_workflow_task_completed(completion(task.task_token, schedule("1", seconds=3600)))
-    assert (await connection.poll_activity_task_queue(activity_poll())).task_token
-
-
-@virtual
-async def test_a_node_that_finds_nobody_alive_takes_back_what_dead_workers_held(world: World) -> None:
-    async with Fleet(world) as fleet:
-        one = await fleet.node(workers_died=True)
-        await hold_a_task(one)
-        await one.abort()
-        began = world.loop.time()
-        two = await fleet.node(workers_died=True)
-        assert world.loop.time() - began < NOTICED_S + BEAT_S
-        assert (await WorkflowService(two).poll_activity_task_queue(activity_poll())).attempt == 2
-
-
-@virtual
-async def test_a_node_that_finds_others_alive_leaves_them_what_their_workers_hold(world: World) -> None:
-    async with Fleet(world) as fleet:
-        one = await fleet.node(workers_died=True)
-        await hold_a_task(one)
-        began = world.loop.time()
-        two = await fleet.node(workers_died=True)
-        assert world.loop.time() - began <= 1.5 * BEAT_S, "one beat shows that it lives"
-        assert not (await two.poll(QueueName("default", QUEUE, TaskKind.ACTIVITY), "worker", 10.0))
 
 
 # --- clocks ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from perdure import Engine, activity, call, workflow
 from perdure.engine import Engine as Core
 from perdure.frontend import WorkflowService
 from perdure.testing import TestEngine
-from tests.engine.test_duties import Fleet
+from tests.engine.fleet import Fleet
 from tests.engine.world import (
     QUEUE,
     World,

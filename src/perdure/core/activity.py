@@ -20,6 +20,7 @@ from perdure.api import backoff, enums
 from perdure.api.failures import bounded, shortened, timeout_failure
 from perdure.api.times import duration_ns, later, set_duration, set_timestamp, timestamp_ns
 from perdure.core import apart, retry
+from perdure.core.context import Poller
 from perdure.core.fold import folds
 from perdure.core.names import Task, TaskKind
 from perdure.core.refusals import activity_not_found
@@ -165,11 +166,12 @@ def effective(activity: Activity, attempt: Attempt) -> Activity:
     return activity if control is None or control.options is None else control.options
 
 
-def start(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> StartedActivityTask:
+def start(turn: Turn, activity: Activity, attempt: Attempt, worker: Poller) -> StartedActivityTask:
     """Hand a queued attempt to a worker."""
     attempt.state = TABLE.next(attempt.state, Trigger.START)
     attempt.started_at_ns = attempt.heartbeat_at_ns = turn.now_ns
-    attempt.identity = identity
+    attempt.identity = worker.identity
+    attempt.home = worker.home
     attempt.request_id = turn.context.new_id()
     turn.touch()
     options = effective(activity, attempt)
@@ -194,7 +196,7 @@ def start(turn: Turn, activity: Activity, attempt: Attempt, identity: str) -> St
     )
 
 
-def take_row(turn: Turn, task: Task, identity: str) -> StartedActivityTask:
+def take_row(turn: Turn, task: Task, worker: Poller) -> StartedActivityTask:
     """Start the attempt that a row of the durable queue means. Raises Rejected NOT_FOUND when the row is stale."""
     execution = turn.execution
     event_id = task.scheduled_event_id
@@ -203,7 +205,7 @@ def take_row(turn: Turn, task: Task, identity: str) -> StartedActivityTask:
         raise activity_not_found()
     if attempt.state != State.SCHEDULED or attempt.attempt != task.stamp:
         raise activity_not_found()  # an earlier attempt's row, taken before this one's
-    started = start(turn, execution.activities[event_id], attempt, identity)
+    started = start(turn, execution.activities[event_id], attempt, worker)
     turn.dequeue(TaskKind.ACTIVITY, event_id)
     return started
 
@@ -215,7 +217,7 @@ def start_unasked(turn: Turn, activity: Activity, attempt: Attempt, identity: st
     attempt.state = TABLE.next(attempt.state, Trigger.START)
     attempt.started_at_ns = turn.now_ns
     attempt.identity = identity
-    attempt.request_id = ""
+    attempt.home = attempt.request_id = ""
 
 
 def close(turn: Turn, activity: Activity, attempt: Attempt, trigger: Trigger, closing: HistoryEvent) -> None:

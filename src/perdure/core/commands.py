@@ -243,12 +243,15 @@ class MoveClock(msgspec.Struct, frozen=True):
 
 
 class LoseWorkers(msgspec.Struct, frozen=True):
-    """Every worker that held a task of this execution is known to be dead (an embedded engine restarted).
+    """Workers that held tasks of this execution are known to be dead: those in the process of a node that is gone.
 
     Started attempts time out now instead of at their time-out, and are tried again at once if their
     retry policy allows. A workflow task that waits on a sticky queue goes to its normal queue at once: the
     sticky worker died as well. Reply: None.
     """
+
+    home: str = ""
+    """The node; empty: every worker, for all of them were in one process (an embedded engine restarted)."""
 
 
 Command = (

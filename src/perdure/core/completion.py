@@ -45,6 +45,11 @@ class Answer(msgspec.Struct, eq=False):
     """Scheduled events of activities that no worker held: they are cancelled behind all commands."""
     eager: list[StartedActivityTask] = []
 
+    @property
+    def home(self) -> str:
+        """The node that its worker dies with (`core.context.Poller`): the task that it answers says so."""
+        return self.turn.execution.facts.task_home
+
 
 def complete(turn: Turn, command: CompleteWorkflowTask) -> Steps[WorkflowTaskCompleted | Rejected]:
     """Apply a worker's answer. Raises Rejected NOT_FOUND for a stale token; returns (not raises) the
@@ -210,7 +215,7 @@ def _schedule_activity(answer: Answer, message: CommandMessage) -> None:
         # The worker has room for it: the attempt goes back with this answer and was on no queue.
         turn.dequeue(TaskKind.ACTIVITY, event_id)
         attempt = execution.facts.attempts[event_id]
-        answer.eager.append(activity.start(turn, execution.activities[event_id], attempt, answer.identity))
+        answer.eager.append(activity.start(turn, execution.activities[event_id], attempt, answer))
 
 
 def _request_cancel_activity(answer: Answer, message: CommandMessage) -> None:

@@ -17,6 +17,11 @@ class Poller(Protocol):
     @property
     def identity(self) -> str: ...
 
+    @property
+    def home(self) -> str:
+        """The id of the node in whose process the worker is, and dies; empty: it is in a process of its own."""
+        ...
+
 
 def _utc_alone(name: str) -> Zone:
     if name in ("", "UTC"):

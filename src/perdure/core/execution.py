@@ -293,11 +293,12 @@ def settle(turn: Turn, pollers: Iterator[Poller | None]) -> None:
         if poller is None:
             commit.add_tasks.append(task)
         elif task.queue.kind == TaskKind.WORKFLOW:
+            execution.facts.task_home = poller.home
             commit.dispatches.append(Dispatch(poller, workflow_tasks.start(turn, poller.identity)))
         else:
             pending = execution.activities[task.scheduled_event_id]
             attempt = execution.facts.attempts[task.scheduled_event_id]
-            commit.dispatches.append(Dispatch(poller, activity.start(turn, pending, attempt, poller.identity)))
+            commit.dispatches.append(Dispatch(poller, activity.start(turn, pending, attempt, poller)))
     execution.version += 1
     commit.wake_at_ns = execution.wake_at_ns
 
@@ -307,7 +308,7 @@ def _start_task(turn: Turn, command: commands.StartTask) -> None:
     task, poller = command.task, command.poller
     _require_run(turn, task.key)
     take = workflow_tasks.take_row if task.queue.kind == TaskKind.WORKFLOW else activity.take_row
-    turn.commit.dispatches.append(Dispatch(poller, take(turn, task, poller.identity)))
+    turn.commit.dispatches.append(Dispatch(poller, take(turn, task, poller)))
 
 
 def _require_run(turn: Turn, key: ExecutionKey, refusal: Callable[[], Rejected] = workflow_completed) -> None:

@@ -110,6 +110,8 @@ class Attempt(msgspec.Struct, array_like=True):
     """When the attempt before this one ended. 0: there was none."""
     moved_ns: int = 0
     """By so much the clock was set since the activity was scheduled (`core.clock_moved`)."""
+    home: str = ""
+    """The node that the worker dies with which holds it (`core.context.Poller`); empty: none."""
 
 
 class Timer(msgspec.Struct, array_like=True):
@@ -209,6 +211,9 @@ class Facts(msgspec.Struct, array_like=True):
     """The same of the current workflow task: the instant that its time-out counts from, and by how much."""
     timers_moved: dict[int, int] = {}
     """The same of pending timers, by started event id: only by a clock that was set back."""
+    task_home: str = ""
+    """The node that the worker dies with which holds the workflow task, or held the last one: that one serves the
+    sticky queue. Empty: none."""
 
 
 class Paused(msgspec.Struct, array_like=True):

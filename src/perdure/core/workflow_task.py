@@ -24,6 +24,7 @@ from perdure.api.failures import bounded, too_large_failure
 from perdure.api.times import duration_ns, timestamp_ns
 from perdure.core import update
 from perdure.core.commands import ForgetSticky
+from perdure.core.context import Poller
 from perdure.core.fold import folds
 from perdure.core.limits import Limits
 from perdure.core.names import Task, TaskKind
@@ -366,7 +367,7 @@ def is_queued(execution: Execution) -> bool:
     return state_of(execution) in _QUEUED
 
 
-def take_row(turn: Turn, task: Task, identity: str) -> StartedWorkflowTask:
+def take_row(turn: Turn, task: Task, worker: Poller) -> StartedWorkflowTask:
     """Start the task that a row of the durable queue means. Raises Rejected NOT_FOUND when the row is stale."""
     execution = turn.execution
     owed = execution.current_task
@@ -374,7 +375,8 @@ def take_row(turn: Turn, task: Task, identity: str) -> StartedWorkflowTask:
         raise workflow_task_not_found()
     if owed.scheduled_event_id != task.scheduled_event_id or owed.attempt != task.stamp:
         raise workflow_task_not_found()  # an earlier attempt's row, taken before this one's
-    started = start(turn, identity)
+    execution.facts.task_home = worker.home
+    started = start(turn, worker.identity)
     turn.dequeue(TaskKind.WORKFLOW, task.scheduled_event_id)
     return started
 

@@ -31,7 +31,7 @@ from perdure.engine.duties.duties import Duties
 from perdure.engine.duties.outbox import Outbox
 from perdure.engine.duties.pruner import Pruner
 from perdure.engine.duties.record_waker import RecordWaker, tell_of_deadlines
-from perdure.engine.duties.recovery import recover
+from perdure.engine.duties.recovery import Recovery
 from perdure.engine.duties.wakeups import Waker
 from perdure.engine.feed.alarms import Alarms
 from perdure.engine.feed.feed import Feed, Topic
@@ -105,6 +105,7 @@ class Engine:
         )
         self.duties = duties = Duties(store, self.clock, self.wire, self.config, self._metrics)
         self.unpolled = Unpolled(store, self.config, self.matching, self.read, self._looks_after)
+        self.recovery = Recovery(store, self.config, self._metrics, duties, self.submit)
         self.waker = Waker(store, self._watched, self.config, self._metrics, duties, self.submit)
         self.watchers = Watchers(self.config, self.feed)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
@@ -158,6 +159,7 @@ class Engine:
         wire.on("namespaces", lambda node, body: self.namespaces.gap())
         self.record_waker.register(LETTER, wire.drop_letter, wire.drop_letter)
         tell_of_deadlines(wire, self.record_waker)
+        self.matching.home = wire.node
         self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config)
         self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
         self.duties.subscribe(self.unpolled.take_over)
@@ -193,7 +195,7 @@ class Engine:
         await self.mailboxes.start()
         await self.records.start()
         if self.config.workers_died and self.duties.is_alone:  # what else is held may be held by others' workers
-            await recover(self.store, self.submit, self.config.recovery_page)
+            await self.recovery.take_back()
         await self.watchers.start()
         self.updates.start()
         await self.matching.start()
@@ -230,6 +232,7 @@ class Engine:
     ) -> None:
         self._is_started = False
         await self.send_away()
+        await self.recovery.stop()
         await self.unpolled.stop()
         await self.pruner.stop()
         await self.record_waker.stop()

@@ -41,13 +41,15 @@ class Duties:
         node = None if wire is None else config.node
         self._nodes = None
         if wire is not None and node is not None:
-            self._nodes = Nodes(store, clock, wire, node, metrics, self._share_out)
+            self._nodes = Nodes(store, clock, wire, node, metrics, self._share_out, has_workers=config.workers_died)
         self._recovers = config.workers_died
         self._listeners: list[Callable[[], None]] = []
         self._live: frozenset[str] = frozenset()
         self.partitions = ALL_PARTITIONS if node is None else NO_PARTITIONS
         self.look_every_s = None if node is None else node.look_every_ns / 1e9
         self.changes = Signal()
+        self.on_bereaved: Callable[[Sequence[str]], None] = _ignore
+        """Given the ids of nodes that are gone and had workers in their processes."""
 
     def subscribe(self, look: Callable[[], None]) -> None:
         """Have `look()` called whenever a node has gone: it may have left something, and its share is to be done."""
@@ -88,7 +90,14 @@ class Duties:
         if gone:  # one that comes only takes
             for look in self._listeners:
                 look()
+        bereaved = [node for node, said in nodes.take_gone().items() if said.has_workers]
+        if bereaved:
+            self.on_bereaved(bereaved)
         self.changes.emit()
+
+
+def _ignore(nodes: Sequence[str]) -> None:
+    """Nobody wants to know."""
 
 
 def share_of(node: str, live: Iterable[str]) -> Partitions:

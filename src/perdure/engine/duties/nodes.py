@@ -45,6 +45,8 @@ class Node(msgspec.Struct, frozen=True):
     beat_at_ns: int
     told: int = 0
     """How many notices it has sent (`perdure.engine.node.wire`)."""
+    has_workers: bool = False
+    """Workers are in its process, and die with it."""
 
 
 class _Seen:
@@ -81,6 +83,8 @@ class Nodes:
         config: NodeConfig,
         metrics: Metrics,
         changed: Callable[[], None],
+        *,
+        has_workers: bool,
     ) -> None:
         self._store = store
         self._now_ns = clock.now_ns
@@ -93,6 +97,9 @@ class Nodes:
         self._metrics = metrics
         self._changed = changed
         self._name = config.name or wire.node
+        self._has_workers = has_workers
+        self._gone: dict[str, Node] = {}
+        """Those that were seen and are not there any more, since they were last asked for."""
         self._started_at_ns = 0
         self._version = 0
         """Of this node's record, as far as it knows."""
@@ -101,6 +108,11 @@ class Nodes:
         self._bell = asyncio.Event()
         self._is_in_trouble = False
         self.live: frozenset[str] = frozenset()
+
+    def take_gone(self) -> dict[str, Node]:
+        """The nodes that have stopped or died since this was last asked, by id."""
+        gone, self._gone = self._gone, {}
+        return gone
 
     @property
     def others(self) -> list[str]:
@@ -203,7 +215,7 @@ class Nodes:
     async def _announce(self) -> None:
         """Once more, if the record is not what it was: others took it away, or a write went well after all."""
         for _ in range(2):
-            data = _encode(Node(self._name, self._started_at_ns, self._now_ns(), self._wire.told))
+            data = _encode(Node(self._name, self._started_at_ns, self._now_ns(), self._wire.told, self._has_workers))
             [outcome] = await self._store.put_records([RecordChange(KIND, "", self.id, self._version, data)])
             if isinstance(outcome, StoreError):
                 raise outcome
@@ -233,6 +245,8 @@ class Nodes:
             if now_s - one.at >= self._silence_s and one.looks * self._beat_s >= self._silence_s
         ]
         dead = [seen.pop(name) for name in silent]
+        self._gone.update((name, one.node) for name, one in self._seen.items() if name not in seen)
+        self._gone.update((one.record.name, one.node) for one in dead)
         self._seen = seen
         if dead:
             text = "node %r was not heard of for %.0f s and is taken for dead: its duties are taken over"

@@ -62,6 +62,8 @@ class Matching:
         """Workers that have shut down, the latest last: a poll of theirs that was on its way finds nothing."""
         self._near: dict[QueueName, dict[str, str]] = {}
         """Workers in this process by the queue that they serve: instance key and identity. They never cease to ask."""
+        self.home = ""
+        """The id of this node, in whose process seats are; empty: there is no other."""
         self.on_unpolled: Callable[[QueueName], None] = _ignore
         """Told of the queue of a row that nobody waits for."""
         self.on_polled: Callable[[QueueName], None] = _ignore
@@ -140,7 +142,7 @@ class Matching:
         queue = self._queues.get(name) or self._open(name)
         if (name.namespace, worker) not in self._ended:
             self._near.setdefault(name, {})[worker] = identity
-        return Waiting(queue, identity, worker, landing, 0.0, 0.0)
+        return Waiting(queue, identity, worker, landing, 0.0, 0.0, self.home)
 
     def sit(self, seat: Waiting) -> bool:
         """A seat waits for its next task. False: its worker or this engine has ended."""

@@ -30,13 +30,22 @@ class Landing(Protocol):
 class Waiting:
     """A poll or a seat that waits. `future` gets the started task, or None when the wait is over."""
 
-    __slots__ = ("expires_at", "future", "identity", "queue", "since", "worker")
+    __slots__ = ("expires_at", "future", "home", "identity", "queue", "since", "worker")
 
     def __init__(
-        self, queue: TaskQueue, identity: str, worker: str, future: Landing, since: float, wait_s: float
+        self,
+        queue: TaskQueue,
+        identity: str,
+        worker: str,
+        future: Landing,
+        since: float,
+        wait_s: float,
+        home: str = "",
     ) -> None:
         self.queue = queue
         self.identity = identity
+        self.home = home
+        """This node, if the worker is in its process and dies with it (`perdure.core.context.Poller`)."""
         self.worker = worker
         """The worker's instance key, or "": what its shutdown is told by."""
         self.future = future
