@@ -41,6 +41,8 @@ class Face:
         self.shared = shared
         self._listeners: list[tuple[str, Hear]] = []
 
+    is_shared = False  # a test says by its configuration which engines are nodes
+
     @property
     def transactional(self) -> Any:
         return self if self.shared.inner.transactional is not None else None

@@ -36,6 +36,8 @@ class WrappedStore:
         self.calls: list[str] = []
         self._openers = 0
 
+    is_shared = False
+
     @property
     def transactional(self) -> Any:
         return self

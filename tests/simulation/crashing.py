@@ -134,6 +134,8 @@ class NodeStore:
     async def close(self) -> None:
         """And stays open for the others."""
 
+    is_shared = False  # the plan says how many nodes there are
+
     @property
     def transactional(self) -> None:
         """See `Store.transactional`: no program needs it."""

@@ -15,13 +15,24 @@ import pytest
 
 from perdure.stores.api import Store
 from perdure.stores.memory import MemoryStore
+from perdure.stores.postgres import PostgresStore
 from perdure.stores.sqlite import SqliteStore
+from tests.servers.fixtures import url
+from tests.servers.server import Server
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store, open while a coroutine test runs."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres")
     return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
+
+
+@pytest.fixture
+def postgres(postgres_server: Server, postgres_database: str) -> PostgresStore:
+    """An empty PostgreSQL store, not opened."""
+    return PostgresStore(url(postgres_server, postgres_database))
 
 
 @pytest.fixture

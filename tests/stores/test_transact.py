@@ -22,6 +22,12 @@ from tests.stores.given import APPLIED, CONFLICT, Run, stored
 Work = Callable[[Transaction], object]
 
 
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryStore | SqliteStore:
+    """Of the stores that let users write beside commits."""
+    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
+
+
 class Step:
     """A `Deferred`: a function, and the commit that goes with it."""
 

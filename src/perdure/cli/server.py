@@ -14,7 +14,7 @@ from perdure.cli import logs
 from perdure.cli.output import plain_errors
 from perdure.engine.node.config import EngineConfig
 from perdure.frontend.server.settings import read_settings
-from perdure.stores.open import open_store
+from perdure.stores.open import open_store, shown_url
 
 try:
     import uvloop
@@ -94,7 +94,7 @@ async def _serve(store_url: str, settings: dict[str, Any]) -> None:
     await served.start()
     try:
         http = f", http {served.http_address}" if served.http_address else ""
-        click.echo(f"perdure server: ready on {served.address}{http}, store {store_url}")
+        click.echo(f"perdure server: ready on {served.address}{http}, store {shown_url(store_url)}")
         await stopped.wait()
     finally:
         await served.stop()

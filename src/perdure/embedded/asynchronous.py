@@ -29,7 +29,7 @@ from perdure.sdk.worker import Worker
 from perdure.sdk.worker.green_threads import check_threads
 from perdure.sdk.worker.worker import WorkerSeams
 from perdure.stores.api import StoreError
-from perdure.stores.open import open_store
+from perdure.stores.open import open_store, shown_url
 
 
 @lists_options
@@ -65,7 +65,7 @@ class AsyncEngine(Client):
             max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace, retention
         )
         converter = Converter(codec)
-        self.url = url
+        self.url = shown_url(url)
         self._home = _home_of(url, seams, bounds.engine_config(namespace, workers_died=worker))
         connection = self._home.rpcs
         super().__init__(

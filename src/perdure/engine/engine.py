@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -47,7 +48,7 @@ from perdure.engine.matching.volatile_task import VolatileTask
 from perdure.engine.matching.workers import Workers
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.node.clock import Clock, Jump, SystemClock, WatchedClock
-from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.config import EngineConfig, NodeConfig
 from perdure.engine.node.faults import as_rejected
 from perdure.engine.node.ids import TimeOrderedIds
 from perdure.engine.node.metrics import Metrics
@@ -75,7 +76,7 @@ class Engine:
         ids: Callable[[], str] | None = None,
         config: EngineConfig | None = None,
     ) -> None:
-        self.config = config or EngineConfig()
+        self.config = _config_on(store, config or EngineConfig())
         self.clock: Clock = clock or SystemClock()
         self._watched = WatchedClock(self.clock, self._clock_was_set)
         self.new_id = ids or TimeOrderedIds(self.clock)
@@ -353,3 +354,8 @@ class Engine:
             if not isinstance(error, (ReadTooLong, ReadsBusy)):
                 self._metrics.store_errors += 1
             raise as_rejected(error) from error
+
+
+def _config_on(store: Store, config: EngineConfig) -> EngineConfig:
+    """On a store that is shared by its nature an engine is a node, whether it was said or not."""
+    return replace(config, node=NodeConfig()) if store.is_shared and config.node is None else config

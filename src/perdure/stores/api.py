@@ -39,6 +39,13 @@ class ReadsBusy(StoreError):
     """Too many lists and counts that take long: later there may be room."""
 
 
+class OutcomeUnknown(StoreError):
+    """Whether what was to be written is durable or will be is not known, and the store cannot be asked now.
+
+    What is in memory of it is no proof of anything; what is read later is.
+    """
+
+
 @final
 class Unstorable(StoreError):
     """What became of one commit or one change of a record that cannot be stored, now or later: its message says why.
@@ -230,6 +237,11 @@ class Store(Protocol):
     """See the module's text. Raises `StoreError` where nothing else is named."""
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other engines may have it open at the same time, and write there."""
+        ...
+
+    @property
     def transactional(self) -> TransactionalStore | None:
         """What lets users' functions write in the transactions of commits; None: this store cannot."""
         ...
@@ -258,9 +270,10 @@ class Store(Protocol):
         go in: a message is settled only once it is durable; an id that is not there is no error.
 
         Everything is encoded before the first `await`: the caller may change its executions as
-        soon as it has the coroutine running. If it raises StoreError, nothing of the batch was
-        applied; the store serves on, unless the message says that it must be reopened. A commit that
-        changed nothing (`changed` False), and one that names a task of another execution, is Unstorable.
+        soon as it has the coroutine running. If it raises OutcomeUnknown, each commit of the batch may have been
+        applied or not; if it raises another StoreError, none was. The store serves on, unless the message says that it
+        must be reopened. A commit that changed nothing (`changed` False), and one that names a task of another
+        execution, is Unstorable.
         """
         ...
 

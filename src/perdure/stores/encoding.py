@@ -15,7 +15,7 @@ import msgspec
 from perdure.api.history import encode_batch
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution, encode
-from perdure.core.message import encode_message
+from perdure.core.message import Message, encode_message
 from perdure.core.names import ExecutionKey, Task, TaskRef
 from perdure.core.search_attributes import Row as IndexRow
 from perdure.stores.api import Batch, Namespace, Outcome, RecordChange, Unstorable
@@ -52,8 +52,8 @@ class EncodedCommit(msgspec.Struct, eq=False):
     """The new events; one batch, but of very many or large ones several, so that each is read in a moment."""
     add_tasks: Sequence[Task]
     remove_tasks: Sequence[TaskRef]
-    messages: Sequence[tuple[str, bytes]]
-    """Rows of the outbox: id and encoded message."""
+    messages: Sequence[tuple[str, bytes, str, str]]
+    """Rows of the outbox: id, encoded message, namespace and workflow id that it is for."""
     remove_messages: Sequence[str]
     history_bytes: int
     index_rows: Sequence[IndexRow] | None
@@ -101,12 +101,16 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         _batches(events[0].event_id, commit.encoded) if events else (),
         _own(commit.key, commit.add_tasks) if commit.add_tasks else (),
         _own(commit.key, commit.remove_tasks) if commit.remove_tasks else (),
-        [(message.id, encode_message(message)) for message in commit.messages] if commit.messages else (),
+        [_message_row(message) for message in commit.messages] if commit.messages else (),
         tuple(commit.remove_messages) if commit.remove_messages else (),
         execution.history_bytes,
         None if commit.expected_version and not commit.index_changed else _index_rows(commit, execution),
         tuple(commit.parts.items()) if commit.parts else (),
     )
+
+
+def _message_row(message: Message) -> tuple[str, bytes, str, str]:
+    return message.id, encode_message(message), message.namespace, message.workflow_id
 
 
 _BATCH_EVENTS_MAX = 1_000

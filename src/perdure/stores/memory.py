@@ -108,6 +108,11 @@ class MemoryStore:
         self._is_open = False
 
     @property
+    def is_shared(self) -> bool:
+        """See `Store.is_shared`."""
+        return False
+
+    @property
     def transactional(self) -> MemoryStore:
         """See `Store.transactional`."""
         return self
@@ -189,7 +194,7 @@ class MemoryStore:
             self._tasks[row] = QueuedTask(Position(0, self._positions), task)
         for message_id in link.remove_messages:
             self._messages.pop(message_id, None)
-        for message_id, data in link.messages:
+        for message_id, data, _, _ in link.messages:
             self._positions += 1
             self._messages.pop(message_id, None)  # so that the dictionary stays in order of position
             self._messages[message_id] = PendingMessage(Position(0, self._positions), decode_message(data))

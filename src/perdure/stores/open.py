@@ -7,9 +7,15 @@ from urllib.parse import unquote, urlsplit
 
 from perdure.stores.api import Store, StoreError
 from perdure.stores.memory import MemoryStore
+from perdure.stores.postgres import PostgresStore
+from perdure.stores.postgres.url import shown
 from perdure.stores.sqlite import SqliteStore
 
-_EXAMPLES = "`sqlite:///orders.db` (relative), `sqlite:////var/lib/orders.db` (absolute) or `memory://`"
+_EXAMPLES = (
+    "`sqlite:///orders.db` (relative), `sqlite:////var/lib/orders.db` (absolute), `postgresql://user@host/orders` or "
+    "`memory://`"
+)
+_POSTGRES = ("postgresql", "postgres")
 
 
 def open_store(url: str) -> Store:
@@ -17,6 +23,8 @@ def open_store(url: str) -> Store:
 
     * `sqlite:///orders.db`: a file beside the working directory; `sqlite:////var/lib/orders.db`: an
       absolute path. Percent-encoding is undone (`%20`), so every path can be written.
+    * `postgresql://user:password@host:5432/database`: tables in a schema of their own, which any number of engines
+      share; `stores/postgres/url.py` has the options.
     * `memory://`: in this process, gone with it.
 
     Raises StoreError for anything else, saying what would be right.
@@ -28,11 +36,14 @@ def open_store(url: str) -> Store:
         return MemoryStore()
     if parts.scheme == "sqlite":
         return SqliteStore(sqlite_path(url))
-    if parts.scheme in ("postgresql", "postgres"):
-        raise StoreError(
-            "PostgreSQL is not supported yet, it comes with a later release; until then use " + _EXAMPLES + "."
-        )
-    raise StoreError(f"The store URL {url!r} is not understood: write {_EXAMPLES}.")
+    if parts.scheme in _POSTGRES:
+        return PostgresStore(url)
+    raise StoreError(f"The store URL {shown(url)!r} is not understood: write {_EXAMPLES}.")
+
+
+def shown_url(url: str) -> str:
+    """A store's URL as logs and messages may have it: without a password."""
+    return shown(url) if urlsplit(url).scheme in _POSTGRES else url
 
 
 def sqlite_path(url: str) -> Path:

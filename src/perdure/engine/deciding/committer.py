@@ -18,7 +18,7 @@ from perdure.engine.deciding.mailbox import Mailbox
 from perdure.engine.node.faults import Faults, as_rejected
 from perdure.engine.node.gatherer import Gatherer
 from perdure.engine.node.metrics import Metrics
-from perdure.stores.api import Outcome, Store, StoreError, Unstorable
+from perdure.stores.api import Outcome, OutcomeUnknown, Store, StoreError, Unstorable
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,8 @@ class Committer(Gatherer[Mailbox]):
 
     `done(mailbox, outcome)` is called for each once its transaction is durable, `failed(mailbox,
     error)` for each of a transaction of which nothing was written because the store could not write,
-    `refused(mailbox, error)` for one that cannot be stored whenever it is tried.
+    `refused(mailbox, error)` for one that cannot be stored whenever it is tried. `doubted()` follows on `failed` when
+    it is not known whether those were written: they may be durable, and nobody has told of them.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Committer(Gatherer[Mailbox]):
         done: Callable[[Mailbox, Outcome], None],
         failed: Callable[[Mailbox, Rejected], None],
         refused: Callable[[Mailbox, Rejected], None],
+        doubted: Callable[[], None],
     ) -> None:
         super().__init__(batch_max)
         self._store = store
@@ -49,6 +51,7 @@ class Committer(Gatherer[Mailbox]):
         self._done = done
         self._failed = failed
         self._refused = refused
+        self._doubted = doubted
         self._faults = Faults(_log)
 
     async def _work(self, batch: list[Mailbox]) -> None:
@@ -60,6 +63,8 @@ class Committer(Gatherer[Mailbox]):
             self._metrics.store_errors += 1
             for mailbox in batch:
                 self._failed(mailbox, as_rejected(error))
+            if isinstance(error, OutcomeUnknown):
+                self._doubted()
             return
         except Exception as error:
             await self._take_apart(batch, error)

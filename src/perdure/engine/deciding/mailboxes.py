@@ -89,7 +89,7 @@ class Mailboxes:
         self._owed = 0
         self._cache = RestingCache(config.cache_bytes_max, config.closed_max, metrics, self._drop)
         self._committer = Committer(
-            store, config.commit_batch_max, metrics, self._committed, self._broke, self._refused
+            store, config.commit_batch_max, metrics, self._committed, self._broke, self._refused, feed.gap
         )
         self._transactor = Transactor(
             store, metrics, self._decide_in_transaction, self._transacted, self._not_transacted

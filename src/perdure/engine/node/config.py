@@ -153,7 +153,7 @@ class EngineConfig:
     # --- fleet --------------------------------------------------------------------------------
     node: NodeConfig | None = None
     """This engine is one of several on its store: a cached state is then no proof of what is stored now.
-    None: no other engine writes there."""
+    None: no other engine writes there; on a store that is shared by its nature (PostgreSQL) the defaults hold then."""
 
     # --- life cycle ---------------------------------------------------------------------------
     has_duties: bool = True

@@ -13,10 +13,13 @@ from collections.abc import Callable, Container, Hashable
 from typing import Generic, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.stores.api import Damaged, ReadsBusy, ReadTooLong, StoreError, Unstorable
+from perdure.stores.api import Damaged, OutcomeUnknown, ReadsBusy, ReadTooLong, StoreError, Unstorable
 
 _PASSING = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED)
 _STORE_IN_TROUBLE = "The store cannot serve now, and the server's log says why: try again later."
+_OUTCOME_UNKNOWN = (
+    "The store was lost while this was written, so whether it was done is not known: look, or repeat the same request."
+)
 _FAULT = "The engine failed at this, and the server's log says why; nothing was changed."
 """What a client in another process is told: a store's own words name files, an error's a line of code."""
 _SHORTAGE = "The server is short of memory, threads or descriptors: try again, with less at a time."
@@ -64,7 +67,8 @@ def as_rejected(error: Exception, who: str = "The engine") -> Rejected:
     if isinstance(error, ReadsBusy):
         return Rejected(StatusCode.RESOURCE_EXHAUSTED, str(error))
     if isinstance(error, StoreError):
-        return Rejected(StatusCode.UNAVAILABLE, str(error), outside=_STORE_IN_TROUBLE)
+        outside = _OUTCOME_UNKNOWN if isinstance(error, OutcomeUnknown) else _STORE_IN_TROUBLE
+        return Rejected(StatusCode.UNAVAILABLE, str(error), outside=outside)
     if is_shortage(error):
         what = str(error) or "out of memory"
         text = f"{who} is short of memory, threads or descriptors ({what}): try again, with less at a time."

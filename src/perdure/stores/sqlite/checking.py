@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from perdure.core.execution import Execution, decode
+from perdure.stores import checksums
 from perdure.stores.api import Damaged
-from perdure.stores.sqlite import checksums
 from perdure.stores.sqlite.errors import is_corruption
 from perdure.stores.sqlite.queries import query
 from perdure.stores.sqlite.reader import list_parts

@@ -19,6 +19,7 @@ from perdure.core.execution import Execution, decode
 from perdure.core.message import decode_message
 from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.search_attributes import Row
+from perdure.stores import checksums
 from perdure.stores.api import (
     Batch,
     Namespace,
@@ -33,7 +34,8 @@ from perdure.stores.api import (
 )
 from perdure.stores.encoding import decode_namespace
 from perdure.stores.partitions import Partitions
-from perdure.stores.sqlite import checksums, filters
+from perdure.stores.sqlite import filters
+from perdure.stores.sqlite.checksums import damaged
 from perdure.stores.sqlite.queries import query
 from perdure.stores.summary import Summary
 from perdure.stores.visibility.evaluation import Cursor
@@ -82,7 +84,7 @@ def load(connection: sqlite3.Connection, reference: Reference) -> Execution | No
         return None
     number, snapshot, checksum = row
     if checksums.of_snapshot(snapshot, number) != checksum:
-        raise checksums.damaged(f"the state of workflow {reference.workflow_id!r}")
+        raise damaged(f"the state of workflow {reference.workflow_id!r}")
     return decode(snapshot, lambda: list_parts(connection, number))
 
 
@@ -91,7 +93,7 @@ def list_parts(connection: sqlite3.Connection, number: int) -> dict[int, bytes]:
     parts: dict[int, bytes] = {}
     for event_id, data, checksum in connection.execute(_LIST_PARTS, (number,)).fetchall():
         if checksums.of_event_bytes(data, number, event_id) != checksum:
-            raise checksums.damaged(f"a part of the state of execution {number}")
+            raise damaged(f"a part of the state of execution {number}")
         parts[event_id] = data
     return parts
 
@@ -112,7 +114,7 @@ def read_history(
             if batches and size > limit_bytes:
                 break
             if checksums.of_event_bytes(data, found[0], first) != checksum:
-                raise checksums.damaged(f"the history of workflow {key.workflow_id!r} from event {first} on")
+                raise damaged(f"the history of workflow {key.workflow_id!r} from event {first} on")
             batches.append(Batch(first, data))
     finally:
         cursor.close()  # ends the read transaction, so that the log can be copied past it
@@ -242,7 +244,7 @@ def read_numbered(connection: sqlite3.Connection, number: int) -> bytes | None:
         return None
     snapshot, checksum = row
     if checksums.of_snapshot(snapshot, number) != checksum:
-        raise checksums.damaged(f"the state of execution {number}")
+        raise damaged(f"the state of execution {number}")
     return snapshot
 
 
@@ -289,7 +291,7 @@ def find_record(connection: sqlite3.Connection, kind: str, namespace: str, name:
 def _record(row: tuple[str, str, str, int, int | None, bytes, int]) -> Record:
     kind, namespace, name, version, wake_at_ns, data, checksum = row
     is_sound = checksums.of_record(data, version) == checksum
-    damage = "" if is_sound else str(checksums.damaged(f"{kind} {name!r}"))
+    damage = "" if is_sound else str(damaged(f"{kind} {name!r}"))
     return Record(kind, namespace, name, version, wake_at_ns, data, damage)
 
 

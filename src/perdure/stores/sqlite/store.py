@@ -82,6 +82,11 @@ class SqliteStore:
                 await hand_over(None, file.release)
 
     @property
+    def is_shared(self) -> bool:
+        """See `Store.is_shared`."""
+        return False
+
+    @property
     def transactional(self) -> SqliteStore:
         """See `Store.transactional`."""
         return self

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from perdure.core.names import ExecutionKey
+from perdure.stores import checksums
 from perdure.stores.api import Outcome, RecordChange
 from perdure.stores.encoding import Chain, EncodedCommit, Written, check_change
-from perdure.stores.sqlite import checksums
 from perdure.stores.sqlite.errors import is_of_the_store, set_apart
 from perdure.stores.sqlite.mark import Mark
 from perdure.stores.sqlite.queries import query
@@ -293,7 +293,7 @@ class Writer:
     def _plan_messages(self, plan: _Plan, link: EncodedCommit) -> None:
         for message_id in link.remove_messages:
             plan.removed_messages.append((message_id,))
-        for message_id, data in link.messages:
+        for message_id, data, _, _ in link.messages:
             self._last_message += 1
             checksum = checksums.of_message(data, self._last_message)
             plan.added_messages.append((self._last_message, message_id, data, checksum))

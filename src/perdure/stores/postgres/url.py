@@ -1,0 +1,118 @@
+"""What the URL of a PostgreSQL store says.
+
+    postgresql://user:password@host:5432/database?schema=perdure&sslmode=verify-full&pgbouncer=true
+
+Beside what libpq knows (`sslmode`, several hosts, ...):
+
+* `schema`: where the tables are, default `perdure`;
+* `pgbouncer=true`: connections go through a pooler in transaction mode, so nothing is kept in a session;
+* `listen`: a URL, percent-encoded, of the database itself, for notices, where `pgbouncer=true`;
+* `connections`: how many of them read at a time, default 4;
+* `timeout`: seconds that a statement may take, default 10;
+* `connect_timeout`: seconds that a connection may take to come about, default 5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from perdure.stores.api import StoreError
+
+Value = TypeVar("Value")
+_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_EXAMPLE = "`postgresql://user@localhost:5432/orders`"
+_PASSWORD = re.compile(r"(?<=://)([^/?#]*@)")
+
+
+@dataclass(slots=True, frozen=True)
+class Settings:
+    """Times in seconds."""
+
+    dsn: str
+    """What the driver is told."""
+    shown: str
+    """The URL without its password."""
+    schema: str
+    is_pooled: bool
+    listen_dsn: str | None
+    """Where notices are heard; None: nowhere."""
+    readers: int
+    timeout_s: float
+    connect_timeout_s: float
+
+
+def shown(url: str) -> str:
+    """A URL as it may be read by anybody: without password, whether it stands before the host or behind."""
+    parts = urlsplit(_PASSWORD.sub(_without_password, url))
+    kept = [(name, value) for name, value in parse_qsl(parts.query) if name not in ("password", "listen")]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def _without_password(found: re.Match[str]) -> str:
+    return found[1].split(":")[0].rstrip("@") + "@"
+
+
+def read_url(url: str) -> Settings:
+    """The settings. Raises StoreError that names what is not understood, and never the password."""
+    name = shown(url)
+    try:
+        parts = urlsplit(url)
+        options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError as error:
+        raise StoreError(f"The store URL {name!r} is not understood ({error}): write {_EXAMPLE}.") from error
+    if parts.fragment:
+        raise StoreError(f"The store URL {name!r} is not understood: `#` is written %23.")
+    own = {option: value for option, value in options if option in _OWN}
+    schema = own.get("schema", "perdure")
+    if not _SCHEMA.fullmatch(schema):
+        raise StoreError(f"The store URL {name!r} names the schema {schema!r}: use letters, digits and _, 63 at most.")
+    is_pooled = _read(own, "pgbouncer", "false", name, _boolean)
+    rest = urlencode([(option, value) for option, value in options if option not in _OWN])
+    dsn = urlunsplit(parts._replace(scheme="postgresql", query=rest))
+    listen = own.get("listen")
+    return Settings(
+        dsn=dsn,
+        shown=name,
+        schema=schema,
+        is_pooled=is_pooled,
+        listen_dsn=listen and unquote(listen) if is_pooled else dsn,
+        readers=_read(own, "connections", "4", name, _positive),
+        timeout_s=_read(own, "timeout", "10", name, _seconds),
+        connect_timeout_s=_read(own, "connect_timeout", "5", name, _seconds),
+    )
+
+
+_OWN = ("schema", "pgbouncer", "listen", "connections", "timeout", "connect_timeout")
+
+
+def _read(own: dict[str, str], option: str, default: str, name: str, read: Callable[[str], Value]) -> Value:
+    try:
+        return read(own.get(option, default))
+    except ValueError as error:
+        raise StoreError(f"The store URL {name!r} says {option}={own[option]}: {error}.") from error
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("write true or false")
+    return text == "true"
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 100:
+        raise ValueError("write a number from 1 to 100")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds <= 3600.0:
+        raise ValueError("write seconds, 3600 at most")
+    return seconds
