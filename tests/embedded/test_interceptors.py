@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,8 +27,10 @@ from perdure.interceptors import (
     ClientOutboundInterceptor,
     DescribeWorkflowInput,
     ExecuteActivityInput,
+    ExecuteWorkflowInput,
     Interceptor,
     StartActivityInput,
+    StartTimerInput,
     StartWorkflowInput,
     TerminateWorkflowInput,
     WorkflowInboundInterceptor,
@@ -37,6 +40,7 @@ from perdure.sdk.convert import Converter
 from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.workflow.outbound import composer
+from perdure.testing import TestEngine, WorkflowTaskFailedError, assert_replays
 from tests.far.tracing import TRACE, Tracing
 
 
@@ -169,6 +173,40 @@ class Renames(Interceptor):
         return Outbound(next)
 
 
+class Halves(Interceptor):
+    """Has every timer fire after half the time, and remembers each."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, str | None]] = []
+
+    def intercept_workflow(self, next: WorkflowInboundInterceptor) -> WorkflowInboundInterceptor:
+        seen = self.seen
+
+        class Outbound(WorkflowOutboundInterceptor):
+            def start_timer(self, input: StartTimerInput) -> Any:
+                seen.append((input.duration.total_seconds(), input.summary))
+                input.duration, input.summary = input.duration / 2, "halved"
+                return super().start_timer(input)
+
+        class Inbound(WorkflowInboundInterceptor):
+            def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+                super().init(Outbound(outbound))
+
+        return Inbound(next)
+
+
+class Greets(Interceptor):
+    """Has each run begin with an activity that its code does not ask for."""
+
+    def intercept_workflow(self, next: WorkflowInboundInterceptor) -> WorkflowInboundInterceptor:
+        class Inbound(WorkflowInboundInterceptor):
+            def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+                start(adds, 0, 0)
+                return super().execute_workflow(input)
+
+        return Inbound(next)
+
+
 NAMES = ["adds", "adds_async", "adds_apart", "adds_in_transaction"]
 
 
@@ -213,6 +251,80 @@ def test_what_workflow_code_asks_for_may_be_changed() -> None:
         assert [e.user_metadata.summary.data for e in handle.history() if e.HasField("user_metadata")] == [
             b'"hurried"'
         ] * 2
+
+
+@workflow
+def timed() -> None:
+    workflow.sleep("2m", summary="a nap")
+    workflow.timer("4m").result()
+    assert not workflow.wait_condition(lambda: False, timeout="6m", timeout_summary="in vain")
+    with pytest.raises(TimeoutError):
+        workflow.wait_signal("never", timeout="8m")
+    with pytest.raises(TimeoutError):
+        workflow.wait_all(start(never), timeout="10m")
+
+
+@workflow
+async def timed_async() -> None:
+    await workflow.sleep("2m", summary="a nap")
+    await workflow.timer("4m")
+    assert not await workflow.wait_condition(lambda: False, timeout="6m", timeout_summary="in vain")
+    with pytest.raises(TimeoutError):
+        await workflow.wait_signal("never", timeout="8m")
+    await asyncio.sleep(600)
+
+
+@activity
+def never() -> None:
+    activity.raise_complete_async()
+
+
+@pytest.mark.parametrize("body", [timed, timed_async])
+def test_timers_may_be_changed_whatever_code_asked_for_them_by(body: Any) -> None:
+    halves = Halves()
+    with TestEngine(interceptors=[halves]) as engine:
+        began = engine.now()
+        handle = engine.start(body)
+        handle.result()
+        assert (engine.now() - began).total_seconds() == 60 * 15
+        timers = [event for event in handle.history() if event.HasField("timer_started_event_attributes")]
+    assert halves.seen == [(120, "a nap"), (240, None), (360, "in vain"), (480, None), (600, None)]
+    assert [event.user_metadata.summary.data for event in timers] == [b'"halved"'] * 5
+
+
+def test_an_interceptor_that_loses_a_timer_is_told() -> None:
+    class Loses(Interceptor):
+        def intercept_workflow(self, next: WorkflowInboundInterceptor) -> WorkflowInboundInterceptor:
+            class Outbound(WorkflowOutboundInterceptor):
+                def start_timer(self, input: StartTimerInput) -> Any:
+                    super().start_timer(input)
+
+            class Inbound(WorkflowInboundInterceptor):
+                def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+                    super().init(Outbound(outbound))
+
+            return Inbound(next)
+
+    with TestEngine(interceptors=[Loses()]) as engine, pytest.raises(WorkflowTaskFailedError) as caught:
+        engine.run(timed)
+    assert "start_timer must give what `next` gives" in str(caught.value.__cause__)
+
+
+def test_a_replay_check_replays_with_the_interceptors_that_the_run_had() -> None:
+    with Engine("memory://", interceptors=[Greets()]) as engine:
+        handle = engine.start(greeted)
+        assert handle.result() == "7"
+        history = handle.history()
+        assert engine.check_replay([greeted], query="").checked == {"greeted": 1}
+        assert engine.check_replay([greeted], query="").ok
+    assert_replays(history, [greeted], interceptors=[Greets()])
+    with pytest.raises(AssertionError, match="adds"):
+        assert_replays(history, [greeted])
+
+
+@workflow
+def greeted() -> str:
+    return str(call(adds_async, 3, 4))
 
 
 async def test_what_a_client_asks_for_may_be_changed_or_refused() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import Engine, activity, call, call_local, start, start_child, start_local, workflow
+from tests.eventually import eventually
 from tests.far.tracing import TRACE, Tracing
 
 
@@ -114,3 +115,61 @@ def test_messages_have_the_trace_of_who_sends_them(url: str) -> None:
     assert sorted(tracing.seen) == [
         "signal told t-3", "traced-def t-2", "traced-messages t-2", "update changed t-3", "validator changed t-3",
     ]  # fmt: skip
+
+
+@workflow(name="traced-along")
+class Along:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        await workflow.wait_condition(lambda: self.told)
+        return self.told
+
+    @workflow.signal
+    def tell(self) -> None:
+        self.told.append("signal")
+
+    @workflow.update
+    def change(self) -> str:
+        self.told.append("update")
+        return "changed"
+
+
+def test_an_update_that_goes_along_with_a_start_has_headers_of_its_own(url: str) -> None:
+    tracing = Tracing()
+    with Engine(url, task_queue=f"traced-{uuid.uuid4()}", interceptors=[tracing]) as engine:
+        TRACE.set("t-6")
+        handle: Any = engine.start(Along, id=f"traced-{uuid.uuid4()}", start_update="change")
+        assert handle.update_of_start.result() == "changed"
+        assert handle.result() == ["update"]
+    assert sorted(tracing.seen) == ["traced-along t-6", "update change t-6 along"]
+
+
+def test_a_signal_that_goes_along_shares_the_headers_of_the_start(url: str) -> None:
+    """There is one field for both on the wire; what the interceptor says of the signal is what both have."""
+    tracing = Tracing()
+    with Engine(url, task_queue=f"traced-{uuid.uuid4()}", interceptors=[tracing]) as engine:
+        TRACE.set("t-7")
+        handle: Any = engine.start(Along, id=f"traced-{uuid.uuid4()}", start_signal="tell")
+        assert handle.result() == ["signal"]
+    assert sorted(tracing.seen) == ["signal tell t-7 along", "traced-along t-7 along"]
+
+
+def test_what_a_schedule_starts_has_the_headers_that_it_was_made_with(url: str) -> None:
+    tracing = Tracing()
+    name = f"traced-{uuid.uuid4()}"
+    with Engine(url, task_queue=name, interceptors=[tracing]) as engine:
+        TRACE.set("t-8")
+        engine.schedules.create(name, noted, every="30 days", note="nightly", trigger=True)
+        acted = eventually(lambda: [run for run in engine.schedules.describe(name).recent if run.run_id], "it acted")
+        run = acted[0]
+        assert engine.get(run.workflow_id, run.run_id).result() == "t-8 nightly"
+        engine.schedules.delete(name)
+    assert tracing.seen == ["traced-noted t-8 nightly", "traced-def t-8 nightly"]
+
+
+@workflow(name="traced-noted")
+def noted() -> str:
+    return call(in_thread)

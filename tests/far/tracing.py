@@ -14,6 +14,7 @@ from perdure.interceptors import (
     ActivityOutboundInterceptor,
     ClientOutboundInterceptor,
     ContinueAsNewInput,
+    CreateScheduleInput,
     ExecuteActivityInput,
     ExecuteWorkflowInput,
     HandleQueryInput,
@@ -63,7 +64,13 @@ class Tracing(Interceptor):
 class Client(ClientOutboundInterceptor):
     async def start_workflow(self, input: StartWorkflowInput) -> Any:
         put(input.headers, TRACE.get())
+        if input.options["start_signal"] or input.options["start_update"]:
+            put(input.message_headers, f"{TRACE.get()} along")
         return await super().start_workflow(input)
+
+    async def create_schedule(self, input: CreateScheduleInput) -> None:
+        put(input.headers, f"{TRACE.get()} {input.options['note']}")
+        await super().create_schedule(input)
 
     async def signal_workflow(self, input: SignalWorkflowInput) -> None:
         put(input.headers, TRACE.get())

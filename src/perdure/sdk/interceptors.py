@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, NoReturn, TypeVar
 
 from temporalio.api.common.v1 import Header, Payload
@@ -45,8 +46,27 @@ def _no_headers() -> Headers:
 
 @dataclass(slots=True)
 class StartWorkflowInput:
-    """`Client.start`, `run`. `options` are the other ones of the call, by name, None where not given."""
+    """`start`, `run`. `options` are the other ones of the call, by name, None where not given.
 
+    `message_headers` are of the signal or update that goes along (`start_signal`, `start_update`); a signal has
+    `headers` too, for on the wire it shares them with the start.
+    """
+
+    workflow: AnyWorkflow
+    args: Sequence[Any]
+    options: dict[str, Any]
+    headers: Headers = field(default_factory=_no_headers)
+    message_headers: Headers = field(default_factory=_no_headers)
+
+
+@dataclass(slots=True)
+class CreateScheduleInput:
+    """`schedules.create`. `headers` are those of the workflows that it starts, each of which has them.
+
+    `options` are the other ones of the call, by name, as far as they were given.
+    """
+
+    id: str
     workflow: AnyWorkflow
     args: Sequence[Any]
     options: dict[str, Any]
@@ -207,6 +227,14 @@ class SignalExternalWorkflowInput:
 
 
 @dataclass(slots=True)
+class StartTimerInput:
+    """`workflow.sleep`, `workflow.timer`, `asyncio.sleep`, and the time-outs of waits."""
+
+    duration: timedelta
+    summary: str | None
+
+
+@dataclass(slots=True)
 class ContinueAsNewInput:
     """`workflow.continue_as_new`. `options` are the other ones of the call, by name."""
 
@@ -230,6 +258,10 @@ class ClientOutboundInterceptor(_Link["ClientOutboundInterceptor"]):
     async def start_workflow(self, input: StartWorkflowInput) -> Any:
         """Gives a WorkflowHandle."""
         return await self.next.start_workflow(input)
+
+    async def create_schedule(self, input: CreateScheduleInput) -> None:
+        """Returns when the schedule is durable."""
+        await self.next.create_schedule(input)
 
     async def signal_workflow(self, input: SignalWorkflowInput) -> None:
         """Returns when the signal is durable."""
@@ -302,6 +334,10 @@ class WorkflowOutboundInterceptor(_Link["WorkflowOutboundInterceptor"]):
     def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> Any:
         """Gives an awaitable; in a `def` workflow the other one has been told when this returns."""
         return self.next.signal_external_workflow(input)
+
+    def start_timer(self, input: StartTimerInput) -> Any:
+        """Gives a TimerHandle. Code need not wait for it: it may be the time-out of a wait, which cancels it."""
+        return self.next.start_timer(input)
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
         """Ends the run."""

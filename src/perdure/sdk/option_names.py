@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from types import FunctionType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ForwardRef, TypeVar
 
 from perdure.sdk.choices import nearest
 from perdure.sdk.deprecated import RENAMED_OPTIONS, by_new_names
@@ -114,6 +114,28 @@ def lists_options(thing: T) -> T:
 def options_of(what: str) -> Callable[[F], F]:
     """As `lists_options`, for a function that users know by another name than its own."""
     return lambda fn: _checked(fn, what)
+
+
+def takes_options(options: type, **defaults: Any) -> Callable[[F], F]:
+    """A function whose last parameter is `**options`, with a signature that names each, for all that reads signatures.
+
+    Args:
+        options: a TypedDict, which says them once: for type checkers, for `help`, for `lists_options`.
+        defaults: of those that do not have None.
+    """
+
+    def decorate(fn: F) -> F:
+        signature = inspect.signature(fn)
+        parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        for name, annotation in options.__annotations__.items():
+            text = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
+            kind, default = inspect.Parameter.KEYWORD_ONLY, defaults.get(name)
+            parameters.append(inspect.Parameter(name, kind, default=default, annotation=text))
+        signed: Any = fn
+        signed.__signature__ = signature.replace(parameters=parameters)
+        return fn
+
+    return decorate
 
 
 def _checked(fn: Any, what: str) -> Any:

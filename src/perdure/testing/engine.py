@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from _thread import get_ident
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -22,6 +22,7 @@ from perdure.api.status import OPEN_FILTER
 from perdure.embedded import AsyncEngine, Engine, EngineSeams
 from perdure.sdk.declare.definitions import AnyActivity
 from perdure.sdk.errors import DeterminismViolation, EngineClosedError, EngineError
+from perdure.sdk.interceptors import Interceptor
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, YEARS, Duration, parse_duration
 from perdure.sdk.replay.running import running
@@ -59,6 +60,7 @@ class AsyncTestEngine(AsyncEngine):
         seed: int = 0,
         attempts: int = DEFAULT_ATTEMPTS,
         retry_bugs: bool = False,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         epoch_ns = DEFAULT_EPOCH_NS if starts_at is None else _epoch_ns(starts_at)
         self.clock = TestClock(epoch_ns)
@@ -73,7 +75,14 @@ class AsyncTestEngine(AsyncEngine):
             registry=MockRegistry,
             on_failure=self._bugs.hear,
         )
-        super().__init__(url, task_queue=task_queue, workflows=workflows, activities=activities, identity="test")
+        super().__init__(
+            url,
+            task_queue=task_queue,
+            workflows=workflows,
+            activities=activities,
+            identity="test",
+            interceptors=interceptors,
+        )
         self._reach = WatchedReach(self._reach, self._bugs)
 
     async def open(self) -> AsyncTestEngine:
@@ -141,6 +150,7 @@ class TestEngine(Engine):
         attempts: how often an activity may fail that is retried without end, before whoever waits for a run is told.
         retry_bugs: leave workflow tasks that fail to their retries, as in production. Else whoever waits for a run
             (`run`, `result`, `update`, `query`) is told of the first one.
+        interceptors: as of an `Engine`.
 
     Every method of `Engine` is there. Beside them: `mock`, `advance`, `now`.
 
@@ -165,6 +175,7 @@ class TestEngine(Engine):
         steps: int = DEFAULT_STEPS,
         attempts: int = DEFAULT_ATTEMPTS,
         retry_bugs: bool = False,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         super().__init__(url)
         self._inner = AsyncTestEngine(
@@ -176,6 +187,7 @@ class TestEngine(Engine):
             seed=seed,
             attempts=attempts,
             retry_bugs=retry_bugs,
+            interceptors=interceptors,
         )
         self._engine = self._inner
         self._patience = patience

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
@@ -12,17 +13,22 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.errors import WorkflowNotFoundError
+from perdure.sdk.interceptors import WorkflowChain
 from perdure.sdk.replay.checking import ReplayChecker, ReplayReport, Workflows
 
 _PAGE = 1000
 
 
 async def check_replay(
-    reach: Reach, workflows: Workflows, query: str, progress: Callable[[ReplayReport], None] | None
+    reach: Reach,
+    workflows: Workflows,
+    query: str,
+    progress: Callable[[ReplayReport], None] | None,
+    compose: Callable[[Any], WorkflowChain] | None,
 ) -> ReplayReport:
     """See `Client.check_replay`. Workflow code runs in a thread, so that the loop is free meanwhile."""
     begin = time.perf_counter_ns()
-    checker = ReplayChecker(workflows, reach.converter, reach.namespace)
+    checker = ReplayChecker(workflows, reach.converter, reach.namespace, compose=compose)
     loop = asyncio.get_running_loop()
     async for info in _executions(reach, query):
         if not checker.knows(info.type.name):

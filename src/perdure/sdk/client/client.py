@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from temporalio.api.common.v1 import Payload, WorkflowType
@@ -31,7 +32,7 @@ from perdure.sdk.client.handle import AsyncWorkflowHandle
 from perdure.sdk.client.ids import random_id
 from perdure.sdk.client.messaging import Messaging
 from perdure.sdk.client.outbound import composed
-from perdure.sdk.client.schedules import AsyncSchedules
+from perdure.sdk.client.schedules import AsyncSchedules, create_schedule
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.steering import Steering
 from perdure.sdk.client.with_start import companion, start_with
@@ -40,23 +41,27 @@ from perdure.sdk.convert import Converter
 from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.named import NamedWorkflow, workflow_given
-from perdure.sdk.declare.search_attributes import SearchAttributes
-from perdure.sdk.declare.startable import Message, Runs, StartableWorkflow, StartOptions
+from perdure.sdk.declare.startable import Runs, StartableWorkflow, StartOptions
 from perdure.sdk.errors import EngineError
 from perdure.sdk.interceptors import Interceptor, StartWorkflowInput, checked_interceptors, put_headers
-from perdure.sdk.option_names import lists_options
-from perdure.sdk.options import Duration, Retry, duration_message, positive_duration
+from perdure.sdk.option_names import lists_options, takes_options
+from perdure.sdk.options import duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
 from perdure.sdk.replay.checking import ReplayReport, Workflows
 from perdure.sdk.starting import put_notes, put_repetition, put_timeouts
 from perdure.sdk.texts import check_text
 from perdure.sdk.worker.worker import default_identity
+from perdure.sdk.workflow.outbound import composer
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 LIST_PAGE = 1000
-_START_OPTIONS = frozenset(StartOptions.__annotations__)
+_NO_HEADERS: Mapping[str, Payload] = {}
+_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(StartOptions.__annotations__),
+    **dict.fromkeys(("start_signal_args", "start_update_args"), ()),
+}
 
 
 @lists_options
@@ -98,7 +103,9 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
             new_id or random_id,
             self._check_usable,
         )
-        self._reach.outbound = composed(checked_interceptors(interceptors), self._reach, self._begin)
+        self._interceptors = checked_interceptors(interceptors)
+        schedule = partial(create_schedule, self._reach, self._scheduled_request)
+        self._reach.outbound = composed(self._interceptors, self._reach, self._begin, schedule)
         self._task_queue = task_queue
 
     @property
@@ -107,9 +114,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
         return AsyncSchedules(self._reach, self._scheduled_request)
 
     def _scheduled_request(
-        self, workflow: Any, args: tuple[Any, ...], workflow_id: str, task_queue: str | None
+        self, definition: AnyWorkflow, args: tuple[Any, ...], workflow_id: str, task_queue: str | None
     ) -> service.StartWorkflowExecutionRequest:
-        definition = workflow_given(workflow)
         self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
         return self._request(definition, args, workflow_id, task_queue)
 
@@ -131,31 +137,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
     ) -> AsyncWorkflowHandle[R]: ...
     @overload
     async def start(self, workflow: str, *args: Any, **options: Unpack[StartOptions]) -> AsyncWorkflowHandle[Any]: ...
-    async def start(
-        self,
-        workflow: Any,
-        *args: Any,
-        id: str | None = None,
-        task_queue: str | None = None,
-        execution_timeout: Duration | None = None,
-        run_timeout: Duration | None = None,
-        task_timeout: Duration | None = None,
-        start_delay: Duration | None = None,
-        id_reuse_policy: IdReusePolicy | str | None = None,
-        id_conflict_policy: IdConflictPolicy | str | None = None,
-        memo: Mapping[str, Any] | None = None,
-        search_attributes: SearchAttributes | None = None,
-        retry: Retry | None = None,
-        cron_schedule: str | None = None,
-        static_summary: str | None = None,
-        static_details: str | None = None,
-        start_signal: Message | None = None,
-        start_signal_args: Sequence[Any] = (),
-        start_update: Message | None = None,
-        start_update_args: Sequence[Any] = (),
-        start_update_id: str | None = None,
-        request_id: str | None = None,
-    ) -> AsyncWorkflowHandle[Any]:
+    @takes_options(StartOptions, **_DEFAULTS)
+    async def start(self, workflow: Any, *args: Any, **options: Unpack[StartOptions]) -> AsyncWorkflowHandle[Any]:
         """Start a workflow, or attach to the one of that id.
 
         Args:
@@ -192,18 +175,21 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
             ValueError: an empty id, a policy or a time-out that cannot be.
             EngineError: the server refused.
         """
-        given = locals()
         definition = workflow_given(workflow)
         outbound = self._reach.outbound
         if outbound is None:
-            return await self._begin(definition, args, cast(StartOptions, given), {})
-        options = {name: given[name] for name in _START_OPTIONS}
-        return await outbound.start_workflow(StartWorkflowInput(definition, args, options))
+            return await self._begin(definition, args, options, _NO_HEADERS, _NO_HEADERS)
+        return await outbound.start_workflow(StartWorkflowInput(definition, args, {**_DEFAULTS, **options}))
 
     async def _begin(
-        self, definition: AnyWorkflow, args: tuple[Any, ...], options: StartOptions, headers: Mapping[str, Payload]
+        self,
+        definition: AnyWorkflow,
+        args: tuple[Any, ...],
+        options: StartOptions,
+        headers: Mapping[str, Payload],
+        message_headers: Mapping[str, Payload],
     ) -> AsyncWorkflowHandle[Any]:
-        """`start`, behind the interceptors. What `options` holds beside options is of no account."""
+        """`start`, behind the interceptors."""
         id, task_queue, start_delay = options.get("id"), options.get("task_queue"), options.get("start_delay")
         self._check_startable(definition, task_queue or definition.task_queue or self._task_queue)
         if id == "":
@@ -232,7 +218,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
         if sent is None:
             run_id = await self._start(request, definition, reuse, conflict)
             return AsyncWorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
-        run_id, update = await start_with(self._reach, request, definition, sent)
+        run_id, update = await start_with(self._reach, request, definition, sent, message_headers)
         handle = AsyncWorkflowHandle[Any](self._reach, request.workflow_id, run_id, definition.return_type)
         handle.update_of_start = update
         return handle
@@ -249,56 +235,10 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
     async def run(self, workflow: type[Runs[*Ts, R]], *args: *Ts, **options: Unpack[StartOptions]) -> R: ...
     @overload
     async def run(self, workflow: str, *args: Any, **options: Unpack[StartOptions]) -> Any: ...
-    async def run(
-        self,
-        workflow: Any,
-        *args: Any,
-        id: str | None = None,
-        task_queue: str | None = None,
-        execution_timeout: Duration | None = None,
-        run_timeout: Duration | None = None,
-        task_timeout: Duration | None = None,
-        start_delay: Duration | None = None,
-        id_reuse_policy: IdReusePolicy | str | None = None,
-        id_conflict_policy: IdConflictPolicy | str | None = None,
-        memo: Mapping[str, Any] | None = None,
-        search_attributes: SearchAttributes | None = None,
-        retry: Retry | None = None,
-        cron_schedule: str | None = None,
-        static_summary: str | None = None,
-        static_details: str | None = None,
-        start_signal: Message | None = None,
-        start_signal_args: Sequence[Any] = (),
-        start_update: Message | None = None,
-        start_update_args: Sequence[Any] = (),
-        start_update_id: str | None = None,
-        request_id: str | None = None,
-    ) -> Any:
+    @takes_options(StartOptions, **_DEFAULTS)
+    async def run(self, workflow: Any, *args: Any, **options: Unpack[StartOptions]) -> Any:
         """`start` and wait for the result. Raises as both do."""
-        handle = await self.start(
-            workflow,
-            *args,
-            id=id,
-            task_queue=task_queue,
-            execution_timeout=execution_timeout,
-            run_timeout=run_timeout,
-            task_timeout=task_timeout,
-            start_delay=start_delay,
-            id_reuse_policy=id_reuse_policy,
-            id_conflict_policy=id_conflict_policy,
-            memo=memo,
-            search_attributes=search_attributes,
-            retry=retry,
-            cron_schedule=cron_schedule,
-            static_summary=static_summary,
-            static_details=static_details,
-            start_signal=start_signal,
-            start_signal_args=start_signal_args,
-            start_update=start_update,
-            start_update_args=start_update_args,
-            start_update_id=start_update_id,
-            request_id=request_id,
-        )
+        handle = await self.start(workflow, *args, **options)
         return await handle.result()
 
     def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> AsyncWorkflowHandle[Any]:
@@ -363,8 +303,8 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
     ) -> ReplayReport:
         """Replay open executions against code that is to be deployed: which of them would it break, and where?
 
-        Nothing is changed and nothing is run: each history is replayed up to its last completed workflow task.
-        One history is in memory at a time.
+        Nothing is changed and nothing is run: each history is replayed up to its last completed workflow task, with
+        this client's interceptors around the code. One history is in memory at a time.
 
         Args:
             workflows: the code: workflows, modules of them; default everything decorated in this process.
@@ -375,7 +315,7 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
             EngineError: the server cannot be asked.
             DefinitionError: no workflow was given.
         """
-        return await check_replay(self._reach, workflows, query, progress)
+        return await check_replay(self._reach, workflows, query, progress, composer(self._interceptors))
 
     async def count_by_status(self) -> dict[WorkflowStatus, int]:
         """How many executions have each status; those with none are left out. Raises EngineError."""

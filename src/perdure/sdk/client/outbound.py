@@ -11,6 +11,7 @@ from perdure.sdk.client.descriptions import WorkflowDescription, description_of
 from perdure.sdk.interceptors import (
     CancelWorkflowInput,
     ClientOutboundInterceptor,
+    CreateScheduleInput,
     DescribeWorkflowInput,
     Interceptor,
     QueryWorkflowInput,
@@ -30,12 +31,17 @@ async def describe(reach: Reach, given: DescribeWorkflowInput) -> WorkflowDescri
 
 
 class _Root(ClientOutboundInterceptor):
-    def __init__(self, reach: Reach, begin: Begin) -> None:
+    def __init__(self, reach: Reach, begin: Begin, schedule: Begin) -> None:
         self._reach = reach
         self._begin = begin
+        self._schedule = schedule
 
     async def start_workflow(self, input: StartWorkflowInput) -> Any:
-        return await self._begin(input.workflow, tuple(input.args), input.options, input.headers)
+        args = tuple(input.args)
+        return await self._begin(input.workflow, args, input.options, input.headers, input.message_headers)
+
+    async def create_schedule(self, input: CreateScheduleInput) -> None:
+        await self._schedule(input)
 
     async def signal_workflow(self, input: SignalWorkflowInput) -> None:
         await messages.send_signal(self._reach, input)
@@ -56,13 +62,17 @@ class _Root(ClientOutboundInterceptor):
         await messages.terminate(self._reach, input)
 
 
-def composed(interceptors: Sequence[Interceptor], reach: Reach, begin: Begin) -> ClientOutboundInterceptor | None:
+def composed(
+    interceptors: Sequence[Interceptor], reach: Reach, begin: Begin, schedule: Begin
+) -> ClientOutboundInterceptor | None:
     """The chain of a client; None for no interceptors.
 
     Args:
-        begin: starts a workflow: the definition, its arguments, the other options of the call, the headers.
+        begin: starts a workflow: the definition, its arguments, the other options of the call, the headers, and those
+            of the message that goes along.
+        schedule: makes a schedule, of its input.
     """
-    chain: ClientOutboundInterceptor = _Root(reach, begin)
+    chain: ClientOutboundInterceptor = _Root(reach, begin, schedule)
     for interceptor in reversed(interceptors):
         chain = interceptor.intercept_client(chain)
     return chain if interceptors else None

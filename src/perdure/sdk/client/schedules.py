@@ -12,8 +12,9 @@ import builtins
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple
+from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, TypeVarTuple, Unpack
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.schedule.v1 import Schedule, SchedulePatch
 from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 from temporalio.api.workflowservice import v1 as service
@@ -34,10 +35,12 @@ from perdure.sdk.client.schedule_times import (
 )
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert.user_metadata import put_metadata
+from perdure.sdk.declare.named import workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes
 from perdure.sdk.declare.startable import Runs, StartableWorkflow
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
-from perdure.sdk.option_names import lists_options
+from perdure.sdk.interceptors import CreateScheduleInput, put_headers
+from perdure.sdk.option_names import lists_options, takes_options
 from perdure.sdk.options import Duration, Retry, count
 from perdure.sdk.starting import put_notes, put_repetition
 
@@ -50,6 +53,43 @@ StartRequest = Callable[..., service.StartWorkflowExecutionRequest]
 _PAGE = 500
 
 
+class ScheduleOptions(TypedDict, total=False):
+    """Of `create`."""
+
+    every: Duration | None
+    phase: Duration | None
+    cron: str | Sequence[str]
+    calendars: Sequence[Calendar]
+    excluding: Sequence[Calendar]
+    time_zone: str
+    begins: datetime | None
+    ends: datetime | None
+    jitter: Duration | None
+    overlap: Overlap | str
+    catchup_window: Duration | None
+    pause_on_failure: bool
+    paused: bool
+    note: str
+    actions: int | None
+    workflow_id: str | None
+    task_queue: str | None
+    memo: Mapping[str, Any] | None
+    search_attributes: SearchAttributes | None
+    trigger: bool
+    retry: Retry | None
+    static_summary: str | None
+    static_details: str | None
+
+
+_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(ScheduleOptions.__annotations__),
+    **dict.fromkeys(("cron", "calendars", "excluding"), ()),
+    **dict.fromkeys(("pause_on_failure", "paused", "trigger"), False),
+    **dict.fromkeys(("note", "time_zone"), ""),
+    "overlap": Overlap.SKIP,
+}
+
+
 @lists_options
 @sends_texts
 class AsyncSchedules:
@@ -59,34 +99,13 @@ class AsyncSchedules:
         self._reach = reach
         self._start_request = start_request
 
+    @takes_options(ScheduleOptions, **_DEFAULTS)
     async def create(
         self,
         id: str,
         workflow: StartableWorkflow[*Ts, Any] | type[Runs[*Ts, Any]] | str,
         *args: *Ts,
-        every: Duration | None = None,
-        phase: Duration | None = None,
-        cron: str | Sequence[str] = (),
-        calendars: Sequence[Calendar] = (),
-        excluding: Sequence[Calendar] = (),
-        time_zone: str = "",
-        begins: datetime | None = None,
-        ends: datetime | None = None,
-        jitter: Duration | None = None,
-        overlap: Overlap | str = Overlap.SKIP,
-        catchup_window: Duration | None = None,
-        pause_on_failure: bool = False,
-        paused: bool = False,
-        note: str = "",
-        actions: int | None = None,
-        workflow_id: str | None = None,
-        task_queue: str | None = None,
-        memo: Mapping[str, Any] | None = None,
-        search_attributes: SearchAttributes | None = None,
-        trigger: bool = False,
-        retry: Retry | None = None,
-        static_summary: str | None = None,
-        static_details: str | None = None,
+        **options: Unpack[ScheduleOptions],
     ) -> None:
         """Make a schedule. The times are those of `every`, `cron` and `calendars` together.
 
@@ -116,37 +135,12 @@ class AsyncSchedules:
             ValueError: times or a policy that cannot be.
             PayloadError, TypeError: as `start` does.
         """
-        reach = self._reach
-        request = service.CreateScheduleRequest(
-            namespace=reach.namespace, schedule_id=id, identity=reach.identity, request_id=reach.new_id()
-        )
-        schedule = request.schedule
-        schedule.spec.CopyFrom(spec_of(every, phase, cron, calendars, excluding, time_zone, begins, ends, jitter))
-        schedule.policies.CopyFrom(policies_of(overlap, catchup_window, pause_on_failure))
-        action = self._put_action(schedule, self._start_request(workflow, args, workflow_id or id, task_queue))
-        put_repetition(action, retry)
-        put_metadata(action, reach.converter, static_summary, static_details)
-        _put_state(request, paused, note, actions, trigger)
-        put_notes(request, reach.converter, memo, search_attributes)
-        await self._create(request)
-
-    def _put_action(self, schedule: Schedule, start: service.StartWorkflowExecutionRequest) -> NewWorkflowExecutionInfo:
-        action = schedule.action.start_workflow
-        action.workflow_id = start.workflow_id
-        action.workflow_type.CopyFrom(start.workflow_type)
-        action.task_queue.CopyFrom(start.task_queue)
-        action.input.CopyFrom(start.input)
-        return action
-
-    async def _create(self, request: service.CreateScheduleRequest) -> None:
-        try:
-            await self._reach.call(self._reach.connection.create_schedule, request)
-        except Rejected as rejected:
-            if rejected.code is StatusCode.ALREADY_EXISTS:
-                raise ScheduleAlreadyExistsError(f"there is a schedule {request.schedule_id!r} already") from rejected
-            if rejected.code is StatusCode.INVALID_ARGUMENT:
-                raise ValueError(rejected.message) from rejected
-            raise public_error(rejected, f"creating schedule {request.schedule_id!r}") from rejected
+        given = CreateScheduleInput(id, workflow_given(workflow), args, {**_DEFAULTS, **options})
+        outbound = self._reach.outbound
+        if outbound is None:
+            await create_schedule(self._reach, self._start_request, given)
+        else:
+            await outbound.create_schedule(given)
 
     async def describe(self, id: str) -> ScheduleDescription:
         """How it stands. Raises ScheduleNotFoundError."""
@@ -229,6 +223,48 @@ class AsyncSchedules:
             if rejected.code is StatusCode.NOT_FOUND:
                 raise ScheduleNotFoundError(f"there is no schedule {id!r}") from rejected
             raise public_error(rejected, f"asking schedule {id!r}") from rejected
+
+
+async def create_schedule(reach: Reach, start_request: StartRequest, given: CreateScheduleInput) -> None:
+    """`create`, behind the interceptors. Raises as that does."""
+    request = service.CreateScheduleRequest(
+        namespace=reach.namespace, schedule_id=given.id, identity=reach.identity, request_id=reach.new_id()
+    )
+    option = given.options
+    schedule = request.schedule
+    schedule.spec.CopyFrom(spec_of(*map(option.__getitem__, _OF_TIMES)))
+    schedule.policies.CopyFrom(policies_of(option["overlap"], option["catchup_window"], option["pause_on_failure"]))
+    workflow_id = option["workflow_id"] or given.id
+    start = start_request(given.workflow, tuple(given.args), workflow_id, option["task_queue"])
+    action = _put_action(schedule, start, given.headers)
+    put_repetition(action, option["retry"])
+    put_metadata(action, reach.converter, option["static_summary"], option["static_details"])
+    _put_state(request, option["paused"], option["note"], option["actions"], option["trigger"])
+    put_notes(request, reach.converter, option["memo"], option["search_attributes"])
+    try:
+        await reach.call(reach.connection.create_schedule, request)
+    except Rejected as rejected:
+        if rejected.code is StatusCode.ALREADY_EXISTS:
+            raise ScheduleAlreadyExistsError(f"there is a schedule {request.schedule_id!r} already") from rejected
+        if rejected.code is StatusCode.INVALID_ARGUMENT:
+            raise ValueError(rejected.message) from rejected
+        raise public_error(rejected, f"creating schedule {request.schedule_id!r}") from rejected
+
+
+_OF_TIMES = ("every", "phase", "cron", "calendars", "excluding", "time_zone", "begins", "ends", "jitter")
+
+
+def _put_action(
+    schedule: Schedule, start: service.StartWorkflowExecutionRequest, headers: Mapping[str, Payload]
+) -> NewWorkflowExecutionInfo:
+    action = schedule.action.start_workflow
+    action.workflow_id = start.workflow_id
+    action.workflow_type.CopyFrom(start.workflow_type)
+    action.task_queue.CopyFrom(start.task_queue)
+    action.input.CopyFrom(start.input)
+    if headers:
+        put_headers(action.header, headers)
+    return action
 
 
 def _put_state(

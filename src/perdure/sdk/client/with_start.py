@@ -6,11 +6,11 @@ started then, where a start alone attaches to the closed one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client import messages
@@ -18,6 +18,7 @@ from perdure.sdk.client.calls import Reach
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.handlers import name_of
 from perdure.sdk.declare.startable import StartOptions
+from perdure.sdk.interceptors import put_headers
 
 Start = service.StartWorkflowExecutionRequest
 
@@ -57,12 +58,14 @@ def companion(options: StartOptions) -> Companion | None:
 
 
 async def start_with(
-    reach: Reach, start: Start, definition: AnyWorkflow, sent: Companion
+    reach: Reach, start: Start, definition: AnyWorkflow, sent: Companion, headers: Mapping[str, Payload]
 ) -> tuple[str, messages.AsyncUpdateHandle[Any] | None]:
     """The id of the run that has the message, and the update if it is one."""
     if sent.signal is not None:
+        if headers:
+            put_headers(start.header, headers)
         return await _with_signal(reach, start, definition, sent), None
-    update = await _with_update(reach, start, definition, sent)
+    update = await _with_update(reach, start, definition, sent, headers)
     return update.run_id, update
 
 
@@ -85,11 +88,13 @@ async def _with_signal(reach: Reach, start: Start, definition: AnyWorkflow, sent
 
 
 async def _with_update(
-    reach: Reach, start: Start, definition: AnyWorkflow, sent: Companion
+    reach: Reach, start: Start, definition: AnyWorkflow, sent: Companion, headers: Mapping[str, Payload]
 ) -> messages.AsyncUpdateHandle[Any]:
     """The update, once the run has accepted or rejected it. Raises as `Reach.start`; PayloadError, TypeError."""
     execution = WorkflowExecution(workflow_id=start.workflow_id)
     request = messages.update_request(reach, execution, sent.update, tuple(sent.args), {}, sent.key, "accepted")
+    if headers:
+        put_headers(request.request.input.header, headers)
     both = service.ExecuteMultiOperationRequest(namespace=reach.namespace)
     both.operations.add().start_workflow.CopyFrom(start)
     both.operations.add().update_workflow.CopyFrom(request)

@@ -6,8 +6,8 @@ checker, the class that it is: mypy looks through no decorator of a class, and o
 one that is `async def` gives what its coroutine gives. That makes three overloads of each such call, in this order:
 a function, a class with `async def run`, a class with `def run`.
 
-The options of a call stand in its own signature, which is what runs and what `help` shows; the overloads name them
-once more, by the dictionaries here.
+The options of a call stand in the dictionaries here, once: overloads name them by these, and so does what runs, whose
+signature lists them one by one for `help` (`takes_options`).
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ ClosePolicy = Literal["terminate", "abandon", "request_cancel"]
 """What becomes of a child that is open when its parent closes."""
 
 
-class _Described(TypedDict, total=False):
-    memo: Mapping[str, Any] | None
-    search_attributes: SearchAttributes | None
+class _Started(TypedDict, total=False):
+    id: str | None
     task_queue: str | None
     execution_timeout: Duration | None
     run_timeout: Duration | None
     task_timeout: Duration | None
+    memo: Mapping[str, Any] | None
+    search_attributes: SearchAttributes | None
     retry: Retry | None
     cron_schedule: str | None
     static_summary: str | None
@@ -57,19 +58,18 @@ Message = str | Callable[..., object]
 """A signal's or an update's name, or the method that handles it."""
 
 
-class StartOptions(_Described, total=False):
+class StartOptions(_Started, total=False):
     """Of `run` and `start`."""
 
-    id: str | None
+    start_delay: Duration | None
+    id_reuse_policy: IdReusePolicy | str | None
+    id_conflict_policy: IdConflictPolicy | str | None
     start_signal: Message | None
     start_signal_args: Sequence[Any]
     start_update: Message | None
     start_update_args: Sequence[Any]
     start_update_id: str | None
     request_id: str | None
-    start_delay: Duration | None
-    id_reuse_policy: IdReusePolicy | str | None
-    id_conflict_policy: IdConflictPolicy | str | None
 
 
 class SignalWithStartOptions(TypedDict, total=False):
@@ -82,10 +82,9 @@ class SignalWithStartOptions(TypedDict, total=False):
     id_reuse_policy: IdReusePolicy | str
 
 
-class ChildOptions(_Described, total=False):
+class ChildOptions(_Started, total=False):
     """Of `start_child` and `call_child`."""
 
-    id: str | None
     parent_close_policy: ClosePolicy
     cancellation: Cancellation
     id_reuse_policy: IdReusePolicy | str

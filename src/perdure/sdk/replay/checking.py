@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, cast
@@ -24,6 +24,7 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 from perdure.sdk.convert import Converter
 from perdure.sdk.declare.definitions import AnyWorkflow, Registry, WorkflowDefinition, default_registry
 from perdure.sdk.errors import DefinitionError, NonDeterminismError, PerdureError
+from perdure.sdk.interceptors import WorkflowChain
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.texts import class_name, text_of
 
@@ -97,6 +98,7 @@ class ReplayChecker:
         converter: of the payloads; the default one if there is no codec.
         namespace: where the runs live, for `workflow.info()`.
         otherwise: where types are looked for that are not among `workflows`.
+        compose: makes the chain of interceptors of a run; None for none.
 
     Raises:
         DefinitionError: something given is no workflow, or there is none at all.
@@ -108,10 +110,13 @@ class ReplayChecker:
         converter: Converter | None = None,
         namespace: str = "default",
         otherwise: Registry | None = None,
+        *,
+        compose: Callable[[Any], WorkflowChain] | None = None,
     ) -> None:
         self._registries = [registry_of(workflows), *([] if otherwise is None else [otherwise])]
         self._converter = converter or Converter()
         self._namespace = namespace
+        self._compose = compose
         self.report = ReplayReport()
 
     def knows(self, workflow_type: str) -> bool:
@@ -154,7 +159,9 @@ class ReplayChecker:
 
     def _replay(self, definition: AnyWorkflow, task: PollWorkflowTaskQueueResponse) -> ReplayProblem | None:
         queue = task.history.events[0].workflow_execution_started_event_attributes.task_queue.name
-        machine = WorkflowMachine(definition, self._converter, namespace=self._namespace, task_queue=queue)
+        machine = WorkflowMachine(
+            definition, self._converter, namespace=self._namespace, task_queue=queue, compose=self._compose
+        )
         try:
             error = machine.process(task).error
         finally:

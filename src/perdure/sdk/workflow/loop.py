@@ -35,10 +35,10 @@ from perdure.sdk.replay.fiber import REFUSALS_MAX, Ended
 from perdure.sdk.replay.flags import Flag
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import WorkflowClosed, running
-from perdure.sdk.replay.timer import start_timer
 from perdure.sdk.workflow.cancelling import Canceller, Cancelling
 from perdure.sdk.workflow.loop_surface import LoopSurface
 from perdure.sdk.workflow.loop_tasks import LoopFuture, LoopTask
+from perdure.sdk.workflow.timers import begin_timer
 from perdure.sdk.workflow.unawaited import Unawaited, told
 
 _MICROSECOND_NS = 1_000
@@ -376,14 +376,24 @@ class WorkflowLoop(LoopSurface):
         # No part of a scope: that cancels the task which sleeps, and asyncio then this.
         token = SCOPE.set(None)
         try:
-            handle.operation = start_timer(self.machine, delay_ns)
+            timer = handle.operation = begin_timer(self.machine, delay_ns)
         finally:
             SCOPE.reset(token)
-        handle.operation.listener = lambda operation: self._fire(handle)
+        timer.listener = self._fired(handle, timer.listener)
         return handle
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
         return self.call_later(when - self.time(), callback, *args, context=context)
+
+    def _fired(self, handle: _Timer, seen: Callable[[Operation], None] | None) -> Callable[[Operation], None]:
+        """What a timer that ends calls. `seen`: the same of the handle that interceptors have; None without them."""
+
+        def both(operation: Operation) -> None:
+            if seen is not None:
+                seen(operation)
+            self._fire(handle)
+
+        return both if seen is not None else lambda operation: self._fire(handle)
 
     def _fire(self, handle: _Timer) -> None:
         if not handle.cancelled():

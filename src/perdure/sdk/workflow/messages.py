@@ -35,9 +35,9 @@ from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.inbox import SignalWait, inbox_of
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current
-from perdure.sdk.replay.timer import start_timer
-from perdure.sdk.workflow.handles import Handle, TimerHandle, handle_of, wait_any
+from perdure.sdk.workflow.handles import Handle, handle_of, wait_any
 from perdure.sdk.workflow.loop import WorkflowLoop
+from perdure.sdk.workflow.timers import begin_timer, timer_handle
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -190,7 +190,7 @@ def _wait_here(fiber: GreenletFiber, wait: SignalWait, timeout: Duration | None)
     if timeout is None or wait.done:
         return fiber.join(wait)
     machine = fiber.machine
-    timer = start_timer(machine, parse_duration(timeout, "timeout"))
+    timer = begin_timer(machine, parse_duration(timeout, "timeout"))
     try:
         fiber.wait(lambda: wait.done or timer.done, (wait,))
     finally:
@@ -204,7 +204,7 @@ async def _wait_async(fiber: WorkflowLoop, wait: SignalWait, timeout: Duration |
     handle = handle_of(machine, wait, Handle)
     if timeout is None or wait.done:
         return wait.result() if wait.done else await handle
-    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout")), TimerHandle)
+    timer = timer_handle(machine, parse_duration(timeout, "timeout"))
     try:
         await wait_any(handle, timer)
     finally:

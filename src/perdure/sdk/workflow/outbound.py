@@ -12,6 +12,7 @@ from perdure.sdk.interceptors import (
     SignalExternalWorkflowInput,
     StartActivityInput,
     StartChildWorkflowInput,
+    StartTimerInput,
     WorkflowChain,
     WorkflowOutboundInterceptor,
 )
@@ -20,6 +21,7 @@ from perdure.sdk.replay.local_activity import start_local_activity
 from perdure.sdk.replay.run import Run
 from perdure.sdk.workflow.children import begin_child, continue_as_new, signal_external
 from perdure.sdk.workflow.handles import ActivityHandle, handle_of
+from perdure.sdk.workflow.timers import as_asked
 
 
 class OutboundRoot(WorkflowOutboundInterceptor):
@@ -50,6 +52,10 @@ class OutboundRoot(WorkflowOutboundInterceptor):
     def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> Any:
         """An awaitable."""
         return signal_external(self._machine, input)
+
+    def start_timer(self, input: StartTimerInput) -> Any:
+        """A handle."""
+        return as_asked(self._machine, input)
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
         """The end of the run."""

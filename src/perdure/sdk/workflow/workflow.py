@@ -50,7 +50,6 @@ from perdure.sdk.replay.info import ParentInfo, WorkflowInfo
 from perdure.sdk.replay.marker import side_effect
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import current, running
-from perdure.sdk.replay.timer import start_timer
 from perdure.sdk.workflow.children import Children
 from perdure.sdk.workflow.events import Events
 from perdure.sdk.workflow.handles import ActivityHandle, Handle, TimerHandle, handle_of, operation_of
@@ -67,6 +66,7 @@ from perdure.sdk.workflow.messages import Messages
 from perdure.sdk.workflow.properties import Properties
 from perdure.sdk.workflow.scopes import CancelScope, Scopes
 from perdure.sdk.workflow.shielding import Shielding
+from perdure.sdk.workflow.timers import begin_timer, timer_handle
 from perdure.sdk.workflow.unsafe import Unsafe
 from perdure.sdk.workflow.versions import Versions
 
@@ -146,12 +146,11 @@ def start(activity: Any, /, *args: Any, **kwargs: Any) -> ActivityHandle[Any]:
 
 
 def _sleep_here(fiber: GreenletFiber, duration_ns: int, summary: str | None) -> Awaitable[None]:
-    return fiber.settle(start_timer(fiber.machine, duration_ns, summary), "workflow.sleep")
+    return fiber.settle(begin_timer(fiber.machine, duration_ns, summary), "workflow.sleep")
 
 
 async def _sleep_async(fiber: WorkflowLoop, duration_ns: int, summary: str | None) -> None:
-    machine = fiber.machine
-    await handle_of(machine, start_timer(machine, duration_ns, summary), TimerHandle)
+    await timer_handle(fiber.machine, duration_ns, summary)
 
 
 def _wait_here(
@@ -163,7 +162,7 @@ def _wait_here(
     if timeout is None:
         fiber.wait(lambda: machine.look(condition))
         return True
-    timer = start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary)
+    timer = begin_timer(machine, parse_duration(timeout, "timeout"), timeout_summary)
     try:
         fiber.wait(lambda: timer.done or machine.look(condition))
         return machine.look(condition)
@@ -182,7 +181,7 @@ async def _wait_async(
     future = fiber.condition(lambda: machine.look(condition))
     if timeout is None:
         return await future
-    timer = handle_of(machine, start_timer(machine, parse_duration(timeout, "timeout"), timeout_summary), TimerHandle)
+    timer = timer_handle(machine, parse_duration(timeout, "timeout"), timeout_summary)
     try:
         await asyncio.wait((future, timer), return_when=asyncio.FIRST_COMPLETED)
         return future.done() and future.result()
@@ -326,8 +325,7 @@ class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions,
         `summary`: one line for people, shown in the history.
         """
         machine = current("workflow.timer()")
-        timer = start_timer(machine, parse_duration(duration, "timer's duration"), summary)
-        return handle_of(machine, timer, TimerHandle)
+        return timer_handle(machine, parse_duration(duration, "timer's duration"), summary)
 
     # --- chance and the world outside --------------------------------------------------------------
 
@@ -471,7 +469,7 @@ def _wait_many(
     if timeout is None:
         fiber.wait(lambda: enough(operation.done for operation in operations), cancels)
         return
-    timer = start_timer(machine, parse_duration(timeout, "timeout"))
+    timer = begin_timer(machine, parse_duration(timeout, "timeout"))
     try:
         fiber.wait(lambda: timer.done or enough(operation.done for operation in operations), cancels)
     finally:
