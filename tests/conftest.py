@@ -17,9 +17,12 @@ from hypothesis import HealthCheck, settings
 
 from perdure.sdk.declare.definitions import Shelf, default_registry
 from tests.servers.fixtures import (  # noqa: F401 - for every test that asks for them
+    _mysql_database,
     _postgres_database,
+    empty_mysql,
     mariadb_database,
     mariadb_server,
+    mysql_url,
     pgbouncer_server,
     postgres_database,
     postgres_server,

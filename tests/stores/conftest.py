@@ -15,24 +15,35 @@ import pytest
 
 from perdure.stores.api import Store
 from perdure.stores.memory import MemoryStore
+from perdure.stores.mysql import MysqlStore
 from perdure.stores.postgres import PostgresStore
 from perdure.stores.sqlite import SqliteStore
 from tests.servers.fixtures import url
 from tests.servers.server import Server
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "mysql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store, open while a coroutine test runs."""
-    if request.param == "postgres":
-        return request.getfixturevalue("postgres")
-    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return SqliteStore(tmp_path / "store.db")
+        case database:
+            return request.getfixturevalue(database)
 
 
 @pytest.fixture
 def postgres(postgres_server: Server, postgres_database: str) -> PostgresStore:
     """An empty PostgreSQL store, not opened."""
     return PostgresStore(url(postgres_server, postgres_database))
+
+
+@pytest.fixture
+def mysql(mysql_url: str) -> MysqlStore:
+    """An empty MariaDB store, not opened."""
+    return MysqlStore(mysql_url)
 
 
 @pytest.fixture

@@ -1,16 +1,18 @@
-"""SQLite does what the model does, whatever is asked of it in whatever order."""
+"""Every store does what the model does, whatever is asked of it in whatever order."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from perdure.core.commit import Commit
 from perdure.core.execution import decode, encode
@@ -77,17 +79,25 @@ record_changes = st.builds(
 
 
 class Stores(RuleBasedStateMachine):
-    """The model and SQLite, told the same."""
+    """The model and another store, told the same."""
+
+    def new_store(self) -> Store:
+        """An empty one: SQLite, unless a subclass says otherwise."""
+        self.folder = Path(tempfile.mkdtemp())
+        return SqliteStore(self.folder / "store.db")
+
+    def drop_store(self) -> None:
+        """It is not needed any more."""
+        shutil.rmtree(self.folder)
 
     @initialize()
     def open(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
         self.runner = asyncio.Runner()
         self.model: Store = MemoryStore()
-        self.sqlite: Store = SqliteStore(self.folder / "store.db")
+        self.other: Store = self.new_store()
         self.do(self.model.open())
-        self.do(self.sqlite.open())
-        self.stores = (self.model, self.sqlite)
+        self.do(self.other.open())
+        self.stores = (self.model, self.other)
         self.runs: list[Run] = []
         self.current: dict[tuple[str, str], Run] = {}
 
@@ -95,15 +105,15 @@ class Stores(RuleBasedStateMachine):
         return self.runner.run(call)
 
     def teardown(self) -> None:
-        self.do(self.sqlite.close())
+        self.do(self.other.close())
         self.runner.close()
-        shutil.rmtree(self.folder)
+        self.drop_store()
 
     @rule(batch=st.lists(steps, min_size=1, max_size=4, unique_by=lambda step: step["workflow"]))
     def commit(self, batch: list[dict[str, Any]]) -> None:
         commits = [self.commit_of_step(step) for step in batch]
         self.settle_what_is_durable(commits)
-        assert self.do(self.model.commit(commits)) == self.do(self.sqlite.commit(commits))
+        assert self.do(self.model.commit(commits)) == self.do(self.other.commit(commits))
         self.do(self.catch_up())
         self.do(self.compare())
 
@@ -181,78 +191,95 @@ class Stores(RuleBasedStateMachine):
     @rule(places=st.lists(st.integers(0, 9), max_size=3))
     def delete(self, places: list[int]) -> None:
         keys = [self.runs[place].key for place in places if place < len(self.runs)]
-        assert self.do(self.model.delete_executions(keys)) == self.do(self.sqlite.delete_executions(keys))
+        assert self.do(self.model.delete_executions(keys)) == self.do(self.other.delete_executions(keys))
         self.do(self.catch_up())
         self.do(self.compare())
 
     @rule(ids=st.lists(st.sampled_from("abcd"), max_size=2))
     def remove_messages(self, ids: list[str]) -> None:
-        for store in (self.model, self.sqlite):
+        for store in (self.model, self.other):
             self.do(store.remove_messages(ids))
 
     @rule(changes=st.lists(record_changes, max_size=6))
     def put_records(self, changes: list[RecordChange]) -> None:
-        assert self.do(self.model.put_records(changes)) == self.do(self.sqlite.put_records(changes))
+        assert self.do(self.model.put_records(changes)) == self.do(self.other.put_records(changes))
         self.do(self.records_are_the_same())
 
     @rule(name=st.sampled_from(NAMESPACES), days=st.integers(1, 90))
     def put_namespace(self, name: str, days: int) -> None:
         known = next((one for one in self.do(self.model.namespaces()) if one.name == name), None)
-        for store in (self.model, self.sqlite):
+        for store in (self.model, self.other):
             self.do(store.put_namespace(Namespace(name, f"id of {name}", days), known))
 
     @rule()
     def reopen(self) -> None:
-        for store in (self.model, self.sqlite):
+        for store in (self.model, self.other):
             self.do(store.close())
             self.do(store.open())
         self.do(self.compare())
 
     async def runs_are_the_same(self) -> None:
         references = [reference for run in self.runs for reference in (run.reference, run.current)]
-        assert await self.model.load(references) == await self.sqlite.load(references)
+        assert await self.model.load(references) == await self.other.load(references)
         for run in self.runs:
             for first, limit in ((1, 1000), (1, 12), (12, 1000), (25, 6)):
                 batches = await self.model.history(run.key, first, limit)
-                assert batches == await self.sqlite.history(run.key, first, limit)
-            events = event_ids(await self.sqlite.history(run.key))
+                assert batches == await self.other.history(run.key, first, limit)
+            events = event_ids(await self.other.history(run.key))
             assert events == sorted(set(events))
 
     async def queues_are_the_same(self) -> None:
-        assert await self.model.queues() == await self.sqlite.queues()
+        assert await self.model.queues() == await self.other.queues()
         for queue in QUEUES:
-            ours, theirs = await self.model.tasks(queue, BEGINNING, 100), await self.sqlite.tasks(queue, BEGINNING, 100)
+            ours, theirs = await self.model.tasks(queue, BEGINNING, 100), await self.other.tasks(queue, BEGINNING, 100)
             assert [row.task for row in ours] == [row.task for row in theirs]
             assert [row.position for row in theirs] == sorted({row.position for row in theirs})
 
     async def deadlines_are_the_same(self) -> None:
-        assert await self.model.next_wake_at_ns() == await self.sqlite.next_wake_at_ns()
+        assert await self.model.next_wake_at_ns() == await self.other.next_wake_at_ns()
         for now_ns in (0, 3, 6):
-            assert sorted(await self.model.due(now_ns, 100)) == sorted(await self.sqlite.due(now_ns, 100))
+            assert sorted(await self.model.due(now_ns, 100)) == sorted(await self.other.due(now_ns, 100))
 
     async def lists_are_the_same(self) -> None:
-        assert await self.model.namespaces() == await self.sqlite.namespaces()
-        assert await self.model.in_flight(None, 3) == await self.sqlite.in_flight(None, 3)
+        assert await self.model.namespaces() == await self.other.namespaces()
+        assert await self.model.in_flight(None, 3) == await self.other.in_flight(None, 3)
         for namespace in NAMESPACES:
             ours, theirs = [await store.find_executions(namespace, ALL, None, 100) for store in self.stores]
             assert [found.execution for found in ours] == [found.execution for found in theirs]
             closed = [sorted(await store.closed_before(namespace, 1 << 62, 100)) for store in self.stores]
             assert closed[0] == closed[1]
-            assert await self.model.count_executions(namespace) == await self.sqlite.count_executions(namespace)
+            assert await self.model.count_executions(namespace) == await self.other.count_executions(namespace)
 
     async def records_are_the_same(self) -> None:
         for kind in ("schedule", "endpoint"):
             pages: list[tuple[Any, ...]] = [(None,), (None, "a", 2), (None, "a", 9, "bank"), ("shop", "a"), ("", "", 1)]
             for page in pages:
-                assert await self.model.records(kind, *page) == await self.sqlite.records(kind, *page)
+                assert await self.model.records(kind, *page) == await self.other.records(kind, *page)
             one = (kind, "shop", "b")
-            assert await self.model.record(*one) == await self.sqlite.record(*one)
-        assert await self.model.next_record_wake_at_ns() == await self.sqlite.next_record_wake_at_ns()
+            assert await self.model.record(*one) == await self.other.record(*one)
+        assert await self.model.next_record_wake_at_ns() == await self.other.next_record_wake_at_ns()
         for now_ns in (0, 3, 6):
-            ours, theirs = await self.model.due_records(now_ns, 100), await self.sqlite.due_records(now_ns, 100)
+            ours, theirs = await self.model.due_records(now_ns, 100), await self.other.due_records(now_ns, 100)
             assert sorted(map(repr, ours)) == sorted(map(repr, theirs))
             assert [row.wake_at_ns for row in ours] == [row.wake_at_ns for row in theirs]
 
 
 TestStores = Stores.TestCase
 TestStores.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
+
+
+@pytest.mark.parametrize("database", ["mysql"])
+def test_a_database_does_what_the_model_does(request: pytest.FixtureRequest, database: str) -> None:
+    store: Store = request.getfixturevalue(database)
+    empty: Callable[[], None] = request.getfixturevalue(f"empty_{database}")
+
+    class OnDatabase(Stores):
+        def new_store(self) -> Store:
+            empty()
+            return store
+
+        def drop_store(self) -> None:
+            """It serves the next example."""
+
+    fewer = settings(max_examples=8, stateful_step_count=15, deadline=None)
+    run_state_machine_as_test(OnDatabase, settings=fewer)

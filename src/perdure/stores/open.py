@@ -7,15 +7,18 @@ from urllib.parse import unquote, urlsplit
 
 from perdure.stores.api import Store, StoreError
 from perdure.stores.memory import MemoryStore
+from perdure.stores.mysql import MysqlStore
+from perdure.stores.mysql import url as mysql_url
 from perdure.stores.postgres import PostgresStore
-from perdure.stores.postgres.url import shown
+from perdure.stores.postgres import url as postgres_url
 from perdure.stores.sqlite import SqliteStore
 
 _EXAMPLES = (
-    "`sqlite:///orders.db` (relative), `sqlite:////var/lib/orders.db` (absolute), `postgresql://user@host/orders` or "
-    "`memory://`"
+    "`sqlite:///orders.db` (relative), `sqlite:////var/lib/orders.db` (absolute), `postgresql://user@host/orders`, "
+    "`mysql://user@host/orders` or `memory://`"
 )
 _POSTGRES = ("postgresql", "postgres")
+_MYSQL = ("mysql", "mariadb")
 
 
 def open_store(url: str) -> Store:
@@ -25,6 +28,8 @@ def open_store(url: str) -> Store:
       absolute path. Percent-encoding is undone (`%20`), so every path can be written.
     * `postgresql://user:password@host:5432/database`: tables in a schema of their own, which any number of engines
       share; `stores/postgres/url.py` has the options.
+    * `mysql://user:password@host:3306/database`, or `mariadb://`: tables in a database, which any number of engines
+      share; `stores/mysql/url.py` has the options.
     * `memory://`: in this process, gone with it.
 
     Raises StoreError for anything else, saying what would be right.
@@ -38,12 +43,17 @@ def open_store(url: str) -> Store:
         return SqliteStore(sqlite_path(url))
     if parts.scheme in _POSTGRES:
         return PostgresStore(url)
-    raise StoreError(f"The store URL {shown(url)!r} is not understood: write {_EXAMPLES}.")
+    if parts.scheme in _MYSQL:
+        return MysqlStore(url)
+    raise StoreError(f"The store URL {postgres_url.shown(url)!r} is not understood: write {_EXAMPLES}.")
 
 
 def shown_url(url: str) -> str:
     """A store's URL as logs and messages may have it: without a password."""
-    return shown(url) if urlsplit(url).scheme in _POSTGRES else url
+    scheme = urlsplit(url).scheme
+    if scheme in _MYSQL:
+        return mysql_url.shown(url)
+    return postgres_url.shown(url) if scheme in _POSTGRES else url
 
 
 def sqlite_path(url: str) -> Path:

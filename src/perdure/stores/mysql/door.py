@@ -1,0 +1,104 @@
+"""How connections come about, and how long something is waited for that is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from perdure.stores.api import StoreError
+from perdure.stores.mysql.driver import Answer, Connection
+from perdure.stores.mysql.url import Settings
+
+_PAUSES_S = (0.05, 2.0)
+"""Between two tries to connect: the first pause, and the longest one."""
+_LOCK_WAIT_S = 5
+"""How long a statement waits for a row; then its transaction is undone and begun again."""
+_WRITER_IDLE_S = 10
+"""After so long without a word the server ends the transaction of a writer that it cannot reach any more."""
+_LATE_S = 2.0
+"""How much longer than the server this side waits for an answer."""
+_OLDEST = {True: (10, 11), False: (8, 0)}
+"""Of MariaDB, and of MySQL."""
+_SESSION = (
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION innodb_lock_wait_timeout = {lock}, "
+    "SESSION autocommit = 1; "
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+    "SELECT version(), @@max_allowed_packet"
+)
+
+
+class Door:
+    """Makes connections as a URL says."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.is_mariadb = True
+        """Which of the two it is, once there was a connection."""
+
+    async def connect(self, *, writes: bool = False) -> Connection:
+        """A connection.
+
+        Raises StoreError for a database that is too old, the driver's errors, OSError, TimeoutError.
+        """
+        settings = self.settings
+        async with asyncio.timeout(settings.connect_timeout_s):
+            connection = await Connection.to(
+                host=settings.host,
+                port=settings.port,
+                unix_socket=settings.unix_socket,
+                user=settings.user,
+                password=settings.password,
+                database=settings.database,
+                ssl=settings.tls,
+                connect_timeout=max(1, int(settings.connect_timeout_s)),
+                charset="utf8mb4",
+                autocommit=None,
+            )
+            try:
+                await self._prepare(connection, writes)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+    async def _prepare(self, connection: Connection, writes: bool) -> None:
+        *_, answer = await connection.query(_SESSION.format(lock=_LOCK_WAIT_S).encode())
+        [(version, packet_max)] = answer.rows
+        text = version.decode() if isinstance(version, bytes) else version
+        self.is_mariadb = "mariadb" in text.lower()
+        connection.packet_max = packet_max - 1024
+        numbers = tuple(int(part) for part in text.split("-")[0].split(".")[:2])
+        if numbers < _OLDEST[self.is_mariadb]:
+            raise StoreError(f"The store {self.settings.shown} is on {text}: perdure needs MySQL 8.0 or MariaDB 10.11.")
+        if writes:
+            await connection.query(b"SET SESSION wait_timeout = %d" % _WRITER_IDLE_S)
+        elif self.is_mariadb:
+            await connection.query(b"SET SESSION max_statement_time = %f" % self.settings.timeout_s)
+        else:
+            await connection.query(b"SET SESSION max_execution_time = %d" % (self.settings.timeout_s * 1000))
+
+    async def query(self, connection: Connection, text: bytes) -> list[Answer]:
+        """The answers of the statements of a text. Raises the driver's errors, OSError, TimeoutError."""
+        async with asyncio.timeout(self.settings.timeout_s + _LATE_S):
+            return await connection.query(text)
+
+
+class Patience:
+    """Pauses between tries, doubled and by chance, until it has lasted too long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends_at = asyncio.get_running_loop().time() + seconds
+        self._pause_s = _PAUSES_S[0]
+
+    @property
+    def is_over(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._ends_at
+
+    def extend(self, seconds: float) -> None:
+        """At least so long from now on."""
+        self._ends_at = max(self._ends_at, asyncio.get_running_loop().time() + seconds)
+
+    async def pause(self) -> None:
+        """Let some time pass."""
+        await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
+        self._pause_s = min(2 * self._pause_s, _PAUSES_S[1])

@@ -1,0 +1,2 @@
+-- The rows of a queue.
+SELECT count(*) FROM tasks WHERE queue_hash = %s

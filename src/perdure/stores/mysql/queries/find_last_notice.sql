@@ -1,0 +1,2 @@
+-- The newest notice.
+SELECT coalesce(max(id), 0) FROM notices

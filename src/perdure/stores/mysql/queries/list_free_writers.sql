@@ -1,0 +1,2 @@
+-- Writers that are writing nothing now; MariaDB and MySQL spell what follows differently.
+SELECT id FROM writers

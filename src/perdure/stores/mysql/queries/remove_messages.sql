@@ -1,0 +1,2 @@
+-- Messages that are delivered.
+DELETE FROM messages WHERE id_hash IN (%s)

@@ -1,0 +1,2 @@
+-- A namespace is forgotten.
+DELETE FROM namespaces WHERE name = %s
