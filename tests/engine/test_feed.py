@@ -22,7 +22,9 @@ from perdure.engine.feed.news import News
 from perdure.frontend import WorkflowService
 from perdure.stores.api import Hear, Namespace, Store
 from tests.core.given import accepted, message_commands, responded, update_request
+from tests.core.post import cancel_external
 from tests.engine.shared import Shared
+from tests.engine.test_schedules import Hand, create_request, describe, minutes
 from tests.engine.world import (
     CLOSE_EVENT,
     World,
@@ -279,6 +281,34 @@ async def test_a_deadline_is_kept(world: World, here: Node, there: Node) -> None
     await there.engine.stop()
     await asyncio.sleep(3600)
     assert names(await history(here))[-2] == "TIMER_FIRED"
+
+
+@on_two_nodes
+async def test_a_schedule_learns_of_the_end_of_its_run(world: World, here: Node, there: Node) -> None:
+    ids = [f"nightly-{number}" for number in range(8)]
+    for schedule_id in ids:
+        request = create_request(schedule_id, limited_actions=True, remaining_actions=1)
+        request.schedule.action.start_workflow.workflow_id = schedule_id
+        await here.create_schedule(request)
+    async with Hand(there) as hand:
+        await minutes(world, 1.1)
+        assert len(hand.begun) == len(ids)
+    owned = [schedule_id for schedule_id in ids if here.engine.duties.partitions.hold("default", schedule_id)]
+    assert 0 < len(owned) < len(ids), "some learn it from their own node, and some from the other one"
+    for schedule_id in ids:
+        info = (await describe(here, schedule_id)).info
+        assert (info.action_count, list(info.running_workflows)) == (1, [])
+
+
+@on_two_nodes
+async def test_a_message_of_a_node_that_dies_is_delivered(world: World, here: Node, there: Node) -> None:
+    setattr(there.engine.outbox, "hear", lambda news: None)  # it dies between its commit and the delivery
+    await there.start_workflow_execution(start_request())
+    task = await there.poll_workflow_task_queue(workflow_poll())
+    await there.respond_workflow_task_completed(completion(task.task_token, cancel_external("nobody")))
+    await there.engine.abort()
+    await asyncio.sleep(10)
+    assert "REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED" in names(await history(here))
 
 
 @on_two_nodes
