@@ -57,7 +57,7 @@ class Lane:
         self.turn = asyncio.Lock()
 
     async def open(self) -> None:
-        """Raises the driver's errors, OSError, TimeoutError."""
+        """Raises the driver's errors, OSError."""
         await self._begin()
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from perdure.stores.api import Hear, StoreError
 from perdure.stores.postgres.door import Door, Patience
 from perdure.stores.postgres.driver import Connection
 from perdure.stores.postgres.errors import is_lost, store_error
+from perdure.stores.postgres.queries import query
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Notices:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._dsn = door.settings.listen_dsn
+        self._notify = query("notify")
         self._name = secrets.token_hex(4)
         self._listeners: dict[str, list[Hear]] = {}
         self._connection: Connection | None = None
@@ -73,8 +75,7 @@ class Notices:
             raise StoreError(f"The store {self._door.settings.shown} cannot be reached to tell the other engines.")
         try:
             async with asyncio.timeout(self._door.settings.timeout_s):
-                sql = "SELECT pg_notify($1, n) FROM unnest($2::text[]) AS d(n)"
-                await connection.execute(sql, self._channel(channel), payloads)
+                await connection.execute(self._notify, self._channel(channel), payloads)
         except Exception as error:
             if is_lost(error):
                 connection.terminate()

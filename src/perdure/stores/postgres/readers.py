@@ -48,8 +48,7 @@ class Readers:
                 async with self._connection() as connection:
                     return await self._door.fetch(connection, sql, args)
             except Exception as error:
-                is_late = isinstance(error, TimeoutError) and patience is None and bool(self._all)
-                if is_late or not is_lost(error):
+                if isinstance(error, TimeoutError) or not is_lost(error):
                     raise
                 self._check_open()
                 patience = patience or Patience(self._patience_s)
