@@ -155,12 +155,13 @@ class Engine:
 
     def _listen_to_others(self, wire: Wire) -> None:
         """What is told to the other nodes, and heard of them."""
-        self.feed.subscribe(Relay(self.feed, wire), Topic.EVERY)
+        self.feed.subscribe(Relay(self.feed, wire, self.mailboxes.overtaken), Topic.EVERY)
         self.namespaces.on_change = partial(wire.tell, "namespaces", b"")
         wire.on("namespaces", lambda node, body: self.namespaces.gap())
         self.record_waker.register(LETTER, wire.drop_letter, wire.drop_letter)
         tell_of_deadlines(wire, self.record_waker)
         self.matching.home = wire.node
+        self.mailboxes.contention.listen(wire)
         self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config)
         self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
         self.duties.subscribe(self.unpolled.take_over)

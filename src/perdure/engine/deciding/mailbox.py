@@ -18,6 +18,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.core.commands import Command
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey
 from perdure.engine.matching.task_queue import Waiting
 from perdure.engine.submission import InTransaction, Read
 
@@ -93,6 +94,11 @@ class Mailbox:
         if execution is not None:
             self.tail_run_id = execution.key.run_id
             self.tail_base_bytes = execution.history_bytes
+
+    def is_behind(self, key: ExecutionKey, version: int) -> bool:
+        """Whether what is in memory is older than this version of this run, or of another run."""
+        execution = self.execution
+        return execution is not None and (execution.version < version or execution.key != key)
 
     def forget(self) -> None:
         """Trust nothing that is in memory."""

@@ -31,6 +31,7 @@ from perdure.core.names import ExecutionKey, QueueName, TaskKind
 from perdure.core.steps import Steps
 from perdure.engine.deciding.cache import RestingCache
 from perdure.engine.deciding.committer import Committer
+from perdure.engine.deciding.contention import Contention
 from perdure.engine.deciding.loader import Loader
 from perdure.engine.deciding.mailbox import Call, Mailbox
 from perdure.engine.deciding.transactor import Transactor
@@ -96,6 +97,7 @@ class Mailboxes:
         )
         self._faults = Faults(_log)
         self._loader = Loader(store, config.load_batch_max, metrics, self._loaded, self._broke)
+        self.contention = Contention(self._make_ready, self._mailboxes.get)
         self.quiet = Signal()
         """Emitted whenever nothing is owed to anybody any more."""
 
@@ -121,6 +123,7 @@ class Mailboxes:
     async def abort(self) -> None:
         """Stop at once: what waits is answered UNAVAILABLE, whatever was being written may be durable or not."""
         self._is_open = False
+        self.contention.stop()
         await self._loader.stop()
         await self._committer.stop()
         await self._transactor.stop()
@@ -178,6 +181,16 @@ class Mailboxes:
         mailbox = self._mailboxes.get((key.namespace, key.workflow_id))
         if mailbox is None or mailbox.execution is None or mailbox.execution.key != key:
             return
+        self._trust_no_more(mailbox)
+
+    def overtaken(self, key: ExecutionKey, version: int) -> None:
+        """Another node has committed this version: what was decided on an older state would be a conflict."""
+        mailbox = self._mailboxes.get((key.namespace, key.workflow_id))
+        if mailbox is not None and not mailbox.calls and mailbox.is_behind(key, version):
+            self._trust_no_more(mailbox)
+        self.contention.release(key.namespace, key.workflow_id)
+
+    def _trust_no_more(self, mailbox: Mailbox) -> None:
         if mailbox.busy:
             mailbox.forget()
         else:
@@ -189,6 +202,8 @@ class Mailboxes:
         return self._mailboxes.get((namespace, workflow_id))
 
     def _make_ready(self, mailbox: Mailbox) -> None:
+        if self.contention.rooms and self.contention.keeps(mailbox):
+            return
         self._ready.append(mailbox)
         if not self._turn_is_due:
             self._turn_is_due = True
@@ -464,6 +479,7 @@ class Mailboxes:
             self._fail(calls, Rejected(StatusCode.UNAVAILABLE, message))
         else:
             mailbox.pending.extendleft(reversed(calls))
+            self.contention.lost(mailbox)
         self._go_on(mailbox)
 
     def _refused(self, mailbox: Mailbox, error: Rejected) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from temporalio.api.update.v1 import Outcome
 
@@ -33,11 +35,12 @@ class _Told(msgspec.Struct, array_like=True):
 
 
 class Relay:
-    """A listener of the feed, to every commit."""
+    """A listener of the feed, to every commit. `overtaken(key, version)` is called with each of another node, first."""
 
-    def __init__(self, feed: Feed, wire: Wire) -> None:
+    def __init__(self, feed: Feed, wire: Wire, overtaken: Callable[[ExecutionKey, int], None]) -> None:
         self._feed = feed
         self._wire = wire
+        self._overtaken = overtaken
         wire.on(KIND, self._told)
 
     def hear(self, news: News) -> None:
@@ -67,6 +70,7 @@ class Relay:
 
     def _told(self, node: str, body: bytes) -> None:
         told = _decode(body)
+        self._overtaken(told.key, told.version)
         self._feed.hear(
             News(
                 told.key,
