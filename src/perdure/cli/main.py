@@ -13,6 +13,7 @@ from importlib.metadata import version
 import click
 
 from perdure.cli.demo import demo
+from perdure.cli.nodes import nodes
 from perdure.cli.options import group
 from perdure.cli.replay import replay
 from perdure.cli.schedule import schedule
@@ -33,6 +34,7 @@ cli.add_command(workflow)
 cli.add_command(activity)
 cli.add_command(schedule)
 cli.add_command(store)
+cli.add_command(nodes)
 cli.add_command(replay)
 cli.add_command(server)
 

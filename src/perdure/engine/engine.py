@@ -162,7 +162,8 @@ class Engine:
         tell_of_deadlines(wire, self.record_waker)
         self.matching.home = wire.node
         self.mailboxes.contention.listen(wire)
-        self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config)
+        self.duties.count(self.matching.count_workers)
+        self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config, self._metrics)
         self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
         self.duties.subscribe(self.unpolled.take_over)
 
@@ -220,6 +221,7 @@ class Engine:
 
     async def send_away(self) -> None:
         """Answer pollers and watchers with nothing, and refuse new ones; all else goes on. The first half of a stop."""
+        self.duties.drain()
         await self.matching.stop()
         await self.watchers.stop()
         self.queries.stop()

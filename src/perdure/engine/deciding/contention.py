@@ -17,6 +17,7 @@ from collections.abc import Callable
 import msgspec
 
 from perdure.engine.deciding.mailbox import Mailbox
+from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.wire import Wire
 
 _ASKS_AFTER = 3
@@ -52,7 +53,10 @@ class Contention:
         rooms: what is left to other nodes now, by namespace and workflow id; nearly always empty.
     """
 
-    def __init__(self, go_on: Callable[[Mailbox], None], find: Callable[[tuple[str, str]], Mailbox | None]) -> None:
+    def __init__(
+        self, go_on: Callable[[Mailbox], None], find: Callable[[tuple[str, str]], Mailbox | None], metrics: Metrics
+    ) -> None:
+        self._metrics = metrics
         self._go_on = go_on
         self._find = find
         self._wire: Wire | None = None
@@ -72,6 +76,7 @@ class Contention:
     def lost(self, mailbox: Mailbox) -> None:
         """This node has lost a race for this workflow id."""
         if self._wire is not None and mailbox.conflicts >= _ASKS_AFTER:
+            self._metrics.room_asked += 1
             self._wire.tell("room", _encode(_Ask(mailbox.namespace, mailbox.workflow_id, mailbox.conflicts)))
 
     def keeps(self, mailbox: Mailbox) -> bool:

@@ -97,7 +97,7 @@ class Mailboxes:
         )
         self._faults = Faults(_log)
         self._loader = Loader(store, config.load_batch_max, metrics, self._loaded, self._broke)
-        self.contention = Contention(self._make_ready, self._mailboxes.get)
+        self.contention = Contention(self._make_ready, self._mailboxes.get, metrics)
         self.quiet = Signal()
         """Emitted whenever nothing is owed to anybody any more."""
 

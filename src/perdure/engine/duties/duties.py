@@ -16,7 +16,7 @@ from itertools import compress
 from operator import gt
 from struct import Struct
 
-from perdure.engine.duties.nodes import Nodes
+from perdure.engine.duties.nodes import Node, Nodes, State
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
@@ -42,10 +42,12 @@ class Duties:
         self._nodes = None
         if wire is not None and node is not None:
             self._nodes = Nodes(store, clock, wire, node, metrics, self._share_out, has_workers=config.workers_died)
+        self._metrics = metrics
         self._recovers = config.workers_died
         self._listeners: list[Callable[[], None]] = []
         self._live: frozenset[str] = frozenset()
         self.partitions = ALL_PARTITIONS if node is None else NO_PARTITIONS
+        metrics.partitions = len(self.partitions)
         self.look_every_s = None if node is None else node.look_every_ns / 1e9
         self.changes = Signal()
         self.on_bereaved: Callable[[Sequence[str]], None] = _ignore
@@ -54,6 +56,22 @@ class Duties:
     def subscribe(self, look: Callable[[], None]) -> None:
         """Have `look()` called whenever a node has gone: it may have left something, and its share is to be done."""
         self._listeners.append(look)
+
+    @property
+    def me(self) -> Node | None:
+        """What this node says of itself with its next beat; None: to nobody."""
+        return None if self._nodes is None else self._nodes.me
+
+    def count(self, workers: Callable[[], int]) -> None:
+        """Have the number of workers told that `workers()` gives."""
+        if self._nodes is not None:
+            self._nodes.count_workers = workers
+
+    def drain(self) -> None:
+        """This node will be gone soon; until then it does its duties."""
+        if self._nodes is not None:
+            self._nodes.me.state = State.DRAINING
+            self._nodes.tell()
 
     @property
     def is_alone(self) -> bool:
@@ -87,6 +105,8 @@ class Duties:
         assert nodes is not None, "nodes come and go only where there are some"
         gone, self._live = self._live - nodes.live, nodes.live
         self.partitions = share_of(nodes.id, nodes.live)
+        nodes.me.partitions = self._metrics.partitions = len(self.partitions)
+        self._metrics.nodes = len(nodes.live)
         if gone:  # one that comes only takes
             for look in self._listeners:
                 look()

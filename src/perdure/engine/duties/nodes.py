@@ -14,6 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from enum import StrEnum
+from importlib.metadata import version
+from socket import gethostname
 
 import msgspec
 
@@ -29,6 +32,8 @@ KIND = "node"
 """Of their records, and of what a node tells when it comes or goes, so that the others look at once and not with their
 next beat."""
 _NODES_MAX = 1_000
+_VERSION = version("perdure")
+_TRIES_MAX = 5
 _LOOKS_A_BEAT = 4
 """While a node waits to know who lives."""
 
@@ -37,7 +42,15 @@ class ClockSkewError(StoreError):
     """This machine's clock differs too much from those of the other nodes on the store; the message says how much."""
 
 
-class Node(msgspec.Struct, frozen=True):
+class State(StrEnum):
+    """What a node says of how it stands."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    """It takes no polls any more, and will be gone soon."""
+
+
+class Node(msgspec.Struct):
     """What a node says of itself. Times in nanoseconds since the epoch, by its own clock."""
 
     name: str
@@ -47,6 +60,15 @@ class Node(msgspec.Struct, frozen=True):
     """How many notices it has sent (`perdure.engine.node.wire`)."""
     has_workers: bool = False
     """Workers are in its process, and die with it."""
+    version: str = ""
+    host: str = ""
+    address: str = ""
+    """Of its gRPC port; empty: it has none."""
+    partitions: int = 0
+    """How many it looks after."""
+    workers: int = 0
+    """How many poll it now."""
+    state: State = State.SERVING
 
 
 class _Seen:
@@ -73,6 +95,8 @@ class Nodes:
     Attributes:
         id: names this node among all that there ever were.
         live: the ids of the nodes that live, this one among them once it has joined.
+        me: what this node says of itself, with its next beat.
+        count_workers: asked with every beat.
     """
 
     def __init__(
@@ -89,18 +113,17 @@ class Nodes:
         self._store = store
         self._now_ns = clock.now_ns
         self._wire = wire
-        wire.on(KIND, lambda node, body: self._bell.set())
+        wire.on(KIND, lambda node, body: self.tell())
         self.id = wire.node
         self._config = config
         self._beat_s = config.beat_ns / 1e9
         self._silence_s = config.silence_ns / 1e9
         self._metrics = metrics
         self._changed = changed
-        self._name = config.name or wire.node
-        self._has_workers = has_workers
+        self.me = Node(config.name or wire.node, 0, 0, has_workers=has_workers, version=_VERSION, host=gethostname())
+        self.count_workers: Callable[[], int] = _none
         self._gone: dict[str, Node] = {}
         """Those that were seen and are not there any more, since they were last asked for."""
-        self._started_at_ns = 0
         self._version = 0
         """Of this node's record, as far as it knows."""
         self._seen: dict[str, _Seen] = {}
@@ -108,6 +131,10 @@ class Nodes:
         self._bell = asyncio.Event()
         self._is_in_trouble = False
         self.live: frozenset[str] = frozenset()
+
+    def tell(self) -> None:
+        """Something about this node has changed: beat now."""
+        self._bell.set()
 
     def take_gone(self) -> dict[str, Node]:
         """The nodes that have stopped or died since this was last asked, by id."""
@@ -158,7 +185,7 @@ class Nodes:
 
     async def join(self) -> None:
         """Announce this node, and beat from now on. Raises StoreError."""
-        self._started_at_ns = self._now_ns()
+        self.me.started_at_ns = self._now_ns()
         self._bell.clear()
         await self._beat()
         self._wire.tell(KIND, b"")
@@ -171,10 +198,24 @@ class Nodes:
         if not has_joined:
             return
         try:
-            await self._store.put_records([RecordChange(KIND, "", self.id, self._version, None)])
+            await self._take_away()
             await self._wire.tell_now(KIND, b"")
         except StoreError as error:
             _log.warning("the other nodes will find out by themselves that this one is gone: %s", error)
+
+    async def _take_away(self) -> None:
+        """The record of this node, whatever became of a beat that was cancelled while it was written."""
+        version: int | None = self._version
+        for _ in range(_TRIES_MAX):
+            if version is None:
+                return
+            [outcome] = await self._store.put_records([RecordChange(KIND, "", self.id, version, None)])
+            if isinstance(outcome, StoreError):
+                raise outcome
+            if outcome is Outcome.APPLIED:
+                return
+            stored = await self._store.record(KIND, "", self.id)
+            version = None if stored is None else stored.version
 
     async def stop(self) -> None:
         """Beat no more: to the others this node is dead after a while. Idempotent."""
@@ -214,8 +255,11 @@ class Nodes:
 
     async def _announce(self) -> None:
         """Once more, if the record is not what it was: others took it away, or a write went well after all."""
+        me = self.me
+        me.workers = self.count_workers()
         for _ in range(2):
-            data = _encode(Node(self._name, self._started_at_ns, self._now_ns(), self._wire.told, self._has_workers))
+            me.beat_at_ns, me.told = self._now_ns(), self._wire.told
+            data = _encode(me)
             [outcome] = await self._store.put_records([RecordChange(KIND, "", self.id, self._version, data)])
             if isinstance(outcome, StoreError):
                 raise outcome
@@ -253,6 +297,16 @@ class Nodes:
             for one in dead:
                 _log.warning(text, one.node.name, self._silence_s)
             await self._store.put_records([one.record.change(None) for one in dead])
+
+
+async def read_nodes(store: Store) -> list[tuple[str, Node]]:
+    """What the nodes on an open store say of themselves, by id. Raises StoreError."""
+    found = await store.records(KIND, "", limit=_NODES_MAX)
+    return [(record.name, _decode(record.data)) for record in found if not record.damage]
+
+
+def _none() -> int:
+    return 0
 
 
 _encode = msgspec.msgpack.Encoder().encode

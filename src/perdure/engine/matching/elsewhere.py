@@ -23,6 +23,7 @@ from perdure.engine.matching.matching import POLLER_KNOWN_S, Matching
 from perdure.engine.matching.queries import Queries
 from perdure.engine.matching.query_task import QueryTask, QueryToken
 from perdure.engine.node.config import EngineConfig
+from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.wire import Wire
 
 _SAYS_A_TERM = 3
@@ -61,7 +62,10 @@ class _Answer(msgspec.Struct, array_like=True):
 class Elsewhere:
     """See the module's text."""
 
-    def __init__(self, wire: Wire, matching: Matching, queries: Queries, config: EngineConfig) -> None:
+    def __init__(
+        self, wire: Wire, matching: Matching, queries: Queries, config: EngineConfig, metrics: Metrics
+    ) -> None:
+        self._metrics = metrics
         self._wire = wire
         self._matching = matching
         self._queries = queries
@@ -158,6 +162,7 @@ class Elsewhere:
             task.sticky,
         )
         self._away[task.token.query_id] = queue, task
+        self._metrics.questions_elsewhere += 1
         self._wire.tell("question", _encode(question), node)
         return True
 

@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 _QUEUES_BEFORE_SWEEP = 256
 POLLER_KNOWN_S = 300.0
 """A poller is told of for so long after its last poll, as by Temporal's server."""
+_COUNTED_S = 60.0
+"""A worker that has room polls at least so often: a long poll takes less."""
 _ENDED_WORKERS_MAX = 10_000
 _IDLE_POLL_S = 1.0
 """A poll that waited so long for its task was one too many."""
@@ -200,6 +202,14 @@ class Matching:
         """Names of the queues of a namespace that somebody polls, or did in the last five minutes, in order."""
         polled = {one for one in {*self._near, *self._queues} if self.pollers(one)}.union(self.queues_elsewhere())
         return sorted(one.name for one in polled if (one.namespace, one.kind) == (namespace, kind))
+
+    def count_workers(self) -> int:
+        """How many have polled here in the last minute, by their identities; workers of this process too."""
+        horizon = self._loop.time() - _COUNTED_S
+        seen = {identity for workers in self._near.values() for identity in workers.values()}
+        for queue in self._queues.values():
+            seen.update(identity for identity, at in queue.pollers.items() if at >= horizon)
+        return len(seen)
 
     def scaling(self, poller: Waiting) -> int:
         """How many more polls than now this poll's worker had better keep open: 1, 0 or -1."""

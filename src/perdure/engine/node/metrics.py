@@ -44,6 +44,14 @@ class Metrics:
     """Schedules and batch operations that could not be carried out, and are left alone until somebody changes them."""
     clock_jumps: int = 0
     """How often the machine's wall clock was set."""
+    nodes: int = 1
+    """Those that live, this one among them, as far as it knows, now."""
+    partitions: int = 0
+    """Those that this node looks after now."""
+    questions_elsewhere: int = 0
+    """Queries that were put to workers of another node."""
+    room_asked: int = 0
+    """How often other nodes were asked for room, because races for a workflow were lost again and again."""
     notices_sent: int = 0
     """To the other nodes of a fleet."""
     notice_gaps: int = 0

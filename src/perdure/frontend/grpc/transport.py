@@ -99,9 +99,9 @@ class Transport:
 
     async def stop(self, grace_s: float, send_away: Callable[[], Awaitable[None]]) -> None:
         """Refuse new calls, `send_away` those who wait, let the others end within `grace_s`, cut the rest off."""
+        self._health.stop()  # first: whoever shares out clients among servers sends no more of them
         if self._server is not None:
             self._server.close()
-        self._health.stop()
         for connection in list(self._connections):
             connection.leave()
         await send_away()

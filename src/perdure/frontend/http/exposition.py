@@ -12,7 +12,7 @@ from perdure.engine.node.metrics import Metrics
 from perdure.frontend.lag import Stalls
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-GAUGES = {"cached", "cached_bytes", "waiting_calls"}
+GAUGES = {"cached", "cached_bytes", "nodes", "partitions", "waiting_calls"}
 """What goes up and down; everything else is a total since the start."""
 
 

@@ -71,6 +71,8 @@ class Server:
             self.lag.start()
             self.transport = Transport(self.services())
             self.address = await self.transport.start(self.config.address)
+            if engine.duties.me is not None:
+                engine.duties.me.address = self.address
             if self.config.http_address:
                 host, port = split_address(self.config.http_address)
                 self.http_address = f"{host}:{await self._side_door.start(host, port)}"
