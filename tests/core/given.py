@@ -8,7 +8,7 @@ invariants hold, a refused command changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -534,8 +534,8 @@ class World:
             self.when(law.Wake())
         self.now_ns = until
 
-    def lose_workers(self, home: str = "") -> None:
-        self.when(law.LoseWorkers(home))
+    def lose_workers(self, home: str = "", living: Iterable[str] = ()) -> None:
+        self.when(law.LoseWorkers(home, frozenset(living)))
 
     def tail(self, count: int) -> list[str]:
         return names(self.history[-count:])

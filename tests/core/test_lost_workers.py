@@ -144,3 +144,42 @@ def test_what_no_node_dies_with_is_lost_with_none() -> None:
     world.lose_workers("one")
     assert world.run.version == version, "and nothing is written"
     world.complete_task(task, timer())
+
+
+# --- of an engine that workers in other processes outlive -----------------------------------------
+
+ALIVE, DEAD = "00000000000a11e", "00000000000dead"
+
+
+def test_attempts_of_workers_that_outlive_the_engine_are_left_to_them() -> None:
+    world = after(schedule("mine"), schedule("dead"), schedule("theirs"))
+    world.activity_task("mine")
+    world.activity_task("dead", home=DEAD)
+    theirs = world.activity_task("theirs", home=ALIVE)
+    world.lose_workers(living=[ALIVE])
+    assert world.activity_task("mine").attempt == 2
+    assert world.activity_task("dead").attempt == 2
+    world.complete_activity(theirs)
+    assert "ActivityTaskCompleted" in world.tail(2)
+
+
+def test_who_gets_the_next_attempt_is_asked_for_and_not_who_had_the_first() -> None:
+    world = after(schedule())
+    world.activity_task(home=DEAD)
+    world.lose_workers(living=[ALIVE])
+    world.activity_task(home=ALIVE)
+    assert not world.when(law.LoseWorkers(living=frozenset([ALIVE]))).changed
+    assert world.when(law.LoseWorkers()).changed
+
+
+def test_the_workflow_task_of_a_worker_that_outlives_the_engine_is_left_to_it() -> None:
+    world = World()
+    world.start()
+    task = world.workflow_task(home=ALIVE)
+    assert not world.when(law.LoseWorkers(living=frozenset([ALIVE]))).changed
+    world.complete_task(task, timer(), sticky_attributes=sticky())
+    world.elapse(1)
+    world.lose_workers(living=[ALIVE])
+    assert world.workflow_task("sticky", home=ALIVE).sticky, "and it still has the run in memory"
+    world.lose_workers(living=[DEAD])
+    assert world.tail(1) == ["WorkflowTaskTimedOut"]

@@ -2,6 +2,7 @@
 
 python -m tests.stores.worker_process hold PATH           owns the file
 python -m tests.stores.worker_process hold-and-fork PATH  … and leaves a child behind that inherits all
+python -m tests.stores.worker_process live:KEY,… PATH     workers of these keys live in it; says who owns the file and lives
 python -m tests.stores.worker_process commit PATH         commits one run for ever, a line for each that returned
 """
 
@@ -11,8 +12,10 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 from perdure.stores.sqlite import SqliteStore
+from perdure.stores.sqlite.lock_file import open_lock_file
 from tests.stores.given import Run
 
 
@@ -36,5 +39,15 @@ async def work(task: str, path: str) -> None:
     await asyncio.Event().wait()
 
 
+def live(keys: str, path: str) -> None:
+    locks = open_lock_file(Path(path), make=True)
+    for key in keys.split(","):
+        locks.enter(key)
+    say(f"{'owned' if locks.is_taken() else 'free'}, {' '.join(sorted(locks.living()))}")
+    signal.pause()
+
+
 if __name__ == "__main__":
+    if sys.argv[1].startswith("live:"):
+        live(sys.argv[1].removeprefix("live:"), sys.argv[2])
     asyncio.run(work(*sys.argv[1:3]))

@@ -19,7 +19,8 @@ class Poller(Protocol):
 
     @property
     def home(self) -> str:
-        """The id of the node in whose process the worker is, and dies; empty: it is in a process of its own."""
+        """The id of the node in whose process the worker is, and dies; or of the worker itself, if it is in another
+        process whose life can be told (`api.presence`); empty: nothing can be told of it."""
         ...
 
 

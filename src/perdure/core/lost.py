@@ -22,8 +22,9 @@ def lose_workers(turn: Turn, command: LoseWorkers) -> None:
     execution = turn.execution
     if not execution.is_open:
         return
-    task, home = execution.current_task, command.home
-    if home and execution.facts.task_home != home:
+    task, home, living = execution.current_task, command.home, command.living
+    task_home = execution.facts.task_home
+    if (home and task_home != home) or task_home in living:
         pass  # whoever has the workflow task lives
     elif task is not None and task.started_event_id:
         completion.time_out(turn, lost=True)
@@ -36,7 +37,7 @@ def lose_workers(turn: Turn, command: LoseWorkers) -> None:
         turn.touch()
     closed = False
     for event_id, attempt in list(execution.facts.attempts.items()):
-        if attempt.state == activity.State.STARTED and home in ("", attempt.home):
+        if attempt.state == activity.State.STARTED and home in ("", attempt.home) and attempt.home not in living:
             pending = execution.activities[event_id]
             closed = activity.time_out(turn, pending, attempt, enums.START_TO_CLOSE, at_once=True) or closed
     if closed:

@@ -111,7 +111,7 @@ class Attempt(msgspec.Struct, array_like=True):
     moved_ns: int = 0
     """By so much the clock was set since the activity was scheduled (`core.clock_moved`)."""
     home: str = ""
-    """The node that the worker dies with which holds it (`core.context.Poller`); empty: none."""
+    """The node that the worker dies with which holds it, or that worker (`core.context.Poller`); empty: none."""
 
 
 class Timer(msgspec.Struct, array_like=True):

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from perdure.embedded.forever import Ending, heard, look_up
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams
+from perdure.embedded.shared_file import SharedFile
 from perdure.engine.node import collector
 from perdure.engine.node.config import EngineConfig
 from perdure.events import with_hub
@@ -30,6 +31,7 @@ from perdure.sdk.worker.green_threads import check_threads
 from perdure.sdk.worker.worker import WorkerSeams
 from perdure.stores.api import StoreError
 from perdure.stores.open import open_store, shown_url
+from perdure.stores.sqlite import SqliteStore
 
 
 @lists_options
@@ -66,8 +68,9 @@ class AsyncEngine(Client):
         )
         converter = Converter(codec)
         self.url = shown_url(url)
-        self._home = _home_of(url, seams, bounds.engine_config(namespace, workers_died=worker))
-        connection = self._home.rpcs
+        self._home = home = _home_of(url, seams, bounds.engine_config(namespace, workers_died=worker))
+        is_shared = isinstance(home, SharedFile)
+        connection = home.rpcs
         super().__init__(
             connection,
             namespace=namespace,
@@ -90,11 +93,13 @@ class AsyncEngine(Client):
                 self._registry,
                 namespace=namespace,
                 converter=converter,
-                config=seams.worker_config or bounds.worker_config(near=isinstance(self._home, Near)),
+                config=seams.worker_config or bounds.worker_config(near=isinstance(home, Near), shares_store=is_shared),
                 identity=identity,
                 interceptors=interceptors,
-                seams=WorkerSeams(seams.inline, seams.instance_key, seams.on_failure),
+                seams=WorkerSeams(seams.inline, home.key if is_shared else seams.instance_key, seams.on_failure),
             )
+        if is_shared:
+            home.on_owner = self._call
         self._state = "not opened yet: use it in a `with` block, or call open()"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
@@ -119,6 +124,7 @@ class AsyncEngine(Client):
         self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
         try:
             await self._home.open()
+            self._call(self._home.rpcs)
             self._state = ""
             if self._worker is not None:
                 await self._worker.start()
@@ -200,10 +206,16 @@ class AsyncEngine(Client):
         if os.getpid() != self._pid:
             raise EngineError(
                 f"the engine on {self.url} belongs to process {self._pid} and was carried into {os.getpid()} by a "
-                "fork; open an engine after forking, in one process alone"
+                "fork; open an engine after forking, in each process its own"
             )
         if asyncio.get_running_loop() is not self._loop:
             raise EngineError(f"the engine on {self.url} was opened on another event loop; use it there")
+
+    def _call(self, connection: Connection) -> None:
+        """Ask this one from now on: the engine itself, where it runs in this process."""
+        self._reach.connection = connection
+        if self._worker is not None:
+            self._worker.move(connection)
 
     async def _listen(self, task_queue: str) -> None:
         started_by_events = [definition for definition in self._registry.workflows.all() if definition.events]
@@ -232,7 +244,14 @@ class _Home(Protocol):
 def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> _Home:
     if seams.store is None and urlsplit(url).scheme in ("grpc", "grpcs"):
         return _far_home(url)
-    return Near(seams.store or open_store(url), seams.clock, seams.new_id, seams.engine_config or config)
+    store = seams.store or open_store(url)
+
+    def near() -> Near:
+        return Near(store, seams.clock, seams.new_id, seams.engine_config or config)
+
+    if isinstance(store, SqliteStore):
+        return SharedFile(store.path, near, is_open_to_others=(seams.engine_config or config).has_duties)
+    return near()
 
 
 def _far_home(url: str) -> _Home:

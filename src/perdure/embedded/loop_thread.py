@@ -187,7 +187,7 @@ class LoopThread:
         if os.getpid() != self._pid:
             raise EngineError(
                 f"this engine belongs to process {self._pid} and was carried into {os.getpid()} by a fork; open an "
-                "engine after forking, in one process alone"
+                "engine after forking, in each process its own"
             )
 
     def _run(self) -> None:

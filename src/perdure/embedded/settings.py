@@ -89,7 +89,7 @@ class Bounds:
             learns_search_attributes=True,
         )
 
-    def worker_config(self, *, near: bool) -> WorkerConfig:
+    def worker_config(self, *, near: bool, shares_store: bool = False) -> WorkerConfig:
         usual = WorkerConfig()
         grace_ns = optional_duration(self.shutdown_grace, "shutdown_grace")
         return WorkerConfig(
@@ -98,7 +98,8 @@ class Bounds:
             # A waiting poll is one future here, and a task that finds one is dispatched without a second commit.
             workflow_polls=self.workflow_tasks if near else usual.workflow_polls,
             activity_polls=self.activities if near else usual.activity_polls,
-            fails_repeatedly=near,
+            fails_repeatedly=near or shares_store,
+            shares_store=shares_store,
             cached_bytes=self._cache_bytes(),
             shutdown_grace_ns=usual.shutdown_grace_ns if grace_ns is None else grace_ns,
         )

@@ -69,6 +69,9 @@ Result = TypeVar("Result")
 class Engine:
     """See the module's text. `ids` makes a fresh UUIDv7 per call."""
 
+    living_workers: Callable[[], frozenset[str]] = frozenset
+    """Workers that outlive this engine, in other processes (`api.presence`): asked once, at the start."""
+
     def __init__(
         self,
         store: Store,
@@ -198,7 +201,7 @@ class Engine:
         await self.mailboxes.start()
         await self.records.start()
         if self.config.workers_died and self.duties.is_alone:  # what else is held may be held by others' workers
-            await self.recovery.take_back()
+            await self.recovery.take_back(living=self.living_workers())
         await self.watchers.start()
         self.updates.start()
         await self.matching.start()

@@ -10,6 +10,7 @@ from perdure.engine.node.config import EngineConfig
 from perdure.frontend.calls import Interceptor
 from perdure.frontend.chain import Chain
 from perdure.frontend.operator_service import OperatorService
+from perdure.frontend.rpcs import OPERATOR_SERVICE, WORKFLOW_SERVICE
 from perdure.frontend.service import WorkflowService
 from perdure.stores.api import Store
 
@@ -17,9 +18,8 @@ from perdure.stores.api import Store
 class _Rpcs(WorkflowService):
     """The workflow service, with what the SDK asks of the operator's beside it."""
 
-    def __init__(self, engine: Engine, chain: Chain) -> None:
+    def __init__(self, engine: Engine, chain: Chain, operator: OperatorService) -> None:
         super().__init__(engine, chain)
-        operator = OperatorService(engine, chain)
         self.add_search_attributes = operator.add_search_attributes
         self.list_search_attributes = operator.list_search_attributes
 
@@ -45,7 +45,14 @@ class Near:
     ) -> None:
         self.store = store
         self.engine = Engine(store, clock, new_id, config)
-        self.rpcs = _Rpcs(self.engine, Chain(self.engine, interceptors))
+        chain = Chain(self.engine, interceptors)
+        self._operator = OperatorService(self.engine, chain)
+        self.rpcs = _Rpcs(self.engine, chain, self._operator)
+
+    @property
+    def services(self) -> dict[str, object]:
+        """What serves, by the service's name: for a transport."""
+        return {WORKFLOW_SERVICE: self.rpcs, OPERATOR_SERVICE: self._operator}
 
     async def open(self) -> None:
         """Open the store and take up the work. Raises StoreError: the message says why and what to do."""

@@ -66,14 +66,17 @@ class Recovery:
                     )
                 await asyncio.sleep(self._retry_s)
 
-    async def take_back(self, home: str = "", partitions: Partitions = ALL_PARTITIONS) -> None:
-        """Submit LoseWorkers to every execution with a task in a worker's hands; `home`: in the hands of this node's.
+    async def take_back(
+        self, home: str = "", partitions: Partitions = ALL_PARTITIONS, living: frozenset[str] = frozenset()
+    ) -> None:
+        """Submit LoseWorkers to every execution with a task in a worker's hands; `home`: in the hands of this node's,
+        or of this worker; `living`: not in the hands of these.
 
         Raises StoreError when the store cannot serve. An execution that core cannot recover is logged
         and left to its time-outs: the others go on.
         """
         after: ExecutionKey | None = None
-        command = LoseWorkers(home)
+        command = LoseWorkers(home, living)
         while page := await self._store.in_flight(after, self._page, partitions):
             replies: list[asyncio.Future[Any]] = [
                 self._submit(key.namespace, key.workflow_id, key.run_id, command) for key in page

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from typing import Any, Protocol
 
+from perdure.api.presence import presence_of
 from perdure.core.names import QueueName
 from perdure.core.started import StartedTask
 from perdure.engine.matching.backlog import Backlog
@@ -45,7 +46,7 @@ class Waiting:
         self.queue = queue
         self.identity = identity
         self.home = home
-        """This node, if the worker is in its process and dies with it (`perdure.core.context.Poller`)."""
+        """This node, if the worker is in its process and dies with it; else what `perdure.core.context.Poller` says."""
         self.worker = worker
         """The worker's instance key, or "": what its shutdown is told by."""
         self.future = future
@@ -66,7 +67,7 @@ class Poll(Waiting):
     def __init__(
         self, queue: TaskQueue, identity: str, worker: str, future: asyncio.Future[Any], since: float, wait_s: float
     ) -> None:
-        super().__init__(queue, identity, worker, future, since, wait_s)
+        super().__init__(queue, identity, worker, future, since, wait_s, presence_of(worker))
         self.answer: asyncio.Future[StartedTask | VolatileTask | None] = future
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -91,11 +92,20 @@ class Transport:
     async def start(self, address: str) -> str:
         """Listen on `host:port`. Returns it with the port that was taken. Raises OSError, ValueError."""
         host, port = split_address(address)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        self._serve(server)
+        return f"{address.rpartition(':')[0]}:{server.sockets[0].getsockname()[1]}"
+
+    async def start_on(self, listening: socket.socket) -> None:
+        """Listen on a Unix socket that listens already; `stop` closes it."""
+        self._serve(await asyncio.get_running_loop().create_unix_server(lambda: Connection(self), sock=listening))
+
+    def _serve(self, server: asyncio.Server) -> None:
         self._loop = asyncio.get_running_loop()
-        self._server = await self._loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        self._server = server
         self._checking = self._loop.create_task(self._check(), name="connections")
         self._health.serve(("", *SERVICES))
-        return f"{address.rpartition(':')[0]}:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self, grace_s: float, send_away: Callable[[], Awaitable[None]]) -> None:
         """Refuse new calls, `send_away` those who wait, let the others end within `grace_s`, cut the rest off."""

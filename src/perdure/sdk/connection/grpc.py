@@ -7,7 +7,7 @@ status that is not OK becomes the same `Rejected` that an engine in this process
 
 from __future__ import annotations
 
-import re
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -19,11 +19,11 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.status_pb2 import Status
 from temporalio.api.errordetails import v1 as errordetails
-from temporalio.api.operatorservice.v1 import service_pb2 as operator_pb2
-from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest, service_pb2
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.connection.protocol import Connection
+from perdure.sdk.connection.rpcs import SERVICES, method_name
 
 DEFAULT_PORT = 7233
 DEADLINE_S = 30.0
@@ -52,20 +52,17 @@ _OPTIONS = [
 ]
 _METADATA = (("client-name", "perdure-python"), ("client-version", "1.0.0"))
 _DETAILS = "grpc-status-details-bin"
-_SERVICES = (
-    service_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
-    operator_pb2.DESCRIPTOR.services_by_name["OperatorService"],
-)
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 Call = Callable[..., Awaitable[Any]]
 
 
 def parse_target(url: str) -> tuple[str, bool]:
-    """`host:port` and whether to use TLS, of `grpc://host[:port]` or `grpcs://host[:port]`.
+    """`host:port` and whether to use TLS, of `grpc://host[:port]` or `grpcs://host[:port]`; `unix:/path` is itself.
 
     Raises ValueError that says what would be right.
     """
+    if url.startswith("unix:"):
+        return url, False
     parts = urlsplit(url)
     try:
         port = parts.port or DEFAULT_PORT
@@ -82,7 +79,7 @@ class GrpcConnection:
     """Satisfies `Connection`, one method for each RPC of the service; `open` it on the event loop that will use it.
 
     Args:
-        url: `grpc://host[:port]`, or `grpcs://…` for TLS with the system's certificates.
+        url: `grpc://host[:port]`, `grpcs://…` for TLS with the system's certificates, or `unix:/path` of a socket.
         metadata: sent with every call, such as {"authorization": "Bearer …"}.
 
     Raises ValueError for a URL that cannot be.
@@ -93,9 +90,9 @@ class GrpcConnection:
         self._metadata = (*_METADATA, *(metadata or {}).items())
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Call] = {}
-        for service in _SERVICES:
+        for service in SERVICES:
             for method in service.methods:
-                setattr(self, _WORD.sub("_", method.name).lower(), self._rpc(method.name))
+                setattr(self, method_name(method.name), self._rpc(method.name))
 
     @property
     def rpcs(self) -> Connection:
@@ -108,7 +105,7 @@ class GrpcConnection:
             channel = grpc.aio.secure_channel(self.target, grpc.ssl_channel_credentials(), options=_OPTIONS)
         else:
             channel = grpc.aio.insecure_channel(self.target, options=_OPTIONS)
-        for name, method in [(each.full_name, method) for each in _SERVICES for method in each.methods]:
+        for name, method in [(each.full_name, method) for each in SERVICES for method in each.methods]:
             # grpc's annotations stop short of its asyncio side.
             self._calls[method.name] = cast("Any", channel).unary_unary(
                 f"/{name}/{method.name}",
@@ -116,6 +113,21 @@ class GrpcConnection:
                 response_deserializer=GetMessageClass(method.output_type).FromString,
             )
         self._channel = channel
+
+    async def is_there(self, limit_s: float) -> bool:
+        """Whether the other side says hello within the limit, in seconds."""
+        assert self._channel is not None, "it was opened"
+        try:
+            await asyncio.wait_for(self._channel.channel_ready(), limit_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def lost(self) -> None:
+        """Wait until the other side, which was there, has gone; a connection that nobody used for long goes as well."""
+        channel = self._channel
+        while channel is not None and channel.get_state() is grpc.ChannelConnectivity.READY:
+            await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
 
     async def close(self) -> None:
         """End every call and the connection. Idempotent."""

@@ -105,7 +105,7 @@ class ActivityTasks:
     ) -> None:
         self._interceptors = interceptors
         self.failures = failures or FailureLog()
-        self._connection = connection
+        self.connection = connection
         self._name = name
         self._registry = registry
         self._converter = converter
@@ -160,7 +160,7 @@ class ActivityTasks:
         if self._interceptors and attempt.args is None:
             return await run_through(self._interceptors, attempt, partial(self.run, local=local))
         if definition.transactional:
-            return await run_in_transaction(self._connection, attempt, self._name.identity, run_with)
+            return await run_in_transaction(self.connection, attempt, self._name.identity, run_with)
         if definition.run_in == "thread" or (definition.run_in == "process" and self._inline):
             hands = self._local_hands() if local else self._hands
             context = attempt.context
@@ -188,7 +188,7 @@ class ActivityTasks:
             attempt.request_stop(why)
 
     def _make_heartbeats(self, attempt: Attempt) -> Heartbeats:
-        return Heartbeats(attempt, self._connection, self._config, self._name.namespace, self._name.identity)
+        return Heartbeats(attempt, self.connection, self._config, self._name.namespace, self._name.identity)
 
     async def _run_on_loop(self, attempt: Attempt) -> Outcome:
         running = self._loop.create_task(run_async(attempt))
@@ -226,7 +226,7 @@ class ActivityTasks:
         request.result.payloads.extend(result)
         try:
             await deliver(
-                self._connection.respond_activity_task_completed, request, lambda: f"the result of {_named(task)}"
+                self.connection.respond_activity_task_completed, request, lambda: f"the result of {_named(task)}"
             )
         except Rejected as rejected:
             # The server will never take this result (too large for it, say): trying again cannot help.
@@ -258,7 +258,7 @@ class ActivityTasks:
         )
         if unsent is not None:
             request.last_heartbeat_details.payloads.extend(unsent)
-        await deliver(self._connection.respond_activity_task_failed, request, lambda: f"the failure of {_named(task)}")
+        await deliver(self.connection.respond_activity_task_failed, request, lambda: f"the failure of {_named(task)}")
 
     async def _confirm_cancelled(self, task: PollActivityTaskQueueResponse, failure: Failure) -> None:
         request = RespondActivityTaskCanceledRequest(
@@ -269,13 +269,13 @@ class ActivityTasks:
         if not request.details.payloads:
             logger.debug("%s: %s", what, failure.message)  # says so if there were details that cannot be written
         try:
-            await deliver(self._connection.respond_activity_task_canceled, request, lambda: what)
+            await deliver(self.connection.respond_activity_task_canceled, request, lambda: what)
         except Rejected as rejected:
             if not request.details.payloads:
                 raise
             logger.warning("%s is sent without its details: %s", what, rejected.message)
             request.ClearField("details")
-            await deliver(self._connection.respond_activity_task_canceled, request, lambda: what)
+            await deliver(self.connection.respond_activity_task_canceled, request, lambda: what)
 
 
 def _limit_ns(task: PollActivityTaskQueueResponse) -> int:

@@ -38,6 +38,9 @@ class WorkerConfig:
     fails_repeatedly: bool = True
     """Tell the server of each failed attempt of a workflow task. A far server paces the attempts by their time-out, so
     there only the first is told of, as Temporal's workers do; ours, in one process, paces them by itself."""
+    shares_store: bool = False
+    """The server is the process that owns the store's file, and this one may come to own it: until then, a worker with
+    transactional activities leaves the activities of its queue to the owner."""
     deadlock_ns: int = 2 * SECOND_NS
     """Workflow code that holds its thread longer fails its task. 0: no limit."""
     sticky_schedule_to_start_ns: int = 10 * SECOND_NS

@@ -16,12 +16,13 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     PollActivityTaskQueueRequest,
+    PollActivityTaskQueueResponse,
     PollWorkflowTaskQueueRequest,
     ShutdownWorkerRequest,
 )
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.sdk.connection.protocol import Connection, NearConnection
+from perdure.sdk.connection.protocol import Connection, NearConnection, TransactionalConnection
 from perdure.sdk.convert import Converter
 from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, EngineError
@@ -107,6 +108,10 @@ class Worker:
         self._failures = FailureLog(seams.on_failure)
         self.name = WorkerName(namespace, task_queue, f"{identity}-{key}", identity, key)
         self._runners: list[AnyRunners] = []
+        self._left: list[AnyRunners] = []
+        """Runners of connections that it has moved away from: they have perhaps still something in hand."""
+        self._workflows: WorkflowTasks | None = None
+        self._eager: AnyRunners | None = None
         self._hurried = asyncio.Event()
         self._cache: RunCache | None = None
         self._executor: WorkflowExecutor | None = None
@@ -148,21 +153,41 @@ class Worker:
             self._activities, self._registry, self._converter, returns, self.name.namespace, self.name.task_queue,
             self._config.local_slots,
         )  # fmt: skip
-        activity_runners = self._activity_runners(self._activities)
-        workflows = WorkflowTasks(
+        self._workflows = WorkflowTasks(
             self._connection, self.name, self._registry, self._converter, self._config, self._executor, self._cache,
-            self._make_machine, activity_runners.accept, self._local, self._failures,
+            self._make_machine, self._accept, self._local, self._failures,
         )  # fmt: skip
-        self._runners = [*self._workflow_runners(workflows), activity_runners]
+        self._start_runners(self._activities, self._workflows)
+
+    def _start_runners(self, activities: ActivityTasks, workflows: WorkflowTasks) -> None:
+        self._eager = self._activity_runners(activities)
+        self._runners = [*self._workflow_runners(workflows), self._eager]
         for runners in self._runners:
             runners.start()
+
+    def _accept(self, task: PollActivityTaskQueueResponse) -> None:
+        """An activity task that came with an answer."""
+        assert self._eager is not None, "it was started"
+        self._eager.accept(task)
+
+    def move(self, connection: Connection) -> None:
+        """Take tasks from there from now on. What is in hand goes on, and is answered there. Nothing if not started."""
+        activities, workflows = self._activities, self._workflows
+        self._connection = connection
+        if activities is None or workflows is None or not self._runners:
+            return
+        for group in self._runners:
+            group.stop_polling()
+        self._left += self._runners
+        activities.connection = workflows.connection = connection
+        self._start_runners(activities, workflows)
 
     async def stop(self, *, at_once: bool = False) -> None:
         """Stop polling, let running work end within the grace period (`at_once`: none), then cancel it. Idempotent.
 
         `hurry` ends the grace period.
         """
-        runners, self._runners = self._runners, []
+        runners, self._runners, self._left = [*self._left, *self._runners], [], []
         if not runners or self._executor is None or self._activities is None:
             return
         await self._announce_shutdown()
@@ -230,8 +255,20 @@ class Worker:
             lambda: connection.poll_activity_task_queue(request),
             tasks.handle,
             slots=slots,
-            polls=self._config.activity_polls,
+            polls=0 if self._leaves_activities(connection) else self._config.activity_polls,
         )
+
+    def _leaves_activities(self, connection: Connection) -> bool:
+        """Whether the activities of the queue are for the process that owns the store alone."""
+        if not self._config.shares_store or isinstance(connection, TransactionalConnection):
+            return False
+        of_store = [definition.name for definition in self._registry.activities.all() if definition.transactional]
+        if of_store:
+            logger.info(
+                "activities of queue %r are left to the process that owns the store, for one of them writes in its "
+                "transactions: %s", self.name.task_queue, ", ".join(sorted(of_store)),
+            )  # fmt: skip
+        return bool(of_store)
 
     def _workflow_runners(self, tasks: WorkflowTasks) -> list[AnyRunners]:
         normal = TaskQueue(name=self.name.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)

@@ -73,7 +73,7 @@ class WorkflowTasks:
         failures: FailureLog | None = None,
     ) -> None:
         self._failures = failures or FailureLog()
-        self._connection = connection
+        self.connection = connection
         self._name = name
         self._registry = registry
         self._converter = converter
@@ -222,7 +222,7 @@ class WorkflowTasks:
         )
         found: list[HistoryEvent] = []
         while True:
-            page = await deliver(self._connection.get_workflow_execution_history, request, lambda: "reading a history")
+            page = await deliver(self.connection.get_workflow_execution_history, request, lambda: "reading a history")
             if page is None:
                 raise RuntimeError("the run's history is gone")
             found.extend(page.history.events)
@@ -257,7 +257,7 @@ class WorkflowTasks:
                 request.sticky_attributes.CopyFrom(self._sticky)
         try:
             response = await deliver(
-                self._connection.respond_workflow_task_completed, request, lambda: f"workflow task of {_named(task)}"
+                self.connection.respond_workflow_task_completed, request, lambda: f"workflow task of {_named(task)}"
             )
         except Rejected as rejected:
             if rejected.code != StatusCode.INVALID_ARGUMENT:
@@ -302,7 +302,7 @@ class WorkflowTasks:
         request.error_message = result.error_message
         request.failure.CopyFrom(result.failure)
         what = f"the answer to a query of {_named(task)}"
-        await deliver(self._connection.respond_query_task_completed, request, lambda: what)
+        await deliver(self.connection.respond_query_task_completed, request, lambda: what)
 
     async def _ask(self, task: PollWorkflowTaskQueueResponse) -> WorkflowQueryResult:
         if task.next_page_token:
@@ -378,7 +378,7 @@ class WorkflowTasks:
             namespace=self._name.namespace,
         )
         await deliver(
-            self._connection.respond_workflow_task_failed, request, lambda: f"failed workflow task of {_named(task)}"
+            self.connection.respond_workflow_task_failed, request, lambda: f"failed workflow task of {_named(task)}"
         )
 
 
