@@ -18,6 +18,7 @@ from perdure.stores.api import StoreError
 from perdure.stores.reading import StoreFile
 from perdure.stores.sqlite.ownership import owner_of
 from perdure.stores.sqlite.read_only import ReadOnlyFile, ReadOnlyStore
+from tests.eventually import eventually
 from tests.stores.processes import process, read_line
 
 Run = Callable[..., Result]
@@ -154,13 +155,19 @@ def test_a_trigger_on_a_stopped_store_is_carried_out_by_the_next_engine(store: s
         assert engine.schedules.describe("nightly").action_count > 0
 
 
-def test_a_command_that_changes_something_says_whose_the_file_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", CHANGING)
+def test_a_command_that_changes_something_has_it_done_by_the_engine_that_has_the_file(
+    tmp_path: Path, command: str
+) -> None:
     url = f"sqlite:///{tmp_path / 'live.db'}"
-    with Engine(url, workflows=[bill], activities=[send_bill]) as engine:
+    with Engine(url, workflows=[bill], activities=[]) as engine:
         engine.start(bill, "everybody", id="bill-1")
-        refused = run("workflow", "pause", "bill-1", "--store", url)
-        assert refused.exit_code == 1
-        assert "open in this process" in refused.stderr and "own engine" in refused.stderr
+        eventually(lambda: engine.describe("bill-1").pending_activities, "an activity that nobody knows")
+        engine.schedules.create("nightly", bill, "everybody", every="1h")
+        done = run(*command.split(), "--store", url)
+        assert done.exit_code == 0, done.stderr
+        assert "next engine" not in done.output, "this one carries it on"
+        assert engine.describe("bill-1")
 
 
 @pytest.fixture

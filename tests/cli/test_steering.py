@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from perdure import ApplicationError, Engine, Retry, WorkflowStatus, activity, call, workflow
 from perdure.cli.main import cli
+from perdure.embedded import EngineSeams, shared_file
+from perdure.engine.node.config import EngineConfig
 from tests.eventually import eventually
 
 Run = Callable[..., Result]
@@ -132,6 +134,22 @@ def test_a_value_that_is_no_json_is_told_how_to_be_one(run: Run) -> None:
     assert "is not JSON" in run("workflow", "signal", "ear", "word", "world", exit_code=2).output
 
 
-def test_a_file_that_an_application_has_open_says_whose_it_is(store: str, run: Run) -> None:
-    with Engine(store, worker=False):
-        assert "process" in run("workflow", "pause", "ear", exit_code=1).output
+def test_a_workflow_of_a_running_application_is_steered_and_goes_on_at_once(store: str, run: Run) -> None:
+    with Engine(store, workflows=[listens, stuck], activities=[down]) as engine:
+        run("workflow", "pause", "ear", "--reason", "a look")
+        assert engine.describe("ear").status is WorkflowStatus.PAUSED
+        run("workflow", "unpause", "ear")
+        assert "next engine" not in run("workflow", "signal", "ear", "word", '"world"').output
+        assert engine.get("ear").result() == "hello, world"
+        run("activity", "update", "stuck", "--activity-id", "1", "--maximum-attempts", "7")
+        assert engine.describe("stuck").pending_activities[0].maximum_attempts == 7
+        assert "RUNNING" in run("workflow", "describe", "stuck").output
+
+
+def test_an_application_that_does_not_share_its_file_is_named(
+    store: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_file, "OPEN_WAIT_S", 0.1)
+    with Engine(store, worker=False, seams=EngineSeams(engine_config=EngineConfig(has_duties=False))):
+        output = run("workflow", "pause", "ear", exit_code=1).output
+        assert "open already in this process" in output and "does not serve other processes" in output

@@ -2,21 +2,20 @@
 
 looking    reads. A file is read beside the engine that owns it or when none does: nothing in it is written, nothing
            is made, and what was missed while no engine was open stays missed until one is.
-opened     changes what the command names, and nothing else: timers, schedules and messages are left to the next
-           engine. A file belongs to one process, so an application that has it open must do it itself.
+opened     changes what the command names, and nothing else. A file that an application has open is changed by that
+           application's engine, over the socket beside the file; one that nobody has open is opened for the moment, and
+           timers, schedules and messages are left to the next engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from perdure.cli.output import plain_errors
 from perdure.embedded import Engine, EngineSeams, seamed
 from perdure.engine.node.config import EngineConfig
 from perdure.errors import PerdureError
-from perdure.stores.api import StoreError
 from perdure.stores.reading import path_of
 from perdure.stores.sqlite import SqliteStore
 from perdure.stores.sqlite.ownership import owner_of
@@ -50,22 +49,11 @@ def opened(store_url: str, namespace: str) -> Generator[Engine]:
                 yield engine
             return
         path = path_of(store_url)
-        _check_free(path)
+        if not path.is_file():
+            raise missing(path)
         seams = EngineSeams(store=SqliteStore(path), engine_config=_NO_DUTIES)
         with seamed(Engine, seams, store_url, namespace=namespace, worker=False) as engine:
             yield engine
-
-
-def _check_free(path: Path) -> None:
-    """Raises StoreError for a file that is not there, or that somebody works on."""
-    if not path.is_file():
-        raise missing(path)
-    owner = owner_of(path)
-    if owner is not None:
-        raise StoreError(
-            f"The store {path} is open in {owner}: ask that application's own engine to do it, or stop the process. "
-            "Commands that only look work beside it."
-        )
 
 
 def owner(store_url: str) -> str | None:

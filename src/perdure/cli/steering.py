@@ -1,6 +1,6 @@
 """What an operator does to executions: cancel, terminate, signal, pause, unpause, reset; and to their activities.
 
-Unlike the commands that only read, these need the file to themselves for the moment, or a server: `looking.opened`.
+A server does it, or the engine that has the file open; if none has, the file is opened for the moment: `looking.opened`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from perdure.cli.looking import is_server, opened
+from perdure.cli.looking import is_idle, opened
 from perdure.cli.options import group, namespace_option, run_option, store_option
 from perdure.cli.output import say
 from perdure.cli.workflow import workflow
@@ -204,5 +204,5 @@ def _parsed(value: str) -> Any:
 
 def _say(text: str, store_url: str) -> None:
     say(text)
-    if not is_server(store_url):
+    if is_idle(store_url):
         say("The next engine that opens the store carries it on.", style="dim")

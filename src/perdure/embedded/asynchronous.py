@@ -96,7 +96,9 @@ class AsyncEngine(Client):
                 config=seams.worker_config or bounds.worker_config(near=isinstance(home, Near), shares_store=is_shared),
                 identity=identity,
                 interceptors=interceptors,
-                seams=WorkerSeams(seams.inline, home.key if is_shared else seams.instance_key, seams.on_failure),
+                seams=WorkerSeams(
+                    seams.inline, seams.instance_key or (home.key if is_shared else None), seams.on_failure
+                ),
             )
         if is_shared:
             home.on_owner = self._call
@@ -249,7 +251,7 @@ def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> _Home:
     def near() -> Near:
         return Near(store, seams.clock, seams.new_id, seams.engine_config or config)
 
-    if isinstance(store, SqliteStore):
+    if isinstance(store, SqliteStore) and seams.clock is None:  # no other process has the same time
         return SharedFile(store.path, near, is_open_to_others=(seams.engine_config or config).has_duties)
     return near()
 

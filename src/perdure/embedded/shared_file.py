@@ -51,7 +51,8 @@ class SharedFile:
     Args:
         path: the file.
         make_near: makes the engine that runs here when this process owns the file; not opened yet.
-        is_open_to_others: whether the owner serves them; False for a command that has the file for a moment.
+        is_open_to_others: whether this process serves them once it owns the file, and owns it when its owner goes;
+            False for a command, which has the file for a moment if nobody else has.
 
     Attributes:
         key: the instance key of this process's worker, by which others can tell that it lives.
@@ -234,6 +235,8 @@ class SharedFile:
         while True:
             try:
                 try:
+                    if not self._is_open_to_others:
+                        raise OwnedError("a command leaves the file to who works with it")
                     await self._own()
                 except OwnedError:
                     if await self._join() is None:

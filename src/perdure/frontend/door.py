@@ -179,14 +179,14 @@ class _Names:
         self.sticky: set[str] = set()
 
     def note(self, request: Any) -> None:
-        """It polls."""
+        """The worker polls."""
         self.identity = request.identity
         self.namespaces.add(request.namespace)
         if request.task_queue.kind == enums.QUEUE_STICKY:
             self.sticky.add(request.task_queue.name)
 
     def forget(self, engine: Engine) -> None:
-        """It polls no more: what it would have got goes to others."""
+        """The worker polls no more: what it would have got goes to others."""
         for namespace in self.namespaces:
             engine.matching.end_worker(namespace, self.key)
             for name in self.sticky:

@@ -149,6 +149,12 @@ class GrpcConnection:
                 return await call(request, timeout=deadline_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
                 raise rejected_of(error, f"{name} at {self.target}") from None
+            except asyncio.CancelledError:
+                asking = asyncio.current_task()
+                if self._channel is not None or asking is None or asking.cancelling():
+                    raise
+                # Closing the channel cancels its calls; nobody has cancelled the task that waits for this one.
+                raise Rejected(StatusCode.UNAVAILABLE, f"the connection to {self.target} was closed") from None
 
         rpc.__name__ = name
         return rpc

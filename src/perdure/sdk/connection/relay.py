@@ -35,7 +35,7 @@ class Relay:
 
     @property
     def rpcs(self) -> Connection:
-        """It, as the rest of the SDK takes it."""
+        """The relay, as the rest of the SDK takes it."""
         return cast("Connection", self)
 
     def lead_to(self, there: Connection) -> None:

@@ -70,7 +70,7 @@ class LockFile:
             self._present.add(key)
 
     def go(self, key: str) -> None:
-        """It has ended. Idempotent."""
+        """The worker has ended. Idempotent."""
         with _guard:
             if key in self._present:
                 self._present.discard(key)
@@ -108,7 +108,7 @@ class LockFile:
                     del _open[self.path]
 
     def share(self) -> LockFile:
-        """It, for one more user."""
+        """The same file, for one more user."""
         self._users += 1
         return self
 
