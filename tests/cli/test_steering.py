@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from perdure import ApplicationError, Engine, Retry, WorkflowStatus, activity, call, workflow
 from perdure.cli.main import cli
-from perdure.embedded import EngineSeams, shared_file
+from perdure.embedded import EngineSeams, seamed, shared_file
 from perdure.engine.node.config import EngineConfig
 from tests.eventually import eventually
 
@@ -150,6 +150,7 @@ def test_an_application_that_does_not_share_its_file_is_named(
     store: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_file, "OPEN_WAIT_S", 0.1)
-    with Engine(store, worker=False, seams=EngineSeams(engine_config=EngineConfig(has_duties=False))):
+    alone = EngineSeams(engine_config=EngineConfig(has_duties=False))
+    with seamed(Engine, alone, store, worker=False):
         output = run("workflow", "pause", "ear", exit_code=1).output
         assert "open already in this process" in output and "does not serve other processes" in output

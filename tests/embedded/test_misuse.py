@@ -20,7 +20,7 @@ from perdure import (
     call,
     workflow,
 )
-from perdure.embedded import AsyncEngine, EngineSeams, shared_file
+from perdure.embedded import AsyncEngine, EngineSeams, seamed, shared_file
 from perdure.engine.node.config import EngineConfig
 from perdure.errors import DefinitionError, EngineClosedError, UnknownTypeError
 from perdure.sdk.declare.definitions import SyncActivity
@@ -182,10 +182,11 @@ def test_a_url_that_is_not_understood_is_refused_at_once(url: str) -> None:
 def test_a_store_that_cannot_be_opened_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_file, "OPEN_WAIT_S", 0.1)
     alone = EngineSeams(engine_config=EngineConfig(has_duties=False))
+    Engine(f"sqlite:///{tmp_path}/orders.db").open().close()
     before = threading.active_count()
     with pytest.raises(StoreError):
         Engine(f"sqlite:///{tmp_path}/no/such/folder/orders.db").open()
-    with Engine(f"sqlite:///{tmp_path}/orders.db", seams=alone):
+    with seamed(Engine, alone, f"sqlite:///{tmp_path}/orders.db"):
         owner = Engine(f"sqlite:///{tmp_path}/orders.db")
         with pytest.raises(StoreError, match=str(os.getpid())):
             owner.open()

@@ -2,7 +2,7 @@
 
 python -m tests.stores.worker_process hold PATH           owns the file
 python -m tests.stores.worker_process hold-and-fork PATH  … and leaves a child behind that inherits all
-python -m tests.stores.worker_process live:KEY,… PATH     workers of these keys live in it; says who owns the file and lives
+python -m tests.stores.worker_process live:KEY,… PATH     workers of these keys live in it; says who else lives
 python -m tests.stores.worker_process commit PATH         commits one run for ever, a line for each that returned
 """
 

@@ -1,6 +1,6 @@
 """What an operator does to executions: cancel, terminate, signal, pause, unpause, reset; and to their activities.
 
-A server does it, or the engine that has the file open; if none has, the file is opened for the moment: `looking.opened`.
+A server does it, or the engine that has the file; if none has, it is opened for the moment: `looking.opened`.
 """
 
 from __future__ import annotations

@@ -251,8 +251,8 @@ class LoseWorkers(msgspec.Struct, frozen=True):
     """
 
     home: str = ""
-    """The node, or the worker in a process of its own (`api.presence`); empty: every worker, for all of them were in one
-    process (an embedded engine restarted)."""
+    """The node, or the worker in a process of its own (`api.presence`); empty: every worker, for all of them were in
+    one process (an embedded engine restarted)."""
     living: frozenset[str] = frozenset()
     """Workers in processes of their own that outlive the engine: what they hold is left to them."""
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.api import enums
 from perdure.api.presence import presence_of
-from perdure.core.commands import LoseWorkers
 from perdure.core.names import QueueName, TaskKind
 from perdure.engine.engine import Engine
 from perdure.frontend.calls import Call
@@ -107,16 +106,11 @@ class Door:
     async def _look(self) -> None:
         living = self._lock_file.living()
         dead = [names for key, names in self._workers.items() if key not in living]
-        if not dead:
-            return
         for names in dead:
             names.forget(self._engine)
-        identities = {names.identity for key, names in self._workers.items() if key in living}
-        said = {name for names in dead for name in (names.key, names.identity, *names.sticky)}
-        count = await self._engine.lose_workers(LoseWorkers(dead=frozenset(said - identities - {""})))
-        for names in dead:
+            await self._engine.recovery.take_back(names.key)
             del self._workers[names.key]
-            _log.info("worker %s is gone; %d executions were looked at", names.identity or names.key, count)
+            _log.info("the worker %s is gone, and what it held is taken back", names.identity or names.key)
 
     # --- the end ----------------------------------------------------------------------------------
 
