@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PARALLEL := -n auto --dist worksteal
 QUICK := tests/core tests/engine tests/frontend tests/sdk tests/stores tests/testing tests/tidy
 
-.PHONY: help demo differential test test-quick test-typescript h2spec simulate attack kills bench figures api check lint types layers tidy format coverage lock clean runtime dev
+.PHONY: help demo differential test test-quick test-typescript h2spec simulate attack kills share bench figures api check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,6 +43,9 @@ attack: dev ## ask every RPC, 100,000 times, for what nobody should ask for; a f
 kills: dev ## kill -9 an engine hundreds of times under messages, then under transactions, and audit its file
 	@$(BIN)/python -m benchmarks.kills $(ARGS)
 	@$(BIN)/python -m benchmarks.transactional_kills
+
+share: dev ## a web service of four processes on one file, killed at random while it is asked and steered
+	@$(BIN)/python -m benchmarks.sharing $(ARGS)
 
 differential: dev ## the same scenarios on Temporal's own server and on ours, side by side
 	@$(BIN)/python -m tests.differential $(ARGS)

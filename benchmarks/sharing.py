@@ -1,10 +1,10 @@
-"""A web service of several processes on one SQLite file, whose processes are killed at random while it is asked and steered.
+"""A web service of several processes on one SQLite file: they are killed at random while it is asked and steered.
 
     python -m benchmarks.sharing --requests 10000 --workers 4 --seed 7
 
-`uvicorn examples.web_service:app --workers 4` is asked over HTTP for so many orders; an order that gets no answer is asked
-for again under its id, as a client would. Meanwhile one of the processes is killed with SIGKILL every few seconds,
-now and then the one that owns the file; uvicorn starts another in its place. And `perdure workflow|schedule --store …`
+`uvicorn examples.web_service:app --workers 4` is asked over HTTP for so many orders; an order that gets no answer is
+asked for again under its id, as a client would. Meanwhile one of the processes is killed with SIGKILL every few
+seconds, every second time the one that owns the file; uvicorn starts another in its place. And `perdure workflow`
 steers the running service: every hundredth order waits for a signal that comes from the command line alone.
 
 At the end the file and the bank are read: every order that was acknowledged is COMPLETED, charged exactly once; nothing

@@ -5,9 +5,9 @@
     curl http://127.0.0.1:8000/orders/1001                waits for its result
     perdure workflow list --store sqlite:///orders.db
 
-One of the processes owns the file and serves the others on `orders.db.sock`; when it dies another takes the file. Nothing
-says which. An order that is posted twice, by a client that got no answer, is one order; and its charge is known again by
-its idempotency key, so that a process which dies between the charge and its record charges nobody twice.
+One of the processes owns the file and serves the others on `orders.db.sock`; when it dies another takes the file.
+Nothing says which. An order that is posted twice, by a client that got no answer, is one order; and its charge is known
+again by its idempotency key: a process that dies between the charge and its record charges nobody twice.
 """
 
 from __future__ import annotations

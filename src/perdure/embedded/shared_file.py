@@ -4,7 +4,7 @@ Nobody is told which: the lock of the file decides. Who gets it runs the engine 
 (`perdure.frontend.door`). Who does not calls through that door, and so does its worker. When the owner goes, however it
 goes, each of the others tries the lock; one gets it, and the others find its door. What was called meanwhile waits in
 the relay, or has failed and is repeated; what a surviving process runs goes on and is reported to the new owner
-(ADR 0021). The owner's own calls and tasks know nothing of all this.
+(ADR 0024). The owner's own calls and tasks know nothing of all this.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 While nobody comes it costs nothing: a socket that listens, of which the event loop tells. With the first who comes the
 transport is loaded, and from then on the owner looks twice a second who of them is alive: what a process held that has
-died is taken back at once, instead of at its time-out (ADR 0021).
+died is taken back at once, instead of at its time-out (ADR 0024).
 """
 
 from __future__ import annotations
