@@ -63,8 +63,8 @@ class Fleet:
         self.store: Store | None = None
         self._client_machine = self.loops.make()
         has_front = size > 1 and self._chance.random() < 1 / 3
-        is_curious = not has_front
-        self._client = Client(program, self, self._client_machine, is_curious=is_curious)
+        moves = size > 1 and self._chance.random() < 1 / 3
+        self._client = Client(program, self, self._client_machine, moves=moves)
         self._seats = [
             Seat(self, number, self._skew_ns(size), works=number < size or not has_front)
             for number in range(1, size + 1)

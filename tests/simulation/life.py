@@ -15,6 +15,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from temporalio.api.workflowservice import v1 as service
+
 from perdure import (
     AsyncEngine,
     UpdateFailedError,
@@ -22,9 +24,12 @@ from perdure import (
     WorkflowFailedError,
     WorkflowNotFoundError,
 )
+from perdure.api.errors import Rejected, StatusCode
 from perdure.embedded import EngineSeams, seamed
 from perdure.engine.node.config import EngineConfig, NodeConfig
 from perdure.errors import EngineError
+from perdure.frontend import WorkflowService
+from perdure.frontend.near import Near
 from perdure.sdk.declare.definitions import WorkflowDefinition
 from perdure.stores.api import Store
 from perdure.testing import VirtualClock
@@ -109,6 +114,13 @@ TRIES_MAX = 5
 """Nobody is asked more often for one answer."""
 
 
+SHOP = "shop"
+"""A namespace that clients register while the fleet runs."""
+REGISTER_AT_S = 0.2
+KNOWN_TRIES = 6
+"""Every node knows of it by then; one that stood still meanwhile is asked so often, a few seconds apart."""
+
+
 class Service(Protocol):
     """What a client finds behind one name: some node that lives."""
 
@@ -120,9 +132,10 @@ class Service(Protocol):
 class Client:
     """See the module's text. It lives on a machine of its own, and outlives all nodes."""
 
-    def __init__(self, program: Program, service: Service, machine: Machine, *, is_curious: bool) -> None:
+    def __init__(self, program: Program, service: Service, machine: Machine, *, moves: bool) -> None:
         self._program = program
-        self._is_curious = is_curious and program.colour in ("def", "async")
+        self._is_curious = program.colour in ("def", "async")
+        self._moves = moves
         self._service = service
         self._machine = machine
         self._has_begun = False
@@ -133,13 +146,24 @@ class Client:
         await self._service.ask(partial(_begin, self._program))
         self._has_begun = True
         self.repeat()
+        moving = self._machine.create_task(self._move()) if self._moves else None
         try:
             outcome = f"COMPLETED {await self._service.ask(_result)}"
         except WorkflowFailedError as error:
             outcome = f"FAILED {error.cause}"
         if self._is_curious:
             await self._look()
+        if moving is not None:
+            await moving
         return outcome
+
+    async def _move(self) -> None:
+        """A namespace that one node registers is soon known to whichever node is asked."""
+        await asyncio.sleep(REGISTER_AT_S)
+        await self._service.ask(_register)
+        for number in range(4):
+            await asyncio.sleep(5.0)
+            await self._service.ask(partial(_visit, number))
 
     async def _look(self) -> None:
         """A closed workflow tells what it knows, whichever node is asked, and whoever has to run its code for that."""
@@ -235,6 +259,39 @@ async def _query(engine: AsyncEngine) -> list[int] | None:
                 raise
         await asyncio.sleep(15.0)
     return None
+
+
+async def _register(engine: AsyncEngine) -> None:
+    request = service.RegisterNamespaceRequest(namespace=SHOP)
+    request.workflow_execution_retention_period.seconds = round(1000 * DAY)
+    try:
+        await _front(engine).register_namespace(request)
+    except Rejected as error:
+        if error.code is not StatusCode.ALREADY_EXISTS:  # whoever did it did not live to say so
+            raise
+
+
+async def _visit(number: int, engine: AsyncEngine) -> None:
+    """Start a workflow there, which nobody will run."""
+    request = service.StartWorkflowExecutionRequest(
+        namespace=SHOP, workflow_id=f"visit-{number}", request_id=f"visit-{number}"
+    )
+    request.workflow_type.name = request.task_queue.name = "nobody"
+    for _ in range(KNOWN_TRIES):
+        try:
+            await _front(engine).start_workflow_execution(request)
+            return
+        except Rejected as error:
+            if error.code is not StatusCode.NOT_FOUND:
+                raise
+        await asyncio.sleep(5.0)
+    stage.world.complaints.append(f"a node does not know the namespace {SHOP}")
+
+
+def _front(engine: AsyncEngine) -> WorkflowService:
+    home = engine._home
+    assert isinstance(home, Near)
+    return WorkflowService(home.engine)
 
 
 async def _cancel(engine: AsyncEngine) -> None:
