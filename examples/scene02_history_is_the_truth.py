@@ -14,7 +14,8 @@ from stage import Stage, play, seen, show, step, title
 
 from perdure import Engine, Retry, activity, call, workflow
 from perdure.api.digest import digest
-from perdure.stores.reading import StoreFile, differences, fold
+from perdure.stores.folding import differences, fold
+from perdure.stores.reading import StoreFile
 
 STEPS = ["charge the card", "reserve the lamp", "pack it", "hand it to the carrier"]
 

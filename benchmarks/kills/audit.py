@@ -14,7 +14,8 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from benchmarks.kills.clients import KINDS, SIGNALS, UPDATES, Ledger, messages_under_way
 from benchmarks.kills.programs import END, STEPS, breaks_at
-from perdure.stores.reading import StoreFile, differences, fold
+from perdure.stores.folding import differences, fold
+from perdure.stores.reading import StoreFile
 
 SAID = [*range(SIGNALS), END]
 HELPERS = {"relay": ["target"], "family": ["kid-0", "kid-1", "sleeper", "ear", "chain", "canceller"]}
