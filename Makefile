@@ -46,6 +46,8 @@ kills: dev ## kill -9 an engine hundreds of times under messages, then under tra
 
 share: dev ## a web service of four processes on one file, killed at random while it is asked and steered
 	@$(BIN)/python -m benchmarks.sharing $(ARGS)
+fleet-kills: dev ## kill -9 nodes, workers and the database of a fleet for ten minutes, and audit every order
+	@$(BIN)/python -m benchmarks.fleet_kills $(ARGS)
 
 differential: dev ## the same scenarios on Temporal's own server and on ours, side by side
 	@$(BIN)/python -m tests.differential $(ARGS)
