@@ -135,11 +135,16 @@ def crash_everywhere(program: Program, nodes: int = 1, kinds: Sequence[str] = CR
     return len(points)
 
 
+def some_points(program: Program, nodes: int, boundaries: int, times: int) -> list[CrashPoint]:
+    """So many that chance draws, the same ones each time."""
+    chance = random.Random(f"somewhere {program.seed} {nodes}")
+    return chance.sample(list(crash_points(boundaries, KINDS)), times)
+
+
 def crash_somewhere(program: Program, nodes: int, times: int) -> int:
     """As `crash_everywhere`, at so many commits that chance draws; how many crashes that were. Raises Failed."""
     whole = check_run(program, nodes=nodes)
-    chance = random.Random(f"somewhere {program.seed} {nodes}")
-    for point in chance.sample(list(crash_points(whole.boundaries, KINDS)), times):
+    for point in some_points(program, nodes, whole.boundaries, times):
         crashed = check_run(program, [point], nodes=nodes)
         with saying_how(program, nodes, [point]):
             same_result(whole, crashed)
