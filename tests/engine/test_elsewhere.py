@@ -18,9 +18,9 @@ from perdure.engine.node.wire import LETTER
 from perdure.frontend import WorkflowService
 from perdure.stores.api import Hear, Store
 from tests.engine.shared import Shared, at_once
-from tests.engine.world import QUEUE, World, completion, virtual, workflow_poll
+from tests.engine.world import QUEUE, World, completion, start_request, virtual, workflow_poll
 from tests.frontend.test_queries import Asked, answer, asked, first_task, idle
-from tests.frontend.test_signals import refusal
+from tests.frontend.test_signals import refusal, signal_request
 
 Post = Callable[[Hear, bytes | None], None]
 
@@ -207,3 +207,98 @@ async def test_an_answer_to_what_nobody_asks_any_more_is_dropped(world: World) -
         task = await polled(there)
         await there.respond_query_task_completed(answer(task))
         assert await again.data() == b'"paid"'
+
+
+# --- questions that wait for a workflow task ------------------------------------------------------
+
+
+async def never_idle(node: Node) -> service.PollWorkflowTaskQueueResponse:
+    """A run of which a worker holds a workflow task, and is owed the next one as soon as it answers."""
+    task = await first_task(node)
+    await node.signal_workflow_execution(signal_request())
+    return task
+
+
+def with_answer(task: service.PollWorkflowTaskQueueResponse) -> service.RespondWorkflowTaskCompletedRequest:
+    """The answer to a workflow task and to the one question that it brought."""
+    [query_id] = task.queries
+    done = completion(task.task_token)
+    done.query_results[query_id].result_type = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
+    done.query_results[query_id].answer.payloads.add(data=b'"paid"')
+    return done
+
+
+@pytest.mark.parametrize("responder", [1, 2])
+def test_a_question_to_a_run_that_is_never_idle_goes_with_a_task_of_another_node(responder: int) -> None:
+    """Whichever node the worker answers."""
+
+    @virtual
+    async def scenario(world: World) -> None:
+        async with nodes(world, 3) as trio:
+            here, there = trio[0], trio[1]
+            running = await never_idle(there)
+            query = await asked(here)
+            await asyncio.sleep(0.1)
+            await there.respond_workflow_task_completed(completion(running.task_token))
+            task = await polled(there)
+            assert [asked.query_type for asked in task.queries.values()] == ["state"]
+            await trio[responder].signal_workflow_execution(signal_request())
+            await trio[responder].respond_workflow_task_completed(with_answer(task))
+            assert await asyncio.wait_for(query.data(), 1) == b'"paid"'
+            assert not (await polled(there)).queries, "it is not asked again"
+            assert there.engine.queries.waiting == {}
+
+    scenario()
+
+
+@pytest.mark.parametrize("lost", [b"\xa8question", b"\xa6answer"])
+def test_a_question_that_goes_with_a_task_is_said_again_when_it_was_lost(lost: bytes) -> None:
+    @virtual
+    async def scenario(world: World) -> None:
+        async with nodes(world, carry=losing(lost, 1)) as (here, there):
+            running = await never_idle(there)
+            query = await asked(here)
+            await asyncio.sleep(5)
+            await there.respond_workflow_task_completed(completion(running.task_token))
+            task = await polled(there)
+            await there.signal_workflow_execution(signal_request())
+            await there.respond_workflow_task_completed(with_answer(task))
+            assert await asyncio.wait_for(query.data(), 5) == b'"paid"'
+
+    scenario()
+
+
+@virtual
+async def test_a_question_that_nobody_asks_any_more_goes_with_no_task(world: World) -> None:
+    async with nodes(world) as (here, there):
+        running = await never_idle(there)
+        query = await asked(here)
+        await asyncio.sleep(0.1)
+        assert there.engine.queries.waiting
+        query.call.cancel()
+        await asyncio.sleep(0.1)
+        assert there.engine.queries.waiting == {}
+        await there.respond_workflow_task_completed(completion(running.task_token))
+        assert not (await polled(there)).queries
+
+
+@virtual
+async def test_a_worker_answers_for_its_own_run_alone_at_another_node_too(world: World) -> None:
+    async with nodes(world) as (here, there):
+        running = await never_idle(there)
+        query = await asked(here)
+        await asyncio.sleep(0.1)
+        await there.respond_workflow_task_completed(completion(running.task_token))
+        task = await polled(there)
+        await there.start_workflow_execution(start_request("another"))
+        other = await polled(there)
+        assert not other.queries
+        forged = completion(other.task_token)
+        [query_id] = task.queries
+        forged.query_results[query_id].result_type = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
+        forged.query_results[query_id].answer.payloads.add(data=b'"forged"')
+        await there.respond_workflow_task_completed(forged)
+        await asyncio.sleep(0.1)
+        assert not query.call.done()
+        await there.respond_workflow_task_completed(with_answer(task))
+        assert await query.data() == b'"paid"'

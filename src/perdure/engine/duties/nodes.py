@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from importlib.metadata import version
@@ -120,7 +121,14 @@ class Nodes:
         self._silence_s = config.silence_ns / 1e9
         self._metrics = metrics
         self._changed = changed
-        self.me = Node(config.name or wire.node, 0, 0, has_workers=has_workers, version=_VERSION, host=gethostname())
+        self.me = Node(
+            config.name or f"{gethostname()}/{os.getpid()}",
+            0,
+            0,
+            has_workers=has_workers,
+            version=_VERSION,
+            host=gethostname(),
+        )
         self.count_workers: Callable[[], int] = _none
         self._gone: dict[str, Node] = {}
         """Those that were seen and are not there any more, since they were last asked for."""

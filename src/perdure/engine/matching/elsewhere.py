@@ -4,12 +4,16 @@ Every node says every few seconds which task queues are polled at it. So a worke
 for dead here, and a question for it is put to that node, over the wire. The answer comes back to the node that asked,
 whichever node the worker gave it to: the query's token names it. A question that is not answered is put again, also to
 another node; a node that knows it already does nothing, or says the answer once more.
+
+A question that has to wait for a workflow task may wait at the wrong node: the task goes out where the run's worker
+polls. So it waits there as well, goes with the task, and its answer comes back in the same way.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -46,6 +50,9 @@ class _Question(msgspec.Struct, array_like=True):
     previous_started_event_id: int
     last_event_id: int
     sticky: bool
+    behind: tuple[int, int] = (0, 0)
+    waits: bool = False
+    """For the next workflow task; else it goes alone."""
 
 
 class _Answer(msgspec.Struct, array_like=True):
@@ -57,6 +64,8 @@ class _Answer(msgspec.Struct, array_like=True):
     error_message: str = ""
     failure: bytes = b""
     code: int = 0
+    key: ExecutionKey | None = None
+    """The run that the answer is of, where the token does not say that the worker was asked about it."""
 
 
 class Elsewhere:
@@ -76,12 +85,15 @@ class Elsewhere:
         """When some other node last said that it is polled there; loop time."""
         self._away: dict[str, tuple[QueueName, QueryTask]] = {}
         """Questions that were put to another node, by query id."""
+        self._spread: dict[str, set[str]] = {}
+        """Nodes at which a question of this one waits for a workflow task, by query id."""
         self._known: OrderedDict[str, _Answer | None] = OrderedDict()
         """Questions of other nodes, and the answer once there is one."""
         self._timer: asyncio.TimerHandle | None = None
         wire.on("polled", self._hear_polled)
         wire.on("question", self._hear_question)
         wire.on("answer", self._hear_answer)
+        wire.on("answered", self._hear_end)
         matching.polled_elsewhere = self.is_polled
         matching.queues_elsewhere = self._lately.keys
         matching.on_polled = self._tell_polled
@@ -104,16 +116,19 @@ class Elsewhere:
         return self._node_for(queue) is not None
 
     def _node_for(self, queue: QueueName) -> str | None:
+        return next(iter(self._nodes_for(queue)), None)
+
+    def _nodes_for(self, queue: QueueName) -> Collection[str]:
         nodes = self._polled.get(queue)
         if nodes is None:
-            return None
+            return ()
         horizon = asyncio.get_running_loop().time() - self._term_s
         for node, at in list(nodes.items()):
             if at < horizon or not self._wire.hears(node):
                 del nodes[node]
         if not nodes:
             del self._polled[queue]
-        return next(iter(nodes), None)
+        return nodes
 
     def _say(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._term_s / _SAYS_A_TERM, self._say)
@@ -150,6 +165,23 @@ class Elsewhere:
         node = self._node_for(queue)
         if node is None:
             return False
+        self._away[task.token.query_id] = queue, task
+        self._tell(node, queue, task, waits=False)
+        return True
+
+    def spread(self, queues: Sequence[QueueName], task: QueryTask) -> None:
+        """A question waits for a workflow task, which will be on one of these queues: it does where they are polled."""
+        nodes = {node for queue in queues for node in self._nodes_for(queue)}
+        self._spread.setdefault(task.token.query_id, set()).update(nodes)
+        for node in nodes:
+            self._tell(node, queues[0], task, waits=True)
+
+    def done(self, task: QueryTask) -> None:
+        """Nobody waits for an answer of this node's question any more."""
+        for node in self._spread.pop(task.token.query_id, ()):
+            self._wire.tell("answered", _encode(task.token), node)
+
+    def _tell(self, node: str, queue: QueueName, task: QueryTask, *, waits: bool) -> None:
         question = _Question(
             queue,
             task.key,
@@ -160,11 +192,11 @@ class Elsewhere:
             task.previous_started_event_id,
             task.last_event_id,
             task.sticky,
+            task.behind,
+            waits,
         )
-        self._away[task.token.query_id] = queue, task
         self._metrics.questions_elsewhere += 1
         self._wire.tell("question", _encode(question), node)
-        return True
 
     def put_again(self) -> None:
         """What was put to another node and is not answered: it may have been lost, or the node is gone."""
@@ -172,10 +204,13 @@ class Elsewhere:
         for queue, task in away.values():
             if task.is_wanted:
                 self._queries.offer(queue, task)
+        self._queries.spread_again()
 
     def _hear_question(self, node: str, body: bytes) -> None:
         question = _decode_question(body)
         query_id = question.token.query_id
+        if not question.waits and self._queries.unhost(question.token):
+            self._known.pop(query_id, None)  # it waited here, and goes alone now
         if query_id in self._known:
             answer = self._known[query_id]
             if answer is not None:
@@ -192,10 +227,18 @@ class Elsewhere:
             question.previous_started_event_id,
             question.last_event_id,
             question.sticky,
+            question.behind,
         )
         task.future.add_done_callback(lambda future: self._failed(question.token, future))
         asyncio.get_running_loop().call_later(2 * self._term_s, task.future.cancel)
-        self._matching.offer(question.queue, task)
+        if question.waits:
+            self._queries.host(task)
+        else:
+            self._matching.offer(question.queue, task)
+
+    def _hear_end(self, node: str, body: bytes) -> None:
+        """A question that waits here is answered, or nobody waits for it."""
+        self._queries.unhost(_decode_token(body))
 
     def _failed(self, token: QueryToken, future: asyncio.Future[Any]) -> None:
         """The question could not be brought to a worker: who asked is told."""
@@ -212,10 +255,18 @@ class Elsewhere:
             self._known.popitem(last=False)
 
     def answer(
-        self, token: QueryToken, result_type: int, answer: Payloads, error_message: str, failure: Failure
+        self,
+        token: QueryToken,
+        result_type: int,
+        answer: Payloads,
+        error_message: str,
+        failure: Failure,
+        key: ExecutionKey | None = None,
     ) -> None:
-        """A worker has answered a question that another node asked."""
-        said = _Answer(token, result_type, answer.SerializeToString(), error_message, failure.SerializeToString())
+        """A worker has answered a question that another node asked; `key`: with a workflow task of this run."""
+        said = _Answer(
+            token, result_type, answer.SerializeToString(), error_message, failure.SerializeToString(), key=key
+        )
         self._tell_answer(said)
 
     def is_of_another(self, token: QueryToken) -> bool:
@@ -239,10 +290,12 @@ class Elsewhere:
             Payloads.FromString(said.answer),
             said.error_message,
             Failure.FromString(said.failure),
+            said.key,
         )
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_queues = msgspec.msgpack.Decoder(list[QueueName]).decode
 _decode_question = msgspec.msgpack.Decoder(_Question).decode
+_decode_token = msgspec.msgpack.Decoder(QueryToken).decode
 _decode_answer = msgspec.msgpack.Decoder(_Answer).decode

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -40,6 +40,8 @@ Reply = TypeVar("Reply")
 
 _log = logging.getLogger(__name__)
 
+_AT = "@"
+"""Between what makes a query's id unique and the node that asked."""
 _FAILING_ATTEMPT = 3
 """A workflow task that is about to be tried so often is taken for broken, as Temporal's server does."""
 
@@ -53,8 +55,19 @@ class Others(Protocol):
 
     def is_of_another(self, token: QueryToken, /) -> bool: ...
 
+    def spread(self, queues: Sequence[QueueName], task: QueryTask, /) -> None: ...
+
+    def done(self, task: QueryTask, /) -> None: ...
+
     def answer(
-        self, token: QueryToken, result_type: int, answer: Payloads, error_message: str, failure: Failure, /
+        self,
+        token: QueryToken,
+        result_type: int,
+        answer: Payloads,
+        error_message: str,
+        failure: Failure,
+        key: ExecutionKey | None = None,
+        /,
     ) -> None: ...
 
 
@@ -71,6 +84,8 @@ class Queries:
         self._wait_s = config.long_poll_ns / 1e9
         self._max = config.watchers_max
         self._asked: dict[str, QueryTask] = {}
+        self._hosted: dict[str, QueryTask] = {}
+        """Questions of other nodes that wait here for a workflow task, by query id."""
         self.elsewhere: Others | None = None
         """None: there is no other node."""
         self.node = ""
@@ -83,6 +98,8 @@ class Queries:
         stopping = Rejected(StatusCode.UNAVAILABLE, "The engine is stopping: connect again and ask again.")
         for task in list(self._asked.values()):
             task.fail(stopping)
+        for task in list(self._hosted.values()):
+            self.unhost(task.token)
 
     # --- asking ---------------------------------------------------------------------------------
 
@@ -104,7 +121,7 @@ class Queries:
         loop = asyncio.get_running_loop()
         task = QueryTask(
             ExecutionKey(namespace, workflow_id, run_id),
-            QueryToken(namespace, self._new_id(), self.node),
+            QueryToken(namespace, f"{self._new_id()}{_AT}{self.node}" if self.node else self._new_id(), self.node),
             query,
             loop.create_future(),
         )
@@ -121,6 +138,8 @@ class Queries:
                 task.future.exception()  # the caller is told, or is gone
             del self._asked[query_id]
             self._forget(task)
+            if self.elsewhere is not None:
+                self.elsewhere.done(task)
 
     def _put(self, task: QueryTask, reject_condition: enums.QueryRejectCondition, execution: Execution | None) -> None:
         """In the run's turn: no commit slips between the look and the wait."""
@@ -141,12 +160,42 @@ class Queries:
             self._send(task, execution)
         else:
             self._wait(execution.key.run_id, task)
+            self._spread(task)
 
     def _wait(self, run_id: str, task: QueryTask) -> None:
         if run_id not in self.waiting:
             self.waiting[run_id] = {}
             self._feed.follow(run_id, self)
         self.waiting[run_id][task.token.query_id] = task
+
+    def _spread(self, task: QueryTask) -> None:
+        """The workflow task that it waits for may go out at another node."""
+        if self.elsewhere is not None:
+            names = [name for name in (task.sticky_queue, task.task_queue) if name]
+            queues = [QueueName(task.key.namespace, name, TaskKind.WORKFLOW) for name in names]
+            self.elsewhere.spread(queues, task)
+
+    def spread_again(self) -> None:
+        """What was told to other nodes may have been lost, or others poll now."""
+        for of_run in self.waiting.values():
+            for task in of_run.values():
+                if task.token.query_id not in self._hosted:
+                    self._spread(task)
+
+    def host(self, task: QueryTask) -> None:
+        """Have a question of another node wait for a workflow task that goes out here."""
+        self._hosted[task.token.query_id] = task
+        self._wait(task.key.run_id, task)
+        task.future.add_done_callback(lambda _: self.unhost(task.token))
+
+    def unhost(self, token: QueryToken) -> bool:
+        """It does not wait here any more. False: it did not."""
+        task = self._hosted.pop(token.query_id, None)
+        if task is None:
+            return False
+        self._forget(task)
+        task.future.cancel()
+        return True
 
     def _send(self, task: QueryTask, execution: Execution) -> None:
         """Alone: to the worker that knows the workflow, if one does."""
@@ -224,12 +273,16 @@ class Queries:
         run_id = execution.key.run_id
         if run_id not in self.waiting:
             return
+        waiting = [task for task in self.waiting[run_id].values() if not task.is_answered]
+        own = [task for task in waiting if task.token.query_id not in self._hosted]
         if execution.facts.task_attempt >= _FAILING_ATTEMPT:
-            for task in self.waiting[run_id].values():
+            for task in own:
                 task.fail(_task_fails())
         if execution.current_task is not None:
             return
-        for task in [task for task in self.waiting[run_id].values() if not task.is_answered]:
+        for task in waiting:
+            self.unhost(task.token)  # who asked it sends it alone
+        for task in own:
             self._forget(task)
             task.look(execution)
             self._send(task, execution)
@@ -245,7 +298,7 @@ class Queries:
         are asked again. What nobody waits for any more is dropped, and what another run was asked: a worker answers
         for its own.
         """
-        asked = [(self._asked.get(query_id), result) for query_id, result in results.items()]
+        asked = [(self._find(query_id), result) for query_id, result in results.items()]
         answered = [(task, result) for task, result in asked if task is not None and task.key == key]
         for task, _ in answered:
             task.is_answered = True
@@ -258,8 +311,23 @@ class Queries:
                 self._look_again(key)
             raise
         for task, result in answered:
-            _settle(task, result.result_type, result.answer, result.error_message, result.failure)
+            if task.token.query_id in self._asked:
+                _settle(task, result.result_type, result.answer, result.error_message, result.failure)
+        if self.elsewhere is not None:
+            for query_id, result in results.items():
+                self._tell_answer(self.elsewhere, key, query_id, result)
         return done
+
+    def _find(self, query_id: str) -> QueryTask | None:
+        return self._asked.get(query_id) or self._hosted.get(query_id)
+
+    def _tell_answer(self, elsewhere: Others, key: ExecutionKey, query_id: str, result: WorkflowQueryResult) -> None:
+        """An answer that came back with a workflow task, to the node that asked: its name is in the query's id."""
+        _, has_node, node = query_id.rpartition(_AT)
+        token = QueryToken(key.namespace, query_id, node)
+        if has_node and elsewhere.is_of_another(token):
+            elsewhere.answer(token, result.result_type, result.answer, result.error_message, result.failure, key)
+            self.unhost(token)
 
     def answer(
         self,
@@ -279,11 +347,17 @@ class Queries:
         _settle(task, result_type, answer, error_message, failure)
 
     def settle(
-        self, token: QueryToken, result_type: int, answer: Payloads, error_message: str, failure: Failure
+        self,
+        token: QueryToken,
+        result_type: int,
+        answer: Payloads,
+        error_message: str,
+        failure: Failure,
+        key: ExecutionKey | None = None,
     ) -> None:
-        """Another node's worker has answered. Without effect when nobody waits for it any more."""
+        """Another node's worker has answered; `key`: for this run. Without effect when nobody waits for it any more."""
         task = self._asked.get(token.query_id)
-        if task is not None and task.token.namespace == token.namespace:
+        if task is not None and task.token.namespace == token.namespace and key in (None, task.key):
             _settle(task, result_type, answer, error_message, failure)
 
 

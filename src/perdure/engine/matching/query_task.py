@@ -39,6 +39,7 @@ class QueryTask(VolatileTask, eq=False):
     """Started event and attempt of the workflow task that ran when this was asked: it knows too little."""
     is_answered: bool = False
     """A workflow task came back with the answer, and is being committed."""
+    sticky_queue: str = ""
 
     @property
     def is_wanted(self) -> bool:
@@ -55,6 +56,7 @@ class QueryTask(VolatileTask, eq=False):
         self.key = execution.key
         self.workflow_type = execution.workflow_type
         self.task_queue = execution.task_queue
+        self.sticky_queue = execution.facts.sticky_queue
         self.previous_started_event_id = execution.started_task_completed
         self.last_event_id = execution.next_event_id - 1
         running = execution.current_task

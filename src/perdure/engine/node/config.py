@@ -19,7 +19,7 @@ class NodeConfig:
     """One node of a fleet: several engines that have one store. Times in nanoseconds."""
 
     name: str = ""
-    """What it is called in logs, beside an id of its own that it has anew with every start; empty: that id."""
+    """What it is called in logs, beside an id of its own that it has anew with every start; empty: host and process."""
     beat_ns: int = _SECOND_NS
     """How often it says that it lives."""
     silence_ns: int = 3 * _SECOND_NS
