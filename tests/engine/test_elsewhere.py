@@ -302,3 +302,37 @@ async def test_a_worker_answers_for_its_own_run_alone_at_another_node_too(world:
         assert not query.call.done()
         await there.respond_workflow_task_completed(with_answer(task))
         assert await query.data() == b'"paid"'
+
+
+# --- rows that any node may take ------------------------------------------------------------------
+
+
+@virtual
+async def test_nodes_do_not_race_for_the_rows_of_another(world: World) -> None:
+    async with nodes(world, 4) as (writer, *others):
+        polls = [asyncio.ensure_future(polled(node)) for node in others for _ in range(20)]
+        await asyncio.sleep(1)
+        before = sum(node.engine.metrics().row_starts for node in others)
+        for number in range(30):
+            await writer.start_workflow_execution(start_request(f"order-{number}"))
+            await asyncio.sleep(0.05)
+        taken = [poll.result().workflow_execution.workflow_id for poll in polls if poll.done()]
+        assert sorted(taken) == sorted(f"order-{number}" for number in range(30))
+        assert sum(node.engine.metrics().row_starts for node in others) - before == 30, "each is asked for once"
+        assert sum(node.engine.metrics().conflicts for node in (writer, *others)) == 0
+        for poll in polls:
+            poll.cancel()
+
+
+@virtual
+async def test_a_row_that_the_first_node_does_not_take_is_taken_by_the_next_in_a_moment(world: World) -> None:
+    async with nodes(world, 4) as (writer, *others):
+        gone = [asyncio.ensure_future(polled(node)) for node in others[:2]]
+        poll = asyncio.ensure_future(polled(others[2]))
+        await asyncio.sleep(1)
+        for one in gone:
+            one.cancel()
+        began = world.loop.time()
+        await writer.start_workflow_execution(start_request())
+        assert (await poll).task_token
+        assert world.loop.time() - began < 0.1

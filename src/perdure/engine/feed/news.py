@@ -37,3 +37,5 @@ class News(msgspec.Struct, eq=False):
     """Of another node's commit, the updates that were rejected, with why: that is told, and stored nowhere."""
     commit: Commit | None = None
     """The commit itself, to be looked at while the news are heard; None: another node's."""
+    origin: str = ""
+    """The node that made it; empty: this one."""

@@ -83,6 +83,7 @@ class Relay:
                 told.has_messages,
                 told.updates,
                 [(update_id, Outcome.FromString(outcome)) for update_id, outcome in told.rejected],
+                origin=node,
             )
         )
 

@@ -15,6 +15,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Any
+from zlib import crc32
 
 import msgspec
 from temporalio.api.common.v1 import Payloads
@@ -23,6 +24,7 @@ from temporalio.api.query.v1 import WorkflowQuery
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.names import ExecutionKey, QueueName
+from perdure.engine.feed.news import News
 from perdure.engine.matching.matching import POLLER_KNOWN_S, Matching
 from perdure.engine.matching.queries import Queries
 from perdure.engine.matching.query_task import QueryTask, QueryToken
@@ -32,6 +34,10 @@ from perdure.engine.node.wire import Wire
 
 _SAYS_A_TERM = 3
 """How often a node says which queues are polled, in the time after which they are taken for forsaken."""
+_TURN_S = 0.02
+"""What a node that polls a queue has for taking a row, before the next one looks."""
+_TURNS = 3
+"""In the last one all the others look."""
 _QUEUES_TOGETHER = 50
 """Names in one message."""
 _KNOWN_MAX = 10_000
@@ -96,6 +102,7 @@ class Elsewhere:
         wire.on("answered", self._hear_end)
         matching.polled_elsewhere = self.is_polled
         matching.queues_elsewhere = self._lately.keys
+        matching.turn = self._turn
         matching.on_polled = self._tell_polled
         queries.elsewhere, queries.node = self, wire.node
 
@@ -129,6 +136,17 @@ class Elsewhere:
         if not nodes:
             del self._polled[queue]
         return nodes
+
+    def _turn(self, queue: QueueName, news: News) -> float:
+        """When this node looks for the rows that another one has written: first one of those that poll the queue, by a
+        rule that all know, then the next, so that they do not race for each row."""
+        others = [node for node in self._nodes_for(queue) if node != news.origin]
+        if not others:
+            return 0.0
+        run_id = news.key.run_id
+        mine = crc32(f"{self._wire.node}{run_id}".encode())
+        before = sum(crc32(f"{node}{run_id}".encode()) > mine for node in others)
+        return _TURN_S * min(before, _TURNS - 1)
 
     def _say(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._term_s / _SAYS_A_TERM, self._say)

@@ -72,6 +72,8 @@ class Matching:
         """Told of a queue that is polled for the first time."""
         self.polled_elsewhere: Callable[[QueueName], bool] = _nowhere
         """Whether a queue is polled at another node."""
+        self.turn: Callable[[QueueName, News], float] = _at_once
+        """In how many seconds this node looks for a row that another one has written."""
         self.queues_elsewhere: Callable[[], Collection[QueueName]] = _none
         """The queues that were polled at another node in the last five minutes."""
         self.polls = Signal()
@@ -98,9 +100,10 @@ class Matching:
             self._send_away(queue)
 
     def _send_away(self, queue: TaskQueue) -> None:
-        if queue.timer is not None:
-            queue.timer.cancel()
-            queue.timer = None
+        for timer in (queue.timer, queue.turn):
+            if timer is not None:
+                timer.cancel()
+        queue.timer = queue.turn = None
         while (poller := queue.next_poller()) is not None:
             poller.future.set_result(None)
 
@@ -340,7 +343,7 @@ class Matching:
             for name in news.queues:
                 queue = self._queues.get(name)
                 if queue is not None:
-                    self._refresh(queue)
+                    self._refresh_in(queue, self.turn(name, news))
                 if name not in self._near and (queue is None or not queue.has_poller()):
                     self.on_unpolled(name)
             return
@@ -400,7 +403,17 @@ class Matching:
             self.pages.emit()
         self._match(queue)
 
+    def _refresh_in(self, queue: TaskQueue, wait_s: float) -> None:
+        """Look at its rows when it is this node's turn: what another node takes is not there any more then."""
+        if not wait_s:
+            self._refresh(queue)
+        elif queue.turn is None:
+            queue.turn = self._loop.call_later(wait_s, self._refresh, queue)
+
     def _refresh(self, queue: TaskQueue) -> None:
+        if queue.turn is not None:
+            queue.turn.cancel()
+            queue.turn = None
         queue.backlog.refresh()
         self._match(queue)
 
@@ -501,6 +514,11 @@ class Matching:
 
 def _ignore(told: object) -> None:
     """Nobody wants to know."""
+
+
+def _at_once(name: QueueName, news: News) -> float:
+    """There is no other node."""
+    return 0.0
 
 
 def _none() -> Collection[QueueName]:

@@ -189,7 +189,7 @@ class Queries:
         task.future.add_done_callback(lambda _: self.unhost(task.token))
 
     def unhost(self, token: QueryToken) -> bool:
-        """It does not wait here any more. False: it did not."""
+        """The question does not wait here any more. False: it did not."""
         task = self._hosted.pop(token.query_id, None)
         if task is None:
             return False

@@ -76,7 +76,7 @@ class TaskQueue:
 
     __slots__ = (
         "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "seats", "timer",
-        "volatile", "waiting",
+        "turn", "volatile", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: QueueName, rows_max: int) -> None:
@@ -94,6 +94,8 @@ class TaskQueue:
         self.pollers: dict[str, float] = {}
         """Loop time of the last poll of each identity."""
         self.timer: asyncio.TimerHandle | None = None
+        self.turn: asyncio.TimerHandle | None = None
+        """Until this node may look for rows that others take first."""
         self.is_paused = False
         """The store failed a moment ago: do not ask it in a tight loop."""
         self.is_in_trouble = False
