@@ -3,11 +3,17 @@
 A machine that is busy, or slow today, changes every figure of time; what is executed is the same on each. So this is
 what says whether a change costs anything on the hot path, and where. With a file of another checkout's counts
 (`--save` there, `--beside` here) the differences are listed, by function.
+
+With `--style server` the workflow comes through the official Python SDK, to a server in a thread of this process: that
+thread, and those which it starts, are what is counted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import queue
 import sys
 import tempfile
 import threading
@@ -24,6 +30,7 @@ from rich.table import Table
 from benchmarks.rows import Row
 
 COUNT = 200
+SERVER = "server"
 Counts = dict[str, float]
 
 
@@ -44,7 +51,8 @@ def bytecodes(style: str, concurrency: int) -> Counts:
         return step
 
     threading.settrace(begin)
-    sys.settrace(begin)
+    if style != SERVER:
+        sys.settrace(begin)
     _run(style, concurrency, window)
     sys.settrace(None)
     threading.settrace(None)
@@ -61,7 +69,8 @@ def calls_into_c(style: str, concurrency: int) -> Counts:
             calls[_name(frame)] += 1
 
     threading.setprofile(note)
-    sys.setprofile(note)
+    if style != SERVER:
+        sys.setprofile(note)
     _run(style, concurrency, window)
     sys.setprofile(None)
     threading.setprofile(None)
@@ -77,10 +86,53 @@ def _name(frame: FrameType) -> str:
 
 
 def _run(style: str, concurrency: int, window: list[bool]) -> None:
-    """Opens the window after the warm-up: what happens once a process is not counted."""
-    from benchmarks import perdure_order
+    with tempfile.TemporaryDirectory(prefix="perdure-steps-") as directory:
+        if style == SERVER:
+            _run_server(concurrency, directory, window)
+        else:
+            from benchmarks import perdure_order
 
-    class Watch(perdure_order.Stopwatch):
+            perdure_order.Stopwatch = _opening(window, perdure_order.Stopwatch)
+            perdure_order.main(style, COUNT, concurrency, directory)
+
+
+def _run_server(concurrency: int, directory: str, window: list[bool]) -> None:
+    """The server in a thread that is traced as `threading` says now; the client here."""
+    from benchmarks import server_load
+    from perdure.cli.server import uvloop
+    from perdure.frontend.server.server import Server, ServerConfig
+    from perdure.stores.open import open_store
+
+    started: queue.Queue[tuple[str, Callable[[], object]]] = queue.Queue()
+
+    async def serve() -> None:
+        server = Server(open_store(f"sqlite:///{directory}/perdure.db"), ServerConfig("127.0.0.1:0", ""))
+        await server.start()
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        started.put((server.address, lambda: loop.call_soon_threadsafe(ended.set)))
+        await ended.wait()
+        await server.stop()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    address, stop = started.get(timeout=60)
+    none: Any = None
+    threading.settrace(none)  # the client's threads come now
+    threading.setprofile(none)
+    server_load.ServerWatch = _opening(window, server_load.ServerWatch)
+    asyncio.run(server_load.measure("server", address, COUNT, concurrency, os.getpid()))
+    stop()
+    thread.join()
+
+
+def _opening(window: list[bool], watch: Any) -> Any:
+    """The stopwatch, which opens the window after the warm-up: what happens once a process is not counted."""
+
+    class Opening(watch):
         def start(self) -> None:
             super().start()
             window.append(True)
@@ -89,9 +141,7 @@ def _run(style: str, concurrency: int, window: list[bool]) -> None:
             window.clear()
             return super().row(engine, concurrency, note)
 
-    perdure_order.Stopwatch = Watch
-    with tempfile.TemporaryDirectory(prefix="perdure-steps-") as directory:
-        perdure_order.main(style, COUNT, concurrency, directory)
+    return Opening
 
 
 def _table(what: str, ours: Counts, theirs: Counts, lines: int) -> Table:
@@ -109,7 +159,7 @@ def _table(what: str, ours: Counts, theirs: Counts, lines: int) -> Table:
 
 
 @click.command(help=__doc__)
-@click.option("--style", type=click.Choice(["def", "async"]), default="async", show_default=True)
+@click.option("--style", type=click.Choice(["def", "async", SERVER]), default="async", show_default=True)
 @click.option("--concurrency", default=50, show_default=True, help="Workflows in flight.")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the counts here, as JSON.")
 @click.option("--beside", type=click.Path(path_type=Path, exists=True), help="Saved counts: list what differs.")
@@ -121,6 +171,8 @@ def main(style: str, concurrency: int, save: Path | None, beside: Path | None, l
     theirs: dict[str, Counts] = json.loads(beside.read_text()) if beside is not None else {}
     for what, counts in ours.items():
         Console(width=120).print(_table(what, counts, theirs.get(what, {}), lines))
+    sys.stdout.flush()
+    os._exit(0)  # threads of the official SDK sometimes abort the interpreter on its way out
 
 
 if __name__ == "__main__":
