@@ -200,16 +200,21 @@ class Connection(asyncio.Protocol):
             if not stream.is_open or stream.body_bytes > bounds.UNREAD_BYTES_MAX:
                 self._refuse_unread(stream)
         else:
-            self._keep(stream, stream.added)
-            is_too_much = self._host.buffered > bounds.BUFFERED_ALL_BYTES_MAX and self._buffered > bounds.STREAM_WINDOW
-            if is_too_much or self._buffered > bounds.BUFFERED_BYTES_MAX:
-                raise Broken(frames.ENHANCE_YOUR_CALM, "too many requests that are not complete")
+            if stream.added:
+                self._keep_more(stream)
             if stream.inbox is not None:
                 self._take_messages(stream, stream.inbox)
             elif stream.is_open:
                 self._measure(stream)
             else:
                 self._complete(stream)
+
+    def _keep_more(self, stream: Stream) -> None:
+        """What was added. Raises Broken."""
+        self._keep(stream, stream.added)
+        is_too_much = self._host.buffered > bounds.BUFFERED_ALL_BYTES_MAX and self._buffered > bounds.STREAM_WINDOW
+        if is_too_much or self._buffered > bounds.BUFFERED_BYTES_MAX:
+            raise Broken(frames.ENHANCE_YOUR_CALM, "too many requests that are not complete")
 
     def _measure(self, stream: Stream) -> None:
         """A call of one message keeps no more than that, until it is complete."""
@@ -338,11 +343,13 @@ class Connection(asyncio.Protocol):
     def _forget(self, stream: Stream) -> None:
         """All was said on the stream."""
         self._receiver.close(stream)
-        self.release(stream)
+        if stream.kept_bytes:
+            self.release(stream)
         if stream.is_open:  # the client still sends: it need not
             stream.is_open = False
             self._sender.write(frames.reset(stream.stream_id, frames.NO_ERROR))
-        self._close_if_left()
+        if self._is_leaving:
+            self._close_if_left()
 
     def _reset(self, stream_id: int, code: int) -> None:
         """The stream ends here, and with it its call."""

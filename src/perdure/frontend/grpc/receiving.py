@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from struct import Struct
 from typing import NamedTuple
 
 from perdure.frontend.grpc import bounds, frames
@@ -65,6 +66,9 @@ class Reply(NamedTuple):
 Event = Stream | Cancelled | Faulty | Widened | SettingsChanged | Reply
 """A stream itself, when more of its request is here: the headers when it is new, then `stream.added` bytes."""
 
+_HEAD_BYTES = frames.FRAME_HEAD
+_read_head = Struct(">HBBBI").unpack_from
+"""Of a frame: its size (of three bytes), kind, flags and stream."""
 _CLOSED_KNOWN = 64
 _SKIPPED_KNOWN = 64
 
@@ -103,22 +107,23 @@ class Receiver:
                 return
             self.has_preface = True
             at = len(frames.PREFACE)
-        while end - at >= frames.FRAME_HEAD:
-            size = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+        while end - at >= _HEAD_BYTES:
+            size, size_low, kind, flags, stream_id = _read_head(data, at)
+            size = size << 8 | size_low
             if size > frames.FRAME_BYTES_MAX:
                 raise Broken(frames.FRAME_SIZE_ERROR, "frame too large")
-            following = at + frames.FRAME_HEAD + size
+            begin = at + _HEAD_BYTES
+            following = begin + size
             if following > end:
                 break
-            stream_id = int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFF_FFFF
-            event = self._take(data[at + 3], data[at + 4], stream_id, data[at + frames.FRAME_HEAD : following])
+            event = self._take(kind, flags, stream_id & 0x7FFF_FFFF, data[begin:following])
             at = following
             if event is not None:
                 yield event
-            if self._unrenewed >= bounds.CREDIT_BYTES:
-                yield Reply(frames.window_update(0, self._unrenewed))
-                self._unrenewed = 0
         self._rest = data[at:]
+        if self._unrenewed >= bounds.CREDIT_BYTES:
+            yield Reply(frames.window_update(0, self._unrenewed))
+            self._unrenewed = 0
 
     def close(self, stream: Stream) -> None:
         """Nothing more will be said on this stream from here."""
@@ -208,8 +213,7 @@ class Receiver:
             return Faulty(stream_id, frames.PROTOCOL_ERROR, str(error))
         if is_end and call.content_length:
             return Faulty(stream_id, frames.PROTOCOL_ERROR, "content-length is not that of the body")
-        stream = self.streams[stream_id] = Stream(stream_id, call)
-        stream.is_open = not is_end
+        stream = self.streams[stream_id] = Stream(stream_id, call, stream_id.to_bytes(4, "big"), not is_end)
         return stream
 
     def _trailers(self, stream_id: int, block: bytes, is_end: bool) -> Event | None:
@@ -256,10 +260,11 @@ class Receiver:
             return self._on_given_up(stream_id)
         if not stream.is_open:
             return Faulty(stream_id, frames.STREAM_CLOSED, "data behind the end")
-        stream.room -= size
-        if stream.room < 0:
-            return Faulty(stream_id, frames.FLOW_CONTROL_ERROR, "more than its window holds")
-        stream.data += payload
+        if size:
+            stream.room -= size
+            if stream.room < 0:
+                return Faulty(stream_id, frames.FLOW_CONTROL_ERROR, "more than its window holds")
+            stream.data += payload
         return self._said(stream, len(payload), size, flags & frames.END_STREAM != 0)
 
     def _said(self, stream: Stream, added: int, size: int, is_end: bool) -> Stream | Faulty:

@@ -14,7 +14,14 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from perdure.frontend.grpc import bounds, frames
-from perdure.frontend.grpc.frames import Broken
+from perdure.frontend.grpc.frames import (
+    DATA_HEAD,
+    RESPONSE_BLOCK,
+    RESPONSE_HEAD,
+    TRAILERS_BLOCK,
+    TRAILERS_HEAD,
+    Broken,
+)
 from perdure.frontend.grpc.stream import MESSAGE_HEAD, Stream
 
 
@@ -61,13 +68,15 @@ class Sender:
         size = len(message) + MESSAGE_HEAD
         id4 = stream.id4
         if self.is_full or size > min(self._window, stream.window, self._frame_max):
-            stream.trailers = frames.TRAILERS_HEAD + id4 + frames.TRAILERS_BLOCK
+            stream.trailers = TRAILERS_HEAD + id4 + TRAILERS_BLOCK
             self.send(stream, b"\0" + len(message).to_bytes(4, "big") + message)
             return
         self._window -= size
-        head = frames.RESPONSE_HEAD + id4 + frames.RESPONSE_BLOCK + size.to_bytes(3, "big") + frames.DATA_HEAD + id4
-        prefix = b"\0" + len(message).to_bytes(4, "big")
-        self.write(head + prefix + message + frames.TRAILERS_HEAD + id4 + frames.TRAILERS_BLOCK)
+        head, prefix = size.to_bytes(3, "big"), len(message).to_bytes(4, "big")
+        self.write(
+            RESPONSE_HEAD, id4, RESPONSE_BLOCK, head, DATA_HEAD, id4, b"\0", prefix, message,
+            TRAILERS_HEAD, id4, TRAILERS_BLOCK,
+        )  # fmt: skip
         if stream.undelivered is not None:
             self._in_transit.append(stream)
         self._over(stream)
@@ -194,10 +203,10 @@ class Sender:
         """The next part of its answer. Returns its size."""
         if not stream.sent_headers:
             stream.sent_headers = True
-            self.write(frames.RESPONSE_HEAD + stream.id4 + frames.RESPONSE_BLOCK)
+            self.write(RESPONSE_HEAD + stream.id4 + RESPONSE_BLOCK)
         first = stream.out[0]
         size = min(len(first), self._window, stream.window, self._frame_max)
-        self.write(size.to_bytes(3, "big") + frames.DATA_HEAD + stream.id4)
+        self.write(size.to_bytes(3, "big") + DATA_HEAD + stream.id4)
         self._pieces.append(first[:size])
         if size == len(first):
             stream.out.popleft()
@@ -209,11 +218,11 @@ class Sender:
         self.progress_at = self._loop.time()
         return size
 
-    def write(self, data: bytes) -> None:
+    def write(self, *data: bytes) -> None:
         """With everything else of this moment in one go."""
         if not self._pieces:
             self._loop.call_soon(self.flush)
-        self._pieces.append(data)
+        self._pieces += data
 
     def flush(self) -> None:
         """Now."""

@@ -7,6 +7,8 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
+
 from perdure.api.errors import Rejected, StatusCode
 from perdure.frontend.grpc.bounds import MESSAGE_BYTES_MAX, STREAM_WINDOW
 from perdure.frontend.grpc.headers import Head
@@ -19,53 +21,49 @@ Message = tuple[int, bytes]
 """Whether it is compressed, and its bytes."""
 
 
-class Stream:
+class Stream(msgspec.Struct, eq=False):
     """See the module's text. `window`: how many bytes of response the client still takes."""
 
-    __slots__ = (
-        "added", "body_bytes", "data", "head", "id4", "inbox", "is_admitted", "is_cancelled", "is_open", "is_parked",
-        "is_too_long", "kept_bytes", "out", "out_bytes", "padding", "room", "sent_headers", "stream_id", "task",
-        "trailers", "undelivered", "window",
-    )  # fmt: skip
-
-    def __init__(self, stream_id: int, head: Head) -> None:
-        self.stream_id = stream_id
-        self.id4 = stream_id.to_bytes(4, "big")
-        self.head = head
-        self.window = 0
-        # what comes
-        self.data = bytearray()
-        """What of the request is here, and is needed."""
-        self.kept_bytes = 0
-        """In `data` and in `inbox`."""
-        self.added = self.padding = 0
-        """How many bytes of it came last, and how many more its windows count."""
-        self.body_bytes = 0
-        """Of the request, that came."""
-        self.room = STREAM_WINDOW
-        """How many bytes the client may still send."""
-        self.is_open = True
-        """The client may still send."""
-        self.is_too_long = False
-        """There is more than one message: the call is refused when all of it was said."""
-        self.inbox: asyncio.Queue[Message | None] | None = None
-        """Of a call that sends more than one message."""
-        # what is done
-        self.is_admitted = False
-        """It is served, or is being refused."""
-        self.is_cancelled = False
-        self.task: asyncio.Task[None] | None = None
-        """What works on it."""
-        self.undelivered: Callable[[], None] | None = None
-        """Told when the response did not leave this process."""
-        # what goes
-        self.out: deque[memoryview] = deque()
-        self.out_bytes = 0
-        self.sent_headers = False
-        self.trailers: bytes | None = None
-        """Frames that end it, once `out` is sent."""
-        self.is_parked = False
-        """It has something to send, and the client does not take it."""
+    stream_id: int
+    head: Head
+    id4: bytes
+    """Its number, as frames have it."""
+    is_open: bool
+    """The client may still send."""
+    window: int = 0
+    # what comes
+    data: bytearray = bytearray()
+    """What of the request is here, and is needed."""
+    kept_bytes: int = 0
+    """In `data` and in `inbox`."""
+    added: int = 0
+    """How many bytes of it came last."""
+    padding: int = 0
+    """How many more its windows count."""
+    body_bytes: int = 0
+    """Of the request, that came."""
+    room: int = STREAM_WINDOW
+    """How many bytes the client may still send."""
+    is_too_long: bool = False
+    """There is more than one message: the call is refused when all of it was said."""
+    inbox: asyncio.Queue[Message | None] | None = None
+    """Of a call that sends more than one message."""
+    # what is done
+    is_admitted: bool = False
+    """It is served, or is being refused."""
+    is_cancelled: bool = False
+    task: asyncio.Task[None] | None = None
+    """What works on it."""
+    undelivered: Callable[[], None] | None = None
+    """Told when the response did not leave this process."""
+    # what goes
+    out: deque[memoryview] = msgspec.field(default_factory=deque[memoryview])
+    out_bytes: int = 0
+    sent_headers: bool = False
+    trailers: bytes | None = None
+    """Frames that end it, once `out` is sent."""
+    is_parked: bool = False
+    """It has something to send, and the client does not take it."""
 
     def message(self) -> bytes:
         """The one message of a unary call. Raises Rejected."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import time
 from collections import Counter, deque
@@ -48,6 +49,8 @@ MAY_WAIT = "GetWorkflowExecutionHistory"
 READS = ("Describe", "GetWorkflowExecutionHistory", "List", "Scan")
 """How the names of RPCs begin whose answers may be large."""
 
+_LONG_AGO = -math.inf
+
 Streaming = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
 
@@ -55,7 +58,7 @@ Streaming = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 class Counts:
     """What was asked since the start, by RPC; and what was refused, by RPC and status code."""
 
-    calls: dict[str, int] = field(default_factory=dict[str, int])
+    calls: Counter[str] = field(default_factory=Counter[str])
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
 
 
@@ -66,6 +69,7 @@ class Transport:
         self.counts = Counts()
         self.unsent = self.buffered = 0
         self._rpcs = {rpc.path: rpc for rpc in rpcs(objects)}
+        self._reads = frozenset(rpc.name for rpc in self._rpcs.values() if rpc.name.startswith(READS))
         self._health = Health()
         self._streaming: dict[str, Streaming] = {
             self._health.CHECK: self._health.check,
@@ -80,8 +84,8 @@ class Transport:
         """Those that wait until the others' answers are taken."""
         self._is_turning = False
         self._starts = 1
-        self._turned_at = 0.0
-        """When the turn before this one began; 0: there was none."""
+        self._turned_at = _LONG_AGO
+        """When the turn just before this one began, if there was one."""
         self._told_at = -bounds.TELL_S
         self._faults = Faults(_log)
         self._server: asyncio.Server | None = None
@@ -176,17 +180,11 @@ class Transport:
 
     def _start_some(self) -> None:
         began = time.perf_counter()
-        is_short = self._turned_at > 0 and began - self._turned_at < bounds.TURN_S
+        is_short = began - self._turned_at < bounds.TURN_S
         self._starts = min(2 * self._starts, bounds.STARTS_PER_TURN) if is_short else 1
         self._turned_at = began
         turn = self._turn
         for _ in range(self._starts):
-            if not turn:
-                self._is_turning = False
-                self._turned_at = 0.0
-                return
-            if time.perf_counter() - began > bounds.TURN_S:
-                break  # a large request takes its time to be decoded
             connection = turn.popleft()
             if self._may_start(connection):
                 stream = connection.ready.popleft()
@@ -196,6 +194,12 @@ class Transport:
                 turn.append(connection)
             else:
                 connection.is_in_turn = False
+            if not turn:
+                self._is_turning = False
+                self._turned_at = _LONG_AGO
+                return
+            if time.perf_counter() - began > bounds.TURN_S:
+                break  # a large request takes its time to be decoded
         self._loop.call_soon(self._start_some)
 
     # --- calls ----------------------------------------------------------------------------------
@@ -218,7 +222,7 @@ class Transport:
             return
         connection.release(stream)
         name = rpc.name
-        self.counts.calls[name] = self.counts.calls.get(name, 0) + 1
+        self.counts.calls[name] += 1
         waits = name in WAITING or (name == MAY_WAIT and request.wait_new_event)
         head = stream.head
         deadline = None if head.timeout_s is None else time.monotonic() + head.timeout_s
@@ -226,10 +230,10 @@ class Transport:
         stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request, call), name=name)
         if not waits:
             answer_bytes = 0
-            if name.startswith(READS):
+            if name in self._reads:
                 answer_bytes = self._usual.get(connection, {}).get(name, bounds.READ_BYTES)
+                connection.expect(answer_bytes)
             connection.running += 1
-            connection.expect(answer_bytes)
             # No `finally` would do: a call that is reset before its first step never gets there.
             task.add_done_callback(partial(self._ended, connection, answer_bytes))
 
@@ -256,7 +260,7 @@ class Transport:
             self.counts.refusals[rpc.name, refusal.code.name] += 1
             connection.refuse(stream, refusal)
         else:
-            if rpc.name.startswith(READS):
+            if rpc.name in self._reads:
                 self._learn(connection, rpc.name, len(message))
             connection.respond(stream, message)
 
@@ -276,7 +280,8 @@ class Transport:
     def _ended(self, connection: Connection, answer_bytes: int, task: asyncio.Task[None]) -> None:
         """There is room for another one."""
         connection.running -= 1
-        connection.expect(-answer_bytes)
+        if answer_bytes:
+            connection.expect(-answer_bytes)
         if connection.ready:
             self.ready(connection)
         if self._held:
