@@ -22,8 +22,10 @@ from perdure.stores.api import Outcome, OutcomeUnknown, Store, StoreError, Unsto
 
 _log = logging.getLogger(__name__)
 
-_SLICE = 32
-"""Commits of a batch that are made known in one turn of the event loop."""
+_SLICE = 64
+"""Commits of a batch that are made known in one turn of the event loop. So many that a batch of usual load is not cut:
+what it brings about would come in two parts, and be two transactions from then on (measured: 0.37 for each workflow
+instead of 0.25, and a tenth more processor time)."""
 
 
 class Committer(Gatherer[Mailbox]):
