@@ -75,7 +75,7 @@ async def wedged(url: str, count: int) -> set[str]:
     async with AsyncTestEngine(url, workflows=[changed], activities=[charge, remind], starts_at=when) as engine:
         await engine.advance("29 days 2 hours")
         for number in range(count):
-            if (await engine.describe(f"order-{number}")).workflow_task_failure:
+            if (await engine.get(f"order-{number}").describe()).workflow_task_failure:
                 found.add(f"order-{number}")
     return found
 

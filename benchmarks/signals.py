@@ -84,7 +84,7 @@ class Meter:
 
     async def send(self, engine: AsyncEngine, target: str, number: int, due: float | None = None) -> None:
         self.due[number] = time.perf_counter() if due is None else due
-        await engine.signal(target, "tick", number)
+        await engine.get(target).signal("tick", number)
         self.answered[number] = time.perf_counter()
 
     async def all_heard(self) -> None:
@@ -132,21 +132,21 @@ async def alone(engine: AsyncEngine, scale: float) -> SignalRow:
     """The next one is sent a while after the one before was handled, so that all is quiet."""
     await engine.start(ear, id="ear")
     for number in range(-100, -50):
-        await engine.signal("ear", "tick", number)
+        await engine.get("ear").signal("tick", number)
     meter = Meter()
     for number in range(int(500 * scale)):
         await meter.send(engine, "ear", number)
         await meter.all_heard()
         await asyncio.sleep(0.01)
     row = meter.row("alone", "one at a time, to one workflow", 1, 1)
-    await engine.signal("ear", "tick", END)
+    await engine.get("ear").signal("tick", END)
     return row
 
 
 async def one(engine: AsyncEngine, scale: float) -> SignalRow:
     """1,000 a second for ten seconds, sent when they are due whether or not the ones before were answered."""
     await engine.start(ear, id="ear")
-    await engine.signal("ear", "tick", -100)
+    await engine.get("ear").signal("tick", -100)
     meter, rate = Meter(), 1000
     began = time.perf_counter()
     sending: set[asyncio.Task[None]] = set()
@@ -160,7 +160,7 @@ async def one(engine: AsyncEngine, scale: float) -> SignalRow:
     await asyncio.gather(*sending)
     await meter.all_heard()
     row = meter.row("one", "1,000 a second, to one workflow", 1, 0)
-    await engine.signal("ear", "tick", END)
+    await engine.get("ear").signal("tick", END)
     await engine.get("ear").result()
     return row
 

@@ -46,10 +46,10 @@ class World:
         """The bank calls back: it ends the activity that has been waiting, by the reference that it was given."""
         told = self.town.money_arrives(str(number))
         paid = told["payment_id"]
-        self.engine.complete_activity(paid, workflow_id=f"order-{number}", activity_id=told["reference"])
+        self.engine.activities.complete(paid, workflow_id=f"order-{number}", activity_id=told["reference"])
 
     def where(self, order: str) -> str:
-        status: str = self.engine.query(order, Fulfilment.where)
+        status: str = self.engine.get(order).query(Fulfilment.where)
         show(f"{self.engine.now():%d %B}: {order}: {status}")
         return status
 
@@ -68,7 +68,7 @@ def picked_up(world: World) -> None:
     world.where(order)
     world.engine.advance("2 days")
     seen("nobody was told anything before the pickup", world.town.books("1001") == FULFILLED._replace(told=0))
-    world.engine.signal(order, Fulfilment.was_picked_up)
+    world.engine.get(order).signal(Fulfilment.was_picked_up)
     seen("it is fulfilled", world.outcome(order) == "fulfilled")
     seen("charged once, shipped once, told once", world.town.books("1001") == FULFILLED)
 
@@ -86,7 +86,7 @@ def paid_late(world: World) -> None:
     world.money_arrives(1002)
     world.where(order)
     seen("when the money is there, they are reserved again and shipped", world.town.books("1002").shipped == 1)
-    world.engine.signal(order, Fulfilment.was_picked_up)
+    world.engine.get(order).signal(Fulfilment.was_picked_up)
     seen("it is fulfilled", world.outcome(order) == "fulfilled" and world.town.books("1002") == FULFILLED)
 
 
@@ -131,7 +131,7 @@ def paid_too_late(world: World) -> None:
     late = world.order(1007, "iban de02 1207", CLOCK=1)
     world.engine.advance("25 hours")
     quick = world.order(1008, CLOCK=1)
-    world.engine.signal(quick, Fulfilment.was_picked_up)
+    world.engine.get(quick).signal(Fulfilment.was_picked_up)
     seen("the clock is sold", world.outcome(quick) == "fulfilled")
     world.money_arrives(1007)
     seen("the late one is told so", world.outcome(late) == "out_of_stock")
@@ -142,8 +142,8 @@ def cancelled(world: World) -> None:
     step("1009 is cancelled by the customer before it is paid")
     before = world.town.on_hand("LAMP")
     order = world.order(1009, "iban de02 1209")
-    world.engine.cancel(order, "changed my mind")
-    status = world.engine.describe(order).status
+    world.engine.get(order).cancel("changed my mind")
+    status = world.engine.get(order).describe().status
     show(f"{order}: {status.name.lower()}")
     seen("it is undone like any other", status is WorkflowStatus.CANCELED and world.town.on_hand("LAMP") == before)
     seen("nothing was charged", world.town.books("1009") == Books())
@@ -166,7 +166,7 @@ def refund_is_down(world: World) -> None:
     step("1011 must be refunded, too, and the bank has not even begun")
     order = world.order(1011, GRAMOPHONE=1)
     world.engine.advance("2 days")
-    unsettled = world.engine.query("reconciliation", Reconciliation.unsettled)
+    unsettled = world.engine.get("reconciliation").query(Reconciliation.unsettled)
     show(f"the daily reconciliation: {unsettled}")
     seen("the ledgers say who is charged, and neither has goods nor money", list(unsettled) == ["1011"])
 
@@ -181,7 +181,7 @@ def refund_is_down(world: World) -> None:
     for number in ("1010", "1011"):
         seen(f"{number} was refunded once", world.town.books(number) == Books(CENTS, CENTS, told=1))
     world.engine.advance("1 day")
-    unsettled = world.engine.query("reconciliation", Reconciliation.unsettled)
+    unsettled = world.engine.get("reconciliation").query(Reconciliation.unsettled)
     seen("the next reconciliation finds nothing", unsettled == {} and not world.engine.interventions.list())
 
 

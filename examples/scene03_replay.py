@@ -57,12 +57,14 @@ def careless() -> float:
 
 
 def sleeps(engine: Engine, workflow_id: str) -> bool:
-    return any(line.name == "TimerStarted" for line in digest(engine.history(workflow_id)))
+    return any(line.name == "TimerStarted" for line in digest(engine.get(workflow_id).history()))
 
 
 def what_its_code_ran_into(engine: Engine, workflow_id: str) -> str:
     """The error as it stands in the history. The workflow stays open: mend the code, and it goes on."""
-    failed = until(lambda: [line for line in digest(engine.history(workflow_id)) if line.name == "WorkflowTaskFailed"])
+    failed = until(
+        lambda: [line for line in digest(engine.get(workflow_id).history()) if line.name == "WorkflowTaskFailed"]
+    )
     return failed[0].detail
 
 

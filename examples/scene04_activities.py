@@ -45,7 +45,7 @@ def story(stage: Stage) -> None:
     step("a command of the workflow becomes an event, and so does the activity's result")
     with Engine(url) as engine:
         engine.run(fulfil, 4200, id="order-1001")
-        names = [line.name for line in digest(engine.history("order-1001"))]
+        names = [line.name for line in digest(engine.get("order-1001").history())]
         for command, event, outcome in [
             ("call(charge_card, 4200)", "ActivityTaskScheduled", "ActivityTaskCompleted"),
             ('workflow.sleep("50ms")', "TimerStarted", "TimerFired"),

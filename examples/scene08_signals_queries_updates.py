@@ -94,13 +94,13 @@ def office(file: str) -> None:
     """Three people talk to the order, through an engine that runs nothing itself; then the lights go out."""
     with Engine(f"sqlite:///{file}", worker=False) as engine:
         for text in ("ring twice", "not before nine", "beware of the dog"):
-            engine.signal("order-1001", "note", text)
+            engine.get("order-1001").signal("note", text)
         print("told", flush=True)
         threading.Event().wait()  # until it is killed
 
 
 def events(engine: Engine, workflow_id: str) -> list[str]:
-    return [line.name for line in digest(engine.history(workflow_id))]
+    return [line.name for line in digest(engine.get(workflow_id).history())]
 
 
 def talk(engine: Engine) -> None:
@@ -145,18 +145,18 @@ def story(stage: Stage) -> None:
     process.kill_9()
     show(f"kill -9 {process.pid}")
     with Engine(f"sqlite:///{file}") as engine:
-        notes = engine.query("order-1001", Order.all_notes)
+        notes = engine.get("order-1001").query(Order.all_notes)
         show(f"the order remembers: {', '.join(notes)}")
         seen("none is lost, none is doubled", sorted(notes) == sorted(set(notes)) and len(notes) == 3)
         seen("and they came in the order of their sending", notes[0] == "ring twice" and notes[2].endswith("dog"))
 
         step("Ada approves")
-        engine.signal("order-1001", Order.approve, "Ada")
+        engine.get("order-1001").signal(Order.approve, "Ada")
         result = engine.get("order-1001").result()
         show(result)
         seen("the order went on where it had waited", result == "$49.20 for order 1001, approved by Ada")
         length = len(events(engine, "order-1001"))
-        answer = engine.query("order-1001", Order.describe)
+        answer = engine.get("order-1001").query(Order.describe)
         seen("a closed order still answers: its history is run again", answer == "paid: lamp, tea")
         seen("which changes nothing", len(events(engine, "order-1001")) == length)
 

@@ -72,7 +72,7 @@ def fulfil(order: str) -> str:
 
 def settled(engine: Engine, workflow_id: str) -> dict[str, bool]:
     """What a history says of an order: charged, fulfilled, refunded."""
-    lines = digest(engine.history(workflow_id))
+    lines = digest(engine.get(workflow_id).history())
     completed = {line.subject for line in lines if line.name == "ActivityTaskCompleted"}
     return {name: name in completed for name in ("charge", "ship", "refund")}
 
@@ -91,7 +91,7 @@ def waiting(engine: Engine, other_than: str = "") -> Intervention:
 
 def decisions(engine: Engine, workflow_id: str) -> list[str]:
     """The signals of a history: who decided what, and why."""
-    events = engine.history(workflow_id)
+    events = engine.get(workflow_id).history()
     signals = [event.workflow_execution_signaled_event_attributes for event in events]
     return [payload.data.decode() for signal in signals for payload in signal.input.payloads]
 
@@ -111,7 +111,7 @@ def story(stage: Stage) -> None:
         ours = [effect for effect in effects if "1001" in effect]
         seen("undone in reverse: the lamp is released first", ours[-1] == "released 1001")
         seen("the refund waits for a person, and the pager rang", entry.step == "refund" and pager == [entry])
-        seen("the order is open", engine.describe("order-1001").status is WorkflowStatus.RUNNING)
+        seen("the order is open", engine.get("order-1001").describe().status is WorkflowStatus.RUNNING)
         show(f"charged, neither fulfilled nor refunded: {unreconciled(engine)}")
         seen("the reconciliation finds exactly this order", unreconciled(engine) == ["order-1001"])
 
@@ -145,7 +145,7 @@ def story(stage: Stage) -> None:
 
 
 def engine_error(engine: Engine) -> str:
-    failed = [line for line in digest(engine.history("order-1001")) if line.name == "WorkflowExecutionFailed"]
+    failed = [line for line in digest(engine.get("order-1001").history()) if line.name == "WorkflowExecutionFailed"]
     return failed[0].detail
 
 

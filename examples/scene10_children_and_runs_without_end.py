@@ -119,7 +119,7 @@ class Customer(threading.Thread):
     def run(self) -> None:
         while not self.is_gone:
             try:
-                self._engine.signal("meter-7", Meter.pay, 1)
+                self._engine.get("meter-7").signal(Meter.pay, 1)
             except WorkflowNotFoundError:
                 self.is_gone = True
             else:
@@ -131,7 +131,7 @@ class Customer(threading.Thread):
 
 
 def events(engine: Engine, workflow_id: str) -> list[str]:
-    return [line.name for line in digest(engine.history(workflow_id))]
+    return [line.name for line in digest(engine.get(workflow_id).history())]
 
 
 def awaits_carrier(engine: Engine, parcel: str) -> bool:
@@ -151,16 +151,18 @@ def parcels(engine: Engine) -> None:
 
     step("the carrier reports: delivered, lost, delivered")
     for parcel, news in zip(sent, ("delivered", "lost", "delivered"), strict=True):
-        engine.signal(parcel, "carrier", news)
+        engine.get(parcel).signal("carrier", news)
     until(lambda: awaits_carrier(engine, "parcel-1001-2-again"))
-    failed = next(line for line in digest(engine.history("order-1001")) if line.name == "ChildWorkflowExecutionFailed")
+    failed = next(
+        line for line in digest(engine.get("order-1001").history()) if line.name == "ChildWorkflowExecutionFailed"
+    )
     show(f"the order is told: {failed.subject or 'the second parcel'} failed: {failed.detail}")
-    engine.signal("parcel-1001-2-again", "carrier", "delivered")
+    engine.get("parcel-1001-2-again").signal("carrier", "delivered")
     delivered = order.result()
     for line in delivered:
         show(line)
     seen("the lost one was sent again, the others were not", delivered[1] == "PD-1001/again delivered")
-    survey = engine.describe("survey-1001")
+    survey = engine.get("survey-1001").describe()
     seen("the order has ended, and a child that was let go sleeps on for 30 days", survey.closed_at_ns is None)
 
 

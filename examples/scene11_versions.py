@@ -90,17 +90,17 @@ def deployed(url: str, code: Any, years: float) -> Engine:
 
 
 def sleeps(engine: Engine, workflow_id: str) -> bool:
-    return any(line.name == "TimerStarted" for line in digest(engine.history(workflow_id)))
+    return any(line.name == "TimerStarted" for line in digest(engine.get(workflow_id).history()))
 
 
 def path_of(engine: Engine, workflow_id: str) -> list[str]:
     """The activities of a run, in order."""
-    lines = digest(engine.history(workflow_id))
+    lines = digest(engine.get(workflow_id).history())
     return [line.subject for line in lines if line.name == "ActivityTaskScheduled"]
 
 
 def told(engine: Engine, workflow_id: str) -> str:
-    lines = digest(engine.history(workflow_id))
+    lines = digest(engine.get(workflow_id).history())
     return next((line.detail for line in lines if line.name == "WorkflowTaskFailed"), "")
 
 
@@ -127,7 +127,7 @@ def story(stage: Stage) -> None:
         error = until(lambda: told(engine, "ada"))
         show(error.splitlines()[0])
         seen("the run is told where history and code part", "charge" in error and "verify_address" in error)
-        seen("it stays open: nothing is lost", engine.describe("ada").closed_at_ns is None)
+        seen("it stays open: nothing is lost", engine.get("ada").describe().closed_at_ns is None)
 
     step("then with the gate")
     with deployed(url, version_2(), years=1.01) as engine:

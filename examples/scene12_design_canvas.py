@@ -235,7 +235,7 @@ WAYS = [
         "choreography",
         "as choreography",
         [charging, reserving, shipping, telling, releasing, refunding],
-        lambda engine, order: engine.emit("order.placed", order, id=order),
+        lambda engine, order: engine.events.emit("order.placed", order, id=order),
     ),
 ]
 
@@ -291,7 +291,7 @@ def break_one(way: Way, stage: Stage) -> list[str]:
         settled[order].wait(60)
         until(lambda: all_have_ended(engine))
         new = [run for run in engine.list(limit=100_000) if run.run_id not in known]
-        told = [run.id for run in new if "NoCarrier" in str(digest(engine.history(run.id)))]
+        told = [run.id for run in new if "NoCarrier" in str(digest(engine.get(run.id).history()))]
         histories = "one history" if len(new) == 1 else f"{len(new)} histories, and why in {len(told)} of them"
         show(f"{way.name}: {', '.join(effects[order])}; it is told by {histories}")
     return effects[order]
@@ -336,7 +336,7 @@ def change_code(stage: Stage) -> None:
 
     with Engine(url, workflows=[waits], activities=[charge]) as engine:
         engine.start(waits, "open order", id="open order")
-        until(lambda: any(line.subject == "reserve" for line in digest(engine.history("open order"))))
+        until(lambda: any(line.subject == "reserve" for line in digest(engine.get("open order").history())))
         ungated, gated = with_a_step_more()
         broken, kept = engine.check_replay(ungated), engine.check_replay(gated)
     show("code: a line; behind workflow.patched(...), or it breaks what is open")

@@ -80,7 +80,7 @@ class Clients:
 
     async def tell(self, workflow_id: str, number: int) -> None:
         key = f"{workflow_id}/{number}"
-        await self.ledger.once(key, lambda: self.engine.signal(workflow_id, "tell", number, request_id=key))
+        await self.ledger.once(key, lambda: self.engine.get(workflow_id).signal("tell", number, request_id=key))
 
     async def talk(self, workflow_id: str, index: int) -> None:
         """To every second one of them all at once."""
@@ -175,7 +175,7 @@ class Clients:
             )
             assert handle.update_of_start is not None
             return handle.update_of_start
-        return await self.engine.update(workflow_id, "add", number, update_id=key, wait_for="accepted")
+        return await self.engine.get(workflow_id).update("add", number, update_id=key, wait_for="accepted")
 
     async def saga(self, index: int) -> AsyncWorkflowHandle[Any]:
         return await self.engine.start(saga, index, id=f"saga-{index}")

@@ -60,7 +60,7 @@ def charge(order: Order) -> int:
     reference = activity.info().activity_id
     answer = _post(PAYMENTS_URL, "/charge", order, account=order.account, amount_cents=order.cents, reference=reference)
     if answer["state"] == "pending":
-        activity.raise_complete_async()  # the bank calls back: `engine.complete_activity(...)`
+        activity.raise_complete_async()  # the bank calls back: `engine.activities.complete(...)`
     return answer["payment_id"]
 
 

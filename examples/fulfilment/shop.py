@@ -81,9 +81,9 @@ class Shop(ThreadingHTTPServer):
         news = msgspec.json.decode(body)
         workflow_id = f"order-{news['order_id']}"
         if path == "/paid":
-            self._engine.complete_activity(news["payment_id"], workflow_id=workflow_id, activity_id=news["reference"])
+            self._engine.activities.complete(news["payment_id"], workflow_id=workflow_id, activity_id=news["reference"])
         else:
-            self._engine.signal(workflow_id, Fulfilment.was_picked_up)
+            self._engine.get(workflow_id).signal(Fulfilment.was_picked_up)
 
 
 def open_shop(file: str, days: str) -> None:

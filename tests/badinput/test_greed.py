@@ -51,7 +51,7 @@ def never_waits() -> None:
 def trouble(engine: Engine, id: str) -> WorkflowDescription:
     """The description of a run once a task of it has failed."""
     while True:
-        description = engine.describe(id)
+        description = engine.get(id).describe()
         if description.workflow_task_attempt > 1 or description.closed_at_ns is not None:
             return description
 

@@ -83,7 +83,7 @@ def in_lives(*lives: Callable[[EngineSeams], Coroutine[Any, Any, None]]) -> None
 async def trouble(engine: AsyncEngine, id: str) -> WorkflowDescription:
     """The description of a run once a task of it has failed, or it has ended."""
     while True:
-        description = await engine.describe(id)
+        description = await engine.get(id).describe()
         if description.workflow_task_attempt > 1 or description.closed_at_ns is not None:
             return description
         await asyncio.sleep(1)  # of virtual time

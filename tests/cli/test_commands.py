@@ -57,7 +57,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
             engine.run(greeting, "nobody", id="greeting-2")
         engine.start(patience, id="patience-1")
         eventually(
-            lambda: "TimerStarted" in [line.name for line in digest(engine.history("patience-1"))], "the sleep begins"
+            lambda: "TimerStarted" in [line.name for line in digest(engine.get("patience-1").history())],
+            "the sleep begins",
         )
     return url
 

@@ -77,7 +77,7 @@ def run(*arguments: str) -> Result:
 def waits(engine: Engine, workflow_id: str) -> None:
     """Until it sleeps."""
     for _ in range(100_000):
-        if engine.describe(workflow_id).history_length >= 11:
+        if engine.get(workflow_id).describe().history_length >= 11:
             return
     raise AssertionError(f"{workflow_id} does not come to sleep")
 
@@ -246,5 +246,5 @@ def test_a_steering_engine_does_not_do_what_is_due(store: str) -> None:
     config = EngineConfig(has_duties=False)
     seams = EngineSeams(engine_config=config, clock=Later(4 * HOUR_NS))
     with seamed(Engine, seams, store, worker=False) as engine:
-        assert engine.describe("bill-1").history_length == 11, "its timer is due, and waits"
+        assert engine.get("bill-1").describe().history_length == 11, "its timer is due, and waits"
         assert engine.count() == 1

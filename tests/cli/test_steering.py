@@ -42,9 +42,10 @@ def store(tmp_path: Path) -> str:
         engine.start(listens, "hello", id="ear")
         engine.start(stuck, id="stuck")
         eventually(
-            lambda: any(found.attempt == 2 for found in engine.describe("stuck").pending_activities), "a second attempt"
+            lambda: any(found.attempt == 2 for found in engine.get("stuck").describe().pending_activities),
+            "a second attempt",
         )
-        eventually(lambda: engine.describe("ear").history_length >= 4, "its first workflow task has ended")
+        eventually(lambda: engine.get("ear").describe().history_length >= 4, "its first workflow task has ended")
     return url
 
 
@@ -60,7 +61,7 @@ def run(store: str) -> Run:
 
 def status(store: str, workflow_id: str) -> WorkflowStatus:
     with Engine(store, worker=False) as engine:
-        return engine.describe(workflow_id).status
+        return engine.get(workflow_id).describe().status
 
 
 def test_a_signal_reaches_a_paused_workflow_when_it_goes_on(store: str, run: Run) -> None:
@@ -90,13 +91,13 @@ def test_a_workflow_is_asked_to_stop_or_ended(store: str, run: Run) -> None:
     run("workflow", "terminate", "stuck")
     assert status(store, "stuck") is WorkflowStatus.TERMINATED
     with Engine(store, workflows=[listens], activities=[]) as engine:
-        assert "no more" in str(engine.history("ear"))
+        assert "no more" in str(engine.get("ear").history())
 
 
 def test_a_workflow_is_reset_to_a_step(store: str, run: Run) -> None:
     assert "stuck goes on as run" in run("workflow", "reset", "stuck", "--step", "down").output
     with Engine(store, worker=False) as engine:
-        assert not engine.describe("stuck").pending_activities, "the task that called it is to be done anew"
+        assert not engine.get("stuck").describe().pending_activities, "the task that called it is to be done anew"
     assert "no step 'up'" in run("workflow", "reset", "stuck", "--step", "up", exit_code=1).output
     assert "one of them" in run("workflow", "reset", "stuck", exit_code=1).output
 
@@ -106,13 +107,13 @@ def test_an_activity_is_paused_changed_and_let_go_on(store: str, run: Run) -> No
     run("activity", "pause", *named)
     run("activity", "update", *named, "--start-to-close-timeout", "5s", "--maximum-attempts", "7")
     with Engine(store, worker=False) as engine:
-        (pending,) = engine.describe("stuck").pending_activities
+        (pending,) = engine.get("stuck").describe().pending_activities
         assert (pending.state, pending.maximum_attempts, pending.attempt) == ("paused", 7, 2)
     run("activity", "reset", *named, "--keep-paused")
     run("activity", "unpause", *named)
     run("activity", "update", *named, "--restore")
     with Engine(store, worker=False) as engine:
-        (pending,) = engine.describe("stuck").pending_activities
+        (pending,) = engine.get("stuck").describe().pending_activities
         assert (pending.state, pending.maximum_attempts, pending.attempt) == ("scheduled", 0, 1)
 
 

@@ -52,7 +52,7 @@ def test_work_goes_on_in_the_copy(tmp_path: Path) -> None:
         assert done.result() == "charged o-9, in advance"
         engine.start(again, 3, id="again")
         engine.schedules.create("nightly", again, 0, cron="0 3 * * *")
-        eventually(lambda: engine.describe("again").history_length > 4, "the last run sleeps")
+        eventually(lambda: engine.get("again").describe().history_length > 4, "the last run sleeps")
 
     result = CliRunner().invoke(cli, ["store", "copy", here, there])
 

@@ -47,5 +47,5 @@ with TestEngine() as engine:
     engine.mock("charge_card", returns="paid")
     engine.start(subscription, "1001", 12, id="sub-1001")
     engine.advance("100 days")
-    open("sub-1001.json", "w").write(format_history(engine.history("sub-1001")))
+    open("sub-1001.json", "w").write(format_history(engine.get("sub-1001").history()))
 """

@@ -67,10 +67,10 @@ def are_there(engine: Engine, *workflow_ids: str) -> bool:
 
 def is_there(engine: Engine, workflow_id: str) -> bool:
     """Whether one of them has subscribed, or has ended already."""
-    if engine.describe(workflow_id).closed_at_ns is not None:
+    if engine.get(workflow_id).describe().closed_at_ns is not None:
         return True
     try:
-        engine.query(workflow_id, "is_there")
+        engine.get(workflow_id).query("is_there")
     except (EngineError, QueryFailedError):  # not yet, or between two runs
         return False
     return True
@@ -99,7 +99,7 @@ def main(database: str, effects_file: str, events: int) -> None:
         say("open")
         for value in range(events):
             if value % 2:
-                engine.emit("kills.told", value, id=f"outside-{value}")
+                engine.events.emit("kills.told", value, id=f"outside-{value}")
             else:
                 engine.start(tells, value, id=f"tells-{value}")
         found = {"one": one.result(), "many": many.result()}

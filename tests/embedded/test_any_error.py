@@ -284,7 +284,7 @@ def test_a_group_of_what_is_not_to_be_retried_is_not_retried(engine: Engine) -> 
     with pytest.raises(WorkflowFailedError, match=r"ExceptionGroup: .*\[Down: host db-7 is down\]"):
         engine.run(calls_grouped, id="grouped")
     assert TRIES == ["x"]
-    assert "db-7" in "".join(map(str, engine.history("grouped")))
+    assert "db-7" in "".join(map(str, engine.get("grouped").history()))
 
 
 # --- cancellations ------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def test_a_process_that_cannot_be_started_is_the_failure_of_its_attempt() -> Non
 
 def test_what_is_no_error_cannot_be_told_as_one(engine: Engine) -> None:
     with pytest.raises(TypeError, match="error must be an exception, not str"):
-        engine.fail_activity("no reason", workflow_id="w", activity_id="1")  # pyright: ignore[reportArgumentType]
+        engine.activities.fail("no reason", workflow_id="w", activity_id="1")  # pyright: ignore[reportArgumentType]
 
 
 # --- heartbeats, and codecs that are down ----------------------------------------------------------

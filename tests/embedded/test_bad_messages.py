@@ -72,7 +72,7 @@ def test_a_bad_signal_fails_its_own_handling_alone(
         order.signal("pay", Payment("visa", 5))
         assert order.query("state") == 5
         assert order.update("refund", 2) == 3
-        assert engine.describe("order-1").workflow_task_attempt <= 1
+        assert engine.get("order-1").describe().workflow_task_attempt <= 1
         order.signal("close")
         assert order.result() == 3
     (line,) = said(caplog, logging.ERROR)
@@ -127,7 +127,7 @@ def test_a_signal_is_not_dropped_because_a_codec_is_away(closes_by: str, caplog:
     vault = Vault()
     with Engine("memory://", codec=vault) as engine:
         order = engine.start(Order if closes_by == "signal" else waits_for_a_payment, id="order-1")
-        engine.query("order-1", "__stack_trace")
+        engine.get("order-1").query("__stack_trace")
         vault.is_away = True
         order.signal("pay", Payment("visa", 5))
         order.signal("close")

@@ -154,14 +154,14 @@ def test_a_cancelled_parent_waits_for_its_child() -> None:
         engine.run(tells, "nobody", id="meanwhile")
         parent.cancel()
         assert parent.result() == "the child was cancelled"
-        assert engine.describe("ear").status is WorkflowStatus.CANCELED
+        assert engine.get("ear").describe().status is WorkflowStatus.CANCELED
 
 
 def test_an_abandoned_child_lives_on() -> None:
     with Engine("memory://") as engine:
         assert engine.run(leaves_a_child, id="parent") == "ear"
-        assert engine.describe("ear").status is WorkflowStatus.RUNNING
-        engine.signal("ear", "word", "still here")
+        assert engine.get("ear").describe().status is WorkflowStatus.RUNNING
+        engine.get("ear").signal("word", "still here")
         assert engine.get("ear").result() == "still here"
 
 
@@ -180,5 +180,5 @@ def test_a_run_continues_as_new() -> None:
         handle = engine.start(counts, 1, 8, id="counts")
         number, before = handle.result()
         assert number == 8 and before != handle.run_id
-        assert len(engine.history("counts")) < 15
+        assert len(engine.get("counts").history()) < 15
         assert engine.run(counts_async, 2, id="counts-async") == "counts_async"

@@ -50,7 +50,7 @@ def test_nothing_is_stored_as_it_was_written(tmp_path: Path) -> None:
         assert isinstance(raised.value.cause, ActivityError)
         assert isinstance(raised.value.cause.cause, ApplicationError)
         assert raised.value.cause.cause.details == (SECRET,)
-        history = b"".join(event.SerializeToString() for event in engine.history("a"))
+        history = b"".join(event.SerializeToString() for event in engine.get("a").history())
         assert b"quick brown fox" not in history
         assert len(history) < len(SECRET) * 2
     with Engine(url) as engine, pytest.raises(PayloadError, match=r"'binary/zip'.*codec that this process lacks"):

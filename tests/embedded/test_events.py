@@ -89,23 +89,24 @@ def test_each_subscriber_gets_all_events_in_their_order() -> None:
     with TestEngine() as engine:
         books = [engine.start(collects, 50, id=f"books-{n}") for n in range(3)]
         for cents in range(50):
-            engine.emit("events.paid", Paid("1001", cents))
+            engine.events.emit("events.paid", Paid("1001", cents))
         assert [book.result() for book in books] == [list(range(50))] * 3
 
 
 def test_what_was_emitted_before_is_not_seen() -> None:
     with TestEngine() as engine:
-        engine.emit("events.paid", Paid("1001", 1), key="1001")
+        engine.events.emit("events.paid", Paid("1001", 1), key="1001")
         waiting = engine.start(ships, "1001", id="shipping-1001")
-        engine.emit("events.paid", Paid("1001", 2), key="1001")
+        engine.events.emit("events.paid", Paid("1001", 2), key="1001")
         assert waiting.result() == "1001 for 2"
 
 
 def test_the_same_event_again_is_told_once() -> None:
     with TestEngine() as engine:
         books = engine.start(collects, 2, id="books")
-        assert [engine.emit("events.paid", Paid("1001", 1), id="payment-1") for _ in range(3)] == ["payment-1"] * 3
-        engine.emit("events.paid", Paid("1001", 2))
+        ids = [engine.events.emit("events.paid", Paid("1001", 1), id="payment-1") for _ in range(3)]
+        assert ids == ["payment-1"] * 3
+        engine.events.emit("events.paid", Paid("1001", 2))
         assert books.result() == [1, 2]
 
 
@@ -116,7 +117,7 @@ def test_waiting_in_vain_ends_with_the_time_out_and_the_subscription() -> None:
         with pytest.raises(WorkflowFailedError, match=r"no event 'events\.paid' came within 2 days"):
             engine.run(ships_async, "1001", id="shipping-1002")
         engine.advance("1 minute")
-        assert engine.query("perdure-events/events.paid", "state")["subscribers"] == []
+        assert engine.get("perdure-events/events.paid").query("state")["subscribers"] == []
 
 
 def test_a_cancelled_waiter_is_told_so() -> None:
@@ -126,27 +127,27 @@ def test_a_cancelled_waiter_is_told_so() -> None:
             handle.cancel("enough")
         engine.advance("1 minute")
         assert [handle.describe().status for handle in waiting] == [WorkflowStatus.CANCELED] * 2
-        assert engine.query("perdure-events/events.paid", "state")["subscribers"] == []
+        assert engine.get("perdure-events/events.paid").query("state")["subscribers"] == []
 
 
 def test_nobody_need_be_there() -> None:
     with TestEngine() as engine:
         assert engine.run(pays, "1001", 1, id="pay-1001") == "paid"
-        assert engine.describe("perdure-events/events.paid").status is WorkflowStatus.RUNNING
+        assert engine.get("perdure-events/events.paid").describe().status is WorkflowStatus.RUNNING
         engine.advance("2 days")
-        assert engine.describe("perdure-events/events.paid").status is WorkflowStatus.COMPLETED
+        assert engine.get("perdure-events/events.paid").describe().status is WorkflowStatus.COMPLETED
         books = engine.start(collects, 1, id="books")
-        engine.emit("events.paid", Paid("1001", 2))
+        engine.events.emit("events.paid", Paid("1001", 2))
         assert books.result() == [2], "a hub that had ended begins again"
 
 
 def test_a_subscriber_that_was_terminated_is_forgotten() -> None:
     with TestEngine() as engine:
         engine.start(collects, 9, id="books")
-        engine.terminate("books")
-        engine.emit("events.paid", Paid("1001", 1))
+        engine.get("books").terminate()
+        engine.events.emit("events.paid", Paid("1001", 1))
         engine.advance("1 minute")
-        assert engine.query("perdure-events/events.paid", "state")["subscribers"] == []
+        assert engine.get("perdure-events/events.paid").query("state")["subscribers"] == []
 
 
 def count(engine: Engine, workflow_type: str) -> int:
@@ -158,9 +159,9 @@ def count(engine: Engine, workflow_type: str) -> int:
 
 def test_each_event_starts_one() -> None:
     with TestEngine() as engine:
-        engine.emit("events.placed", {"id": "1001"}, id="1001")
-        engine.emit("events.placed", {"id": "1001"}, id="1001")
-        engine.emit("events.placed", {"id": "1002"}, id="1002", key="abroad")
+        engine.events.emit("events.placed", {"id": "1001"}, id="1001")
+        engine.events.emit("events.placed", {"id": "1001"}, id="1001")
+        engine.events.emit("events.placed", {"id": "1002"}, id="1002", key="abroad")
         assert engine.get("events.bills/1001").result() == "bill of 1001"
         assert engine.get("events.bills/1002").result() == "bill of 1002"
         assert engine.get("events.declares/1002").result() == "declared"
@@ -173,12 +174,12 @@ def test_listening_is_durable_and_is_ended_by_a_word(tmp_path: Path) -> None:
     with TestEngine(url, workflows=[bills, declares], seed=1):
         pass
     with TestEngine(url, workflows=[pays], seed=2) as engine:
-        engine.emit("events.placed", {"id": "1001"}, id="1001")
-        engine.stop_listening("events.placed", bills)
-        engine.emit("events.placed", {"id": "1002"}, id="1002")
+        engine.events.emit("events.placed", {"id": "1001"}, id="1001")
+        engine.events.stop_listening("events.placed", bills)
+        engine.events.emit("events.placed", {"id": "1002"}, id="1002")
     with TestEngine(url, workflows=[bills], seed=3) as engine:
         assert engine.get("events.bills/1001").result() == "bill of 1001"
-        engine.emit("events.placed", {"id": "1003"}, id="1003")
+        engine.events.emit("events.placed", {"id": "1003"}, id="1003")
         assert engine.get("events.bills/1003").result() == "bill of 1003"
         assert count(engine, "events.bills") == 2
 
@@ -196,7 +197,7 @@ def test_a_workflow_that_cannot_be_started_by_an_event_is_refused() -> None:
 @pytest.mark.parametrize("name", ["", "x" * 201])
 def test_a_name_is_a_text_of_some_length(name: str) -> None:
     with TestEngine() as engine, pytest.raises(ValueError, match="an event's name is a text"):
-        engine.emit(name)
+        engine.events.emit(name)
 
 
 # --- without end ----------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def keeps_books(total: int, count: int) -> list[int]:
 def test_a_subscription_outlives_the_run(engine: TestEngine) -> None:
     books = engine.start(keeps_books, 0, 0, id="books")
     for cents in range(100):
-        engine.emit("events.paid", Paid("1001", cents))
+        engine.events.emit("events.paid", Paid("1001", cents))
         if cents % 7 == 0:
             engine.advance("5s")
     assert books.result() == [sum(range(100)), 100]
@@ -229,8 +230,8 @@ def test_a_subscription_outlives_the_run(engine: TestEngine) -> None:
 def test_a_hub_goes_on_as_a_new_run_and_loses_nothing(engine: TestEngine) -> None:
     books = engine.start(collects, 1500, id="books")
     for cents in range(1500):
-        engine.emit("events.paid", Paid("1001", cents), id=f"payment-{cents}")
-    engine.emit("events.paid", Paid("1001", 0), id="payment-1400")
+        engine.events.emit("events.paid", Paid("1001", cents), id=f"payment-{cents}")
+    engine.events.emit("events.paid", Paid("1001", 0), id="payment-1400")
     assert books.result() == list(range(1500))
     hub = [run for run in engine.list(limit=100) if run.id == "perdure-events/events.paid"]
     assert len(hub) > 1
@@ -275,17 +276,17 @@ def test_two_waits_of_one_workflow_each_get_the_event() -> None:
     with TestEngine() as engine:
         both = engine.start(two_waits, id="both")
         both.signal("go")
-        engine.emit("events.x", "seen")
+        engine.events.emit("events.x", "seen")
         assert both.result() == ["seen", "seen"]
 
 
 def test_what_was_not_taken_goes_on_to_the_next_run(engine: TestEngine) -> None:
     books = engine.start(keeps_books, 0, 0, id="books")
     engine.advance("1s")
-    engine.pause("books")
+    engine.get("books").pause()
     for cents in range(100):
-        engine.emit("events.paid", Paid("1001", cents))
-    engine.unpause("books")
+        engine.events.emit("events.paid", Paid("1001", cents))
+    engine.get("books").unpause()
     assert books.result() == [sum(range(100)), 100], "they had come all at once, and ten runs shared them"
 
 
@@ -297,13 +298,13 @@ def measures(count: int) -> list[int]:
 
 def test_values_of_any_size_get_through(engine: TestEngine) -> None:
     artists = [engine.start(measures, 30, id=f"artist-{n}") for n in range(3)]
-    engine.pause("perdure-events/events.drawn")
+    engine.get("perdure-events/events.drawn").pause()
     sizes = [n * 10_000 for n in range(29)] + [1_500_000]
     for size in sizes:
-        engine.emit("events.drawn", b"x" * size)
-    engine.unpause("perdure-events/events.drawn")
+        engine.events.emit("events.drawn", b"x" * size)
+    engine.get("perdure-events/events.drawn").unpause()
     assert [artist.result() for artist in artists] == [sizes] * 3
-    largest = max(event.ByteSize() for event in engine.history("perdure-events/events.drawn"))
+    largest = max(event.ByteSize() for event in engine.get("perdure-events/events.drawn").history())
     assert largest < 1_600_000, "servers bound what one command may carry"
 
 
@@ -311,7 +312,7 @@ def test_values_of_any_size_get_through(engine: TestEngine) -> None:
 def test_what_may_be_emitted_may_be_delivered(engine: TestEngine, size: int) -> None:
     artist = engine.start(measures, 1, id="artist")
     try:
-        engine.emit("events.drawn", b"x" * size)
+        engine.events.emit("events.drawn", b"x" * size)
     except PayloadError:
         assert size > 2_096_500
     else:
@@ -330,4 +331,4 @@ def test_an_engine_that_cannot_listen_is_not_open(tmp_path: Path, monkeypatch: p
             Engine(url, workflows=[bills]).open()
     assert threading.active_count() == before, "its worker has been stopped"
     with Engine(url, workflows=[bills]) as engine:
-        assert engine.emit("events.placed", {"id": "1"}) != ""
+        assert engine.events.emit("events.placed", {"id": "1"}) != ""

@@ -55,7 +55,7 @@ def test_what_runs_ends_and_nothing_else_begins(tmp_path: Path, how: str, number
         assert ended(process, "go\n") == ["ended", "behind"]
     with Engine(f"sqlite:///{database}") as engine:
         assert engine.get("both").result(timeout=PATIENCE_S) == ["first", "second"]
-        kinds = [event.event_type for event in engine.history("both")]
+        kinds = [event.event_type for event in engine.get("both").history()]
         assert kinds.count(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED) == 2
 
 

@@ -334,7 +334,7 @@ async def test_what_a_client_asks_for_may_be_changed_or_refused() -> None:
         assert handle.id == "mine-traced_async"
         await handle.describe(stack=False)
         with pytest.raises(PermissionError, match="mine-traced_async stays"):
-            await engine.terminate(handle.id)
+            await engine.get(handle.id).terminate()
         assert await handle.result() == "3 7"
     assert renames.seen == ["describe mine-traced_async"]
 

@@ -103,10 +103,10 @@ def test_a_cart_is_an_actor() -> None:
     with Engine("memory://") as engine:
         cart = engine.start(Cart, id="cart-1")
         cart.signal("add", Item("pen", 250))
-        engine.signal("cart-1", Cart.add_by_name, "book")
-        engine.signal("cart-1", "close")
+        engine.get("cart-1").signal(Cart.add_by_name, "book")
+        engine.get("cart-1").signal("close")
         assert cart.result() == 650
-        assert engine.query("cart-1", "total") == 650
+        assert engine.get("cart-1").query("total") == 650
 
 
 def test_signals_reach_an_async_class() -> None:
@@ -143,11 +143,11 @@ def test_a_query_finds_a_run_that_no_worker_remembers(tmp_path) -> None:
         cart.signal("add", Item("pen", 250))
         assert cart.query("total") in (250, 650)
     with Engine(url) as engine:
-        assert engine.query("cart-1", Cart.first).name in ("pen", "book")
-        engine.signal("cart-1", "close")
+        assert engine.get("cart-1").query(Cart.first).name in ("pen", "book")
+        engine.get("cart-1").signal("close")
         assert engine.get("cart-1").result() == 650
     with Engine(url) as engine:
-        assert engine.query("cart-1", "total") == 650
+        assert engine.get("cart-1").query("total") == 650
 
 
 def test_queries_of_many_threads_at_once() -> None:
@@ -189,9 +189,9 @@ def test_signal_with_start_starts_once_and_signals_every_time() -> None:
 def test_signals_to_nobody_are_refused() -> None:
     with Engine("memory://") as engine:
         with pytest.raises(WorkflowNotFoundError, match="signal 'add' to workflow 'nobody'"):
-            engine.signal("nobody", "add")
+            engine.get("nobody").signal("add")
         with pytest.raises(WorkflowNotFoundError):
-            engine.query("nobody", "total")
+            engine.get("nobody").query("total")
 
 
 def test_signals_survive_the_engine(tmp_path) -> None:
@@ -199,7 +199,7 @@ def test_signals_survive_the_engine(tmp_path) -> None:
     with Engine(url) as engine:
         engine.start(listens, id="ear").signal("word", "to")
     with Engine(url, worker=False) as engine:
-        engine.signal("ear", "word", "gether")
+        engine.get("ear").signal("word", "gether")
     with Engine(url) as engine:
         assert engine.get("ear").result() == "together"
 
@@ -258,7 +258,7 @@ def test_an_update_is_answered() -> None:
     with Engine("memory://") as engine:
         account = engine.start(Account, id="account-1")
         assert account.update("deposit", 500) == 500
-        assert engine.update("account-1", Account.deposit, 100) == 600
+        assert engine.get("account-1").update(Account.deposit, 100) == 600
         assert account.update(Account.buy, "book") == Item("book", 400)
         assert account.update("close") is None
         assert account.result() == 200
@@ -311,11 +311,11 @@ def test_updates_survive_the_engine(tmp_path) -> None:
     with Engine(url) as engine:
         engine.start(Account, id="account-1").update("deposit", 500)
     with Engine(url) as engine:
-        assert engine.update("account-1", "buy", "book") == {"name": "book", "cents": 400}
-        assert engine.update("account-1", "deposit", 1, update_id="again") == 101
+        assert engine.get("account-1").update("buy", "book") == {"name": "book", "cents": 400}
+        assert engine.get("account-1").update("deposit", 1, update_id="again") == 101
     with Engine(url) as engine:
-        assert engine.update("account-1", "deposit", 1, update_id="again") == 101
-        engine.update("account-1", "close")
+        assert engine.get("account-1").update("deposit", 1, update_id="again") == 101
+        engine.get("account-1").update("close")
         assert engine.get("account-1").result() == 101
 
 

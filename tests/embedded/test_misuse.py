@@ -237,7 +237,7 @@ def test_a_number_where_a_text_belongs_is_refused_by_name() -> None:
 
     anything: Any = 5
     with Engine("memory://", workflows=[takes_anything], activities=[]) as engine:
-        for ask in (lambda: engine.run(takes_anything, 1, id=anything), lambda: engine.terminate(anything)):
+        for ask in (lambda: engine.run(takes_anything, 1, id=anything), lambda: engine.get(anything).terminate()):
             with pytest.raises(TypeError, match="id must be a str, not int: write id='5'"):
                 ask()
         with pytest.raises(TypeError, match="name must be a str, not int"):

@@ -203,7 +203,7 @@ def test_a_run_continues_as_another_workflow(body: Any) -> None:
     with Engine("memory://") as engine:
         handle = engine.start(body, 1, id=f"becomes-{body.name}")
         assert handle.result() == {"number": 2}
-        assert engine.describe(handle.id).workflow_type == "order"
+        assert engine.get(handle.id).describe().workflow_type == "order"
 
 
 def test_the_options_of_the_name_count_and_not_those_of_the_declaration() -> None:

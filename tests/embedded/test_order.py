@@ -137,14 +137,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def kinds(engine: Engine, workflow_id: str) -> list[str]:
-    return [EventType.Name(e.event_type).removeprefix("EVENT_TYPE_") for e in engine.history(workflow_id)]
+    return [EventType.Name(e.event_type).removeprefix("EVENT_TYPE_") for e in engine.get(workflow_id).history()]
 
 
 def test_an_order_from_sync_code(url: str) -> None:
     with Engine(url) as engine:
         assert engine.run(fulfil, ORDER, id="order-1001") == Shipment(tracking="T-1001")
         history = kinds(engine, "order-1001")
-        description = engine.describe("order-1001")
+        description = engine.get("order-1001").describe()
     assert history[0] == "WORKFLOW_EXECUTION_STARTED"
     assert history[-1] == "WORKFLOW_EXECUTION_COMPLETED"
     assert history.count("ACTIVITY_TASK_COMPLETED") == 3
@@ -157,7 +157,7 @@ async def test_an_order_from_async_code(url: str) -> None:
         assert await engine.run(fulfil_async, ORDER, id="order-1001") == Shipment(tracking="T-1001")
         handle = await engine.start(fulfil, ORDER, id="other")
         assert (await handle.result()).weight_kg == 1.5
-        assert (await engine.describe("order-1001")).status is WorkflowStatus.COMPLETED
+        assert (await engine.get("order-1001").describe()).status is WorkflowStatus.COMPLETED
 
 
 def test_an_id_is_an_idempotency_key(url: str) -> None:
@@ -258,6 +258,6 @@ def test_what_a_closed_engine_left_open_goes_on(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/orders.db"
     with Engine(url, worker=False) as engine:
         engine.start(fulfil, ORDER, id="order-1001")
-        assert engine.describe("order-1001").status is WorkflowStatus.RUNNING
+        assert engine.get("order-1001").describe().status is WorkflowStatus.RUNNING
     with Engine(url) as engine:
         assert engine.get("order-1001", result_type=Shipment).result() == Shipment(tracking="T-1001")

@@ -56,9 +56,10 @@ def test_a_name_keeps_the_type_it_was_first_set_with() -> None:
             engine.start(order, "packed", id="order-2", search_attributes={"Amount": "much"})
         handle = engine.start(careless, id="careless")
         eventually(
-            lambda: any("BadSearchAttributes" in str(event) for event in engine.history("careless")), "it is refused"
+            lambda: any("BadSearchAttributes" in str(event) for event in engine.get("careless").history()),
+            "it is refused",
         )
-        engine.terminate("careless")
+        engine.get("careless").terminate()
         with pytest.raises(WorkflowFailedError):
             handle.result()
 

@@ -104,10 +104,11 @@ def stuck(tmp_path_factory: pytest.TempPathFactory) -> Any:
         for each, text in SAID.items():
             plain = text.replace(r"\d ", "")
             eventually(
-                lambda each=each, plain=plain: plain.split("failed")[-1] in engine.describe(each.name).situation, text
+                lambda each=each, plain=plain: plain.split("failed")[-1] in engine.get(each.name).describe().situation,
+                text,
             )
-        eventually(lambda: engine.describe(pay.name).pending_activities[0].last_failure, "a failed attempt")
-        eventually(lambda: engine.describe(works.name).pending_activities[0].last_heartbeat_at_ns, "a heartbeat")
+        eventually(lambda: engine.get(pay.name).describe().pending_activities[0].last_failure, "a failed attempt")
+        eventually(lambda: engine.get(works.name).describe().pending_activities[0].last_heartbeat_at_ns, "a heartbeat")
         yield engine, url
         let_go.set()
 
@@ -115,7 +116,7 @@ def stuck(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("which", SAID, ids=lambda which: which.name)
 def test_describe_and_who_waited_in_vain_are_told_the_same(stuck: Any, which: Any) -> None:
     engine, _ = stuck
-    described = engine.describe(which.name)
+    described = engine.get(which.name).describe()
     with pytest.raises(TimeoutError) as waited:
         engine.get(which.name).result(timeout=0.01)
     for text in (described.situation, str(described), str(waited.value)):
@@ -132,9 +133,9 @@ def test_describe_and_who_waited_in_vain_are_told_the_same(stuck: Any, which: An
 
 def test_the_user_s_own_line_is_in_what_is_said(stuck: Any) -> None:
     engine, _ = stuck
-    assert "ConnectionError: bank is down (at test_situations.py:" in engine.describe(pay.name).situation
-    assert "KeyError: 'price' (at test_situations.py:" in engine.describe(typo.name).situation
-    assert ", its last heartbeat " in engine.describe(works.name).situation
+    assert "ConnectionError: bank is down (at test_situations.py:" in engine.get(pay.name).describe().situation
+    assert "KeyError: 'price' (at test_situations.py:" in engine.get(typo.name).describe().situation
+    assert ", its last heartbeat " in engine.get(works.name).describe().situation
 
 
 @pytest.mark.parametrize("which", [*SAID], ids=lambda which: which.name)
@@ -160,7 +161,7 @@ def test_the_command_line_says_the_same_beside_the_running_engine(stuck: Any, wh
 def test_an_update_that_does_not_end_says_what_its_workflow_waits_for(stuck: Any) -> None:
     engine, _ = stuck
     engine.start(Counts, id="counts")
-    handle = engine.update("counts", "slowly", wait_for="accepted")
+    handle = engine.get("counts").update("slowly", wait_for="accepted")
     with pytest.raises(
         TimeoutError, match=r"of workflow 'counts' has not ended within 10 ms: timer 1 fires in 59 min"
     ) as e:
@@ -170,17 +171,17 @@ def test_an_update_that_does_not_end_says_what_its_workflow_waits_for(stuck: Any
 
 def test_a_question_to_code_that_fails_is_answered_at_once_with_what_is_wrong(stuck: Any) -> None:
     engine, _ = stuck
-    eventually(lambda: engine.describe(typo.name).workflow_task_attempt >= 3, "the third attempt")
+    eventually(lambda: engine.get(typo.name).describe().workflow_task_attempt >= 3, "the third attempt")
     failing = r"in failed state\. attempt \d+ of its workflow task failed.*: KeyError: 'price' \(at test_situations"
     with pytest.raises(EngineError, match=failing):
-        engine.query(typo.name, "anything")
+        engine.get(typo.name).query("anything")
     with pytest.raises(EngineError, match=failing):
-        engine.update(typo.name, "anything")
+        engine.get(typo.name).update("anything")
 
 
 def test_a_description_without_a_stack_asks_no_worker(stuck: Any) -> None:
     engine, _ = stuck
-    described = engine.describe(approval.name, stack=False)
+    described = engine.get(approval.name).describe(stack=False)
     assert described.waits_at == () and described.stack == ""
     assert engine.get(approval.name).describe(stack=False).waits == described.waits
 
@@ -192,7 +193,7 @@ def test_a_closed_run_waits_for_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'quick.db'}"
     with Engine(url, workflows=[quick], activities=[]) as engine:
         engine.run(quick, id="q")
-        described = engine.describe("q")
+        described = engine.get("q").describe()
         assert (described.situation, described.waits, described.workers) == ("", (), None)
         assert str(described) == "situations.quick 'q' is COMPLETED"
     output = CliRunner().invoke(cli, ["workflow", "describe", "q", "--store", url]).output
@@ -203,7 +204,7 @@ def test_a_store_that_nobody_has_open_says_that_nothing_goes_on(tmp_path: Path) 
     url = f"sqlite:///{tmp_path / 'stopped.db'}"
     with Engine(url, workflows=[nap], activities=[]) as engine:
         engine.start(nap, id="n")
-        eventually(lambda: "timer" in engine.describe("n").situation, "the timer")
+        eventually(lambda: "timer" in engine.get("n").describe().situation, "the timer")
     output = CliRunner().invoke(cli, ["workflow", "describe", "n", "--store", url]).output
     assert "no engine has this store open: nothing goes on until one does" in output
     assert "timer 1 fires in 29 d 23 h" in output

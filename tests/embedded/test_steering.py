@@ -57,24 +57,24 @@ class Counter:
 def test_an_activity_is_completed_by_its_token_and_by_its_id() -> None:
     with Engine("memory://") as engine:
         handle = engine.start(asks, "why?", id="asks-1")
-        assert engine.heartbeat_activity("half", token=asked.get(timeout=20).task_token) is False
-        engine.complete_activity("because", workflow_id="asks-1", activity_id="1")
+        assert engine.activities.heartbeat("half", token=asked.get(timeout=20).task_token) is False
+        engine.activities.complete("because", workflow_id="asks-1", activity_id="1")
         assert handle.result() == "because"
         handle = engine.start(asks, "why?", id="asks-2")
         token = asked.get(timeout=20).task_token
-        engine.complete_activity("therefore", token=token)
+        engine.activities.complete("therefore", token=token)
         assert handle.result() == "therefore"
         with pytest.raises(WorkflowNotFoundError):
-            engine.complete_activity("late", token=token)
+            engine.activities.complete("late", token=token)
         with pytest.raises(ValueError, match="by its token, or by"):
-            engine.complete_activity("nobody's")
+            engine.activities.complete("nobody's")
 
 
 def test_an_activity_is_failed_from_outside() -> None:
     with Engine("memory://") as engine:
         handle = engine.start(asks, "why?", id="asks-1")
         asked.get(timeout=20)
-        engine.fail_activity(ApplicationError("no idea", type="NoIdea"), workflow_id="asks-1", activity_id="1")
+        engine.activities.fail(ApplicationError("no idea", type="NoIdea"), workflow_id="asks-1", activity_id="1")
         with pytest.raises(WorkflowFailedError, match="no idea"):
             handle.result()
 
@@ -82,19 +82,19 @@ def test_an_activity_is_failed_from_outside() -> None:
 def test_a_paused_workflow_waits() -> None:
     with Engine("memory://") as engine:
         handle = engine.start(listens, id="ear")
-        engine.pause("ear", "for a look")
+        engine.get("ear").pause("for a look")
         handle.signal("word", "hello")
         with pytest.raises(TimeoutError):
             handle.result(timeout="50ms")
-        engine.unpause("ear")
+        engine.get("ear").unpause()
         assert handle.result() == "hello"
 
 
 def test_the_id_of_a_paused_workflow_is_taken() -> None:
     with Engine("memory://") as engine:
         engine.start(listens, id="ear")
-        engine.pause("ear", "for a look")
-        assert engine.describe("ear").status.is_open
+        engine.get("ear").pause("for a look")
+        assert engine.get("ear").describe().status.is_open
         with pytest.raises(WorkflowAlreadyStartedError, match="is open already"):
             engine.start(listens, id="ear", id_conflict_policy="FAIL")
 

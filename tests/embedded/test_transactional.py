@@ -121,7 +121,7 @@ def test_the_rows_are_there_and_history_says_so(file: Path) -> None:
         engine.run(prepare, id="prepare")
         assert engine.run(seat_guest, 7, "ada", id="w") == "ada on 7 in w"
         assert seats(file) == [(7, "ada")]
-        assert kinds(engine.history("w"))[4:7] == [
+        assert kinds(engine.get("w").history())[4:7] == [
             "ACTIVITY_TASK_SCHEDULED",
             "ACTIVITY_TASK_STARTED",
             "ACTIVITY_TASK_COMPLETED",
@@ -234,7 +234,7 @@ def test_a_workflow_that_is_terminated_meanwhile_gets_no_row(file: Path) -> None
         go_on.set()
         ending.join(30)
         has_row = seats(file) == [(1, "late")]
-        assert ("ACTIVITY_TASK_COMPLETED" in kinds(engine.history("w"))) == has_row
+        assert ("ACTIVITY_TASK_COMPLETED" in kinds(engine.get("w").history())) == has_row
 
 
 def test_on_a_memory_store_the_tables_are_in_memory() -> None:

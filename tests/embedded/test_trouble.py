@@ -184,10 +184,10 @@ def test_a_workflow_that_is_not_here_waits_for_a_worker_that_has_it(tmp_path: Pa
         async with seamed(Engine, seams, url, worker=False) as engine:
             await engine.start(needs_rare, id="a")
         async with seamed(Engine, seams, url, workflows=[healthy]) as engine:
-            trouble = await engine.describe("a")
+            trouble = await engine.get("a").describe()
             while trouble.workflow_task_attempt < 2:
                 await asyncio.sleep(1)  # of virtual time
-                trouble = await engine.describe("a")
+                trouble = await engine.get("a").describe()
             assert "workflow type 'needs_rare' is not registered" in trouble.workflow_task_failure
             assert "it knows: healthy" in trouble.workflow_task_failure
             assert await engine.run(healthy) == "fine"

@@ -8,6 +8,7 @@ A line that must say so ends with the new name behind `now:`; no other line may 
 from __future__ import annotations
 
 import asyncio
+import queue
 
 from perdure import Calendar, Engine, Retry, activity, call, start, workflow
 from perdure import Handle  # now: ActivityHandle, TimerHandle or ChildHandle
@@ -27,6 +28,20 @@ def charge(order: str) -> str:
 @activity(schedule_to_close="1h", heartbeat="5s")  # now: schedule_to_close_timeout= + heartbeat_timeout=
 async def ship(order: str) -> str:
     return f"{order} shipped"
+
+
+TOKENS: queue.Queue[bytes] = queue.Queue()
+
+
+@activity
+def ask_bank() -> str:
+    TOKENS.put(activity.info().task_token)
+    activity.raise_complete_async()
+
+
+@workflow
+def pay() -> str:
+    return call(ask_bank)
 
 
 @workflow
@@ -52,6 +67,13 @@ class Cart:
     def run(self) -> list[str]:
         wait(lambda: len(self.items) == 2)
         return self.items
+
+    @workflow.signal
+    def note(self, text: str) -> None: ...
+
+    @workflow.query
+    def count(self) -> int:
+        return len(self.items)
 
     @workflow.update
     def add(self, item: str) -> int:
@@ -86,9 +108,42 @@ def on_the_wire() -> None:
     assert Calendar(hour="9").message().hour == "9"  # now: temporalio.api.schedule.v1.CalendarSpec(...)
 
 
+def by_id(engine: Engine) -> None:
+    cart = engine.start(Cart, id="by-id")
+    engine.signal("by-id", "note", "gift", run_id=cart.run_id)  # now: engine.get(id).signal(...)
+    assert engine.update("by-id", Cart.add, "lamp") == 1  # now: engine.get(id).update(...)
+    assert engine.query("by-id", "count") == 1  # now: engine.get(id).query(...)
+    engine.pause("by-id", "wait")  # now: engine.get(id).pause(...)
+    engine.unpause("by-id")  # now: engine.get(id).unpause(...)
+    assert engine.describe("by-id", cart.run_id, stack=False).id == "by-id"  # now: engine.get(id).describe(...)
+    assert len(engine.history("by-id")) > 3  # now: engine.get(id).history(...)
+    engine.cancel("by-id", "enough")  # now: engine.get(id).cancel(...)
+    engine.start(greet, id="ended")
+    engine.terminate("ended", reason="enough")  # now: engine.get(id).terminate(...)
+
+
+def grouped(engine: Engine) -> None:
+    engine.add_search_attributes({"Customer": "Keyword"})  # now: engine.search_attributes.add(...)
+    assert engine.search_attributes() == {"Customer": "Keyword"}  # now: engine.search_attributes.list()
+    engine.emit("order.paid", 4200, id="payment-1")  # now: engine.events.emit(...)
+    engine.stop_listening("order.paid", sell)  # now: engine.events.stop_listening(...)
+    hangs = engine.start(pay, id="hangs")
+    token = TOKENS.get(timeout=60)
+    assert engine.heartbeat_activity("alive", token=token) is False  # now: engine.activities.heartbeat(...)
+    engine.fail_activity(OSError("down"), token=token)  # now: engine.activities.fail(...)
+    engine.pause_activity("hangs", ask_bank)  # now: engine.activities.pause(...)
+    engine.reset_activity("hangs", ask_bank, keep_paused=True)  # now: engine.activities.reset(...)
+    engine.update_activity("hangs", ask_bank, task_queue="default")  # now: engine.activities.update_options(...)
+    engine.unpause_activity("hangs", ask_bank)  # now: engine.activities.unpause(...)
+    engine.complete_activity("paid", token=TOKENS.get(timeout=60))  # now: engine.activities.complete(...)
+    assert hangs.result() == "paid"
+
+
 def main() -> None:
     on_the_wire()
     with Engine("memory://") as engine:
+        by_id(engine)
+        grouped(engine)
         sync_handles(engine)
         sold = ["1 charged", "1 shipped", "1 charged"]
         assert engine.run(sell, "1", id="1") == sold

@@ -55,8 +55,8 @@ def test_a_server_is_listed_described_and_read(url: str) -> None:
         described = run("workflow", "describe", sleeping, "--store", url)
         assert (described.exit_code, "RUNNING" in described.output) == (0, True)
         shown = json.loads(run("workflow", "history", closed, "--store", url, "--json").output)
-        assert list(ParseDict(shown, History()).events) == engine.history(closed)
-        engine.terminate(sleeping)
+        assert list(ParseDict(shown, History()).events) == engine.get(closed).history()
+        engine.get(sleeping).terminate()
 
 
 def test_what_a_server_does_not_have_is_named(url: str) -> None:
@@ -81,21 +81,23 @@ def test_a_run_that_is_stuck_on_a_server_says_why(url: str) -> None:
     with Engine(url, task_queue=queue, workflows=[pays, patience], activities=[down]) as engine:
         engine.start(pays, id=f"pays-{queue}")
         engine.start(patience, id=f"patience-{queue}")
-        eventually(lambda: "failed, next try in" in engine.describe(f"pays-{queue}").situation, "a failed attempt")
-        eventually(lambda: engine.describe(f"patience-{queue}").waits_at, "the timer")
+        eventually(
+            lambda: "failed, next try in" in engine.get(f"pays-{queue}").describe().situation, "a failed attempt"
+        )
+        eventually(lambda: engine.get(f"patience-{queue}").describe().waits_at, "the timer")
         with pytest.raises(TimeoutError, match="ConnectionError: bank is down") as waited:
             engine.get(f"pays-{queue}").result(timeout=0.1)
         assert "(at test_commands.py:" in str(waited.value) and "its code waits at test_commands.py:" in str(
             waited.value
         )
         assert "timer 1 fires in 29 d 23 h; its code waits at test_commands.py:" in str(
-            engine.describe(f"patience-{queue}")
+            engine.get(f"patience-{queue}").describe()
         )
         described = " ".join(run("workflow", "describe", f"pays-{queue}", "--store", url).output.split())
         assert "of activity far_commands.down (id 1) failed, next try in" in described
         assert "waits at test_commands.py:" in described
     with Engine(url, task_queue=queue, worker=False) as engine:
-        engine.signal(f"patience-{queue}", "wake-up")
-        eventually(lambda: engine.describe(f"patience-{queue}").waits[0].kind == "workflow_task", "an owed task")
+        engine.get(f"patience-{queue}").signal("wake-up")
+        eventually(lambda: engine.get(f"patience-{queue}").describe().waits[0].kind == "workflow_task", "an owed task")
         for workflow_id in (f"pays-{queue}", f"patience-{queue}"):
-            engine.terminate(workflow_id)
+            engine.get(workflow_id).terminate()

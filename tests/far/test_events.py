@@ -39,13 +39,13 @@ def test_events_on_any_server(url: str) -> None:
         assert ready.result() == "ready"
         for cents in (1, 10):
             engine.run(pays, cents, id=f"pays-{cents}-{name}")
-        event = engine.emit(name, 100, key="1001")
-        assert engine.emit(name, 100, key="1001", id=event) == event
-        engine.emit(name, 1000)
+        event = engine.events.emit(name, 100, key="1001")
+        assert engine.events.emit(name, 100, key="1001", id=event) == event
+        engine.events.emit(name, 1000)
         assert books.result() == 1111
         assert engine.get(f"invoices/{event}").result() == "invoice for 100"
         for one in (name, f"{name}-ready"):
-            engine.terminate(f"perdure-events/{one}")
+            engine.get(f"perdure-events/{one}").terminate()
 
 
 def subscribers(engine: Engine, name: str) -> object:
@@ -53,4 +53,4 @@ def subscribers(engine: Engine, name: str) -> object:
     hub = f"perdure-events/{name}"
     if hub not in {run.id for run in engine.list()}:
         return []
-    return engine.query(hub, "state")["subscribers"]
+    return engine.get(hub).query("state")["subscribers"]

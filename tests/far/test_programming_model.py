@@ -74,8 +74,8 @@ def test_local_activities_and_their_markers(url: str) -> None:
 def test_search_attributes(url: str) -> None:
     customer = str(uuid.uuid4())
     with engine_on(url) as engine:
-        engine.add_search_attributes({"PerdureStage": "Keyword", "PerdureCustomer": "Keyword"})
-        assert engine.search_attributes()["PerdureStage"] == "Keyword"
+        engine.search_attributes.add({"PerdureStage": "Keyword", "PerdureCustomer": "Keyword"})
+        assert engine.search_attributes.list()["PerdureStage"] == "Keyword"
         handle = engine.start(stages, customer, id=f"stages-{customer}", search_attributes={"PerdureStage": "new"})
         assert handle.result() == {"PerdureStage": "packed", "PerdureCustomer": customer}
         assert handle.describe().search_attributes["PerdureCustomer"] == customer
@@ -88,7 +88,7 @@ def test_signals_are_carried_over_a_chain_of_runs(url: str) -> None:
     with engine_on(url) as engine:
         engine.start(relay, 3, [], id=id)
         for number in (1, 2, 3):
-            engine.signal(id, "number", number)
+            engine.get(id).signal("number", number)
         assert engine.get(id).result() == [1, 2, 3]
 
 
@@ -97,7 +97,7 @@ def test_reset_to_a_step(url: str) -> None:
     charged.clear()
     with engine_on(url) as engine:
         engine.start(order, id=id)
-        engine.signal(id, "word", "hello")
+        engine.get(id).signal("word", "hello")
         assert engine.get(id).result() == ["charge 1", "charge 2", "hello"]
         again = engine.get(id).reset(step=charge, reason="mended")
         assert again.result() == ["charge 1", "charge 3", "hello"]

@@ -101,7 +101,7 @@ def test_summaries_are_in_history_and_beside_the_run(url: str) -> None:
             assert (found.static_summary, found.static_details) == ("a run", "of *many* words")
             begun = next(e for e in events if e.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
             execution = begun.child_workflow_execution_started_event_attributes.workflow_execution
-            assert engine.describe(execution.workflow_id).static_summary == "a child"
+            assert engine.get(execution.workflow_id).describe().static_summary == "a child"
             assert_replays(events, [told, told_async])
 
 
@@ -116,9 +116,9 @@ def test_a_start_by_cron(url: str) -> None:
         engine.start(every_second, id=id, cron_schedule="@every 1s")
         query = f'WorkflowId = "{id}"'
         runs = eventually(lambda: found if len(found := engine.list(query)) > 2 else [], "three runs")
-        events = engine.history(id, runs[-1].run_id)
+        events = engine.get(id, runs[-1].run_id).history()
         assert events[0].workflow_execution_started_event_attributes.cron_schedule == "@every 1s"
-        engine.terminate(id)
+        engine.get(id).terminate()
 
 
 def test_a_child_by_cron(url: str) -> None:
@@ -126,10 +126,10 @@ def test_a_child_by_cron(url: str) -> None:
         id = f"cron-child-{uuid.uuid4()}"
         engine.start(has_cron_child, id)
         eventually(lambda: engine.list(f'WorkflowId = "{id}"'), "the child")
-        started = engine.history(id)[0].workflow_execution_started_event_attributes
+        started = engine.get(id).history()[0].workflow_execution_started_event_attributes
         assert started.cron_schedule == "0 0 1 1 *"
-        assert "it begins in" in engine.describe(id).situation
-        engine.terminate(id)
+        assert "it begins in" in engine.get(id).describe().situation
+        engine.get(id).terminate()
 
 
 def test_what_a_schedule_starts_is_told_too(url: str) -> None:
@@ -145,5 +145,5 @@ def test_what_a_schedule_starts_is_told_too(url: str) -> None:
         )
         [run] = eventually(lambda: engine.schedules.describe(id).recent, "the run")
         assert engine.get(run.workflow_id).result() == 3
-        assert engine.describe(run.workflow_id, run.run_id).static_summary == "by the clock", "of the first run"
+        assert engine.get(run.workflow_id, run.run_id).describe().static_summary == "by the clock", "of the first run"
         engine.schedules.delete(id)

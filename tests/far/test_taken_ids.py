@@ -70,8 +70,8 @@ def test_so_is_an_open_one(engine: Engine) -> None:
 def test_a_run_that_goes_on_as_another_is_what_it_began_as(engine: Engine) -> None:
     key = str(uuid.uuid4())
     handle = engine.start(counts_down, 1, id=key)
-    engine.signal(key, "go")
-    engine.signal(key, "go")
+    engine.get(key).signal("go")
+    engine.get(key).signal("go")
     assert handle.result() == 0
     assert engine.run(counts_down, 1, id=key) == 0
     with pytest.raises(WorkflowAlreadyStartedError, match="number is 1 there and 0 here"):

@@ -169,7 +169,7 @@ def test_another_process_goes_on_from_history(url: str) -> None:
 def test_an_activity_is_completed_from_outside(url: str) -> None:
     with Engine(url, task_queue=fresh("queue")) as engine:
         handle = engine.start(asks, id=fresh("asks"))
-        engine.complete_activity("because", token=asked.get(timeout=20).task_token)
+        engine.activities.complete("because", token=asked.get(timeout=20).task_token)
         assert handle.result() == "because"
 
 
@@ -183,4 +183,4 @@ def test_cancel_terminate_and_errors(url: str) -> None:
         basket.terminate("enough")
         assert basket.describe().status is WorkflowStatus.TERMINATED
         with pytest.raises(WorkflowNotFoundError):
-            engine.describe(fresh("nobody"))
+            engine.get(fresh("nobody")).describe()

@@ -53,15 +53,16 @@ def record() -> dict[str, str]:
         engine.start(waits, "even", id="waits")
         engine.start(waits, "never", id="waits_in_vain")
         engine.start(subscribes, 9, id="is_terminated")
-        engine.terminate("is_terminated")
+        engine.get("is_terminated").terminate()
         engine.run(emits, 3, id="emits")
-        engine.emit("stored", 4, id="twice", key="even")
-        engine.emit("stored", 4, id="twice", key="even")
+        engine.events.emit("stored", 4, id="twice", key="even")
+        engine.events.emit("stored", 4, id="twice", key="even")
         engine.advance("2h")
-        engine.stop_listening("stored", is_started, key="even")
+        engine.events.stop_listening("stored", is_started, key="even")
         engine.advance("2 days")
         names = {"hub": "perdure-events/stored"} | {name: name for name in ("emits", "subscribes", "waits")}
-        return {name: as_text(engine.history(id)) for name, id in [*names.items(), ("waits_in_vain", "waits_in_vain")]}
+        names["waits_in_vain"] = "waits_in_vain"
+        return {name: as_text(engine.get(id).history()) for name, id in names.items()}
 
 
 def main() -> None:

@@ -55,13 +55,13 @@ def flaky(engine: TestEngine, name: str) -> None:
 
 def cancel(engine: TestEngine, name: str) -> None:
     engine.advance("3 days")
-    engine.cancel(name, "changed my mind")
+    engine.get(name).cancel("changed my mind")
     to_its_end(engine, name)
 
 
 def cancel_soon(engine: TestEngine, name: str) -> None:
     engine.advance("1 min")
-    engine.cancel(name)
+    engine.get(name).cancel()
     to_its_end(engine, name)
 
 
@@ -70,44 +70,44 @@ def half_a_year(engine: TestEngine, name: str) -> None:
 
 
 def signals(engine: TestEngine, name: str) -> None:
-    engine.signal(name, "add", "lamp")
-    engine.signal(name, "other", 1, "two")
-    engine.signal(name, "word", "hello")
+    engine.get(name).signal("add", "lamp")
+    engine.get(name).signal("other", 1, "two")
+    engine.get(name).signal("word", "hello")
     engine.advance("2h")
-    engine.signal(name, "add", "desk")
+    engine.get(name).signal("add", "desk")
     to_its_end(engine, name)
 
 
 def updates(engine: TestEngine, name: str) -> None:
     for update, *args in (("add", "lamp"), ("add", ""), ("refuse",), ("fetch", "desk"), ("unknown",)):
         try:
-            engine.update(name, update, *args)
+            engine.get(name).update(update, *args)
         except UpdateFailedError:
             continue  # some are meant to
-    engine.signal(name, "end")
+    engine.get(name).signal("end")
     to_its_end(engine, name)
 
 
 def updates_at_once(engine: TestEngine, name: str) -> None:
     slow = engine.get(name).update("fetch", "a long word", wait_for="accepted")
-    engine.signal(name, "note", "said")
-    engine.update(name, "fetch", "short")
+    engine.get(name).signal("note", "said")
+    engine.get(name).update("fetch", "short")
     assert slow.result() == "A LONG WORD"
     to_its_end(engine, name)
 
 
 def stop(engine: TestEngine, name: str) -> None:
     engine.advance("1 min")
-    engine.signal(name, "stop")
+    engine.get(name).signal("stop")
     to_its_end(engine, name)
 
 
 def stop_one_by_one(engine: TestEngine, name: str) -> None:
     engine.advance("1 min")
-    engine.cancel(name, "enough")
+    engine.get(name).cancel("enough")
     for signal in ("stop", "leave"):
         engine.advance("1 min")
-        engine.signal(name, signal)
+        engine.get(name).signal(signal)
     to_its_end(engine, name)
 
 

@@ -219,10 +219,10 @@ def test_what_waits_in_a_paused_run_is_seen_and_decided() -> None:
         engine.mock("perdure.alert", returns=None)
         handle = engine.start(order_sync, False, ["a"], id="o")
         engine.advance("1h")
-        engine.pause("o", "for a look")
+        engine.get("o").pause("for a look")
         entry = waiting(engine)
         engine.interventions.skip(entry, who="Ada", why="it was refunded by hand")
-        engine.unpause("o")
+        engine.get("o").unpause()
         assert isinstance(failed_with(engine, handle), ActivityError)
         assert engine.interventions.list() == []
 
@@ -237,7 +237,7 @@ def test_retried_and_failing_again_is_another_entry() -> None:
         engine.interventions.retry(first.id, who="Ada", why="try")
         engine.advance("1h")
         assert waiting(engine).id != first.id
-        engine.terminate("o")
+        engine.get("o").terminate()
         assert engine.interventions.list() == []
 
 
@@ -319,7 +319,7 @@ def test_a_compensation_without_a_policy_has_a_ceiling_and_a_declared_one_is_kep
         engine.advance("1h")
         assert len(attempts) == 3
         assert waiting(engine).step == "saga.slow"
-        engine.terminate("o")
+        engine.get("o").terminate()
 
 
 def test_an_error_that_has_no_text_does_not_hide_what_was_not_undone() -> None:

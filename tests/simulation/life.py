@@ -224,7 +224,7 @@ async def _tell(engine: AsyncEngine) -> None:
     """A client that does not know what of it was heard before, and says it again."""
     for number in range(SIGNALS):
         try:
-            await engine.signal(WORKFLOW_ID, "number", number, request_id=f"signal-{number}")
+            await engine.get(WORKFLOW_ID).signal("number", number, request_id=f"signal-{number}")
         except WorkflowNotFoundError:
             return  # it has ended: it has heard them all
 
@@ -234,10 +234,10 @@ async def _send(letter: Letter, engine: AsyncEngine) -> None:
     letter_id = f"letter {letter.number}"
     try:
         if letter.kind == "signal":
-            await engine.signal(WORKFLOW_ID, "tell", letter.number, request_id=letter_id)
+            await engine.get(WORKFLOW_ID).signal("tell", letter.number, request_id=letter_id)
             return
         welcome = letter.kind == "update"
-        await engine.update(WORKFLOW_ID, "ask", letter.number, welcome, update_id=letter_id)
+        await engine.get(WORKFLOW_ID).update("ask", letter.number, welcome, update_id=letter_id)
         if not welcome:
             stage.world.complaints.append(f"{letter} was accepted")
     except UpdateFailedError as error:
@@ -253,7 +253,7 @@ async def _query(engine: AsyncEngine) -> list[int] | None:
     """What the workflow was told. Who was to answer may have died: then it is asked again. None: nobody answers."""
     for _ in range(TRIES_MAX):
         try:
-            return await engine.query(WORKFLOW_ID, "told", returns=list[int])
+            return await engine.get(WORKFLOW_ID).query("told", returns=list[int])
         except EngineError as error:
             if not any(code in str(error) for code in PASSING):
                 raise
@@ -296,6 +296,6 @@ def _front(engine: AsyncEngine) -> WorkflowService:
 
 async def _cancel(engine: AsyncEngine) -> None:
     try:
-        await engine.cancel(WORKFLOW_ID)
+        await engine.get(WORKFLOW_ID).cancel()
     except WorkflowNotFoundError:
         return  # it has ended, and whoever was told so before did not live to say so

@@ -46,7 +46,7 @@ def engine() -> TestEngine:
 
 
 def pending(engine: TestEngine) -> PendingActivity:
-    (found,) = engine.describe("w").pending_activities
+    (found,) = engine.get("w").describe().pending_activities
     return found
 
 
@@ -54,12 +54,12 @@ def test_a_paused_activity_is_not_tried_until_it_is_unpaused(engine: TestEngine)
     with engine:
         handle = engine.start(calls_it, id="w")
         engine.advance("1m")
-        engine.pause_activity("w", flaky, "the service is down")
+        engine.activities.pause("w", flaky, "the service is down")
         assert pending(engine).state == "paused"
         engine.advance("5h")
         assert attempts == [1]
         broken[0] = False
-        engine.unpause_activity("w", "1", reset_attempts=True)
+        engine.activities.unpause("w", "1", reset_attempts=True)
         assert handle.result() == "done"
         assert attempts == [1, 1]
 
@@ -70,7 +70,7 @@ def test_a_reset_activity_begins_anew_now(engine: TestEngine) -> None:
         engine.advance("90m")
         assert attempts == [1, 2]
         broken[0] = False
-        engine.reset_activity("w", flaky, reset_heartbeat=True)
+        engine.activities.reset("w", flaky, reset_heartbeat=True)
         engine.advance("1s")
         assert attempts == [1, 2, 1]
         assert handle.result() == "done"
@@ -80,8 +80,8 @@ def test_a_paused_one_may_be_reset_and_stay_so(engine: TestEngine) -> None:
     with engine:
         engine.start(calls_it, id="w")
         engine.advance("1m")
-        engine.pause_activity("w", "1")
-        engine.reset_activity("w", "1", keep_paused=True)
+        engine.activities.pause("w", "1")
+        engine.activities.reset("w", "1", keep_paused=True)
         engine.advance("3h")
         assert (pending(engine).state, attempts) == ("paused", [1])
 
@@ -90,7 +90,7 @@ def test_an_activity_gets_other_options(engine: TestEngine) -> None:
     with engine:
         handle = engine.start(calls_slow, id="w")
         engine.advance("1s")
-        engine.update_activity(
+        engine.activities.update_options(
             "w", slow, start_to_close_timeout="2m", schedule_to_close_timeout="1h", schedule_to_start_timeout="5m",
             heartbeat_timeout="90s",
             retry=Retry(initial_interval="5s"), task_queue="default",
@@ -102,9 +102,9 @@ def test_and_those_of_its_call_again(engine: TestEngine) -> None:
     with engine:
         engine.start(calls_it, id="w")
         engine.advance("1m")
-        engine.update_activity("w", flaky, retry=Retry(initial_interval="1h", maximum_attempts=2))
+        engine.activities.update_options("w", flaky, retry=Retry(initial_interval="1h", maximum_attempts=2))
         assert pending(engine).maximum_attempts == 2
-        engine.update_activity("w", "1", restore_options=True)
+        engine.activities.update_options("w", "1", restore_options=True)
         assert pending(engine).maximum_attempts == 0
 
 
@@ -113,8 +113,8 @@ def test_what_cannot_be_asked_for(engine: TestEngine) -> None:
         engine.start(calls_it, id="w")
         engine.advance("1m")
         with pytest.raises(WorkflowNotFoundError, match="pausing activity 'ninth' of workflow 'w'"):
-            engine.pause_activity("w", "ninth")
+            engine.activities.pause("w", "ninth")
         with pytest.raises(ValueError, match="which options"):
-            engine.update_activity("w", "1")
+            engine.activities.update_options("w", "1")
         with pytest.raises(ValueError, match="which options"):
-            engine.update_activity("w", "1", heartbeat_timeout="1s", restore_options=True)
+            engine.activities.update_options("w", "1", heartbeat_timeout="1s", restore_options=True)

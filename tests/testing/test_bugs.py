@@ -99,7 +99,7 @@ def test_a_bug_is_raised_at_once_with_the_users_line(which: Any, caplog: pytest.
             engine.run(which, id="w")
         assert PLACES[which.name] in str(failed.value)
         assert "retry_bugs=True" in str(failed.value)
-        assert engine.describe("w").status is WorkflowStatus.RUNNING
+        assert engine.get("w").describe().status is WorkflowStatus.RUNNING
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) <= 3
 
 
@@ -133,7 +133,7 @@ def test_code_that_does_not_fit_its_history_is_a_bug(tmp_path: Path) -> None:
     with TestEngine(url, workflows=[changed(["1"])], activities=[charge]) as engine:
         engine.start(changed(["1"]), id="w")
     with TestEngine(url, workflows=[changed(["sleep"])], activities=[charge]) as engine:
-        engine.signal("w", "end", "now")
+        engine.get("w").signal("end", "now")
         with pytest.raises(WorkflowTaskFailedError, match=r"bugs\.changed 'w' failed: NonDeterminismError") as failed:
             engine.get("w").result()
         assert isinstance(failed.value.__cause__, NonDeterminismError)
@@ -146,7 +146,7 @@ def test_who_waits_with_an_update_or_a_time_out_is_told_too() -> None:
             handle.result(timeout="1h")
         engine.start(OddSignal, id="u")
         with pytest.raises(WorkflowTaskFailedError, match="in a handler"):
-            engine.update("u", "fails")
+            engine.get("u").update("fails")
 
 
 def test_a_run_that_is_stuck_may_be_looked_at_steered_and_mended() -> None:

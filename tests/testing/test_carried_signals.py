@@ -73,7 +73,7 @@ def test_each_is_heard_once_and_in_order(code: Any) -> None:
     with TestEngine() as engine:
         engine.start(code, 10, [], id="w")
         for number in range(10):
-            engine.signal("w", "number", number)
+            engine.get("w").signal("number", number)
         assert engine.get("w").result() == list(range(10))
 
 
@@ -81,27 +81,27 @@ def test_those_that_come_with_the_next_run_are_behind_those_that_were_carried() 
     with TestEngine() as engine:
         engine.start(relay, 4, [], id="w")
         for number in (1, 2, 3):
-            engine.signal("w", "number", number)
+            engine.get("w").signal("number", number)
         engine.advance("1s")
-        engine.signal("w", "number", 4)
+        engine.get("w").signal("number", 4)
         assert engine.get("w").result() == [1, 2, 3, 4]
 
 
 def test_a_class_hears_later_what_it_had_no_use_for() -> None:
     with TestEngine() as engine:
         engine.start(Later, 0, id="w")
-        engine.signal("w", "handled", "is done with the first run")
-        engine.signal("w", "second", "kept")
+        engine.get("w").signal("handled", "is done with the first run")
+        engine.get("w").signal("second", "kept")
         assert engine.get("w").result() == ["kept"]
 
 
 def test_they_go_through_runs_that_never_ask() -> None:
     with TestEngine() as engine:
         engine.start(passes_on, 3, id="w")
-        engine.signal("w", "unheard", 1)
-        engine.signal("w", "unheard", {"a": [1, 2]})
+        engine.get("w").signal("unheard", 1)
+        engine.get("w").signal("unheard", {"a": [1, 2]})
         assert engine.get("w").result() == 0
-        history = engine.history("w")
+        history = engine.get("w").history()
         assert_replays(history, [passes_on])
         fields = history[0].workflow_execution_started_event_attributes.header.fields
         assert set(fields) == {"perdure-signals"}
@@ -110,13 +110,13 @@ def test_they_go_through_runs_that_never_ask() -> None:
 def test_handlers_that_are_registered_get_them() -> None:
     with TestEngine() as engine:
         engine.start(registers, 0, id="w")
-        engine.signal("w", "two", 2)
-        engine.signal("w", "one", "1")
+        engine.get("w").signal("two", 2)
+        engine.get("w").signal("one", "1")
         assert sorted(engine.get("w").result()) == ["1", "two 2"]
 
 
 def test_a_run_without_them_has_no_header() -> None:
     with TestEngine() as engine:
         engine.run(passes_on, 1, id="w")
-        started = engine.history("w")[0].workflow_execution_started_event_attributes
+        started = engine.get("w").history()[0].workflow_execution_started_event_attributes
         assert not started.header.fields

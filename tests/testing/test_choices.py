@@ -147,9 +147,9 @@ REFUSALS: list[tuple[str, Callable[[TestEngine], Any], str]] = [
     ("update", lambda e: e.start(child, id="a", start_update="u", id_conflict_policy="x"), "id_conflict_policy"),
     ("schedule", lambda e: e.schedules.create("s", child, every="1h", overlap="both"), "overlap must be one of 'skip'"),
     ("trigger", lambda e: e.schedules.trigger("s", overlap="both"), "overlap must be one of 'skip'"),
-    ("wait", lambda e: e.update("a", "add", 1, wait_for="sent"), "wait_for must be one of 'accepted', 'completed'"),  # pyright: ignore
+    ("wait", lambda e: e.get("a").update("add", 1, wait_for="sent"), "wait_for must be one of 'accepted', 'completed'"),  # pyright: ignore
     ("reset", lambda e: e.get("a").reset(event_id=3, reapply="some"), "reapply must be one of 'all', 'signals'"),  # pyright: ignore
-    ("type", lambda e: e.add_search_attributes({"A": "Words"}), "attribute 'A' must be one of 'Text'"),  # pyright: ignore
+    ("type", lambda e: e.search_attributes.add({"A": "Words"}), "attribute 'A' must be one of 'Text'"),  # pyright: ignore
     ("run in", lambda e: _definition(run_in="gpu"), "run_in of one of many must be one of 'auto', 'loop'"),
     ("cancellation", lambda e: _definition(cancellation="soon"), "cancellation must be one of 'try', 'wait'"),
     ("unfinished", lambda e: workflow.signal(unfinished="drop")(Talks.cls.sign), "unfinished must be one of 'warn'"),  # pyright: ignore

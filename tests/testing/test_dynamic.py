@@ -60,7 +60,7 @@ def count(number: int) -> list[Any]:
 def test_types_without_a_definition_are_run_with_their_name() -> None:
     with TestEngine(workflows=[any_workflow], activities=[any_activity, known]) as engine:
         result = engine.run(order, "pen", id="w")
-        history = engine.history("w")
+        history = engine.get("w").history()
     local = "charge[6, 1] by charge"
     assert result == ["order", "pen", "charge[5] by charge", "known 7", local, "charge[8] by charge"]
     assert_replays(history, [any_workflow])

@@ -76,8 +76,8 @@ def test_waiting_for_what_never_comes_is_an_error_that_names_it(engine: TestEngi
         TimeoutError, match=r"'w' has not closed within 1h: it waits for a message .* at shop.py:.*; it goes"
     ):
         engine.get("w").result(timeout="1h")
-    engine.terminate("w", "enough")
-    assert engine.describe("w").status is WorkflowStatus.TERMINATED
+    engine.get("w").terminate("enough")
+    assert engine.get("w").describe().status is WorkflowStatus.TERMINATED
 
 
 def test_an_activity_that_fails_for_ever_is_an_error_that_names_it() -> None:
@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_ids_and_times() -> None:
         with TestEngine(workflows=WORKFLOWS, activities=ACTIVITIES, seed=seed) as engine:
             engine.mock("shop.charge", returns="paid")
             engine.run(fulfil, ORDER, id="w")
-            return [event.SerializeToString(deterministic=True) for event in engine.history("w")]
+            return [event.SerializeToString(deterministic=True) for event in engine.get("w").history()]
 
     assert once(1) == once(1)
     assert once(1) != once(2)
@@ -139,7 +139,7 @@ def test_a_test_begins_when_it_likes() -> None:
         engine.mock("shop.charge", returns="paid")
         engine.run(fulfil, ORDER, id="w")
         assert engine.now() == datetime(2028, 2, 29, tzinfo=UTC)
-        assert engine.describe("w").started_at_ns == leap_day.timestamp() * 1e9
+        assert engine.get("w").describe().started_at_ns == leap_day.timestamp() * 1e9
 
 
 def test_on_a_file_what_was_started_goes_on_in_the_next_engine(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_workflow_that_asks_the_engine_is_told() -> None:
 def test_it_is_an_engine(engine: TestEngine) -> None:
     assert isinstance(engine, Engine)
     with pytest.raises(WorkflowNotFoundError):
-        engine.describe("nobody")
+        engine.get("nobody").describe()
 
 
 def test_a_block_that_fails_closes_everything(tmp_path: Path) -> None:

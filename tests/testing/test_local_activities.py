@@ -129,7 +129,7 @@ def run(code: Any, *args: Any) -> tuple[Any, list[HistoryEvent]]:
     stopped.clear()
     with TestEngine() as engine:
         result = engine.run(code, *args, id="w")
-        events = engine.history("w")
+        events = engine.get("w").history()
         assert_replays(events, [code])
     return result, events
 

@@ -97,7 +97,7 @@ def test_the_methods_of_an_object_are_activities() -> None:
     with TestEngine(activities=[Payments(Bank("Nord"))]) as engine:
         assert engine.run(buy, "1001", id="a") == BOUGHT
         assert engine.run(buy_async, "1001") == "Nord refunded 1001"
-        assert_replays(engine.history("a"), [buy])  # a replay needs no object
+        assert_replays(engine.get("a").history(), [buy])  # a replay needs no object
 
 
 def test_each_engine_may_have_an_object_of_its_own() -> None:

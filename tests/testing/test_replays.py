@@ -24,7 +24,7 @@ def history(engine: TestEngine) -> list[HistoryEvent]:
     engine.mock("shop.charge", returns="paid")
     engine.start(subscribe, ORDER, 12, id="w")
     engine.advance("40 days")
-    return engine.history("w")
+    return engine.get("w").history()
 
 
 def changed(*, remind_first: bool = False, month_days: int = 30) -> AnyWorkflow:
@@ -103,7 +103,7 @@ def test_a_task_in_hand_is_not_run(engine: TestEngine) -> None:
 
     with TestEngine(workflows=[first], activities=[]) as engine:
         engine.run(first, id="w")
-        whole = engine.history("w")
+        whole = engine.get("w").history()
     made.clear()
     started = [event.event_id for event in whole if event.HasField("workflow_task_started_event_attributes")]
     assert_replays(whole[: started[-1]], first)
@@ -114,7 +114,7 @@ def test_finished_histories_replay_too(engine: TestEngine) -> None:
     engine.mock("shop.charge", returns="paid")
     engine.mock("shop.ship", returns="shipped")
     engine.run(fulfil, ORDER, id="w")
-    assert_replays(engine.history("w"), shop)
+    assert_replays(engine.get("w").history(), shop)
 
 
 def test_a_type_that_was_not_given_is_no_pass(history: list[HistoryEvent]) -> None:
@@ -187,7 +187,7 @@ def test_a_paused_run_is_checked_too(engine: TestEngine) -> None:
         return []
 
     engine.advance("1 day")
-    engine.pause("s", "for a look")
+    engine.get("s").pause("for a look")
     report = engine.check_replay([ships_first])
     assert (report.checked, report.broken) == ({"shop.subscribe": 1}, {"shop.subscribe": 1})
 
@@ -215,4 +215,4 @@ def test_a_loop_that_gathers_handles_replays(engine: TestEngine) -> None:
 
     with TestEngine(workflows=[many], activities=[one, *ACTIVITIES]) as engine:
         assert engine.run(many, 50, id="w") == 1225
-        assert_replays(engine.history("w"), many)
+        assert_replays(engine.get("w").history(), many)

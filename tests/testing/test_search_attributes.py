@@ -66,10 +66,10 @@ def misuses() -> str:
 def registered() -> Generator[TestEngine]:
     """An engine that knows the names which the workflows of this module use."""
     with TestEngine() as engine:
-        engine.add_search_attributes(
+        engine.search_attributes.add(
             {"Customer": "Keyword", "Amount": "Double", "Stage": "Keyword", "ShippedAt": "Datetime"}
         )
-        engine.add_search_attributes([SearchAttribute.keyword_list("Tags"), SearchAttribute.text("Note")])
+        engine.search_attributes.add([SearchAttribute.keyword_list("Tags"), SearchAttribute.text("Note")])
         yield engine
 
 
@@ -83,8 +83,8 @@ def test_a_run_sees_what_it_was_given_and_what_it_set() -> None:
     with registered() as engine:
         before, after = engine.run(stages, id="w", search_attributes=STARTED)
         assert before == {"Amount": 42.5, "Customer": "c-1"}
-        described = engine.describe("w").search_attributes
-        events = engine.history("w")
+        described = engine.get("w").describe().search_attributes
+        events = engine.get("w").history()
     now = {"Customer": "c-1", "Note": "left at the door", "ShippedAt": SHIPPED, "Stage": "shipped", "Tags": ["a", "b"]}
     assert described == now
     assert after == {**now, "ShippedAt": SHIPPED.isoformat().replace("+00:00", "Z")}
@@ -103,21 +103,21 @@ def test_runs_are_found_by_them() -> None:
 
 def test_what_is_registered_is_listed() -> None:
     with registered() as engine:
-        engine.add_search_attributes({})
-        assert engine.search_attributes() == {
+        engine.search_attributes.add({})
+        assert engine.search_attributes.list() == {
             "Amount": "Double", "Customer": "Keyword", "Note": "Text", "ShippedAt": "Datetime", "Stage": "Keyword",
             "Tags": "KeywordList",
         }  # fmt: skip
         with pytest.raises(ValueError, match="'Word'"):
-            engine.add_search_attributes({"Word": cast(Any, "string")})
+            engine.search_attributes.add({"Word": cast(Any, "string")})
         with pytest.raises(EngineError, match="reserved"):
-            engine.add_search_attributes({"WorkflowId": "Keyword"})
+            engine.search_attributes.add({"WorkflowId": "Keyword"})
 
 
 def test_an_embedded_engine_registers_a_name_that_is_set_and_then_it_has_its_type() -> None:
     with TestEngine() as engine:
         engine.run(stages, id="w", search_attributes={"Customer": "c-1"})
-        assert engine.search_attributes()["Customer"] == "Keyword"
+        assert engine.search_attributes.list()["Customer"] == "Keyword"
         with pytest.raises(EngineError, match="Customer"):
             engine.start(stages, id="other", search_attributes={"Customer": 5})
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_one_is_said_where_it_is_given() -> None:
 def test_code_that_sets_others_than_history_says_is_told() -> None:
     with registered() as engine:
         engine.run(stages, id="w", search_attributes=STARTED)
-        events = engine.history("w")
+        events = engine.get("w").history()
 
     @workflow(name="stages")
     def changed() -> None:

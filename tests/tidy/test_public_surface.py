@@ -40,7 +40,7 @@ def surface() -> Iterator[tuple[str, Any]]:
 
 
 def described(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
-    """The object, and the public members that it or a class of ours gives it."""
+    """The object, and the public members that it or a class of ours gives it; names of the version before are none."""
     yield name, thing
     owners = thing.__mro__ if inspect.isclass(thing) else type(thing).__mro__
     if inspect.isfunction(thing) or isinstance(thing, ModuleType):
@@ -50,7 +50,7 @@ def described(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
         for owner in reversed(owners)
         if owner.__module__.startswith("perdure")
         for member, value in vars(owner).items()
-        if not member.startswith("_") and is_member(value)
+        if not member.startswith("_") and is_member(value) and not hasattr(value, "__deprecated__")
     }
     for member in sorted(members):
         yield f"{name}.{member}", members[member]

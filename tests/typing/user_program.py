@@ -212,17 +212,17 @@ def messages_to_a_class(engine: Engine) -> None:
     assert removed
     assert_type(cart.update(Cart.remove, "pen", wait_for="accepted"), UpdateHandle[bool])
     assert_type(cart.update(Cart.add, "pen", 2, update_id="add-1", wait_for="accepted"), UpdateHandle[int])
-    assert_type(engine.query("cart-1", Cart.total), float)
-    assert_type(engine.update("cart-1", Cart.add, "pen", 1, run_id="r"), int)
-    engine.signal("cart-1", Cart.pay, "visa", 1, run_id="r")
+    assert_type(engine.get("cart-1").query(Cart.total), float)
+    assert_type(engine.get("cart-1", "r").update(Cart.add, "pen", 1), int)
+    engine.get("cart-1", "r").signal(Cart.pay, "visa", 1)
     cart.signal(Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
     cart.signal(Cart.pay)  # pyright: ignore[reportCallIssue]
     cart.signal(Cart.pay, "visa", tipp=1)  # pyright: ignore[reportCallIssue]
     cart.query(Cart.total, "x")  # pyright: ignore[reportArgumentType, reportCallIssue]
     cart.update(Cart.add, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
     cart.update(Cart.add)  # pyright: ignore[reportCallIssue]
-    engine.signal("cart-1", Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    engine.update("cart-1", Cart.add, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    engine.get("cart-1").signal(Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    engine.get("cart-1").update(Cart.add, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 async def messages_from_a_service(engine: AsyncEngine) -> None:
@@ -232,7 +232,7 @@ async def messages_from_a_service(engine: AsyncEngine) -> None:
     removed: bool = await cart.update(Cart.remove, "pen")
     assert removed
     assert_type(await cart.update(Cart.add, "pen", 1, wait_for="accepted"), AsyncUpdateHandle[int])
-    assert_type(await engine.query("cart-1", Cart.total), float)
+    assert_type(await engine.get("cart-1").query(Cart.total), float)
     await cart.signal(Cart.pay, "visa")
     await cart.signal(Cart.pay, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
@@ -266,7 +266,7 @@ def invoice(order_id: str) -> int:
 
 
 def events_from_a_script(engine: Engine) -> None:
-    assert_type(engine.emit("order.paid", "1001", id="payment-1"), str)
+    assert_type(engine.events.emit("order.paid", "1001", id="payment-1"), str)
     assert_type(engine.run(invoice, "1001"), int)
     on_event("order.paid")(len)  # pyright: ignore[reportArgumentType]
 

@@ -35,7 +35,7 @@ def _where(command: F) -> F:
 def cancel(workflow_id: str, store_url: str, namespace: str, run_id: str | None, reason: str) -> None:
     """Ask a workflow to stop; its code may clean up first."""
     with opened(store_url, namespace) as engine:
-        engine.cancel(workflow_id, reason, run_id=run_id)
+        engine.get(workflow_id, run_id).cancel(reason)
     _say(f"{workflow_id} was asked to stop", store_url)
 
 
@@ -46,7 +46,7 @@ def cancel(workflow_id: str, store_url: str, namespace: str, run_id: str | None,
 def terminate(workflow_id: str, store_url: str, namespace: str, run_id: str | None, reason: str) -> None:
     """End a workflow now; its code is not asked."""
     with opened(store_url, namespace) as engine:
-        engine.terminate(workflow_id, reason, run_id=run_id)
+        engine.get(workflow_id, run_id).terminate(reason)
     _say(f"{workflow_id} was terminated", store_url)
 
 
@@ -61,7 +61,7 @@ def signal(
     """Send the signal NAME, with VALUES, each as JSON: '{"sku": "lamp"}', 3, '"text"'."""
     arguments = [_parsed(value) for value in values]
     with opened(store_url, namespace) as engine:
-        engine.signal(workflow_id, name, *arguments, run_id=run_id)
+        engine.get(workflow_id, run_id).signal(name, *arguments)
     _say(f"{workflow_id} has the signal {name}", store_url)
 
 
@@ -72,7 +72,7 @@ def signal(
 def pause(workflow_id: str, store_url: str, namespace: str, run_id: str | None, reason: str) -> None:
     """Let nothing of a workflow run until it is unpaused; what happens is collected."""
     with opened(store_url, namespace) as engine:
-        engine.pause(workflow_id, reason, run_id=run_id)
+        engine.get(workflow_id, run_id).pause(reason)
     _say(f"{workflow_id} is paused", store_url)
 
 
@@ -83,7 +83,7 @@ def pause(workflow_id: str, store_url: str, namespace: str, run_id: str | None, 
 def unpause(workflow_id: str, store_url: str, namespace: str, run_id: str | None, reason: str) -> None:
     """Let a paused workflow go on."""
     with opened(store_url, namespace) as engine:
-        engine.unpause(workflow_id, reason, run_id=run_id)
+        engine.get(workflow_id, run_id).unpause(reason)
     _say(f"{workflow_id} goes on", store_url)
 
 
@@ -127,7 +127,7 @@ def pause_activity(
 ) -> None:
     """Let no further attempt of an activity begin."""
     with opened(store_url, namespace) as engine:
-        engine.pause_activity(workflow_id, activity_id, reason, run_id=run_id)
+        engine.activities.pause(workflow_id, activity_id, reason, run_id=run_id)
     _say(f"activity {activity_id} of {workflow_id} is paused", store_url)
 
 
@@ -141,7 +141,7 @@ def unpause_activity(
 ) -> None:
     """Let a paused activity go on; its next attempt begins now."""
     with opened(store_url, namespace) as engine:
-        engine.unpause_activity(workflow_id, activity_id, reset_attempts=reset_attempts, run_id=run_id)
+        engine.activities.unpause(workflow_id, activity_id, reset_attempts=reset_attempts, run_id=run_id)
     _say(f"activity {activity_id} of {workflow_id} goes on", store_url)
 
 
@@ -155,7 +155,7 @@ def reset_activity(
 ) -> None:
     """Count its attempts from 1 again, and begin the next one now."""
     with opened(store_url, namespace) as engine:
-        engine.reset_activity(workflow_id, activity_id, keep_paused=keep_paused, run_id=run_id)
+        engine.activities.reset(workflow_id, activity_id, keep_paused=keep_paused, run_id=run_id)
     _say(f"activity {activity_id} of {workflow_id} begins anew", store_url)
 
 
@@ -181,7 +181,7 @@ def update_activity(
         retry = None
         if maximum_attempts is not None or initial_interval is not None:
             retry = Retry(initial_interval=initial_interval or 1.0, maximum_attempts=maximum_attempts or 0)
-        engine.update_activity(
+        engine.activities.update_options(
             workflow_id,
             activity_id,
             start_to_close_timeout=start_to_close_timeout,

@@ -161,7 +161,7 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
     """Show what is known of one execution: how it stands, what it waits for and why it does not go on."""
     with looking(store_url, namespace) as engine:
         found = _found(engine, store_url, namespace, workflow_id, run_id)
-        last_event = _last_event(engine.history(workflow_id, found.run_id))
+        last_event = _last_event(engine.get(workflow_id, found.run_id).history())
     attributes = {name: _plain(value) for name, value in found.search_attributes.items()}
     line = _Line(
         found.id, found.run_id, namespace, found.workflow_type, found.task_queue, found.status.name,
@@ -291,7 +291,7 @@ def export(workflow_id: str, store_url: str, namespace: str, run_id: str | None,
 def _history(store_url: str, namespace: str, workflow_id: str, run_id: str | None) -> list[HistoryEvent]:
     with looking(store_url, namespace) as engine:
         found = _found(engine, store_url, namespace, workflow_id, run_id)
-        return engine.history(workflow_id, found.run_id)
+        return engine.get(workflow_id, found.run_id).history()
 
 
 def _found(engine: Engine, store_url: str, namespace: str, workflow_id: str, run_id: str | None) -> WorkflowDescription:
@@ -299,7 +299,7 @@ def _found(engine: Engine, store_url: str, namespace: str, workflow_id: str, run
     try:
         if run_id is not None:
             uuid.UUID(run_id)  # a server says of anything else that it is invalid, which is no help
-        return engine.describe(workflow_id, run_id)
+        return engine.get(workflow_id, run_id).describe()
     except (WorkflowNotFoundError, ValueError):
         run = f" with run id {run_id}" if run_id else ""
         raise StoreError(

@@ -12,10 +12,13 @@ from perdure.embedded.asynchronous import AsyncEngine
 from perdure.embedded.forever import LOOK_UP_S, Ending, heard
 from perdure.embedded.handles import UpdateHandle, WorkflowHandle
 from perdure.embedded.loop_thread import LoopThread
-from perdure.embedded.messaging import SyncMessaging
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams, seamed
 from perdure.interventions import AlertHook, Interventions
 from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle
+from perdure.sdk.client.activities import Activities
+from perdure.sdk.client.attributes import SearchAttributeRegistry
+from perdure.sdk.client.events import Events
+from perdure.sdk.client.former import with_former_methods
 from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.errors import EngineClosedError, EngineError
@@ -61,8 +64,9 @@ def _bridged_update(
     return bridge
 
 
+@with_former_methods
 @lists_options
-class Engine(SyncMessaging):
+class Engine:
     """A durable execution engine in this process.
 
     Args:
@@ -209,6 +213,21 @@ class Engine(SyncMessaging):
         return Interventions(self._engine.interventions, self._call)
 
     @property
+    def activities(self) -> Activities:
+        """Activities that have not ended: completed from outside, paused, given other options."""
+        return Activities(self._engine.activities, self._call)
+
+    @property
+    def events(self) -> Events:
+        """Events that workflows subscribe to, or are begun by."""
+        return Events(self._engine.events, self._call)
+
+    @property
+    def search_attributes(self) -> SearchAttributeRegistry:
+        """The names and types by which the namespace's runs can be found."""
+        return SearchAttributeRegistry(self._engine.search_attributes, self._call)
+
+    @property
     def schedules(self) -> Schedules:
         """Workflows that start by the clock."""
         return Schedules(self._engine.schedules, self._call)
@@ -219,26 +238,9 @@ class Engine(SyncMessaging):
 
     run = _bridged(AsyncEngine.run)
     start = _bridged_start(AsyncEngine.start)
-    describe = _bridged(AsyncEngine.describe)
-    history = _bridged(AsyncEngine.history)
     signal_with_start = _bridged_start(AsyncEngine.signal_with_start)
     update_with_start = _bridged_update(AsyncEngine.update_with_start)
-    complete_activity = _bridged(AsyncEngine.complete_activity)
-    fail_activity = _bridged(AsyncEngine.fail_activity)
-    heartbeat_activity = _bridged(AsyncEngine.heartbeat_activity)
-    pause = _bridged(AsyncEngine.pause)
-    unpause = _bridged(AsyncEngine.unpause)
     reset = _bridged(AsyncEngine.reset)
-    emit = _bridged(AsyncEngine.emit)
-    stop_listening = _bridged(AsyncEngine.stop_listening)
-    add_search_attributes = _bridged(AsyncEngine.add_search_attributes)
-    search_attributes = _bridged(AsyncEngine.search_attributes)
-    pause_activity = _bridged(AsyncEngine.pause_activity)
-    unpause_activity = _bridged(AsyncEngine.unpause_activity)
-    reset_activity = _bridged(AsyncEngine.reset_activity)
-    update_activity = _bridged(AsyncEngine.update_activity)
-    cancel = _bridged(AsyncEngine.cancel)
-    terminate = _bridged(AsyncEngine.terminate)
     list = _bridged(AsyncEngine.list)
     count = _bridged(AsyncEngine.count)
     count_by_status = _bridged(AsyncEngine.count_by_status)

@@ -4,7 +4,7 @@
 |---|---|
 | `hub.py` | the workflow that knows the subscribers of one event, and serves them |
 | `../sdk/events.py` | the side of those who emit and subscribe, in workflows |
-| `../sdk/client/events.py` | `engine.emit` |
+| `../sdk/client/events.py` | `engine.events` |
 
 The hub is a workflow like any other, written with the SDK's public names: a worker that shall carry hubs has `EventHub`
 among its workflows. An `Engine` always has.

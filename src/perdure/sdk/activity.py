@@ -66,7 +66,7 @@ class ActivityInfo(msgspec.Struct, frozen=True):
     schedule_to_close_ns: int
     heartbeat_ns: int
     task_token: bytes = b""
-    """Names this attempt to `engine.complete_activity`; b"" for a local one."""
+    """Names this attempt to `engine.activities.complete`; b"" for a local one."""
 
     @property
     def is_local(self) -> bool:
@@ -380,7 +380,7 @@ class ActivityNamespace:
             raise CancelledError(f"activity {context.info.activity_type} was asked to stop")
 
     def raise_complete_async(self) -> NoReturn:
-        """Leave without a result: `engine.complete_activity` or `.fail_activity` will end this attempt later.
+        """Leave without a result: `engine.activities.complete` or `.fail` will end this attempt later.
 
         Give them `activity.info().task_token`, or the ids. Until then the time-outs of the call run on. Not in
         `run_in="process"` and not in transactional activities.

@@ -76,19 +76,21 @@ def by_new_names(what: str, options: Mapping[str, Any], known: Mapping[str, Any]
     return renamed
 
 
-def instead(new: str) -> Callable[[F], F]:
+def instead(new: str, *, old: str = "") -> Callable[[F], F]:
     """A method of the version before, which says what to write when it is called; a coroutine's too, not when awaited.
 
     Args:
         new: what to write, as "engine.get(id).reset(...)".
+        old: what the user wrote, if it is not the function's own name.
     """
 
     def decorate(fn: Any) -> Any:
         @wraps(fn)
         def warned(*args: Any, **options: Any) -> Any:
-            deprecated(f"{fn.__name__}()", new)
+            deprecated(old or f"{fn.__name__}()", new)
             return fn(*args, **options)
 
+        warned.__dict__["__deprecated__"] = new
         if inspect.iscoroutinefunction(fn):
             mark_coroutine_function(warned)
         return warned

@@ -312,10 +312,10 @@ class TestEngine(Engine):
         found = await self._inner.list(OPEN_FILTER, limit=_SHOWN)
         lines: list[str] = []
         for summary in found:
-            last = digest(await self._inner.history(summary.id))[-1]
+            last = digest(await self._inner.get(summary.id).history())[-1]
             what = " ".join(part for part in (last.name, last.subject, last.detail) if part)
             lines.append(f"  {summary.workflow_type} {summary.id!r}: its last event is {last.event_id} {what}")
-            lines.append(f"    {(await self._inner.describe(summary.id)).situation}")
+            lines.append(f"    {(await self._inner.get(summary.id).describe()).situation}")
         return lines
 
     def _end(self) -> None:

@@ -28,7 +28,7 @@ def assert_replays(
     """Replay a history against the code.
 
     Args:
-        history: see `AnyHistory`; `engine.history(id)` gives one, `perdure workflow export` writes one.
+        history: see `AnyHistory`; `engine.get(id).history()` gives one, `perdure workflow export` writes one.
         workflows: the code: workflows, modules of them; default everything decorated in this process.
         converter: when payloads go through a codec.
         interceptors: those that the engine of production has.

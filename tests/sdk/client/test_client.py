@@ -430,7 +430,7 @@ async def test_a_description_tells_of_pending_work_and_of_trouble() -> None:
         get_workflow_execution_history_reverse=[newest(token=b"2"), newest(trouble)],
         describe_task_queue=[service.DescribeTaskQueueResponse(), Rejected(StatusCode.UNIMPLEMENTED, "not here")],
     )
-    description = await client(server).describe("id")
+    description = await client(server).get("id").describe()
     assert (description.id, description.run_id, description.workflow_type) == ("id", "r1", "pay")
     assert (description.status, description.started_at_ns, description.closed_at_ns) == (
         WorkflowStatus.RUNNING,
@@ -450,7 +450,7 @@ async def test_a_description_tells_of_pending_work_and_of_trouble() -> None:
 async def test_history_comes_whole() -> None:
     one, two = HistoryEvent(event_id=1), HistoryEvent(event_id=2)
     server = Server(get_workflow_execution_history=[page(one, token=b"t"), page(two)])
-    assert await client(server).history("id") == [one, two]
+    assert await client(server).get("id").history() == [one, two]
     assert not server.requests[0].wait_new_event
 
 
@@ -459,8 +459,8 @@ async def test_cancel_and_terminate_name_run_reason_and_person() -> None:
         request_cancel_workflow_execution=[service.RequestCancelWorkflowExecutionResponse()],
         terminate_workflow_execution=[service.TerminateWorkflowExecutionResponse()],
     )
-    await client(server).cancel("id", "changed my mind", run_id="r")
-    await client(server).terminate("id", "stuck")
+    await client(server).get("id", "r").cancel("changed my mind")
+    await client(server).get("id").terminate("stuck")
     cancel, terminate = server.requests
     assert (cancel.workflow_execution.run_id, cancel.reason, cancel.identity) == ("r", "changed my mind", "me")
     assert cancel.request_id
@@ -470,7 +470,7 @@ async def test_cancel_and_terminate_name_run_reason_and_person() -> None:
 async def test_what_is_not_there_is_said_to_be_not_there() -> None:
     server = Server(describe_workflow_execution=[Rejected(StatusCode.NOT_FOUND, "no rows")])
     with pytest.raises(WorkflowNotFoundError, match="a description of workflow 'nope': no rows"):
-        await client(server).describe("nope")
+        await client(server).get("nope").describe()
 
 
 async def test_lists_are_read_page_by_page_up_to_the_limit() -> None:

@@ -1,7 +1,7 @@
 """What an operator does to activities that have not ended: pause, unpause, reset, other options.
 
-An activity is named by its id within the run (`engine.describe(id).pending_activities` lists them), or by the function
-decorated with @activity, which means all pending calls of it. None of it enters history.
+An activity is named by its id within the run (`engine.get(id).describe().pending_activities` lists them), or by the
+function decorated with @activity, which means all pending calls of it. None of it enters history.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ Which = str | AnyActivity
 @lists_options
 @sends_texts
 class ActivityControls:
-    """Part of `Client`. Each raises WorkflowNotFoundError when the run is closed, or has no such pending activity."""
+    """Part of `AsyncActivities`. Each raises WorkflowNotFoundError: the run is closed, or has no such activity."""
 
-    _reach: Reach
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
 
-    async def pause_activity(self, id: str, activity: Which, reason: str = "", *, run_id: str | None = None) -> None:
+    async def pause(self, id: str, activity: Which, reason: str = "", *, run_id: str | None = None) -> None:
         """Let no further attempt begin; an attempt that runs now is told with its next heartbeat.
 
         Args:
@@ -39,7 +40,7 @@ class ActivityControls:
         request = service.PauseActivityRequest(**self._common(id, activity, run_id), reason=reason)
         await self._reach.ask(self._reach.connection.pause_activity, request, _what("pausing", id, activity))
 
-    async def unpause_activity(
+    async def unpause(
         self,
         id: str,
         activity: Which,
@@ -51,7 +52,7 @@ class ActivityControls:
         """Let a paused activity go on; its next attempt begins now.
 
         Args:
-            id, activity: as in `pause_activity`.
+            id, activity: as in `pause`.
             reset_attempts: count them from 1 again.
             reset_heartbeat: forget what the last attempt reported.
         """
@@ -60,7 +61,7 @@ class ActivityControls:
         )
         await self._reach.ask(self._reach.connection.unpause_activity, request, _what("unpausing", id, activity))
 
-    async def reset_activity(
+    async def reset(
         self,
         id: str,
         activity: Which,
@@ -73,7 +74,7 @@ class ActivityControls:
         """Begin it anew: attempts count from 1 again, and one that backs off begins now.
 
         Args:
-            id, activity: as in `pause_activity`.
+            id, activity: as in `pause`.
             reset_heartbeat: forget what the last attempt reported.
             keep_paused: one that is paused stays so.
             restore_options: give it the options of its call again.
@@ -86,7 +87,7 @@ class ActivityControls:
         )
         await self._reach.ask(self._reach.connection.reset_activity, request, _what("resetting", id, activity))
 
-    async def update_activity(
+    async def update_options(
         self,
         id: str,
         activity: Which,
@@ -103,7 +104,7 @@ class ActivityControls:
         """Give pending calls other options, for attempts that begin from now on; what is left out stays.
 
         Args:
-            id, activity: as in `pause_activity`.
+            id, activity: as in `pause`.
             start_to_close_timeout, schedule_to_close_timeout, schedule_to_start_timeout, heartbeat_timeout, retry,
                 task_queue: as in @activity.
             restore_options: instead of all these: the options of its call again.

@@ -1,16 +1,22 @@
-"""The custom search attributes of a namespace: a name must be registered, with its type, before it is set."""
+"""`engine.search_attributes`: those of the namespace. A name must be registered, with its type, before it is set.
+
+engine.search_attributes.add({"Customer": "Keyword"})
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice import v1 as operator
 
 from perdure.sdk.choices import word_of
+from perdure.sdk.client.blocking import Blocking, blocking
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.declare.search_attributes import SearchAttribute, SearchAttributeType
+from perdure.sdk.deprecated import instead
 from perdure.sdk.option_names import lists_options
 
 _TYPES: dict[str, IndexedValueType.ValueType] = {
@@ -27,14 +33,13 @@ _NAMES = {number: name for name, number in _TYPES.items()}
 
 @lists_options
 @sends_texts
-class AttributeRegistry:
-    """Part of `Client`."""
+class AsyncSearchAttributeRegistry:
+    """The custom search attributes of a namespace. Every method may raise EngineError."""
 
-    _reach: Reach
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
 
-    async def add_search_attributes(
-        self, attributes: Mapping[str, SearchAttributeType] | Sequence[SearchAttribute]
-    ) -> None:
+    async def add(self, attributes: Mapping[str, SearchAttributeType] | Sequence[SearchAttribute]) -> None:
         """Register search attributes of the namespace. One that is there stays as it is, whatever its type.
 
         Args:
@@ -56,7 +61,7 @@ class AttributeRegistry:
                 self._reach.connection.add_search_attributes, request, "registering search attributes"
             )
 
-    async def search_attributes(self) -> dict[str, str]:
+    async def list(self) -> dict[str, str]:
         """The search attributes that were registered in the namespace: types by name."""
         request = operator.ListSearchAttributesRequest(namespace=self._reach.namespace)
         found = await self._reach.ask(
@@ -64,3 +69,17 @@ class AttributeRegistry:
         )
         custom = found.custom_attributes
         return {name: _NAMES[custom[name]] for name in sorted(custom)}
+
+    if not TYPE_CHECKING:
+        __call__ = instead("engine.search_attributes.list()", old="search_attributes()")(list)
+
+
+@lists_options
+class SearchAttributeRegistry(Blocking[AsyncSearchAttributeRegistry]):
+    """`AsyncSearchAttributeRegistry` for plain code: the same methods, blocking."""
+
+    add = blocking(AsyncSearchAttributeRegistry.add)
+    list = blocking(AsyncSearchAttributeRegistry.list)
+
+    if not TYPE_CHECKING:
+        __call__ = instead("engine.search_attributes.list()", old="search_attributes()")(list)

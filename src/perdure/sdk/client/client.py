@@ -15,26 +15,24 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from temporalio.api.common.v1 import Payload, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
-from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.status import OPEN_FILTER
 from perdure.sdk.client import attaching
-from perdure.sdk.client.attributes import AttributeRegistry
+from perdure.sdk.client.activities import AsyncActivities
+from perdure.sdk.client.attributes import AsyncSearchAttributeRegistry
 from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.checking import check_replay
-from perdure.sdk.client.descriptions import WorkflowDescription, WorkflowStatus, WorkflowSummary, summary_of
-from perdure.sdk.client.events import Emitting
-from perdure.sdk.client.former import Former
+from perdure.sdk.client.descriptions import WorkflowStatus, WorkflowSummary, summary_of
+from perdure.sdk.client.events import AsyncEvents
+from perdure.sdk.client.former import Former, with_former_methods
 from perdure.sdk.client.handle import AsyncWorkflowHandle
 from perdure.sdk.client.ids import random_id
-from perdure.sdk.client.messaging import Messaging
 from perdure.sdk.client.outbound import composed
 from perdure.sdk.client.schedules import AsyncSchedules, create_schedule
 from perdure.sdk.client.sending import sends_texts
-from perdure.sdk.client.steering import Steering
 from perdure.sdk.client.with_start import companion, start_with
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
@@ -64,9 +62,10 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+@with_former_methods
 @lists_options
 @sends_texts
-class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
+class Client(Former):
     """Talks to a server about workflows. Safe to use from many tasks of one event loop.
 
     Args:
@@ -107,6 +106,21 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
         schedule = partial(create_schedule, self._reach, self._scheduled_request)
         self._reach.outbound = composed(self._interceptors, self._reach, self._begin, schedule)
         self._task_queue = task_queue
+
+    @property
+    def activities(self) -> AsyncActivities:
+        """Activities that have not ended: completed from outside, paused, given other options."""
+        return AsyncActivities(self._reach)
+
+    @property
+    def events(self) -> AsyncEvents:
+        """Events that workflows subscribe to, or are begun by."""
+        return AsyncEvents(self._reach, self._task_queue)
+
+    @property
+    def search_attributes(self) -> AsyncSearchAttributeRegistry:
+        """The names and types by which the namespace's runs can be found."""
+        return AsyncSearchAttributeRegistry(self._reach)
 
     @property
     def schedules(self) -> AsyncSchedules:
@@ -248,22 +262,6 @@ class Client(Messaging, Steering, Emitting, AttributeRegistry, Former):
             result_type: what `result()` decodes to; default what the JSON says.
         """
         return AsyncWorkflowHandle(self._reach, id, run_id, result_type)
-
-    async def describe(self, id: str, run_id: str | None = None, *, stack: bool = True) -> WorkflowDescription:
-        """How a workflow stands, and what it waits for; see `AsyncWorkflowHandle.describe`."""
-        return await self.get(id, run_id).describe(stack=stack)
-
-    async def history(self, id: str, run_id: str | None = None) -> builtins.list[HistoryEvent]:
-        """All events of a run, default the current one. Raises WorkflowNotFoundError."""
-        return await self.get(id, run_id).history()
-
-    async def cancel(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
-        """Ask a workflow to stop. Raises WorkflowNotFoundError when it is closed or unknown."""
-        await self.get(id, run_id).cancel(reason)
-
-    async def terminate(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
-        """End a workflow now. Raises WorkflowNotFoundError when it is closed or unknown."""
-        await self.get(id, run_id).terminate(reason)
 
     async def list(self, query: str = "", *, limit: int = LIST_PAGE) -> builtins.list[WorkflowSummary]:
         """Executions that match, at most `limit`: open ones first, the newest first.

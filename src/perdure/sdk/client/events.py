@@ -1,4 +1,4 @@
-"""Events from outside: what a program that is no workflow tells to whom it concerns.
+"""`engine.events`: what a program that is no workflow tells to whom it concerns.
 
 A signal to the event's hub, which is begun by it if there is none. See `sdk/workflow/events.py`.
 """
@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import WorkflowIdReusePolicy
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.sdk.client.blocking import Blocking, blocking
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.declare.definitions import AnyWorkflow
@@ -22,11 +23,12 @@ from perdure.sdk.workflow.events import HUB_TYPE, Header, Listener, hub_of, take
 
 @lists_options
 @sends_texts
-class Emitting:
-    """Part of `Client`."""
+class AsyncEvents:
+    """Events from outside. Every method may raise EngineError."""
 
-    _reach: Reach
-    _task_queue: str
+    def __init__(self, reach: Reach, task_queue: str) -> None:
+        self._reach = reach
+        self._task_queue = task_queue
 
     async def emit(self, name: str, value: Any = None, *, key: str | None = None, id: str | None = None) -> str:
         """Tell whoever has subscribed to events of that name, each once. Durable when it returns. Gives the event's id.
@@ -58,6 +60,14 @@ class Emitting:
         workflow_type = workflow if isinstance(workflow, str) else workflow.name
         args = (workflow_type, key)
         await tell_hub(self._reach, self._task_queue, name, "stop_listening", args, self._reach.new_id())
+
+
+@lists_options
+class Events(Blocking[AsyncEvents]):
+    """`AsyncEvents` for plain code: the same methods, blocking."""
+
+    emit = blocking(AsyncEvents.emit)
+    stop_listening = blocking(AsyncEvents.stop_listening)
 
 
 async def listen(reach: Reach, task_queue: str, definitions: Sequence[AnyWorkflow]) -> None:

@@ -16,12 +16,6 @@ class SignalOptions(TypedDict, total=False):
     request_id: str | None
 
 
-class ClientSignalOptions(SignalOptions, total=False):
-    """Of a client's."""
-
-    run_id: str | None
-
-
 class _UpdateOptions(TypedDict, total=False):
     update_id: str | None
     returns: Any
@@ -37,15 +31,3 @@ class Completed(_UpdateOptions, total=False):
     """Of one that gives back the answer."""
 
     wait_for: Literal["completed"]
-
-
-class ClientAccepted(Accepted, total=False):
-    """Of a client's."""
-
-    run_id: str | None
-
-
-class ClientCompleted(Completed, total=False):
-    """Of a client's."""
-
-    run_id: str | None

@@ -11,8 +11,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.schedule.v1 import Schedule, SchedulePatch
@@ -20,6 +19,7 @@ from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.sdk.client.blocking import Blocking, blocking
 from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.schedule_times import (
     Calendar,
@@ -45,7 +45,6 @@ from perdure.sdk.options import Duration, Retry, count
 from perdure.sdk.starting import put_notes, put_repetition
 
 R = TypeVar("R")
-P = ParamSpec("P")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -279,32 +278,16 @@ def _put_state(
         request.initial_patch.trigger_immediately.SetInParent()
 
 
-def _blocking(
-    method: Callable[Concatenate[AsyncSchedules, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Schedules, P], T]:
-    """The same method for plain code."""
-
-    @wraps(method, updated=())
-    def call(self: Schedules, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.call(method(self.inner, *args, **kwargs))
-
-    return call
-
-
 @lists_options
-class Schedules:
+class Schedules(Blocking[AsyncSchedules]):
     """`AsyncSchedules` for plain code: the same methods, blocking."""
 
-    def __init__(self, inner: AsyncSchedules, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        self.inner = inner
-        self.call = call
-
-    create = _blocking(AsyncSchedules.create)
-    describe = _blocking(AsyncSchedules.describe)
-    pause = _blocking(AsyncSchedules.pause)
-    unpause = _blocking(AsyncSchedules.unpause)
-    trigger = _blocking(AsyncSchedules.trigger)
-    backfill = _blocking(AsyncSchedules.backfill)
-    delete = _blocking(AsyncSchedules.delete)
-    matching_times = _blocking(AsyncSchedules.matching_times)
-    list = _blocking(AsyncSchedules.list)
+    create = blocking(AsyncSchedules.create)
+    describe = blocking(AsyncSchedules.describe)
+    pause = blocking(AsyncSchedules.pause)
+    unpause = blocking(AsyncSchedules.unpause)
+    trigger = blocking(AsyncSchedules.trigger)
+    backfill = blocking(AsyncSchedules.backfill)
+    delete = blocking(AsyncSchedules.delete)
+    matching_times = blocking(AsyncSchedules.matching_times)
+    list = blocking(AsyncSchedules.list)

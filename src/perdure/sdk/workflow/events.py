@@ -1,6 +1,6 @@
 """Events: what happened is told to whom it concerns, and who that is the teller does not know.
 
-    workflow.emit("order.paid", {"order": "1001"}, key="1001")       # in a workflow; or engine.emit(...) from outside
+    workflow.emit("order.paid", {"order": "1001"}, key="1001")   # in a workflow; engine.events.emit(...) from outside
     paid = workflow.wait_event("order.paid", key="1001", timeout="2 days")
 
     @on_event("order.paid")                                          # starts one for each event
@@ -112,7 +112,7 @@ def on_event(name: str, *, key: str | None = None) -> Callable[[D], D]:
     """Start the workflow for each event of that name: the event's value is its argument, if it takes one.
 
     Stands above `@workflow`, more than once if need be. It holds from when an engine that runs the workflow is
-    opened, for good; `engine.stop_listening` ends it. The started one's id is `<workflow type>/<event id>`.
+    opened, for good; `engine.events.stop_listening` ends it. The started one's id is `<workflow type>/<event id>`.
 
     Args:
         key: only for events with that key.

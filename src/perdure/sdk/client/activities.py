@@ -1,6 +1,8 @@
-"""What an operator, or the far end of a long wait, does: pause, reset, and end an activity from outside.
+"""`engine.activities`: what the far end of a long wait does to an activity, and what an operator does.
 
-What is done to activities that go on is in `activity_controls.py`.
+    engine.activities.complete("paid", workflow_id="order-1001", activity_id="5")
+
+The operator's part is in `activity_controls.py`.
 """
 
 from __future__ import annotations
@@ -11,24 +13,19 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.sdk.client.activity_controls import ActivityControls
-from perdure.sdk.client.calls import Reach
-from perdure.sdk.client.handle import AsyncWorkflowHandle
-from perdure.sdk.client.resets import Reapply, Step
+from perdure.sdk.client.blocking import Blocking, blocking
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import failure_of
-from perdure.sdk.deprecated import instead
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.texts import class_name
 
 
 @lists_options
 @sends_texts
-class Steering(ActivityControls):
-    """Part of `Client`."""
+class AsyncActivities(ActivityControls):
+    """Activities that have not ended, steered from outside of their workers. Every method may raise EngineError."""
 
-    _reach: Reach
-
-    async def complete_activity(
+    async def complete(
         self,
         result: Any = None,
         *,
@@ -65,7 +62,7 @@ class Steering(ActivityControls):
         what = f"completing activity {activity_id!r} of workflow {workflow_id!r}"
         await reach.ask(reach.connection.respond_activity_task_completed_by_id, by_id, what)
 
-    async def fail_activity(
+    async def fail(
         self,
         error: BaseException,
         *,
@@ -74,7 +71,7 @@ class Steering(ActivityControls):
         activity_id: str | None = None,
         run_id: str | None = None,
     ) -> None:
-        """End an attempt of such an activity badly: it is retried as its policy says. Raises as `complete_activity`."""
+        """End an attempt of such an activity badly: it is retried as its policy says. Raises as `complete`."""
         if not isinstance(error, BaseException):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"error must be an exception, not {class_name(error)}: write ApplicationError(...)")
         reach = self._reach
@@ -93,7 +90,7 @@ class Steering(ActivityControls):
         what = f"failing activity {activity_id!r} of workflow {workflow_id!r}"
         await reach.ask(reach.connection.respond_activity_task_failed_by_id, by_id, what)
 
-    async def heartbeat_activity(
+    async def heartbeat(
         self,
         *details: Any,
         token: bytes | None = None,
@@ -101,7 +98,7 @@ class Steering(ActivityControls):
         activity_id: str | None = None,
         run_id: str | None = None,
     ) -> bool:
-        """Say that such an activity is alive. True: it was asked to stop. Raises as `complete_activity`."""
+        """Say that such an activity is alive. True: it was asked to stop. Raises as `complete`."""
         reach = self._reach
         payloads: list[Payload] = reach.converter.to_payloads(details, "heartbeat details")
         if token is not None:
@@ -118,34 +115,21 @@ class Steering(ActivityControls):
         answer = await reach.ask(reach.connection.record_activity_task_heartbeat_by_id, by_id, "a heartbeat")
         return answer.cancel_requested
 
-    async def pause(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
-        """Let nothing of a workflow run: it collects what happens until `unpause`. Raises WorkflowNotFoundError."""
-        await AsyncWorkflowHandle[Any](self._reach, id, run_id).pause(reason)
-
-    async def unpause(self, id: str, reason: str = "", *, run_id: str | None = None) -> None:
-        """Let a paused workflow go on. Raises WorkflowNotFoundError; EngineError when it is not paused."""
-        await AsyncWorkflowHandle[Any](self._reach, id, run_id).unpause(reason)
-
-    @instead("engine.get(id).reset(...), which gives back a handle")
-    async def reset(
-        self,
-        id: str,
-        *,
-        event_id: int | None = None,
-        step: Step | None = None,
-        nth: int = -1,
-        reason: str = "",
-        reapply: Reapply = "all",
-        run_id: str | None = None,
-    ) -> str:
-        """See `AsyncWorkflowHandle.reset`. Gives back the new run's id."""
-        handle = AsyncWorkflowHandle[Any](self._reach, id, run_id)
-        new = await handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)
-        assert new.run_id is not None
-        return new.run_id
-
 
 def _ids(workflow_id: str | None, activity_id: str | None) -> tuple[str, str]:
     if workflow_id is None or activity_id is None:
         raise ValueError("an activity is named by its token, or by workflow_id and activity_id")
     return workflow_id, activity_id
+
+
+@lists_options
+class Activities(Blocking[AsyncActivities]):
+    """`AsyncActivities` for plain code: the same methods, blocking."""
+
+    complete = blocking(AsyncActivities.complete)
+    fail = blocking(AsyncActivities.fail)
+    heartbeat = blocking(AsyncActivities.heartbeat)
+    pause = blocking(AsyncActivities.pause)
+    unpause = blocking(AsyncActivities.unpause)
+    reset = blocking(AsyncActivities.reset)
+    update_options = blocking(AsyncActivities.update_options)
