@@ -163,7 +163,7 @@ def parcels(engine: Engine) -> None:
         show(line)
     seen("the lost one was sent again, the others were not", delivered[1] == "PD-1001/again delivered")
     survey = engine.get("survey-1001").describe()
-    seen("the order has ended, and a child that was let go sleeps on for 30 days", survey.closed_at_ns is None)
+    seen("the order has ended, and a child that was let go sleeps on for 30 days", survey.closed_at is None)
 
 
 def meter(engine: Engine) -> None:

@@ -127,7 +127,7 @@ def story(stage: Stage) -> None:
         error = until(lambda: told(engine, "ada"))
         show(error.splitlines()[0])
         seen("the run is told where history and code part", "charge" in error and "verify_address" in error)
-        seen("it stays open: nothing is lost", engine.get("ada").describe().closed_at_ns is None)
+        seen("it stays open: nothing is lost", engine.get("ada").describe().closed_at is None)
 
     step("then with the gate")
     with deployed(url, version_2(), years=1.01) as engine:

@@ -259,7 +259,7 @@ def measure(way: Way, stage: Stage) -> None:
         until(lambda: all_have_ended(engine))
         runs = engine.list(limit=100_000)
         way.events = sum(run.history_length for run in runs) / (TOGETHER + ALONE)
-        orders_wide = len([run for run in runs if run.closed_at_ns is not None]) / (TOGETHER + ALONE)
+        orders_wide = len([run for run in runs if run.closed_at is not None]) / (TOGETHER + ALONE)
         way.figures = {
             "lines": f"{lines_of(way.section)}",
             "workflows an order": f"{orders_wide:.0f}",
@@ -279,7 +279,7 @@ def latency_ms(way: Way, engine: Engine, order: str) -> float:
 
 def all_have_ended(engine: Engine) -> bool:
     """All but the hubs, which never do."""
-    return all(run.closed_at_ns is not None or run.workflow_type == "perdure.events" for run in engine.list(limit=9999))
+    return all(run.closed_at is not None or run.workflow_type == "perdure.events" for run in engine.list(limit=9999))
 
 
 def break_one(way: Way, stage: Stage) -> list[str]:

@@ -52,7 +52,7 @@ def trouble(engine: Engine, id: str) -> WorkflowDescription:
     """The description of a run once a task of it has failed."""
     while True:
         description = engine.get(id).describe()
-        if description.workflow_task_attempt > 1 or description.closed_at_ns is not None:
+        if description.workflow_task_attempt > 1 or description.closed_at is not None:
             return description
 
 
@@ -72,7 +72,7 @@ def test_100_000_activities_at_once_are_refused_by_name_and_the_others_go_on(tmp
 
 def test_more_than_the_server_takes_is_refused_by_its_limit(tmp_path: Path) -> None:
     # No watch on the thread: a busy machine may need more than its 2 s to make thousands of anything.
-    seams = EngineSeams(worker_config=WorkerConfig(deadlock_ns=0))
+    seams = EngineSeams(worker_config=WorkerConfig(deadlock_timeout=0))
     with opened(tmp_path / "orders.db", too_wide(), activities=(small,), seams=seams) as engine:
         engine.start(too_wide(), LIMIT + 1, id="wide")
         failure = trouble(engine, "wide").workflow_task_failure
@@ -93,7 +93,7 @@ def test_as_many_activities_as_are_allowed_run_at_once(tmp_path: Path) -> None:
 
 
 def test_a_workflow_that_blocks_its_thread_is_named_by_line_and_the_others_go_on(tmp_path: Path) -> None:
-    seams = EngineSeams(worker_config=WorkerConfig(deadlock_ns=50_000_000))
+    seams = EngineSeams(worker_config=WorkerConfig(deadlock_timeout=0.05))
     url = f"sqlite:///{tmp_path}/orders.db"
     with seamed(Engine, seams, url, workflows=[never_waits, ordinary], activities=[ordinary_step]) as engine:
         blocking = engine.start(never_waits, id="blocking")

@@ -84,7 +84,7 @@ async def trouble(engine: AsyncEngine, id: str) -> WorkflowDescription:
     """The description of a run once a task of it has failed, or it has ended."""
     while True:
         description = await engine.get(id).describe()
-        if description.workflow_task_attempt > 1 or description.closed_at_ns is not None:
+        if description.workflow_task_attempt > 1 or description.closed_at is not None:
             return description
         await asyncio.sleep(1)  # of virtual time
 
@@ -147,7 +147,7 @@ def test_a_workflow_that_cannot_go_on_is_described_and_mended_code_goes_on(
             await engine.start(returning(broken), id="bad")
             description = await trouble(engine, "bad")
             assert complaint in description.workflow_task_failure
-            assert description.closed_at_ns is None
+            assert description.closed_at is None
             assert await engine.run(ordinary, 1) == 2
 
     async def mended(seams: EngineSeams) -> None:

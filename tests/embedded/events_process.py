@@ -67,7 +67,7 @@ def are_there(engine: Engine, *workflow_ids: str) -> bool:
 
 def is_there(engine: Engine, workflow_id: str) -> bool:
     """Whether one of them has subscribed, or has ended already."""
-    if engine.get(workflow_id).describe().closed_at_ns is not None:
+    if engine.get(workflow_id).describe().closed_at is not None:
         return True
     try:
         engine.get(workflow_id).query("is_there")
@@ -79,7 +79,7 @@ def is_there(engine: Engine, workflow_id: str) -> bool:
 def notes_have_ended(engine: Engine) -> bool:
     """Whether none of what the events started is open."""
     runs = [run for run in engine.list(limit=10_000) if run.workflow_type == "kills.notes"]
-    return all(run.closed_at_ns is not None for run in runs)
+    return all(run.closed_at is not None for run in runs)
 
 
 def say(text: str) -> None:

@@ -157,7 +157,7 @@ class Asked:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
     file: Path = tmp_path_factory.mktemp("any_error") / "engine.db"
-    config = WorkerConfig(heartbeat_maximum_ns=10_000_000, processes=1)
+    config = WorkerConfig(max_heartbeat_throttle_interval=0.01, processes=1)
     with seamed(Engine, EngineSeams(worker_config=config), f"sqlite:///{file}", shutdown_grace="100ms") as engine:
         yield engine
 

@@ -247,7 +247,7 @@ def test_many_threads_use_one_engine(url: str) -> None:
 def test_closing_does_not_wait_for_what_can_be_run_again(url: str) -> None:
     release.clear()
     # The thread is left behind: neither grace nor time to clean up is given here.
-    seams = EngineSeams(worker_config=WorkerConfig(shutdown_grace_ns=0, shutdown_cancel_ns=0))
+    seams = EngineSeams(worker_config=WorkerConfig(shutdown_grace=0, shutdown_cancel_grace=0))
     with seamed(Engine, seams, url) as engine:
         handle = engine.start(holding, id="held")
         eventually(lambda: handle.describe().pending_activities, "its activity is under way")

@@ -108,7 +108,7 @@ def stuck(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 text,
             )
         eventually(lambda: engine.get(pay.name).describe().pending_activities[0].last_failure, "a failed attempt")
-        eventually(lambda: engine.get(works.name).describe().pending_activities[0].last_heartbeat_at_ns, "a heartbeat")
+        eventually(lambda: engine.get(works.name).describe().pending_activities[0].last_heartbeat_at, "a heartbeat")
         yield engine, url
         let_go.set()
 

@@ -28,7 +28,7 @@ from perdure.embedded import EngineSeams, WorkflowHandle, seamed
 from perdure.testing.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 
 AT_ONCE = Retry(initial_interval="1ms", maximum_interval="1ms")
-WATCHFUL = EngineSeams(worker_config=WorkerConfig(deadlock_ns=400_000_000))
+WATCHFUL = EngineSeams(worker_config=WorkerConfig(deadlock_timeout=0.4))
 
 
 @activity

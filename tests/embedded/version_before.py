@@ -1,5 +1,6 @@
 # pyright: basic, reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false, reportGeneralTypeIssues=false
-# ruff: noqa: I001
+# ruff: noqa: I001, E501
+# fmt: off
 """A program written for the version before: it uses every name that has another one now.
 
 A line that must say so ends with the new name behind `now:`; no other line may say anything.
@@ -9,14 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 from perdure import Calendar, Engine, Retry, activity, call, start, workflow
 from perdure import Handle  # now: ActivityHandle, TimerHandle or ChildHandle
-from perdure import Interventions, UpdateHandle, WorkflowHandle
+from perdure import Interventions, UpdateHandle, WorkerConfig, WorkflowHandle
 from perdure import SyncInterventions  # now: Interventions
 from perdure import SyncUpdateHandle  # now: UpdateHandle
 from perdure import SyncWorkflowHandle  # now: WorkflowHandle
 from perdure import local_call  # now: call_local
+from perdure.idempotency import IdempotencyKeys
 from perdure import wait  # now: workflow.wait_condition
 
 
@@ -139,11 +144,62 @@ def grouped(engine: Engine) -> None:
     assert hangs.result() == "paid"
 
 
+@activity(schedule_to_close_timeout="1h", heartbeat_timeout="5s")
+def measure() -> list[int]:
+    info = activity.info()
+    assert info.started_at_ns >= info.scheduled_at_ns  # now: started_at + scheduled_at
+    assert info.deadline_ns == info.scheduled_at_ns + info.schedule_to_close_ns  # now: deadline + scheduled_at + schedule_to_close_timeout
+    return [info.start_to_close_ns // 10**10, info.heartbeat_ns]  # now: start_to_close_timeout + heartbeat_timeout
+
+
+@workflow
+def measures() -> list[int]:
+    info = workflow.info()
+    assert info.started_at_ns > 0  # now: started_at
+    limits = [info.run_timeout_ns, info.execution_timeout_ns, info.task_timeout_ns]  # now: run_timeout + execution_timeout + task_timeout
+    return limits + call(measure)
+
+
+def nanoseconds(engine: Engine) -> None:
+    second = 1_000_000_000
+    assert engine.run(measures, id="ns", run_timeout="1m") == [60 * second, 0, 10 * second, 6, 5 * second]
+    described = engine.get("ns").describe()
+    assert described.closed_at_ns - described.started_at_ns > 0  # now: closed_at + started_at
+    listed = engine.list("WorkflowId = 'ns'")[0]
+    assert listed.closed_at_ns - listed.started_at_ns > 0  # now: closed_at + started_at
+    handle = engine.start(pay, id="pends")
+    TOKENS.get(timeout=60)
+    pending = handle.describe().pending_activities[0]
+    assert pending.last_heartbeat_at_ns is None and pending.next_attempt_at_ns is None  # now: last_heartbeat_at + next_attempt_at
+    assert pending.started_at_ns > 0  # now: started_at
+    handle.terminate()
+    config = WorkerConfig(deadlock_ns=second, shutdown_grace_ns=0, shutdown_cancel_ns=0)  # now: deadlock_timeout= + shutdown_grace= + shutdown_cancel_grace=
+    assert config.deadlock_ns == second  # now: deadlock_timeout
+    assert config.heartbeat_default_ns == 30 * second  # now: default_heartbeat_throttle_interval
+    keys = IdempotencyKeys("charges", now_ns=lambda: second)  # now: now=
+    with closing(sqlite3.connect(":memory:")) as connection:
+        keys.create_table(connection)
+        assert keys.prune(connection) == 0
+
+
+def clocks(engine: Engine) -> None:
+    engine.schedules.create("daily", greet, every="1 day", paused=True)
+    described = engine.schedules.describe("daily")
+    assert len(described.next_times_ns) > 1 and described.created_at_ns > 0  # now: next_times + created_at
+    listed = engine.schedules.list()[0]
+    assert listed.next_times_ns[0] > 0  # now: next_times
+    begins = datetime(2026, 1, 1, tzinfo=UTC)
+    times = engine.schedules.matching_times("daily", begins, begins + timedelta(days=2))  # now: engine.schedules.times(...), which gives datetimes
+    assert times == [int((begins + timedelta(days=day)).timestamp()) * 10**9 for day in (1, 2)]
+
+
 def main() -> None:
     on_the_wire()
     with Engine("memory://") as engine:
         by_id(engine)
         grouped(engine)
+        nanoseconds(engine)
+        clocks(engine)
         sync_handles(engine)
         sold = ["1 charged", "1 shipped", "1 charged"]
         assert engine.run(sell, "1", id="1") == sold

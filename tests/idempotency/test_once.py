@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from perdure.idempotency import IdempotencyKeys, KeyReusedError, TransactionNeed
 from perdure.testing import TestEngine
 from tests.idempotency.conftest import Database
 
-DAY_NS = 86_400 * 1_000_000_000
 REQUEST = {"card": "tok_visa", "cents": 4200}
 
 
@@ -183,26 +183,26 @@ def test_one_key_may_be_used_inside_the_work_of_another_but_not_of_itself(gatewa
 
 
 def test_answers_are_forgotten_after_their_time(database: Database) -> None:
-    now_ns = 100 * DAY_NS
-    keys = IdempotencyKeys("charges", keep="7 days", now_ns=lambda: now_ns)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    keys = IdempotencyKeys("charges", keep="7 days", now=lambda: now)
     gateway = Gateway(database, keys).prepare()
     assert gateway.charge("k1") == 17
-    now_ns += 7 * DAY_NS - 1
+    now += timedelta(days=7, microseconds=-1)
     assert gateway.charge("k1", answer=18) == 17
-    now_ns += 1
+    now += timedelta(microseconds=1)
     assert gateway.charge("k1", answer=18) == 18
     assert len(database.rows("charges")) == 2
 
 
 def test_pruning_deletes_what_is_past_its_time_in_its_own_scope(database: Database) -> None:
-    now_ns = 100 * DAY_NS
-    keys = IdempotencyKeys("charges", keep="7 days", now_ns=lambda: now_ns)
-    others = IdempotencyKeys("refunds", keep="7 days", now_ns=lambda: now_ns)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    keys = IdempotencyKeys("charges", keep="7 days", now=lambda: now)
+    others = IdempotencyKeys("refunds", keep="7 days", now=lambda: now)
     gateway = Gateway(database, keys).prepare()
     for number in range(5):
         gateway.charge(f"old{number}")
     Gateway(database, others).charge("old")
-    now_ns += 7 * DAY_NS
+    now += timedelta(days=7)
     gateway.charge("new")
     assert [keys.prune(gateway.connection, limit=3) for _ in range(3)] == [3, 2, 0]
     gateway.connection.commit()

@@ -50,7 +50,7 @@ def described(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
         for owner in reversed(owners)
         if owner.__module__.startswith("perdure")
         for member, value in vars(owner).items()
-        if not member.startswith("_") and is_member(value) and not hasattr(value, "__deprecated__")
+        if not member.startswith("_") and is_member(value) and not is_former(value)
     }
     for member in sorted(members):
         yield f"{name}.{member}", members[member]
@@ -59,6 +59,11 @@ def described(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
 def is_member(value: Any) -> bool:
     """Whether a class attribute is something that a user calls or reads as a documented property."""
     return inspect.isfunction(value) or isinstance(value, property | classmethod | staticmethod)
+
+
+def is_former(value: Any) -> bool:
+    """Whether it is a name of the version before: `tests/embedded/version_before.py` is their test."""
+    return hasattr(value.fget if isinstance(value, property) else value, "__deprecated__")
 
 
 def line(name: str, thing: Any) -> str:
@@ -83,7 +88,7 @@ def made_from(cls: type) -> str:
     if issubclass(cls, Enum):
         return " | ".join(member.name for member in cls)
     if issubclass(cls, msgspec.Struct):
-        return f"({', '.join(cls.__struct_fields__)})"
+        return f"({', '.join(field for field in cls.__struct_fields__ if not field.startswith('_'))})"
     init = cls.__init__
     is_ours = inspect.isfunction(init) and init.__module__.startswith("perdure")
     is_dataclass = "__dataclass_fields__" in vars(cls)

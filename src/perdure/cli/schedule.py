@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 import msgspec
@@ -18,6 +18,7 @@ from rich.table import Table
 from perdure.cli.looking import is_idle, looking, opened
 from perdure.cli.options import group, json_option, namespace_option, store_option
 from perdure.cli.output import console, print_json, say
+from perdure.cli.times import in_ns
 from perdure.sdk.client import Overlap, ScheduleDescription, ScheduledRun, ScheduleSummary
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,7 +52,7 @@ def list_schedules(store_url: str, namespace: str, query: str, as_json: bool) ->
     for name in ("schedule id", "starts", "state", "next", "last"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     for one in found:
-        last = _moment(one.recent[-1].started_at_ns) if one.recent else "-"
+        last = _moment(one.recent[-1].started_at) if one.recent else "-"
         table.add_row(one.id, one.workflow_type, _state(one), _next(one), last)
     out = console()
     if found:
@@ -76,8 +77,8 @@ def describe(schedule_id: str, store_url: str, namespace: str, as_json: bool) ->
     if found.remaining_actions is not None:
         out.print(f"acts {found.remaining_actions} times more")
     out.print(f"{found.action_count} started, {found.skipped} skipped, {found.missed} missed, {found.waiting} waiting")
-    for at_ns in found.next_times_ns:
-        out.print(f"next  {_moment(at_ns)}")
+    for at in found.next_times:
+        out.print(f"next  {_moment(at)}")
     for run in found.recent:
         out.print(_line(run))
     _tell_if_idle(store_url)
@@ -159,16 +160,31 @@ def _state(one: ScheduleSummary | ScheduleDescription) -> str:
 
 
 def _next(one: ScheduleSummary) -> str:
-    return _moment(one.next_times_ns[0]) if one.next_times_ns and not one.paused else "-"
+    return _moment(one.next_times[0]) if one.next_times and not one.paused else "-"
 
 
 def _line(run: ScheduledRun) -> str:
-    return f"{run.status.name.lower():11} {_moment(run.started_at_ns)}  {run.workflow_id}"
+    return f"{run.status.name.lower():11} {_moment(run.started_at)}  {run.workflow_id}"
 
 
-def _moment(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value, enc_hook=str)
+    """For JSON, where times are nanoseconds since the epoch and say so in their names."""
+    return _in_ns(msgspec.to_builtins(value, builtin_types=(datetime,), enc_hook=str))
+
+
+def _in_ns(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_in_ns(each) for each in cast("list[Any]", value)]
+    if isinstance(value, datetime):
+        return in_ns(value)
+    if not isinstance(value, dict):
+        return value
+    told: dict[str, Any] = {}
+    for name, each in cast("dict[str, Any]", value).items():
+        is_time = isinstance(each, datetime) or name == "next_times"
+        told[f"{name}_ns" if is_time else name] = _in_ns(each)
+    return told

@@ -26,6 +26,7 @@ from perdure.api.times import timestamp_ns
 from perdure.cli.looking import is_idle, is_server, looking, owner
 from perdure.cli.options import group, json_option, namespace_option, run_option, store_option
 from perdure.cli.output import console, plain_errors, print_json, say
+from perdure.cli.times import in_ns
 from perdure.embedded import Engine
 from perdure.errors import WorkflowNotFoundError
 from perdure.stores.api import StoreError
@@ -106,8 +107,8 @@ def _listed_by_server(store_url: str, namespace: str, query: str, limit: int) ->
         found = engine.list(query, limit=limit)
     return [
         _Line(
-            one.id, one.run_id, namespace, one.workflow_type, one.task_queue, one.status.name, one.started_at_ns,
-            one.closed_at_ns, one.history_length,
+            one.id, one.run_id, namespace, one.workflow_type, one.task_queue, one.status.name, in_ns(one.started_at),
+            in_ns(one.closed_at), one.history_length,
         )
         for one in found
     ]  # fmt: skip
@@ -165,7 +166,7 @@ def describe(workflow_id: str, store_url: str, namespace: str, run_id: str | Non
     attributes = {name: _plain(value) for name, value in found.search_attributes.items()}
     line = _Line(
         found.id, found.run_id, namespace, found.workflow_type, found.task_queue, found.status.name,
-        found.started_at_ns, found.closed_at_ns, found.history_length,
+        in_ns(found.started_at), in_ns(found.closed_at), found.history_length,
     )  # fmt: skip
     if as_json:
         print_json({**asdict(line), **_why(found), "search_attributes": attributes})

@@ -91,7 +91,6 @@ class Bounds:
 
     def worker_config(self, *, near: bool, shares_store: bool = False) -> WorkerConfig:
         usual = WorkerConfig()
-        grace_ns = optional_duration(self.shutdown_grace, "shutdown_grace")
         return WorkerConfig(
             workflow_slots=self.workflow_tasks,
             activity_slots=self.activities,
@@ -101,7 +100,7 @@ class Bounds:
             fails_repeatedly=near or shares_store,
             shares_store=shares_store,
             cached_bytes=self._cache_bytes(),
-            shutdown_grace_ns=usual.shutdown_grace_ns if grace_ns is None else grace_ns,
+            shutdown_grace=usual.shutdown_grace if self.shutdown_grace is None else self.shutdown_grace,
         )
 
     def _cache_bytes(self) -> int:

@@ -25,11 +25,13 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
 from perdure.sdk.errors import PerdureError
+from perdure.sdk.moments import ns_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, positive_duration
 
@@ -74,7 +76,7 @@ class IdempotencyKeys:
         table: where answers are kept; made by `create_table`. One table serves all scopes.
         keep: how long an answer is remembered. Longer than anybody may still repeat a request; after it the same
             key is a new one.
-        now_ns: the clock, for tests: nanoseconds since the epoch.
+        now: the clock, for tests: gives datetimes that know their zone; default the time, in UTC.
 
     Raises:
         ValueError: the table's name is no plain identifier, `keep` is no duration.
@@ -86,14 +88,14 @@ class IdempotencyKeys:
         *,
         table: str = "idempotency_keys",
         keep: Duration = _DEFAULT_KEEP,
-        now_ns: Callable[[], int] = time.time_ns,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", table):
             raise ValueError(f"table must be a plain name such as idempotency_keys, not {table!r}")
         self.scope = scope
         self.table = table
         self._keep_ns = positive_duration(keep, "keep") or 0
-        self._now_ns = now_ns
+        self._now_ns = time.time_ns if now is None else lambda: ns_of(now())
 
     def create_table(self, connection: KeyConnection) -> None:
         """Make the table if it is not there. In the connection's transaction, or committed at once if it has none."""

@@ -43,7 +43,7 @@ class AsyncInterventions:
         found: list[Intervention] = []
         for summary in await self._candidates():
             found += await self._of(summary.id, summary.run_id)
-        return sorted(found, key=lambda entry: (entry.opened_at_ns, entry.id))
+        return sorted(found, key=lambda entry: (entry.opened_at, entry.id))
 
     async def _candidates(self) -> Sequence[WorkflowSummary]:
         """Open runs that may have an entry."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+from perdure.sdk.moments import former_ns, moment_of
 
 MEMO_KEY = "perdure.interventions"
 """The memo of a run that waits: the list of its open entries. Absent when there is none."""
@@ -25,8 +28,15 @@ class Intervention(msgspec.Struct, frozen=True):
     """The activity that failed."""
     error: str
     """Why, in one line."""
-    opened_at_ns: int
-    """Nanoseconds since the epoch, workflow time."""
+    _opened_at_ns: int = msgspec.field(name="opened_at_ns")
+
+    @property
+    def opened_at(self) -> datetime:
+        """When it failed for good: workflow time, in UTC, to the microsecond."""
+        return moment_of(self._opened_at_ns)
+
+    if not TYPE_CHECKING:
+        opened_at_ns = former_ns("opened_at_ns", "opened_at")
 
 
 class Decision(msgspec.Struct, frozen=True):

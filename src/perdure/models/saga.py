@@ -162,7 +162,7 @@ def _intervention(compensation: Compensation, error: FailureError, decided: list
         workflow_type=info.workflow_type,
         step=compensation.activity.name,
         error=str(error.root) or type(error.root).__name__,
-        opened_at_ns=workflow.time_ns(),
+        _opened_at_ns=workflow.time_ns(),
     )
 
     def decide(decision: Decision) -> None:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, MutableMapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
 
@@ -29,9 +29,9 @@ from perdure.sdk.declare.definitions import (
 from perdure.sdk.declare.named import NamedActivity
 from perdure.sdk.declare.transaction import TransactionalActivity, TransactionalDecorator
 from perdure.sdk.errors import CancelledError, DefinitionError, EngineError
+from perdure.sdk.moments import former_ns, length_of, moment_of
 from perdure.sdk.option_names import lists_options, options_of
 from perdure.sdk.options import (
-    SECOND_NS,
     ActivityOptions,
     Cancellation,
     Duration,
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class ActivityInfo(msgspec.Struct, frozen=True):
-    """What a running attempt knows of itself. Times in nanoseconds since the epoch; 0 when unknown."""
+    """What a running attempt knows of itself. Times are datetimes in UTC, to the microsecond; time-outs timedeltas."""
 
     namespace: str
     workflow_id: str
@@ -59,12 +59,11 @@ class ActivityInfo(msgspec.Struct, frozen=True):
     task_queue: str
     heartbeat_details: tuple[Any, ...]
     """What the previous attempt last reported with `heartbeat`."""
-    scheduled_at_ns: int
-    """When the call was recorded; the same for every attempt."""
-    started_at_ns: int
-    start_to_close_ns: int
-    schedule_to_close_ns: int
-    heartbeat_ns: int
+    _scheduled_at_ns: int
+    _started_at_ns: int
+    _start_to_close_ns: int
+    _schedule_to_close_ns: int
+    _heartbeat_ns: int
     task_token: bytes = b""
     """Names this attempt to `engine.activities.complete`; b"" for a local one."""
 
@@ -80,36 +79,49 @@ class ActivityInfo(msgspec.Struct, frozen=True):
 
     @property
     def scheduled_at(self) -> datetime:
-        """`scheduled_at_ns` in UTC, to the microsecond."""
-        return _moment(self.scheduled_at_ns)
+        """When the call was recorded; the same for every attempt."""
+        return moment_of(self._scheduled_at_ns)
 
     @property
     def started_at(self) -> datetime:
-        """`started_at_ns` in UTC, to the microsecond."""
-        return _moment(self.started_at_ns)
+        """When this attempt began."""
+        return moment_of(self._started_at_ns)
 
     @property
-    def deadline_ns(self) -> int | None:
-        """When this attempt times out, None: never."""
-        ends = [
-            start + length
-            for start, length in (
-                (self.started_at_ns, self.start_to_close_ns),
-                (self.scheduled_at_ns, self.schedule_to_close_ns),
-            )
-            if length
-        ]
-        return min(ends, default=None)
+    def start_to_close_timeout(self) -> timedelta | None:
+        """How long this attempt may take, None: as long as it likes."""
+        return length_of(self._start_to_close_ns)
+
+    @property
+    def schedule_to_close_timeout(self) -> timedelta | None:
+        """How long all attempts together may take, None: as long as they like."""
+        return length_of(self._schedule_to_close_ns)
+
+    @property
+    def heartbeat_timeout(self) -> timedelta | None:
+        """How long this attempt may be silent, None: as long as it likes."""
+        return length_of(self._heartbeat_ns)
 
     @property
     def deadline(self) -> datetime | None:
         """When this attempt times out, None: never."""
-        end = self.deadline_ns
-        return None if end is None else _moment(end)
+        ends = [
+            start + length
+            for start, length in (
+                (self._started_at_ns, self._start_to_close_ns),
+                (self._scheduled_at_ns, self._schedule_to_close_ns),
+            )
+            if length
+        ]
+        return moment_of(min(ends)) if ends else None
 
-
-def _moment(ns: int) -> datetime:
-    return datetime.fromtimestamp(ns / SECOND_NS, UTC)
+    if not TYPE_CHECKING:
+        deadline_ns = former_ns("deadline_ns", "deadline")
+        heartbeat_ns = former_ns("heartbeat_ns", "heartbeat_timeout", none=0)
+        schedule_to_close_ns = former_ns("schedule_to_close_ns", "schedule_to_close_timeout", none=0)
+        scheduled_at_ns = former_ns("scheduled_at_ns", "scheduled_at")
+        start_to_close_ns = former_ns("start_to_close_ns", "start_to_close_timeout", none=0)
+        started_at_ns = former_ns("started_at_ns", "started_at")
 
 
 class ActivityContext(Protocol):

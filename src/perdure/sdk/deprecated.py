@@ -11,6 +11,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from types import FrameType
 from typing import Any, Final, TypeVar
@@ -20,12 +21,31 @@ from perdure.sdk.wrapping import mark_coroutine_function
 F = TypeVar("F", bound=Callable[..., Any])
 
 RENAMED_OPTIONS: Final[dict[str, str]] = {
+    "deadlock_ns": "deadlock_timeout",
     "heartbeat": "heartbeat_timeout",
+    "heartbeat_default_ns": "default_heartbeat_throttle_interval",
+    "heartbeat_maximum_ns": "max_heartbeat_throttle_interval",
+    "now_ns": "now",
     "schedule_to_close": "schedule_to_close_timeout",
     "schedule_to_start": "schedule_to_start_timeout",
+    "shutdown_cancel_ns": "shutdown_cancel_grace",
+    "shutdown_grace_ns": "shutdown_grace",
     "start_to_close": "start_to_close_timeout",
+    "sticky_schedule_to_start_ns": "sticky_queue_schedule_to_start_timeout",
 }
 """Keywords of the version before, each with its name of now; of functions that `lists_options` looks after."""
+
+
+def _clock(read: Callable[[], int]) -> Callable[[], datetime]:
+    return lambda: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=read() // 1000)
+
+
+def _value(name: str, value: Any) -> Any:
+    """What a keyword of the version before was given, as the one of now takes it: nanoseconds are none any more."""
+    if name == "now_ns":
+        return _clock(value)
+    return value / 1e9 if name.endswith("_ns") else value
+
 
 _ROOMS: Final = ("perdure", "importlib")
 """Packages whose frames lie between the user's line and what is deprecated."""
@@ -72,7 +92,7 @@ def by_new_names(what: str, options: Mapping[str, Any], known: Mapping[str, Any]
             renamed[name] = value
         else:
             deprecated(f"{what}: {name}=", f"{new}=")
-            renamed[new] = value
+            renamed[new] = _value(name, value)
     return renamed
 
 

@@ -49,5 +49,5 @@ def former_ns(old: str, new: str, *, none: int | None = None) -> property:
             return ns_of(value)
         return [ns_of(each) for each in cast("Sequence[datetime]", value)]
 
-    read.__deprecated__ = new  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
+    setattr(read, "__deprecated__", new)
     return property(read)

@@ -34,7 +34,7 @@ _TEMPORALS: Final[dict[str, tuple[str, ...]]] = {
     "data_converter": ("converter", "codec"),
     "execute_timeout": ("execution_timeout",),
     "failure_exception_types": ("fail_on",),
-    "graceful_shutdown_timeout": ("shutdown_grace", "shutdown_grace_ns"),
+    "graceful_shutdown_timeout": ("shutdown_grace",),
     "max_concurrent_activities": ("activity_slots",),
     "max_concurrent_activity_tasks": ("max_concurrent_activities", "activity_slots"),
     "max_concurrent_workflow_tasks": ("workflow_slots",),

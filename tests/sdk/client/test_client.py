@@ -29,6 +29,7 @@ from perdure.sdk.errors import (
     WorkflowFailedError,
     WorkflowNotFoundError,
 )
+from perdure.sdk.moments import moment_of
 from perdure.sdk.workflow.workflow import workflow
 from perdure.testing.virtual_time import VirtualTimeLoop, run_virtual
 
@@ -416,12 +417,12 @@ def test_waiting_may_have_an_end() -> None:
 
 async def test_a_description_tells_of_pending_work_and_of_trouble() -> None:
     response = described("pay", WorkflowStatus.RUNNING)
-    response.workflow_execution_info.start_time.FromNanoseconds(5)
+    response.workflow_execution_info.start_time.FromNanoseconds(5000)
     pending = response.pending_activities.add(activity_id="3", attempt=2, maximum_attempts=5)
     pending.activity_type.name = "charge"
     pending.state = cast(Any, 1)
     pending.last_failure.message = "gateway down"
-    pending.next_attempt_schedule_time.FromNanoseconds(9)
+    pending.next_attempt_schedule_time.FromNanoseconds(9000)
     response.pending_workflow_task.attempt = 4
     trouble = HistoryEvent(event_type=EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
     trouble.workflow_task_failed_event_attributes.failure.message = "KeyError: 'sku'"
@@ -432,17 +433,17 @@ async def test_a_description_tells_of_pending_work_and_of_trouble() -> None:
     )
     description = await client(server).get("id").describe()
     assert (description.id, description.run_id, description.workflow_type) == ("id", "r1", "pay")
-    assert (description.status, description.started_at_ns, description.closed_at_ns) == (
+    assert (description.status, description.started_at, description.closed_at) == (
         WorkflowStatus.RUNNING,
-        5,
+        moment_of(5000),
         None,
     )
     assert (description.workflow_task_attempt, description.workflow_task_failure) == (4, "KeyError: 'sku'")
     activity = description.pending_activities[0]
     assert (activity.activity_type, activity.state, activity.attempt) == ("charge", "scheduled", 2)
-    assert (activity.last_failure, activity.next_attempt_at_ns, activity.last_heartbeat_at_ns) == (
+    assert (activity.last_failure, activity.next_attempt_at, activity.last_heartbeat_at) == (
         "gateway down",
-        9,
+        moment_of(9000),
         None,
     )
 

@@ -90,7 +90,7 @@ class Asked:
 @asynccontextmanager
 async def working(server: FakeServer) -> AsyncIterator[Worker]:
     registry = Registry([quick, local, Asked], [step, declines, beats, stops])
-    worker = Worker(cast(Any, server), "q", registry, config=WorkerConfig(heartbeat_maximum_ns=1))
+    worker = Worker(cast(Any, server), "q", registry, config=WorkerConfig(max_heartbeat_throttle_interval="1ns"))
     await worker.start()
     try:
         yield worker

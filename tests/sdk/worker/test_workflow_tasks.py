@@ -224,7 +224,7 @@ async def test_a_run_whose_answer_was_refused_is_not_kept(code: StatusCode) -> N
 async def test_code_that_blocks_fails_alone_and_names_its_line(caplog: pytest.LogCaptureFixture) -> None:
     server = FakeServer()
     gate.clear()
-    async with working(server, deadlock_ns=400_000_000) as worker:
+    async with working(server, deadlock_timeout=0.4) as worker:
         server.workflow_tasks.put_nowait(workflow_task("stepping", first_events("stepping"), run_id="cached"))
         await server.answers.get()
         assert worker.cached_runs == 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from temporalio.api.enums.v1 import PendingActivityState
@@ -23,6 +24,7 @@ from perdure.sdk.client.situation import (
 from perdure.sdk.convert import Converter
 from perdure.sdk.convert.user_metadata import metadata_of
 from perdure.sdk.declare.search_attributes import values_of
+from perdure.sdk.moments import former_ns, moment_of
 
 
 class WorkflowStatus(Enum):
@@ -45,22 +47,28 @@ class WorkflowStatus(Enum):
 
 
 class WorkflowSummary(msgspec.Struct, frozen=True):
-    """One line of a list. Times in nanoseconds since the epoch."""
+    """One line of a list. Times are in UTC, to the microsecond."""
 
     id: str
     run_id: str
     workflow_type: str
     task_queue: str
     status: WorkflowStatus
-    started_at_ns: int
-    closed_at_ns: int | None
+    started_at: datetime
+    closed_at: datetime | None
+    """None while it is open."""
     history_length: int
+    """Number of events."""
     search_attributes: dict[str, Any] = {}
     """By name, decoded by their types."""
 
+    if not TYPE_CHECKING:
+        closed_at_ns = former_ns("closed_at_ns", "closed_at")
+        started_at_ns = former_ns("started_at_ns", "started_at")
+
 
 class PendingActivity(msgspec.Struct, frozen=True):
-    """An activity that has not ended yet. Times in nanoseconds since the epoch."""
+    """An activity that has not ended yet. Times are in UTC, to the microsecond."""
 
     activity_id: str
     activity_type: str
@@ -72,13 +80,19 @@ class PendingActivity(msgspec.Struct, frozen=True):
     last_failure: str
     """Of the attempt before: type, message and the line in the code; "" when there was none."""
     last_worker: str
-    next_attempt_at_ns: int | None
+    next_attempt_at: datetime | None
     """When it backs off: until when."""
-    last_heartbeat_at_ns: int | None
+    last_heartbeat_at: datetime | None
+    """None when there was none."""
     task_queue: str = ""
     """Whose workers are to run it."""
-    started_at_ns: int | None = None
+    started_at: datetime | None = None
     """When the present attempt began, None when none runs."""
+
+    if not TYPE_CHECKING:
+        last_heartbeat_at_ns = former_ns("last_heartbeat_at_ns", "last_heartbeat_at")
+        next_attempt_at_ns = former_ns("next_attempt_at_ns", "next_attempt_at")
+        started_at_ns = former_ns("started_at_ns", "started_at")
 
 
 class WorkflowDescription(msgspec.Struct, frozen=True):
@@ -145,19 +159,23 @@ class WorkflowDescription(msgspec.Struct, frozen=True):
         return self.summary.status
 
     @property
-    def started_at_ns(self) -> int:
-        """Nanoseconds since the epoch."""
-        return self.summary.started_at_ns
+    def started_at(self) -> datetime:
+        """When the run began, in UTC."""
+        return self.summary.started_at
 
     @property
-    def closed_at_ns(self) -> int | None:
-        """Nanoseconds since the epoch; None while it runs."""
-        return self.summary.closed_at_ns
+    def closed_at(self) -> datetime | None:
+        """When the run ended, in UTC; None while it is open."""
+        return self.summary.closed_at
 
     @property
     def history_length(self) -> int:
         """Number of events."""
         return self.summary.history_length
+
+    if not TYPE_CHECKING:
+        closed_at_ns = former_ns("closed_at_ns", "closed_at")
+        started_at_ns = former_ns("started_at_ns", "started_at")
 
 
 def summary_of(info: WorkflowExecutionInfo) -> WorkflowSummary:
@@ -168,8 +186,8 @@ def summary_of(info: WorkflowExecutionInfo) -> WorkflowSummary:
         workflow_type=info.type.name,
         task_queue=info.task_queue,
         status=WorkflowStatus(info.status),
-        started_at_ns=info.start_time.ToNanoseconds(),
-        closed_at_ns=info.close_time.ToNanoseconds() if info.HasField("close_time") else None,
+        started_at=moment_of(info.start_time.ToNanoseconds()),
+        closed_at=moment_of(info.close_time.ToNanoseconds()) if info.HasField("close_time") else None,
         history_length=info.history_length,
         search_attributes=values_of(info.search_attributes.indexed_fields),
     )
@@ -223,14 +241,12 @@ def _pending(info: PendingActivityInfo) -> PendingActivity:
         maximum_attempts=info.maximum_attempts,
         last_failure=headline(info.last_failure) if info.HasField("last_failure") else "",
         last_worker=info.last_worker_identity,
-        next_attempt_at_ns=(
-            info.next_attempt_schedule_time.ToNanoseconds() if info.HasField("next_attempt_schedule_time") else None
-        ),
-        last_heartbeat_at_ns=info.last_heartbeat_time.ToNanoseconds() if info.HasField("last_heartbeat_time") else None,
+        next_attempt_at=_moment(info, "next_attempt_schedule_time"),
+        last_heartbeat_at=_moment(info, "last_heartbeat_time"),
         task_queue=info.activity_options.task_queue.name,
-        started_at_ns=(
-            info.last_started_time.ToNanoseconds()
-            if info.state in _RUNNING and info.HasField("last_started_time")
-            else None
-        ),
+        started_at=_moment(info, "last_started_time") if info.state in _RUNNING else None,
     )
+
+
+def _moment(info: Any, field: str) -> datetime | None:
+    return moment_of(getattr(info, field).ToNanoseconds()) if info.HasField(field) else None

@@ -24,6 +24,7 @@ from perdure.sdk.client.descriptions import WorkflowStatus
 from perdure.sdk.convert import Converter
 from perdure.sdk.declare.search_attributes import values_of
 from perdure.sdk.deprecated import instead
+from perdure.sdk.moments import former_ns, moment_of
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import YEARS, Duration, duration_message, in_utc, optional_duration, positive_duration
 
@@ -68,18 +69,22 @@ class Calendar:
 
 
 class ScheduledRun(msgspec.Struct, frozen=True):
-    """A workflow that a schedule started. Times in nanoseconds since the epoch."""
+    """A workflow that a schedule started. Times are in UTC, to the microsecond."""
 
     workflow_id: str
     run_id: str
-    scheduled_at_ns: int
+    scheduled_at: datetime
     """The time that it was started for."""
-    started_at_ns: int
+    started_at: datetime
     status: WorkflowStatus
+
+    if not TYPE_CHECKING:
+        scheduled_at_ns = former_ns("scheduled_at_ns", "scheduled_at")
+        started_at_ns = former_ns("started_at_ns", "started_at")
 
 
 class ScheduleDescription(msgspec.Struct, frozen=True):
-    """How a schedule stands. Times in nanoseconds since the epoch."""
+    """How a schedule stands. Times are in UTC, to the microsecond."""
 
     id: str
     workflow_type: str
@@ -87,7 +92,7 @@ class ScheduleDescription(msgspec.Struct, frozen=True):
     note: str
     remaining_actions: int | None
     """None: it acts for ever."""
-    next_times_ns: list[int]
+    next_times: list[datetime]
     recent: list[ScheduledRun]
     """The newest last."""
     running: list[str]
@@ -98,20 +103,28 @@ class ScheduleDescription(msgspec.Struct, frozen=True):
     missed: int
     """Because the engine was away for longer than the catch-up window."""
     waiting: int
-    created_at_ns: int
+    created_at: datetime
     memo: dict[str, Any]
     search_attributes: dict[str, Any]
 
+    if not TYPE_CHECKING:
+        created_at_ns = former_ns("created_at_ns", "created_at")
+        next_times_ns = former_ns("next_times_ns", "next_times")
+
 
 class ScheduleSummary(msgspec.Struct, frozen=True):
-    """One line of a list. Times in nanoseconds since the epoch."""
+    """One line of a list. Times are in UTC, to the microsecond."""
 
     id: str
     workflow_type: str
     paused: bool
     note: str
-    next_times_ns: list[int]
+    next_times: list[datetime]
     recent: list[ScheduledRun]
+    """The newest last."""
+
+    if not TYPE_CHECKING:
+        next_times_ns = former_ns("next_times_ns", "next_times")
 
 
 def spec_of(
@@ -182,14 +195,14 @@ def described(schedule_id: str, response: DescribeScheduleResponse, converter: C
         paused=schedule.state.paused,
         note=schedule.state.notes,
         remaining_actions=schedule.state.remaining_actions if schedule.state.limited_actions else None,
-        next_times_ns=[at.ToNanoseconds() for at in info.future_action_times],
+        next_times=[moment_of(at.ToNanoseconds()) for at in info.future_action_times],
         recent=[_run(action) for action in info.recent_actions],
         running=[run.workflow_id for run in info.running_workflows],
         action_count=info.action_count,
         skipped=info.overlap_skipped,
         missed=info.missed_catchup_window,
         waiting=info.buffer_size,
-        created_at_ns=info.create_time.ToNanoseconds(),
+        created_at=moment_of(info.create_time.ToNanoseconds()),
         memo=_memo(response.memo.fields, converter),
         search_attributes=values_of(response.search_attributes.indexed_fields),
     )
@@ -198,7 +211,7 @@ def described(schedule_id: str, response: DescribeScheduleResponse, converter: C
 def summary(entry: ScheduleListEntry) -> ScheduleSummary:
     """A line of what ListSchedules answered."""
     info = entry.info
-    times = [at.ToNanoseconds() for at in info.future_action_times]
+    times = [moment_of(at.ToNanoseconds()) for at in info.future_action_times]
     recent = [_run(action) for action in info.recent_actions]
     return ScheduleSummary(entry.schedule_id, info.workflow_type.name, info.paused, info.notes, times, recent)
 
@@ -208,8 +221,8 @@ def _run(action: ScheduleActionResult) -> ScheduledRun:
     return ScheduledRun(
         started.workflow_id,
         started.run_id,
-        action.schedule_time.ToNanoseconds(),
-        action.actual_time.ToNanoseconds(),
+        moment_of(action.schedule_time.ToNanoseconds()),
+        moment_of(action.actual_time.ToNanoseconds()),
         WorkflowStatus(action.start_workflow_status),
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.schedule.v1 import Schedule, SchedulePatch
@@ -38,9 +38,11 @@ from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.named import workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes
 from perdure.sdk.declare.startable import Runs, StartableWorkflow
+from perdure.sdk.deprecated import instead
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
 from perdure.sdk.interceptors import CreateScheduleInput, put_headers
 from perdure.sdk.option_names import lists_options, takes_options
+from perdure.sdk.moments import moment_of, ns_of
 from perdure.sdk.options import Duration, Retry, count
 from perdure.sdk.starting import put_notes, put_repetition
 
@@ -196,8 +198,11 @@ class AsyncSchedules:
         request = service.DeleteScheduleRequest(namespace=reach.namespace, schedule_id=id, identity=reach.identity)
         await self._ask(reach.connection.delete_schedule, request, id)
 
-    async def matching_times(self, id: str, start: datetime, end: datetime) -> builtins.list[int]:
-        """The schedule's times after `start` up to `end`, in nanoseconds since the epoch, at most 1,000."""
+    async def times(self, id: str, start: datetime, end: datetime) -> builtins.list[datetime]:
+        """The schedule's times after `start` up to `end`, in UTC, at most 1,000.
+
+        Raises ScheduleNotFoundError, ValueError for times without a zone.
+        """
         reach = self._reach
         request = service.ListScheduleMatchingTimesRequest(
             namespace=reach.namespace,
@@ -206,7 +211,13 @@ class AsyncSchedules:
             end_time=moment(end, "end"),
         )
         response = await self._ask(reach.connection.list_schedule_matching_times, request, id)
-        return [at.ToNanoseconds() for at in response.start_time]
+        return [moment_of(at.ToNanoseconds()) for at in response.start_time]
+
+    if not TYPE_CHECKING:
+
+        @instead("engine.schedules.times(...), which gives datetimes")
+        async def matching_times(self, id: str, start: datetime, end: datetime) -> builtins.list[int]:
+            return [ns_of(at) for at in await self.times(id, start, end)]
 
     async def _patch(self, id: str, patch: SchedulePatch) -> None:
         reach = self._reach
@@ -289,5 +300,8 @@ class Schedules(Blocking[AsyncSchedules]):
     trigger = blocking(AsyncSchedules.trigger)
     backfill = blocking(AsyncSchedules.backfill)
     delete = blocking(AsyncSchedules.delete)
-    matching_times = blocking(AsyncSchedules.matching_times)
+    times = blocking(AsyncSchedules.times)
     list = blocking(AsyncSchedules.list)
+
+    if not TYPE_CHECKING:
+        matching_times = blocking(AsyncSchedules.matching_times)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.declare.search_attributes import values_of
+from perdure.sdk.moments import former_ns, length_of, moment_of
 from perdure.sdk.options import SECOND_NS, duration_ns
 
 
@@ -22,7 +23,7 @@ class ParentInfo(msgspec.Struct, frozen=True):
 
 
 class WorkflowInfo(msgspec.Struct, frozen=True):
-    """A run's identity and settings. Times in nanoseconds since the epoch, time-outs in nanoseconds, 0: none."""
+    """A run's identity and settings. Times are datetimes in UTC, to the microsecond; time-outs timedeltas."""
 
     namespace: str
     workflow_id: str
@@ -31,10 +32,10 @@ class WorkflowInfo(msgspec.Struct, frozen=True):
     task_queue: str
     attempt: int
     """1, unless the run is a retry."""
-    started_at_ns: int
-    execution_timeout_ns: int
-    run_timeout_ns: int
-    task_timeout_ns: int
+    _started_at_ns: int
+    _execution_timeout_ns: int
+    _run_timeout_ns: int
+    _task_timeout_ns: int
     first_run_id: str
     """Of the chain of retries and continuations that this run is part of."""
     original_run_id: str
@@ -54,7 +55,28 @@ class WorkflowInfo(msgspec.Struct, frozen=True):
     @property
     def started_at(self) -> datetime:
         """When the run was started."""
-        return datetime.fromtimestamp(self.started_at_ns / SECOND_NS, UTC)
+        return moment_of(self._started_at_ns)
+
+    @property
+    def execution_timeout(self) -> timedelta | None:
+        """Of the whole chain of runs; None: it has no end."""
+        return length_of(self._execution_timeout_ns)
+
+    @property
+    def run_timeout(self) -> timedelta | None:
+        """Of this run; None: it has no end."""
+        return length_of(self._run_timeout_ns)
+
+    @property
+    def task_timeout(self) -> timedelta | None:
+        """Of one turn of its code; None when the server did not say."""
+        return length_of(self._task_timeout_ns)
+
+    if not TYPE_CHECKING:
+        execution_timeout_ns = former_ns("execution_timeout_ns", "execution_timeout", none=0)
+        run_timeout_ns = former_ns("run_timeout_ns", "run_timeout", none=0)
+        started_at_ns = former_ns("started_at_ns", "started_at")
+        task_timeout_ns = former_ns("task_timeout_ns", "task_timeout", none=0)
 
 
 def info_of(started: HistoryEvent, namespace: str, workflow_id: str, run_id: str) -> WorkflowInfo:

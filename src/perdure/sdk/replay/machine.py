@@ -23,6 +23,7 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 from perdure.sdk.convert import failure_of
 from perdure.sdk.errors import NonDeterminismError
 from perdure.sdk.interceptors import headers_of
+from perdure.sdk.moments import ns_of
 from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay import (
     activity,
@@ -195,7 +196,8 @@ class WorkflowMachine(Run):
             return None
         work.task = task
         urgent = bool(self.messages or task.queries)
-        timeout_ns = (self.info.task_timeout_ns if self.info is not None else 0) or TASK_TIMEOUT_NS
+        timeout = None if self.info is None else self.info.task_timeout
+        timeout_ns = TASK_TIMEOUT_NS if timeout is None else ns_of(timeout)
         return TaskOutcome(local=work.work(urgent=urgent, task_timeout_ns=timeout_ns))
 
     def _go_on(self, report: Report) -> TaskOutcome:

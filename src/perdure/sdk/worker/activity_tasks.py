@@ -33,7 +33,7 @@ from perdure.sdk.options import SECOND_NS, duration_ns
 from perdure.sdk.texts import class_name
 from perdure.sdk.worker import jitter
 from perdure.sdk.worker.attempt import Attempt, Heartbeats, Stop
-from perdure.sdk.worker.config import WorkerConfig, WorkerName
+from perdure.sdk.worker.config import WorkerConfig, WorkerName, times_of
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.handover import Hands, InlineHands, Returns, ThreadHands
@@ -188,7 +188,7 @@ class ActivityTasks:
             attempt.request_stop(why)
 
     def _make_heartbeats(self, attempt: Attempt) -> Heartbeats:
-        return Heartbeats(attempt, self.connection, self._config, self._name.namespace, self._name.identity)
+        return Heartbeats(attempt, self.connection, times_of(self._config), self._name.namespace, self._name.identity)
 
     async def _run_on_loop(self, attempt: Attempt) -> Outcome:
         running = self._loop.create_task(run_async(attempt))

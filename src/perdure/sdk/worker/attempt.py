@@ -26,7 +26,7 @@ from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter
 from perdure.sdk.declare.definitions import AnyActivity
 from perdure.sdk.options import SECOND_NS, duration_ns
-from perdure.sdk.worker.config import WorkerConfig
+from perdure.sdk.worker.config import WorkerTimes
 from perdure.sdk.worker.handover import Returns
 
 logger = logging.getLogger("perdure.worker")
@@ -54,11 +54,11 @@ def info_of(task: PollActivityTaskQueueResponse, converter: Converter, task_queu
         attempt=task.attempt,
         task_queue=task_queue,
         heartbeat_details=tuple(converter.from_payloads(details, (), "heartbeat details")) if details else (),
-        scheduled_at_ns=task.scheduled_time.ToNanoseconds(),
-        started_at_ns=task.started_time.ToNanoseconds(),
-        start_to_close_ns=duration_ns(task.start_to_close_timeout),
-        schedule_to_close_ns=duration_ns(task.schedule_to_close_timeout),
-        heartbeat_ns=duration_ns(task.heartbeat_timeout),
+        _scheduled_at_ns=task.scheduled_time.ToNanoseconds(),
+        _started_at_ns=task.started_time.ToNanoseconds(),
+        _start_to_close_ns=duration_ns(task.start_to_close_timeout),
+        _schedule_to_close_ns=duration_ns(task.schedule_to_close_timeout),
+        _heartbeat_ns=duration_ns(task.heartbeat_timeout),
         task_token=task.task_token,
     )
 
@@ -159,7 +159,7 @@ class Heartbeats:
     """Sends one attempt's heartbeats; made when it reports for the first time."""
 
     def __init__(
-        self, attempt: Attempt, connection: Connection, config: WorkerConfig, namespace: str, identity: str
+        self, attempt: Attempt, connection: Connection, times: WorkerTimes, namespace: str, identity: str
     ) -> None:
         self._attempt = attempt
         self._connection = connection
@@ -167,8 +167,8 @@ class Heartbeats:
             task_token=attempt.task.task_token, identity=identity, namespace=namespace
         )
         timeout_ns = duration_ns(attempt.task.heartbeat_timeout)
-        pause_ns = timeout_ns * 4 // 5 if timeout_ns else config.heartbeat_default_ns
-        self._pause_s = min(pause_ns, config.heartbeat_maximum_ns) / SECOND_NS
+        pause_ns = timeout_ns * 4 // 5 if timeout_ns else times.heartbeat_default_ns
+        self._pause_s = min(pause_ns, times.heartbeat_maximum_ns) / SECOND_NS
         self._latest: list[Payload] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None

@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
+from perdure.sdk.deprecated import deprecated
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.options import SECOND_NS
+from perdure.sdk.options import Duration, parse_duration
 
 MACHINE_BYTES = 24 << 10
 """What a cached run is taken to weigh beside its history: its greenlet or coroutine, and bookkeeping."""
 
 
+def _former(old: str, new: str) -> property:
+    """A field of the version before, in nanoseconds."""
+
+    def read(self: WorkerConfig) -> int:
+        deprecated(old, new)
+        return parse_duration(getattr(self, new), new)
+
+    setattr(read, "__deprecated__", new)
+    return property(read)
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerTimes:
+    """The times of a WorkerConfig, parsed: in nanoseconds."""
+
+    deadlock_ns: int
+    sticky_schedule_to_start_ns: int
+    heartbeat_default_ns: int
+    heartbeat_maximum_ns: int
+    shutdown_grace_ns: int
+    shutdown_cancel_ns: int
+
+
 @lists_options
 @dataclass(slots=True, frozen=True)
 class WorkerConfig:
-    """Bounds and time-outs of one worker. Times in nanoseconds.
+    """Bounds and time-outs of one worker. Times are Durations: seconds, timedeltas, or texts such as "30s".
 
     A poll is made only while a slot is free, so what exceeds the slots waits in the server's queue
     and not in this process's memory.
@@ -41,17 +66,46 @@ class WorkerConfig:
     shares_store: bool = False
     """The server is the process that owns the store's file, and this one may come to own it: until then, a worker with
     transactional activities leaves the activities of its queue to the owner."""
-    deadlock_ns: int = 2 * SECOND_NS
+    deadlock_timeout: Duration = "2s"
     """Workflow code that holds its thread longer fails its task. 0: no limit."""
-    sticky_schedule_to_start_ns: int = 10 * SECOND_NS
+    sticky_queue_schedule_to_start_timeout: Duration = "10s"
     """After this the server gives a task of a cached run to any worker."""
-    heartbeat_default_ns: int = 30 * SECOND_NS
+    default_heartbeat_throttle_interval: Duration = "30s"
     """Heartbeats of an activity without heartbeat time-out are sent this often at most."""
-    heartbeat_maximum_ns: int = 60 * SECOND_NS
-    shutdown_grace_ns: int = 5 * SECOND_NS
+    max_heartbeat_throttle_interval: Duration = "60s"
+    """And those of one with a longer time-out this often."""
+    shutdown_grace: Duration = "5s"
     """How long `stop` lets running activities go on before it asks them to stop."""
-    shutdown_cancel_ns: int = 2 * SECOND_NS
+    shutdown_cancel_grace: Duration = "2s"
     """How long after that they may clean up before they are left behind."""
+    _times: WorkerTimes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        times = WorkerTimes(*(parse_duration(getattr(self, name), name) for name in _TIMES))
+        object.__setattr__(self, "_times", times)
+
+    if not TYPE_CHECKING:
+        deadlock_ns = _former("deadlock_ns", "deadlock_timeout")
+        heartbeat_default_ns = _former("heartbeat_default_ns", "default_heartbeat_throttle_interval")
+        heartbeat_maximum_ns = _former("heartbeat_maximum_ns", "max_heartbeat_throttle_interval")
+        shutdown_cancel_ns = _former("shutdown_cancel_ns", "shutdown_cancel_grace")
+        shutdown_grace_ns = _former("shutdown_grace_ns", "shutdown_grace")
+        sticky_schedule_to_start_ns = _former("sticky_schedule_to_start_ns", "sticky_queue_schedule_to_start_timeout")
+
+
+_TIMES: Final = (
+    "deadlock_timeout",
+    "sticky_queue_schedule_to_start_timeout",
+    "default_heartbeat_throttle_interval",
+    "max_heartbeat_throttle_interval",
+    "shutdown_grace",
+    "shutdown_cancel_grace",
+)
+
+
+def times_of(config: WorkerConfig) -> WorkerTimes:
+    """The times of a worker as it counts them."""
+    return config._times  # pyright: ignore[reportPrivateUsage] - no user's business
 
 
 @dataclass(slots=True, frozen=True)

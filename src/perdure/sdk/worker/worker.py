@@ -32,7 +32,7 @@ from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.worker.activity_tasks import ActivityTasks
 from perdure.sdk.worker.attempt import Stop
-from perdure.sdk.worker.config import WorkerConfig, WorkerName
+from perdure.sdk.worker.config import WorkerConfig, WorkerName, times_of
 from perdure.sdk.worker.delivery import logger
 from perdure.sdk.worker.failing import Failed, FailureLog
 from perdure.sdk.worker.green_threads import check_threads
@@ -139,7 +139,9 @@ class Worker:
         await self._check_namespace()
         returns = Returns(asyncio.get_running_loop())
         self._executor = (
-            InlineWorkflows() if self._inline else WorkflowThread(returns, self._config.deadlock_ns, self._on_lost)
+            InlineWorkflows()
+            if self._inline
+            else WorkflowThread(returns, times_of(self._config).deadlock_ns, self._on_lost)
         )
         self._cache = RunCache(self._config.cached_runs, self._config.cached_bytes, self._executor.dispose)
         self._hands = InlineHands() if self._inline else ThreadHands(returns, self._config.activity_slots, "perdure")
@@ -193,11 +195,11 @@ class Worker:
         await self._announce_shutdown()
         for group in runners:
             group.stop_polling()
-        if not await self._drains(runners, 0 if at_once else self._config.shutdown_grace_ns):
+        if not await self._drains(runners, 0 if at_once else times_of(self._config).shutdown_grace_ns):
             self._activities.stop_running(Stop.SHUTDOWN)
             if self._local is not None:
                 self._local.stop_running(Stop.SHUTDOWN)
-            if not await _drained(runners, self._config.shutdown_cancel_ns):
+            if not await _drained(runners, times_of(self._config).shutdown_cancel_ns):
                 logger.warning("activities that do not stop are left behind; they will be run again")
         for group in runners:
             await group.abandon()

@@ -39,7 +39,7 @@ from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
 from perdure.sdk.replay.query import failed
 from perdure.sdk.texts import text_of
-from perdure.sdk.worker.config import WorkerConfig, WorkerName
+from perdure.sdk.worker.config import WorkerConfig, WorkerName, times_of
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.local_activities import LocalActivities
@@ -87,7 +87,7 @@ class WorkflowTasks:
             worker_task_queue=TaskQueue(
                 name=name.sticky_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY, normal_name=name.task_queue
             ),
-            schedule_to_start_timeout=duration_message(config.sticky_schedule_to_start_ns),
+            schedule_to_start_timeout=duration_message(times_of(config).sticky_schedule_to_start_ns),
         )
         self._cached = config.cached_runs > 0
         self._fails_repeatedly = config.fails_repeatedly
