@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from temporalio.api.enums import v1 as enums
 from temporalio.api.enums.v1 import ParentClosePolicy as WirePolicy
 
+import perdure.errors
+import perdure.interventions
 from perdure import (
     IdConflictPolicy,
     IdReusePolicy,
@@ -17,11 +20,12 @@ from perdure import (
     activity,
     call,
     call_child,
+    choices,
     start_child,
     workflow,
 )
 from perdure.errors import DefinitionError
-from perdure.sdk.choices import member_of, word_of
+from perdure.sdk.choices import Numbered, member_of, word_of
 from perdure.testing import TestEngine
 
 
@@ -140,7 +144,7 @@ REFUSALS: list[tuple[str, Callable[[TestEngine], Any], str]] = [
     ("start", lambda e: e.start(child, id_reuse_policy="maybe"), "id_reuse_policy must be one of 'allow_duplicate', "),
     ("number", lambda e: e.start(child, id_reuse_policy=1), "not 1"),  # pyright: ignore
     ("truth", lambda e: e.start(child, id_conflict_policy=True), "not True"),  # pyright: ignore
-    ("other", lambda e: e.start(child, id_reuse_policy=Overlap.SKIP), "not <Overlap.SKIP"),  # pyright: ignore
+    ("other", lambda e: e.start(child, id_reuse_policy=Overlap.SKIP), "not <Overlap.SKIP"),
     ("theirs", lambda e: e.start(child, id_reuse_policy=TheirReusePolicy.NEVER), "id_reuse_policy must be"),  # pyright: ignore
     ("near", lambda e: e.start(child, id_conflict_policy="use_exsting"), "did you mean 'use_existing'?"),
     ("signal", lambda e: e.start(child, id="a", start_signal="go", id_reuse_policy="no"), "id_reuse_policy must"),
@@ -148,8 +152,8 @@ REFUSALS: list[tuple[str, Callable[[TestEngine], Any], str]] = [
     ("schedule", lambda e: e.schedules.create("s", child, every="1h", overlap="both"), "overlap must be one of 'skip'"),
     ("trigger", lambda e: e.schedules.trigger("s", overlap="both"), "overlap must be one of 'skip'"),
     ("wait", lambda e: e.get("a").update("add", 1, wait_for="sent"), "wait_for must be one of 'accepted', 'completed'"),  # pyright: ignore
-    ("reset", lambda e: e.get("a").reset(event_id=3, reapply="some"), "reapply must be one of 'all', 'signals'"),  # pyright: ignore
-    ("type", lambda e: e.search_attributes.add({"A": "Words"}), "attribute 'A' must be one of 'Text'"),  # pyright: ignore
+    ("reset", lambda e: e.get("a").reset(event_id=3, reapply="some"), "reapply must be one of 'all', 'signals'"),
+    ("type", lambda e: e.search_attributes.add({"A": "Words"}), "attribute 'A' must be one of 'Text'"),
     ("run in", lambda e: _definition(run_in="gpu"), "run_in of one of many must be one of 'auto', 'loop'"),
     ("cancellation", lambda e: _definition(cancellation="soon"), "cancellation must be one of 'try', 'wait'"),
     ("unfinished", lambda e: workflow.signal(unfinished="drop")(Talks.cls.sign), "unfinished must be one of 'warn'"),  # pyright: ignore
@@ -191,6 +195,53 @@ def test_the_wires_names_count_without_their_beginning() -> None:
     assert word_of(("terminate", "abandon"), name, "policy", wire="PARENT_CLOSE_POLICY_") == "abandon"
     with pytest.raises(ValueError, match="must be one of"):  # what only ends like one is none
         member_of(IdConflictPolicy, "never_fail", "id_conflict_policy")
+
+
+def test_every_choice_is_a_text_and_one_of_temporals_knows_its_number() -> None:
+    kinds = [getattr(choices, name) for name in choices.__all__]
+    assert all(issubclass(kind, enum.StrEnum) for kind in kinds)
+    assert len(kinds) > 10
+    named = {**vars(perdure), **vars(perdure.errors), **vars(perdure.interventions)}.values()
+    ours = {thing for thing in named if isinstance(thing, type) and issubclass(thing, enum.Enum)}
+    assert {kind.__name__ for kind in ours if kind.__module__.startswith("perdure.sdk")} <= set(choices.__all__)
+    assert (IdReusePolicy.REJECT_DUPLICATE, IdReusePolicy(3)) == ("reject_duplicate", "reject_duplicate")
+    assert choices.WorkflowStatus(8) is choices.WorkflowStatus.PAUSED and choices.WorkflowStatus.PAUSED.number == 8
+    with pytest.raises(ValueError, match="99"):
+        choices.WorkflowStatus(99)
+    assert choices.RetryState(99) is choices.RetryState.UNKNOWN
+
+
+WIRE = {
+    choices.IdConflictPolicy: enums.WorkflowIdConflictPolicy,
+    choices.IdReusePolicy: enums.WorkflowIdReusePolicy,
+    choices.Overlap: enums.ScheduleOverlapPolicy,
+    choices.ParentClosePolicy: enums.ParentClosePolicy,
+    choices.RetryState: enums.RetryState,
+    choices.TimeoutType: enums.TimeoutType,
+    choices.WaitFor: enums.UpdateWorkflowExecutionLifecycleStage,
+    choices.WorkflowStatus: enums.WorkflowExecutionStatus,
+}
+
+
+def test_the_numbers_are_those_of_temporals_api() -> None:
+    assert set(WIRE) == {kind for name in choices.__all__ if issubclass(kind := getattr(choices, name), Numbered)}
+    for kind, wire in WIRE.items():
+        for member in kind:
+            assert member.number == 0 or wire.Name(member.number).endswith(f"_{member.name}"), member
+
+
+def test_a_choice_is_a_member_or_its_text_wherever_one_is_made() -> None:
+    with TestEngine() as engine:
+        talks = engine.start(Talks, id="a", id_conflict_policy=IdConflictPolicy.USE_EXISTING)
+        assert talks.update("add", 1, wait_for=choices.WaitFor.ACCEPTED).result() == 1
+        options = {"parent_close_policy": choices.ParentClosePolicy.ABANDON, "cancellation": choices.Cancellation.TRY}
+        assert engine.run(calls_a_child, options) == 1
+        engine.search_attributes.add({"Word": choices.SearchAttributeType.KEYWORD})
+        assert engine.search_attributes.list() == {"Word": "Keyword"}
+        status = talks.describe().status
+        assert status == "running" and status is choices.WorkflowStatus.RUNNING
+        assert talks.describe().waits[0].kind is choices.WaitKind.TIMER
+    assert _definition(run_in=choices.RunIn.THREAD).run_in == "thread"
 
 
 def test_an_error_of_a_declaration_is_a_definition_error() -> None:

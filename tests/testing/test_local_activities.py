@@ -93,7 +93,7 @@ def limited_overall() -> str:
 
 @workflow
 def gives_up(kind: str) -> str:
-    handle = start_local(takes.options(cancellation=kind), 100)  # pyright: ignore[reportArgumentType]
+    handle = start_local(takes.options(cancellation=kind), 100)
     workflow.sleep(20)
     handle.cancel()
     try:

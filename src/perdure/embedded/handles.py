@@ -9,10 +9,11 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle, WorkflowDescription
 from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
-from perdure.sdk.client.resets import Reapply, Step
+from perdure.sdk.client.resets import Step
 from perdure.sdk.deprecated import FormerlyAsync
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
+from perdure.sdk.policies import Reapply
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -71,7 +72,7 @@ class WorkflowHandle(Generic[R], metaclass=FormerlyAsync):
         step: Step | None = None,
         nth: int = -1,
         reason: str = "",
-        reapply: Reapply = "all",
+        reapply: Reapply | str = Reapply.ALL,
     ) -> WorkflowHandle[R]:
         """See `AsyncWorkflowHandle.reset`. Gives back a handle to the new run."""
         work = self._handle.reset(event_id=event_id, step=step, nth=nth, reason=reason, reapply=reapply)

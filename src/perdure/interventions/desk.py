@@ -61,19 +61,19 @@ class AsyncInterventions:
             InterventionNotFoundError: the entry does not wait any more.
             ValueError: `who` or `why` is empty.
         """
-        await self._decide(entry, "retry", who, why)
+        await self._decide(entry, Action.RETRY, who, why)
 
     async def complete(self, entry: Intervention | str, value: Any = None, *, who: str, why: str) -> None:
         """The step was done by hand, and counts as done with that value. Raises as `retry`, and PayloadError."""
-        await self._decide(entry, "complete", who, why, value)
+        await self._decide(entry, Action.COMPLETE, who, why, value)
 
     async def skip(self, entry: Intervention | str, *, who: str, why: str) -> None:
         """The step need not be done: go on without it. Raises as `retry`."""
-        await self._decide(entry, "skip", who, why)
+        await self._decide(entry, Action.SKIP, who, why)
 
     async def fail(self, entry: Intervention | str, *, who: str, why: str) -> None:
         """The step cannot be done: go on without it, and let the run say so when it fails. Raises as `retry`."""
-        await self._decide(entry, "fail", who, why)
+        await self._decide(entry, Action.FAIL, who, why)
 
     async def _decide(self, entry: Intervention | str, action: Action, who: str, why: str, value: Any = None) -> None:
         if not who or not why:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,7 +14,14 @@ MEMO_KEY = "perdure.interventions"
 """The memo of a run that waits: the list of its open entries. Absent when there is none."""
 SIGNAL = "__perdure_intervention"
 
-Action = Literal["retry", "complete", "skip", "fail"]
+
+class Action(StrEnum):
+    """What a person decided about a step that failed for good."""
+
+    RETRY = "retry"
+    COMPLETE = "complete"
+    SKIP = "skip"
+    FAIL = "fail"
 
 
 class Intervention(msgspec.Struct, frozen=True):

@@ -33,12 +33,12 @@ from perdure.sdk.moments import former_ns, length_of, moment_of
 from perdure.sdk.option_names import lists_options, options_of
 from perdure.sdk.options import (
     ActivityOptions,
-    Cancellation,
     Duration,
     Retry,
     activity_options,
     optional_duration,
 )
+from perdure.sdk.policies import Cancellation, RunIn
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -215,7 +215,7 @@ class ActivityNamespace:
         schedule_to_start_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
-        cancellation: Cancellation | None = None,
+        cancellation: Cancellation | str | None = None,
         summary: str | None = None,
     ) -> TransactionalDecorator: ...
     @overload
@@ -229,10 +229,10 @@ class ActivityNamespace:
         heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
-        cancellation: Cancellation | None = None,
+        cancellation: Cancellation | str | None = None,
         local_retry_threshold: Duration | None = None,
         summary: str | None = None,
-        run_in: str = "auto",
+        run_in: RunIn | str = RunIn.AUTO,
         dynamic: bool = False,
     ) -> ActivityDecorator: ...
 
@@ -248,10 +248,10 @@ class ActivityNamespace:
         heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
-        cancellation: Cancellation | None = None,
+        cancellation: Cancellation | str | None = None,
         local_retry_threshold: Duration | None = None,
         summary: str | None = None,
-        run_in: str = "auto",
+        run_in: RunIn | str = RunIn.AUTO,
         transactional: bool = False,
         dynamic: bool = False,
     ) -> Any:
@@ -318,7 +318,7 @@ class ActivityNamespace:
         heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
-        cancellation: Cancellation | None = None,
+        cancellation: Cancellation | str | None = None,
         summary: str | None = None,
     ) -> NamedActivity[T]: ...
     @overload
@@ -333,7 +333,7 @@ class ActivityNamespace:
         heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
-        cancellation: Cancellation | None = None,
+        cancellation: Cancellation | str | None = None,
         summary: str | None = None,
     ) -> NamedActivity[Any]: ...
 
@@ -348,7 +348,7 @@ class ActivityNamespace:
         heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
-        cancellation: Cancellation | None = None,
+        cancellation: Cancellation | str | None = None,
         summary: str | None = None,
     ) -> NamedActivity[Any]:
         """An activity whose code is elsewhere: in another program, or another language.

@@ -11,28 +11,58 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from enum import Enum
-from typing import Any, TypeVar
+from enum import Enum, StrEnum
+from typing import Any, Self, TypeVar
 
-E = TypeVar("E", bound=Enum)
+E = TypeVar("E", bound=StrEnum)
 
 _BETWEEN = re.compile(r"[\s_-]+")
 
 
-def member_of(kind: type[E], value: Any, argument: str, *, wire: str = "") -> E:
+class Numbered(StrEnum):
+    """Fixed values that Temporal's API has too: each is a text, and knows its number there."""
+
+    number: int
+
+    def __new__(cls, value: str, number: int) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.number = number
+        return member
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """The member of a number: `WorkflowStatus(1)`."""
+        if type(value) is not int:
+            return None
+        return next((member for member in cls if member.number == value), None)
+
+
+def member_of(
+    kind: type[E],
+    value: Any,
+    argument: str,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    wire: str = "",
+    error: type[ValueError] = ValueError,
+) -> E:
     """The member of an enumeration that a user means.
 
     Args:
         kind: the enumeration.
         value: a member, or a name of one.
         argument: what the error calls it.
+        aliases: other names of the same things, each with the value of its member.
         wire: what the wire's names of the members begin with, e.g. "PARENT_CLOSE_POLICY_".
+        error: what is raised.
 
-    Raises ValueError, which lists the names.
+    Raises ValueError, or `error`, which lists the names.
     """
     if isinstance(value, kind):
         return value
-    return kind[word_of(tuple(kind.__members__), value, argument, wire=wire)]
+    words = [member.value for member in kind]
+    return kind(word_of(words, value, argument, aliases=aliases, wire=wire, error=error))
 
 
 def word_of(

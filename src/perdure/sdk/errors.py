@@ -12,11 +12,11 @@ an ordinary Exception, unlike asyncio's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any
 
 from temporalio.api.failure.v1 import Failure
 
+from perdure.sdk.choices import Numbered
 from perdure.sdk.error_fields import Details, flag, member, message_text, number, text
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, optional_duration
@@ -107,18 +107,19 @@ class ApplicationError(FailureError):
         return self.message if self.type == "ApplicationError" else f"{self.type}: {self.message}"
 
 
-class TimeoutType(Enum):
+class TimeoutType(Numbered):
     """Which of an activity's (or a workflow's) time-outs passed."""
 
-    UNKNOWN = 0
-    START_TO_CLOSE = 1
-    SCHEDULE_TO_START = 2
-    SCHEDULE_TO_CLOSE = 3
-    HEARTBEAT = 4
+    UNKNOWN = "unknown", 0
+    START_TO_CLOSE = "start_to_close", 1
+    SCHEDULE_TO_START = "schedule_to_start", 2
+    SCHEDULE_TO_CLOSE = "schedule_to_close", 3
+    HEARTBEAT = "heartbeat", 4
 
     @classmethod
     def _missing_(cls, value: object) -> TimeoutType | None:
-        return cls.UNKNOWN if isinstance(value, int) else None  # a number of a later Temporal
+        known = super()._missing_(value)
+        return cls.UNKNOWN if known is None and isinstance(value, int) else known  # a number of a later Temporal
 
 
 class TimedOutError(FailureError):
@@ -169,21 +170,22 @@ class ServerError(FailureError):
         self.non_retryable = flag(non_retryable, "non_retryable")
 
 
-class RetryState(Enum):
+class RetryState(Numbered):
     """Why an activity was not tried again."""
 
-    UNKNOWN = 0
-    IN_PROGRESS = 1
-    NON_RETRYABLE_FAILURE = 2
-    TIMEOUT = 3
-    MAXIMUM_ATTEMPTS_REACHED = 4
-    RETRY_POLICY_NOT_SET = 5
-    INTERNAL_SERVER_ERROR = 6
-    CANCEL_REQUESTED = 7
+    UNKNOWN = "unknown", 0
+    IN_PROGRESS = "in_progress", 1
+    NON_RETRYABLE_FAILURE = "non_retryable_failure", 2
+    TIMEOUT = "timeout", 3
+    MAXIMUM_ATTEMPTS_REACHED = "maximum_attempts_reached", 4
+    RETRY_POLICY_NOT_SET = "retry_policy_not_set", 5
+    INTERNAL_SERVER_ERROR = "internal_server_error", 6
+    CANCEL_REQUESTED = "cancel_requested", 7
 
     @classmethod
     def _missing_(cls, value: object) -> RetryState | None:
-        return cls.UNKNOWN if isinstance(value, int) else None  # a number of a later Temporal
+        known = super()._missing_(value)
+        return cls.UNKNOWN if known is None and isinstance(value, int) else known  # a number of a later Temporal
 
 
 class ActivityError(FailureError):

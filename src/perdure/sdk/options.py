@@ -13,16 +13,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.duration_pb2 import Duration as DurationMessage
 from temporalio.api.common.v1 import RetryPolicy
 
 from perdure.api.bounds import COEFFICIENT_MAX, DURATION_MAX_NS, DURATION_MAX_S
 from perdure.api.times import LONG_MAX
-from perdure.sdk.choices import word_of
 from perdure.sdk.deprecated import deprecated
 from perdure.sdk.option_names import lists_options
+from perdure.sdk.policies import Cancellation, cancellation_of
 from perdure.sdk.texts import check_text
 
 Duration = str | float | int | timedelta
@@ -264,12 +264,6 @@ class Retry:
         )
 
 
-Cancellation = Literal["try", "wait", "abandon"]
-"""How a workflow cancels an activity. "try" (Temporal's TRY_CANCEL): tell it and go on at once. "wait"
-(WAIT_CANCELLATION_COMPLETED): tell it and go on when it has ended. "abandon": go on, and do not tell it."""
-_TEMPORALS_CANCELLATIONS = {"TRY_CANCEL": "try", "WAIT_CANCELLATION_COMPLETED": "wait"}
-
-
 @dataclass(frozen=True, slots=True)
 class ActivityOptions:
     """How one activity is called. All times are nanoseconds; None: not set."""
@@ -282,7 +276,7 @@ class ActivityOptions:
     """None: the server's default (from 1 s, doubling, to 100 s, without end)."""
     task_queue: str | None = None
     """None: the workflow's own."""
-    cancellation: Cancellation = "try"
+    cancellation: Cancellation = Cancellation.TRY
     """What the workflow does when it cancels the call; see `Cancellation`."""
     local_retry_threshold_ns: int | None = None
     """Of a local call: a longer back-off becomes a durable timer. None: a minute."""
@@ -305,7 +299,7 @@ def activity_options(
     heartbeat_timeout: Duration | None = None,
     retry: Retry | None = None,
     task_queue: str | None = None,
-    cancellation: Cancellation | None = None,
+    cancellation: Cancellation | str | None = None,
     local_retry_threshold: Duration | None = None,
     summary: str | None = None,
 ) -> ActivityOptions:
@@ -334,11 +328,6 @@ def checked_retry(value: Any) -> Retry:
         return value
     shown = f"Retry(maximum_attempts={value})" if type(value) is int and value >= 0 else "Retry(...)"
     raise TypeError(f"retry must be a Retry, not {type(value).__name__}: write retry={shown}")
-
-
-def cancellation_of(value: Any) -> Cancellation:
-    """The argument `cancellation` as users write it. Raises ValueError, which lists the words."""
-    return word_of(get_args(Cancellation), value, "cancellation", aliases=_TEMPORALS_CANCELLATIONS)
 
 
 def _over(value: Duration | None, base_ns: int | None, what: str) -> int | None:

@@ -81,7 +81,7 @@ def described(workflow_type: str, status: WorkflowStatus) -> service.DescribeWor
     info = response.workflow_execution_info
     info.execution.workflow_id, info.execution.run_id = "id", "r1"
     info.type.name = workflow_type
-    info.status = cast(Any, status.value)
+    info.status = cast(Any, status.number)
     return response
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice import v1 as operator
 
-from perdure.sdk.choices import word_of
+from perdure.sdk.choices import member_of
 from perdure.sdk.client.blocking import Blocking, blocking
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
@@ -19,14 +19,14 @@ from perdure.sdk.declare.search_attributes import SearchAttribute, SearchAttribu
 from perdure.sdk.deprecated import instead
 from perdure.sdk.option_names import lists_options
 
-_TYPES: dict[str, IndexedValueType.ValueType] = {
-    "Text": IndexedValueType.INDEXED_VALUE_TYPE_TEXT,
-    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
-    "Double": IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE,
-    "Bool": IndexedValueType.INDEXED_VALUE_TYPE_BOOL,
-    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
-    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+_TYPES: dict[SearchAttributeType, IndexedValueType.ValueType] = {
+    SearchAttributeType.TEXT: IndexedValueType.INDEXED_VALUE_TYPE_TEXT,
+    SearchAttributeType.KEYWORD: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    SearchAttributeType.INT: IndexedValueType.INDEXED_VALUE_TYPE_INT,
+    SearchAttributeType.DOUBLE: IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE,
+    SearchAttributeType.BOOL: IndexedValueType.INDEXED_VALUE_TYPE_BOOL,
+    SearchAttributeType.DATETIME: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+    SearchAttributeType.KEYWORD_LIST: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
 }
 _NAMES = {number: name for name, number in _TYPES.items()}
 
@@ -39,7 +39,7 @@ class AsyncSearchAttributeRegistry:
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
 
-    async def add(self, attributes: Mapping[str, SearchAttributeType] | Sequence[SearchAttribute]) -> None:
+    async def add(self, attributes: Mapping[str, SearchAttributeType | str] | Sequence[SearchAttribute]) -> None:
         """Register search attributes of the namespace. One that is there stays as it is, whatever its type.
 
         Args:
@@ -54,14 +54,16 @@ class AsyncSearchAttributeRegistry:
         )
         request = operator.AddSearchAttributesRequest(namespace=self._reach.namespace)
         for name, kind in types.items():
-            word = word_of(tuple(_TYPES), kind, f"the type of search attribute {name!r}", wire="INDEXED_VALUE_TYPE_")
-            request.search_attributes[name] = _TYPES[word]
+            what = f"the type of search attribute {name!r}"
+            request.search_attributes[name] = _TYPES[
+                member_of(SearchAttributeType, kind, what, wire="INDEXED_VALUE_TYPE_")
+            ]
         if types:
             await self._reach.ask(
                 self._reach.connection.add_search_attributes, request, "registering search attributes"
             )
 
-    async def list(self) -> dict[str, str]:
+    async def list(self) -> dict[str, SearchAttributeType]:
         """The search attributes that were registered in the namespace: types by name."""
         request = operator.ListSearchAttributesRequest(namespace=self._reach.namespace)
         found = await self._reach.ask(

@@ -369,11 +369,11 @@ class Client(Former):
 def _put_policies(
     request: service.StartWorkflowExecutionRequest, reuse: IdReusePolicy | None, conflict: IdConflictPolicy | None
 ) -> None:
-    reuse_value = (reuse or IdReusePolicy.REJECT_DUPLICATE).value
+    reuse_value = (reuse or IdReusePolicy.REJECT_DUPLICATE).number
     request.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse_value)
     if conflict is None and reuse is IdReusePolicy.TERMINATE_IF_RUNNING:
         return  # that reuse policy speaks of open runs too; the server takes no second word on them
-    conflict_value = (conflict or IdConflictPolicy.USE_EXISTING).value
+    conflict_value = (conflict or IdConflictPolicy.USE_EXISTING).number
     request.workflow_id_conflict_policy = cast(WorkflowIdConflictPolicy.ValueType, conflict_value)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.enums.v1 import PendingActivityState as WireState
 from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInfo
 
 from perdure.api.failures import headline
 from perdure.api.status import is_open
+from perdure.sdk.choices import Numbered
 from perdure.sdk.client.situation import (
     WORKFLOW_QUEUE,
     Seen,
@@ -27,23 +28,23 @@ from perdure.sdk.declare.search_attributes import values_of
 from perdure.sdk.moments import former_ns, moment_of
 
 
-class WorkflowStatus(Enum):
+class WorkflowStatus(Numbered):
     """How a run stands. Temporal's names and numbers."""
 
-    UNSPECIFIED = 0
-    RUNNING = 1
-    COMPLETED = 2
-    FAILED = 3
-    CANCELED = 4
-    TERMINATED = 5
-    CONTINUED_AS_NEW = 6
-    TIMED_OUT = 7
-    PAUSED = 8
+    UNSPECIFIED = "unspecified", 0
+    RUNNING = "running", 1
+    COMPLETED = "completed", 2
+    FAILED = "failed", 3
+    CANCELED = "canceled", 4
+    TERMINATED = "terminated", 5
+    CONTINUED_AS_NEW = "continued_as_new", 6
+    TIMED_OUT = "timed_out", 7
+    PAUSED = "paused", 8
 
     @property
     def is_open(self) -> bool:
         """Whether the run may still go on: it is running or paused."""
-        return is_open(self.value)
+        return is_open(self.number)
 
 
 class WorkflowSummary(msgspec.Struct, frozen=True):
@@ -67,13 +68,29 @@ class WorkflowSummary(msgspec.Struct, frozen=True):
         started_at_ns = former_ns("started_at_ns", "started_at")
 
 
+class PendingActivityState(StrEnum):
+    """How an activity stands that has not ended."""
+
+    UNSPECIFIED = "unspecified"
+    """In a way that this version does not know."""
+    SCHEDULED = "scheduled"
+    """It waits for a worker, or backs off."""
+    STARTED = "started"
+    """An attempt runs."""
+    CANCEL_REQUESTED = "cancel_requested"
+    """An attempt runs, and was asked to stop."""
+    PAUSED = "paused"
+    """No attempt begins."""
+    PAUSE_REQUESTED = "pause_requested"
+    """An attempt runs, and no other will begin."""
+
+
 class PendingActivity(msgspec.Struct, frozen=True):
     """An activity that has not ended yet. Times are in UTC, to the microsecond."""
 
     activity_id: str
     activity_type: str
-    state: str
-    """"scheduled", "started", "cancel_requested", "paused" or "pause_requested"."""
+    state: PendingActivityState
     attempt: int
     maximum_attempts: int
     """0: without end."""
@@ -217,18 +234,18 @@ def description_of(seen: Seen, converter: Converter) -> WorkflowDescription:
 
 
 _STATES = {
-    PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED: "scheduled",
-    PendingActivityState.PENDING_ACTIVITY_STATE_STARTED: "started",
-    PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED: "cancel_requested",
-    PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED: "paused",
-    PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED: "pause_requested",
+    WireState.PENDING_ACTIVITY_STATE_SCHEDULED: PendingActivityState.SCHEDULED,
+    WireState.PENDING_ACTIVITY_STATE_STARTED: PendingActivityState.STARTED,
+    WireState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED: PendingActivityState.CANCEL_REQUESTED,
+    WireState.PENDING_ACTIVITY_STATE_PAUSED: PendingActivityState.PAUSED,
+    WireState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED: PendingActivityState.PAUSE_REQUESTED,
 }
 
 
 _RUNNING = (
-    PendingActivityState.PENDING_ACTIVITY_STATE_STARTED,
-    PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED,
-    PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED,
+    WireState.PENDING_ACTIVITY_STATE_STARTED,
+    WireState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED,
+    WireState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED,
 )
 
 
@@ -236,7 +253,7 @@ def _pending(info: PendingActivityInfo) -> PendingActivity:
     return PendingActivity(
         activity_id=info.activity_id,
         activity_type=info.activity_type.name,
-        state=_STATES.get(info.state, PendingActivityState.Name(info.state)),
+        state=_STATES.get(info.state, PendingActivityState.UNSPECIFIED),
         attempt=info.attempt,
         maximum_attempts=info.maximum_attempts,
         last_failure=headline(info.last_failure) if info.HasField("last_failure") else "",

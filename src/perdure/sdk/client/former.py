@@ -6,13 +6,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack, overload
 
 from perdure.sdk.client.handle import AsyncWorkflowHandle
-from perdure.sdk.client.messages import WaitFor, waited_for
-from perdure.sdk.client.resets import Reapply, Step
+from perdure.sdk.client.resets import Step
 from perdure.sdk.declare.named import NamedWorkflow
 from perdure.sdk.declare.startable import Runs, SignalWithStartOptions, StartableWorkflow
 from perdure.sdk.deprecated import instead
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy
+from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, Reapply, WaitFor, waited_for
 
 C = TypeVar("C", bound=type)
 R = TypeVar("R")
@@ -124,7 +123,7 @@ class Former:
         id: str,
         update: tuple[Any, Sequence[Any]] | str,
         update_id: str | None = None,
-        wait_for: WaitFor = "completed",
+        wait_for: WaitFor | str = WaitFor.COMPLETED,
         returns: Any = Any,
         task_queue: str | None = None,
         id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
@@ -132,7 +131,7 @@ class Former:
     ) -> Any:
         """See `Client.start`, which takes `start_update` and `start_update_args`."""
         message, values = (update, ()) if isinstance(update, str) else update
-        wait_for = waited_for(wait_for)
+        stage = waited_for(wait_for)
         handle = await self.start(
             workflow,
             *args,
@@ -148,7 +147,7 @@ class Former:
         assert sent is not None, "a start with an update has one"
         if returns is not Any:
             sent = handle.update_handle(sent.id, returns=returns)
-        return sent if wait_for == "accepted" else await sent.result()
+        return sent if stage is WaitFor.ACCEPTED else await sent.result()
 
     @instead("engine.get(id).reset(...), which gives back a handle")
     async def reset(
@@ -159,7 +158,7 @@ class Former:
         step: Step | None = None,
         nth: int = -1,
         reason: str = "",
-        reapply: Reapply = "all",
+        reapply: Reapply | str = Reapply.ALL,
         run_id: str | None = None,
     ) -> str:
         """See `AsyncWorkflowHandle.reset`. Gives back the new run's id."""

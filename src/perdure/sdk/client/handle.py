@@ -16,7 +16,7 @@ from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import WorkflowDescription
 from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
 from perdure.sdk.client.outbound import describe
-from perdure.sdk.client.resets import Reapply, Step, check_place, request_of, task_before
+from perdure.sdk.client.resets import Step, check_place, request_of, task_before
 from perdure.sdk.client.resets import name_of as step_name
 from perdure.sdk.client.results import next_run_of, result_of
 from perdure.sdk.client.sending import sends_texts
@@ -29,6 +29,7 @@ from perdure.sdk.interceptors import (
 )
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
+from perdure.sdk.policies import Reapply, WaitFor, waited_for
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -170,7 +171,7 @@ class AsyncWorkflowHandle(Generic[R]):
         step: Step | None = None,
         nth: int = -1,
         reason: str = "",
-        reapply: Reapply = "all",
+        reapply: Reapply | str = Reapply.ALL,
     ) -> AsyncWorkflowHandle[R]:
         """Begin a new run that has everything up to a point of an earlier one, and goes on differently from there.
 
@@ -273,7 +274,7 @@ class AsyncWorkflowHandle(Generic[R]):
         update: Any,
         *args: Any,
         update_id: str | None = None,
-        wait_for: messages.WaitFor = "completed",
+        wait_for: WaitFor | str = WaitFor.COMPLETED,
         returns: Any = Any,
         **named: Any,
     ) -> Any:
@@ -296,7 +297,7 @@ class AsyncWorkflowHandle(Generic[R]):
         handle = await (
             messages.start_update(self._reach, given) if outbound is None else outbound.start_workflow_update(given)
         )
-        return handle if messages.waited_for(wait_for) == "accepted" else await handle.result()
+        return handle if waited_for(wait_for) is WaitFor.ACCEPTED else await handle.result()
 
     def update_handle(self, update_id: str, *, returns: Any = Any) -> messages.AsyncUpdateHandle[Any]:
         """A handle to an update that was sent before, perhaps by another process; nothing is asked yet.

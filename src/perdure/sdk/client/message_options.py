@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, Required, TypedDict
 
+from perdure.sdk.policies import WaitFor
+
 
 class SignalOptions(TypedDict, total=False):
     """Of a handle's `signal`."""
@@ -24,10 +26,10 @@ class _UpdateOptions(TypedDict, total=False):
 class Accepted(_UpdateOptions, total=False):
     """Of a handle's `update` that gives back an AsyncUpdateHandle."""
 
-    wait_for: Required[Literal["accepted"]]
+    wait_for: Required[Literal["accepted", WaitFor.ACCEPTED]]
 
 
 class Completed(_UpdateOptions, total=False):
     """Of one that gives back the answer."""
 
-    wait_for: Literal["completed"]
+    wait_for: Literal["completed", WaitFor.COMPLETED]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import UpdateWorkflowExecutionLifecycleStage as Stage
@@ -17,7 +17,6 @@ from temporalio.api.update.v1 import Outcome
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected
-from perdure.sdk.choices import word_of
 from perdure.sdk.client import inquiry
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
@@ -34,21 +33,14 @@ from perdure.sdk.interceptors import (
 )
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import SECOND_NS, Duration, optional_duration
+from perdure.sdk.policies import WaitFor, waited_for
 
 R = TypeVar("R")
-
-WaitFor = Literal["accepted", "completed"]
-"""What an update is waited for: that the workflow took it, or that it has ended."""
 
 STAGES: dict[str, Stage.ValueType] = {
     "accepted": Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED,
     "completed": Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED,
 }
-
-
-def waited_for(value: Any) -> WaitFor:
-    """The argument `wait_for` as users write it. Raises ValueError, which lists the words."""
-    return word_of(tuple(STAGES), value, "wait_for", wire="UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_")
 
 
 async def signal(
@@ -238,13 +230,13 @@ def update_request(
     args: tuple[Any, ...],
     named: Mapping[str, Any],
     update_id: str | None,
-    wait_for: WaitFor,
+    wait_for: WaitFor | str,
 ) -> service.UpdateWorkflowExecutionRequest:
     """Raises ValueError, PayloadError, DefinitionError, TypeError."""
-    wait_for = waited_for(wait_for)
+    stage = waited_for(wait_for)
     name, args = addressed("update", message, args, named, ("update_id", "wait_for", "returns"))
     request = service.UpdateWorkflowExecutionRequest(namespace=reach.namespace, workflow_execution=execution)
-    request.wait_policy.lifecycle_stage = STAGES[wait_for]
+    request.wait_policy.lifecycle_stage = STAGES[stage]
     request.request.meta.update_id = update_id or reach.new_id()
     request.request.meta.identity = reach.identity
     request.request.input.name = name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import msgspec
 from temporalio.api.common.v1 import WorkflowExecution
@@ -17,13 +17,11 @@ from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType, ResetRea
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.sdk.choices import word_of
+from perdure.sdk.choices import member_of
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.declare.definitions import AnyActivity, AnyWorkflow, Definition
 from perdure.sdk.options import count
-
-Reapply = Literal["all", "signals", "updates", "none"]
-"""What the outside had told the earlier run after that point, and the new one is told again."""
+from perdure.sdk.policies import Reapply
 
 Step = str | AnyActivity | AnyWorkflow | type[Any]
 """A step's name, or what it calls."""
@@ -43,10 +41,10 @@ _EXCLUDED: Final[dict[str, Sequence[ResetReapplyExcludeType.ValueType]]] = {
 
 
 def request_of(
-    reach: Reach, workflow_id: str, run_id: str, event_id: int, reason: str, reapply: Reapply
+    reach: Reach, workflow_id: str, run_id: str, event_id: int, reason: str, reapply: Reapply | str
 ) -> service.ResetWorkflowExecutionRequest:
     """Raises ValueError for a `reapply` that there is not."""
-    reapply = word_of(get_args(Reapply), reapply, "reapply")
+    again = member_of(Reapply, reapply, "reapply")
     return service.ResetWorkflowExecutionRequest(
         namespace=reach.namespace,
         workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
@@ -55,7 +53,7 @@ def request_of(
         request_id=reach.new_id(),
         identity=reach.identity,
         reset_reapply_type=_ALL,
-        reset_reapply_exclude_types=_EXCLUDED[reapply],
+        reset_reapply_exclude_types=_EXCLUDED[again],
     )
 
 

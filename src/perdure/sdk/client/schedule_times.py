@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +18,7 @@ from temporalio.api.schedule.v1 import (
 )
 from temporalio.api.workflowservice.v1 import DescribeScheduleResponse
 
-from perdure.sdk.choices import member_of
+from perdure.sdk.choices import Numbered, member_of
 from perdure.sdk.client.descriptions import WorkflowStatus
 from perdure.sdk.convert import Converter
 from perdure.sdk.declare.search_attributes import values_of
@@ -29,20 +28,20 @@ from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import YEARS, Duration, duration_message, in_utc, optional_duration, positive_duration
 
 
-class Overlap(Enum):
+class Overlap(Numbered):
     """What happens when it is time, and what was started before still runs. Temporal's names and numbers."""
 
-    SKIP = 1
+    SKIP = "skip", 1
     """Do not start."""
-    BUFFER_ONE = 2
+    BUFFER_ONE = "buffer_one", 2
     """Start when that has ended; but only one waits."""
-    BUFFER_ALL = 3
+    BUFFER_ALL = "buffer_all", 3
     """Start when that has ended; all wait."""
-    CANCEL_OTHER = 4
+    CANCEL_OTHER = "cancel_other", 4
     """Cancel that, and start when it has ended."""
-    TERMINATE_OTHER = 5
+    TERMINATE_OTHER = "terminate_other", 5
     """Terminate that, and start."""
-    ALLOW_ALL = 6
+    ALLOW_ALL = "allow_all", 6
     """Start beside it."""
 
 
@@ -176,7 +175,7 @@ def overlap_number(overlap: Overlap | str | None) -> int:
     """0 for None. Raises ValueError, which lists the names."""
     if overlap is None:
         return 0
-    return member_of(Overlap, overlap, "overlap", wire="SCHEDULE_OVERLAP_POLICY_").value
+    return member_of(Overlap, overlap, "overlap", wire="SCHEDULE_OVERLAP_POLICY_").number
 
 
 def moment(at: datetime, what: str) -> Timestamp:

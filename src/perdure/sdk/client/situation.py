@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import StrEnum
 
 import msgspec
 from temporalio.api.enums.v1 import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueType
@@ -26,9 +26,6 @@ WORKFLOW_QUEUE = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
 ACTIVITY_QUEUE = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 Queue = tuple[str, TaskQueueType.ValueType]
 """The name of a task queue, and what kind of tasks it has."""
-WaitKind = Literal[
-    "paused", "workflow_task", "start", "activity", "timer", "child", "external", "nexus", "cancellation", "message"
-]
 
 _MEND = "the run goes on by itself when mended code is deployed"
 _IN_PASSING_NS = 1_000_000_000
@@ -39,6 +36,21 @@ _SHOWN = 3
 TIMED_OUT = "the workflow task timed out: no worker answered in time"
 _SITE = re.compile(r"^(?:.*[/\\])?([^/\\]+:\d+ in .+)$")
 """A line of perdure's `__stack_trace`, less its folder."""
+
+
+class WaitKind(StrEnum):
+    """What kind of thing a run waits for."""
+
+    PAUSED = "paused"
+    WORKFLOW_TASK = "workflow_task"
+    START = "start"
+    ACTIVITY = "activity"
+    TIMER = "timer"
+    CHILD = "child"
+    EXTERNAL = "external"
+    NEXUS = "nexus"
+    CANCELLATION = "cancellation"
+    MESSAGE = "message"
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -87,9 +99,11 @@ def waits_of(seen: Seen) -> tuple[Wait, ...]:
     found = [*_pause(seen), *_workflow_task(seen), *_start(seen), *_activities(seen), *_timers(seen)]
     found += [*_children(seen), *_external(seen), *_nexus(seen)]
     if not found and not description.HasField("pending_workflow_task"):
-        found.append(Wait("message", "it waits for a message (a signal, an update), or for a condition of its own"))
+        found.append(
+            Wait(WaitKind.MESSAGE, "it waits for a message (a signal, an update), or for a condition of its own")
+        )
     if description.workflow_extended_info.cancel_requested:
-        found.append(Wait("cancellation", "its cancellation was asked for, and its code goes on"))
+        found.append(Wait(WaitKind.CANCELLATION, "its cancellation was asked for, and its code goes on"))
     return tuple(sorted(found, key=lambda wait: not wait.is_wrong))
 
 
@@ -121,7 +135,10 @@ def _pause(seen: Seen) -> Iterator[Wait]:
     reason = f" ({info.reason})" if info.reason else ""
     by = f" by {info.identity}" if info.identity else ""
     yield Wait(
-        "paused", f"it is paused{by} since {_ago(seen, timestamp_ns(info.paused_time))}{reason}", True, "unpause it"
+        WaitKind.PAUSED,
+        f"it is paused{by} since {_ago(seen, timestamp_ns(info.paused_time))}{reason}",
+        True,
+        "unpause it",
     )
 
 
@@ -135,10 +152,14 @@ def _workflow_task(seen: Seen) -> Iterator[Wait]:
         return
     queue = description.workflow_execution_info.task_queue
     if task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED:
-        yield Wait("workflow_task", f"a worker runs its code, for {_ago(seen, timestamp_ns(task.started_time))}")
+        yield Wait(WaitKind.WORKFLOW_TASK, f"a worker runs its code, for {_ago(seen, timestamp_ns(task.started_time))}")
     else:
         yield _queued(
-            seen, "workflow_task", "its workflow task", (queue, WORKFLOW_QUEUE), timestamp_ns(task.scheduled_time)
+            seen,
+            WaitKind.WORKFLOW_TASK,
+            "its workflow task",
+            (queue, WORKFLOW_QUEUE),
+            timestamp_ns(task.scheduled_time),
         )
 
 
@@ -148,9 +169,9 @@ def _failing(seen: Seen, failed: int) -> Wait:
     why = task_failure_of(seen.newest)
     if why == TIMED_OUT:
         text = f"attempt {failed} of its workflow task timed out{again}"
-        return Wait("workflow_task", text, True, "does its worker live, and does its code come to an end?")
+        return Wait(WaitKind.WORKFLOW_TASK, text, True, "does its worker live, and does its code come to an end?")
     reason = f": {why}" if why else ""
-    return Wait("workflow_task", f"attempt {failed} of its workflow task failed{again}{reason}", True, _MEND)
+    return Wait(WaitKind.WORKFLOW_TASK, f"attempt {failed} of its workflow task failed{again}{reason}", True, _MEND)
 
 
 def task_failure_of(newest: Sequence[HistoryEvent]) -> str:
@@ -187,7 +208,7 @@ def _start(seen: Seen) -> Iterator[Wait]:
     info = description.workflow_execution_info
     begins_ns = timestamp_ns(info.execution_time)
     if begins_ns > seen.now_ns and not description.HasField("pending_workflow_task"):
-        yield Wait("start", f"it begins in {duration_words(begins_ns - seen.now_ns)}")
+        yield Wait(WaitKind.START, f"it begins in {duration_words(begins_ns - seen.now_ns)}")
 
 
 # --- what it asked for --------------------------------------------------------------------------------
@@ -205,14 +226,16 @@ def _activity(seen: Seen, info: PendingActivityInfo) -> Wait:
         case PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED:
             by = f" by {info.pause_info.manual.identity}" if info.pause_info.manual.identity else ""
             reason = f" ({info.pause_info.manual.reason})" if info.pause_info.manual.reason else ""
-            return Wait("activity", f"{name} is paused{by}{reason}{failed}", True, "unpause the activity")
+            return Wait(WaitKind.ACTIVITY, f"{name} is paused{by}{reason}{failed}", True, "unpause the activity")
         case PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
-            return Wait("activity", f"{_running(seen, info, name)}{failed}")
+            return Wait(WaitKind.ACTIVITY, f"{_running(seen, info, name)}{failed}")
         case PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED:
             text = f"{_running(seen, info, name)}; no further attempt begins, for it is paused{failed}"
-            return Wait("activity", text, True, "unpause the activity")
+            return Wait(WaitKind.ACTIVITY, text, True, "unpause the activity")
         case PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED:
-            return Wait("activity", f"{name} was asked to stop and has not ended yet{_heartbeat(seen, info)}{failed}")
+            return Wait(
+                WaitKind.ACTIVITY, f"{name} was asked to stop and has not ended yet{_heartbeat(seen, info)}{failed}"
+            )
         case _:
             return _scheduled(seen, info, name)
 
@@ -220,11 +243,11 @@ def _activity(seen: Seen, info: PendingActivityInfo) -> Wait:
 def _scheduled(seen: Seen, info: PendingActivityInfo, name: str) -> Wait:
     queue = info.activity_options.task_queue.name, ACTIVITY_QUEUE
     if not info.HasField("next_attempt_schedule_time"):
-        queued = _queued(seen, "activity", name, queue, timestamp_ns(info.scheduled_time))
+        queued = _queued(seen, WaitKind.ACTIVITY, name, queue, timestamp_ns(info.scheduled_time))
         if not _has_failed(info):
             return queued
         last = f"its attempt {info.attempt - 1} failed with {headline(info.last_failure)}"
-        return Wait("activity", f"{queued.text}; {last}", True, queued.advice)
+        return Wait(WaitKind.ACTIVITY, f"{queued.text}; {last}", True, queued.advice)
     wait_ns = timestamp_ns(info.next_attempt_schedule_time) - seen.now_ns
     of = f" of {info.maximum_attempts}" if info.maximum_attempts else ""
     attempt, next_try = f"attempt {info.attempt - 1}{of}", f"next try in {duration_words(max(wait_ns, 0))}"
@@ -232,8 +255,8 @@ def _scheduled(seen: Seen, info: PendingActivityInfo, name: str) -> Wait:
     text = f"{attempt} of {name} failed, {next_try}: {headline(info.last_failure)}"
     if unpolled:
         text = f"{text}; nobody polls its task queue {queue[0]!r}"
-        return Wait("activity", text, True, "start a worker for that queue")
-    return Wait("activity", text, True)
+        return Wait(WaitKind.ACTIVITY, text, True, "start a worker for that queue")
+    return Wait(WaitKind.ACTIVITY, text, True)
 
 
 def _has_failed(info: PendingActivityInfo) -> bool:
@@ -284,13 +307,13 @@ def _timers(seen: Seen) -> Iterator[Wait]:
     for fires_ns, timer_id in sorted(pending):
         left_ns = fires_ns - seen.now_ns
         when = f"fires in {duration_words(left_ns)}" if left_ns > 0 else f"is due for {duration_words(-left_ns)}"
-        yield Wait("timer", f"timer {timer_id} {when}")
+        yield Wait(WaitKind.TIMER, f"timer {timer_id} {when}")
 
 
 def _children(seen: Seen) -> Iterator[Wait]:
     for child in seen.description.pending_children:
         state = "has not ended" if child.run_id else "has not started yet"
-        yield Wait("child", f"child workflow {child.workflow_type_name} {child.workflow_id!r} {state}")
+        yield Wait(WaitKind.CHILD, f"child workflow {child.workflow_type_name} {child.workflow_id!r} {state}")
 
 
 def _external(seen: Seen) -> Iterator[Wait]:
@@ -304,11 +327,11 @@ def _external(seen: Seen) -> Iterator[Wait]:
         elif event.event_type == EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
             signal = event.signal_external_workflow_execution_initiated_event_attributes
             to = signal.workflow_execution.workflow_id
-            yield Wait("external", f"its signal {signal.signal_name} to workflow {to!r} has not arrived yet")
+            yield Wait(WaitKind.EXTERNAL, f"its signal {signal.signal_name} to workflow {to!r} has not arrived yet")
         elif event.event_type == EventType.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
             request = event.request_cancel_external_workflow_execution_initiated_event_attributes
             of = request.workflow_execution.workflow_id
-            yield Wait("external", f"its cancellation of workflow {of!r} has not arrived yet")
+            yield Wait(WaitKind.EXTERNAL, f"its cancellation of workflow {of!r} has not arrived yet")
 
 
 def _nexus(seen: Seen) -> Iterator[Wait]:
@@ -316,7 +339,7 @@ def _nexus(seen: Seen) -> Iterator[Wait]:
         name = f"Nexus operation {operation.service}.{operation.operation}"
         failed = operation.HasField("last_attempt_failure")
         why = f": attempt {operation.attempt} failed with {headline(operation.last_attempt_failure)}" if failed else ""
-        yield Wait("nexus", f"{name} has not ended{why}", failed)
+        yield Wait(WaitKind.NEXUS, f"{name} has not ended{why}", failed)
 
 
 def _ago(seen: Seen, at_ns: int) -> str:

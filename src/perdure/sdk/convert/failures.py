@@ -132,7 +132,7 @@ class _Writer:
             self._put_details(link.canceled_failure_info.details, error.details, link)
         elif errors.TimedOutError in kinds:
             info = link.timeout_failure_info
-            info.timeout_type = cast(TimeoutTypeValue.ValueType, error.timeout_type.value)
+            info.timeout_type = cast(TimeoutTypeValue.ValueType, error.timeout_type.number)
             self._put_details(info.last_heartbeat_details, error.last_heartbeat_details, link)
         elif errors.TerminatedError in kinds:
             link.terminated_failure_info.SetInParent()
@@ -171,7 +171,7 @@ def _describe_activity(link: Failure, error: errors.ActivityError) -> None:
     info.identity = _name(error.identity)
     info.scheduled_event_id = error.scheduled_event_id
     info.started_event_id = error.started_event_id
-    info.retry_state = cast(RetryStateValue.ValueType, error.retry_state.value)
+    info.retry_state = cast(RetryStateValue.ValueType, error.retry_state.number)
 
 
 def _describe_child(link: Failure, error: errors.ChildWorkflowError) -> None:
@@ -182,7 +182,7 @@ def _describe_child(link: Failure, error: errors.ChildWorkflowError) -> None:
     info.namespace = _name(error.namespace)
     info.initiated_event_id = error.initiated_event_id
     info.started_event_id = error.started_event_id
-    info.retry_state = cast(RetryStateValue.ValueType, error.retry_state.value)
+    info.retry_state = cast(RetryStateValue.ValueType, error.retry_state.number)
 
 
 # --- chains -----------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from typing import (
     overload,
 )
 
-from perdure.sdk.choices import word_of
+from perdure.sdk.choices import member_of
 from perdure.sdk.declare.callables import (
     Shape,
     checked_callable,
@@ -40,7 +40,8 @@ from perdure.sdk.declare.callables import (
 )
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
 from perdure.sdk.option_names import lists_options, meant_by, unknown_option
-from perdure.sdk.options import ActivityOptions, Cancellation, Duration, Retry, activity_options
+from perdure.sdk.options import ActivityOptions, Duration, Retry, activity_options
+from perdure.sdk.policies import Cancellation, RunIn
 from perdure.sdk.texts import check_text
 
 P = ParamSpec("P")
@@ -49,7 +50,6 @@ Q = ParamSpec("Q")
 S = TypeVar("S")
 T = TypeVar("T")
 
-RUN_IN = ("auto", "loop", "thread", "process")
 
 direct_call_guard: list[Callable[[str], None]] = []
 """Called with the activity's name when one is called directly; the workflow side adds a check that
@@ -192,7 +192,7 @@ class ActivityDefinition(Definition[P, R_co]):
     """The object that it is a method of, where it has one."""
 
     def __init__(
-        self, fn: Callable[..., Any], *, name: str | None, options: ActivityOptions, run_in: str = "auto"
+        self, fn: Callable[..., Any], *, name: str | None, options: ActivityOptions, run_in: RunIn | str = RunIn.AUTO
     ) -> None:
         self._is_classmethod = isinstance(fn, classmethod)
         self._is_static = isinstance(fn, staticmethod)
@@ -200,10 +200,10 @@ class ActivityDefinition(Definition[P, R_co]):
         self._is_method_like = not self._is_static and is_method_like(self.fn)
         self.is_declared = not self._is_method_like and not self._is_classmethod
         """Whether it can be run as it stands: a method needs an object, or at least its class."""
-        run_in = word_of(RUN_IN, run_in, f"run_in of {self.name}", error=DefinitionError)
+        run_in = member_of(RunIn, run_in, f"run_in of {self.name}", error=DefinitionError)
         if self.is_async and run_in in ("thread", "process"):
             raise DefinitionError(
-                f"{self.name} is `async def`: it runs on the event loop; make it a `def` to run_in={run_in!r}"
+                f"{self.name} is `async def`: it runs on the event loop; make it a `def` to run_in={run_in.value!r}"
             )
         if not self.is_async and run_in == "loop":
             raise DefinitionError(
@@ -214,7 +214,7 @@ class ActivityDefinition(Definition[P, R_co]):
         if run_in == "process" and self.is_local:
             raise DefinitionError(f"{self.name} is defined inside a function: another process cannot import it")
         self.activity_options = options
-        self.run_in = run_in if run_in != "auto" else ("loop" if self.is_async else "thread")
+        self.run_in: str = run_in.value if run_in != "auto" else ("loop" if self.is_async else "thread")
 
     def options(
         self,
@@ -225,7 +225,7 @@ class ActivityDefinition(Definition[P, R_co]):
         heartbeat_timeout: Duration | None = None,
         retry: Retry | None = None,
         task_queue: str | None = None,
-        cancellation: Cancellation | None = None,
+        cancellation: Cancellation | str | None = None,
         local_retry_threshold: Duration | None = None,
         summary: str | None = None,
     ) -> Self:

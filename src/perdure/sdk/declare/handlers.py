@@ -11,12 +11,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import MethodType
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, get_args, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from perdure.sdk.choices import word_of
+from perdure.sdk.choices import member_of
 from perdure.sdk.declare.callables import Shape, is_async, is_generator, shape_of
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.option_names import unknown_option
+from perdure.sdk.policies import UnfinishedPolicy
 from perdure.sdk.texts import check_text
 
 P = ParamSpec("P")
@@ -26,7 +27,6 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 Kind = Literal["signal", "query", "update"]
-Unfinished = Literal["warn", "wait"]
 """What becomes of a handler that has not ended when the workflow's function returns."""
 
 MARK = "__perdure_handler__"
@@ -54,7 +54,7 @@ class Handler:
         kind: Kind,
         name: str | None,
         *,
-        unfinished: Unfinished = "warn",
+        unfinished: UnfinishedPolicy | str = UnfinishedPolicy.WARN,
         validator: Callable[..., Any] | None = None,
         is_method: bool = False,
     ) -> None:
@@ -66,8 +66,8 @@ class Handler:
         self.kind = kind
         check_text(name, "name")
         self.name = name
-        self.unfinished: Unfinished = word_of(
-            get_args(Unfinished), unfinished, "unfinished", aliases={"WARN_AND_ABANDON": "warn"}, error=DefinitionError
+        self.unfinished = member_of(
+            UnfinishedPolicy, unfinished, "unfinished", aliases={"WARN_AND_ABANDON": "warn"}, error=DefinitionError
         )
         self.validator = validator
         self.is_method = is_method
@@ -110,10 +110,10 @@ class Handler:
 class UpdateMethod(Generic[P, R]):
     """A method that handles an update; `.validator` decorates the one that may reject it before it is recorded."""
 
-    def __init__(self, fn: Callable[P, R], name: str | None, unfinished: Unfinished) -> None:
+    def __init__(self, fn: Callable[P, R], name: str | None, unfinished: UnfinishedPolicy | str) -> None:
         self._fn = fn
         self._name = name
-        self._unfinished: Unfinished = unfinished
+        self._unfinished = unfinished
         self._validator: Callable[..., Any] | None = None
         self.__name__ = fn.__name__
         self.__doc__ = fn.__doc__
@@ -162,7 +162,7 @@ def check_markable(fn: Any, decorator: str) -> None:
         raise DefinitionError(f"{fn.__qualname__} has one decorator of the workflow already; write a second method")
 
 
-def marked(fn: F, kind: Kind, name: str | None, unfinished: Unfinished) -> F:
+def marked(fn: F, kind: Kind, name: str | None, unfinished: UnfinishedPolicy | str) -> F:
     """A method, made known as a handler. Raises DefinitionError."""
     setattr(fn, MARK, Handler(fn, kind, name, unfinished=unfinished, is_method=True))
     return fn

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from enum import StrEnum
+from typing import Any, cast
 
 import msgspec
 from temporalio.api.common.v1 import Payload
@@ -27,7 +28,27 @@ from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import YEARS, shown
 from perdure.sdk.texts import unsendable
 
-SearchAttributeType = Literal["Keyword", "Int", "Double", "Bool", "Datetime", "Text", "KeywordList"]
+
+class SearchAttributeType(StrEnum):
+    """What the values of a search attribute are."""
+
+    TEXT = "Text"
+    """Text, found by any of its words."""
+    KEYWORD = "Keyword"
+    """Text, found as a whole."""
+    INT = "Int"
+    """Whole numbers of 64 bits."""
+    DOUBLE = "Double"
+    """Numbers."""
+    BOOL = "Bool"
+    """True or False."""
+    DATETIME = "Datetime"
+    """Times that know their zone."""
+    KEYWORD_LIST = "KeywordList"
+    """Several texts, each found as a whole."""
+
+
+K = SearchAttributeType
 
 _TYPE = "type"
 _JSON = {"encoding": b"json/plain"}
@@ -45,37 +66,37 @@ class SearchAttribute:
     @staticmethod
     def keyword(name: str) -> SearchAttribute:
         """A text that is compared as a whole."""
-        return SearchAttribute(name, "Keyword")
+        return SearchAttribute(name, K.KEYWORD)
 
     @staticmethod
     def text(name: str) -> SearchAttribute:
         """A text that is searched by its words."""
-        return SearchAttribute(name, "Text")
+        return SearchAttribute(name, K.TEXT)
 
     @staticmethod
     def int(name: str) -> SearchAttribute:
         """A whole number."""
-        return SearchAttribute(name, "Int")
+        return SearchAttribute(name, K.INT)
 
     @staticmethod
     def double(name: str) -> SearchAttribute:
         """A number."""
-        return SearchAttribute(name, "Double")
+        return SearchAttribute(name, K.DOUBLE)
 
     @staticmethod
     def bool(name: str) -> SearchAttribute:
         """Yes or no."""
-        return SearchAttribute(name, "Bool")
+        return SearchAttribute(name, K.BOOL)
 
     @staticmethod
     def datetime(name: str) -> SearchAttribute:
         """A moment; a datetime with its time zone."""
-        return SearchAttribute(name, "Datetime")
+        return SearchAttribute(name, K.DATETIME)
 
     @staticmethod
     def keyword_list(name: str) -> SearchAttribute:
         """Several texts, each compared as a whole."""
-        return SearchAttribute(name, "KeywordList")
+        return SearchAttribute(name, K.KEYWORD_LIST)
 
 
 SearchAttributes = Mapping[str | SearchAttribute, Any] | Mapping[str, Any] | Mapping[SearchAttribute, Any]
@@ -136,7 +157,7 @@ def _payload(key: str | SearchAttribute, value: Any, *, removing: bool) -> Paylo
 
 
 def _type_of(name: str, value: Any) -> SearchAttributeType:
-    for kind in ("Keyword", "Bool", "Int", "Double", "Datetime", "KeywordList"):
+    for kind in (K.KEYWORD, K.BOOL, K.INT, K.DOUBLE, K.DATETIME, K.KEYWORD_LIST):
         if _fits(value, kind) and not (kind == "Double" and isinstance(value, int)):
             return kind
     raise PayloadError(
@@ -147,17 +168,17 @@ def _type_of(name: str, value: Any) -> SearchAttributeType:
 
 def _fits(value: Any, kind: SearchAttributeType) -> bool:
     match kind:
-        case "Keyword" | "Text":
+        case K.KEYWORD | K.TEXT:
             return isinstance(value, str)
-        case "Bool":
+        case K.BOOL:
             return isinstance(value, bool)
-        case "Int":
+        case K.INT:
             return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-        case "Double":
+        case K.DOUBLE:
             return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-        case "Datetime":
+        case K.DATETIME:
             return isinstance(value, datetime) and value.year in YEARS
-        case "KeywordList":
+        case K.KEYWORD_LIST:
             return isinstance(value, (list, tuple, set, frozenset)) and all(
                 isinstance(item, str) for item in cast("Sequence[Any]", value)
             )

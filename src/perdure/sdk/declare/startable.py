@@ -13,11 +13,11 @@ signature lists them one by one for `help` (`takes_options`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, Required, TypedDict, TypeVar, TypeVarTuple
+from typing import Any, Protocol, Required, TypedDict, TypeVar, TypeVarTuple
 
 from perdure.sdk.declare.search_attributes import SearchAttributes
-from perdure.sdk.options import Cancellation, Duration, Retry
-from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy
+from perdure.sdk.options import Duration, Retry
+from perdure.sdk.policies import Cancellation, IdConflictPolicy, IdReusePolicy, ParentClosePolicy
 
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
@@ -34,10 +34,6 @@ class Runs(Protocol[*Ts, R_co]):
     """An object of a class whose method `run` is the workflow. `R` is a coroutine's if it is `async def`."""
 
     def run(self, *args: *Ts) -> R_co: ...
-
-
-ClosePolicy = Literal["terminate", "abandon", "request_cancel"]
-"""What becomes of a child that is open when its parent closes."""
 
 
 class _Started(TypedDict, total=False):
@@ -85,6 +81,6 @@ class SignalWithStartOptions(TypedDict, total=False):
 class ChildOptions(_Started, total=False):
     """Of `start_child` and `call_child`."""
 
-    parent_close_policy: ClosePolicy
-    cancellation: Cancellation
+    parent_close_policy: ParentClosePolicy | str
+    cancellation: Cancellation | str
     id_reuse_policy: IdReusePolicy | str

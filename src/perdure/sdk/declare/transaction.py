@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from perdure.sdk.declare.definitions import ActivityDefinition, direct_call_guard
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.options import ActivityOptions
+from perdure.sdk.policies import RunIn
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,7 +85,7 @@ class TransactionalActivity(ActivityDefinition[P, R_co]):
     transactional = True
 
     def __init__(
-        self, fn: Callable[..., Any], *, name: str | None, options: ActivityOptions, run_in: str = "auto"
+        self, fn: Callable[..., Any], *, name: str | None, options: ActivityOptions, run_in: RunIn | str = RunIn.AUTO
     ) -> None:
         super().__init__(fn, name=name, options=options, run_in=run_in)
         if self.is_async or self.run_in != "thread":

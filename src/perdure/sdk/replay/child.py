@@ -26,7 +26,7 @@ from perdure.sdk.errors import (
     TimedOutError,
     TimeoutType,
 )
-from perdure.sdk.options import Cancellation
+from perdure.sdk.policies import Cancellation
 from perdure.sdk.replay.entry import Operation
 from perdure.sdk.replay.events import reads
 from perdure.sdk.replay.flags import Flag

@@ -10,19 +10,19 @@ workflow that never ends continues as new now and then, so that its history stay
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, get_args, overload
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import CommandType, ParentClosePolicy, WorkflowIdReusePolicy
+from temporalio.api.enums.v1 import CommandType, WorkflowIdReusePolicy
+from temporalio.api.enums.v1 import ParentClosePolicy as WireClosePolicy
 
-from perdure.sdk.choices import word_of
 from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.handlers import addressed
 from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.search_attributes import SearchAttributes, payloads_of
-from perdure.sdk.declare.startable import ChildOptions, ClosePolicy, Runs, StartableWorkflow
+from perdure.sdk.declare.startable import ChildOptions, Runs, StartableWorkflow
 from perdure.sdk.interceptors import (
     ContinueAsNewInput,
     SignalExternalWorkflowInput,
@@ -31,13 +31,18 @@ from perdure.sdk.interceptors import (
 )
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import (
-    Cancellation,
     Duration,
     Retry,
-    cancellation_of,
     positive_duration,
 )
-from perdure.sdk.policies import IdReusePolicy, reuse_policy
+from perdure.sdk.policies import (
+    Cancellation,
+    IdReusePolicy,
+    ParentClosePolicy,
+    cancellation_of,
+    close_policy,
+    reuse_policy,
+)
 from perdure.sdk.replay.child import CancelExternal, Child, SignalExternal
 from perdure.sdk.replay.completion import ContinueAsNew
 from perdure.sdk.replay.run import Run
@@ -49,12 +54,6 @@ from perdure.sdk.workflow.handles import Handle, handle_of
 R = TypeVar("R")
 P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
-
-_CLOSE_POLICIES: dict[str, ParentClosePolicy.ValueType] = {
-    "terminate": ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE,
-    "abandon": ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON,
-    "request_cancel": ParentClosePolicy.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
-}
 
 
 @lists_options
@@ -185,8 +184,8 @@ def start_child(
     *args: Any,
     id: str | None = None,
     task_queue: str | None = None,
-    parent_close_policy: ClosePolicy = "terminate",
-    cancellation: Cancellation = "wait",
+    parent_close_policy: ParentClosePolicy | str = ParentClosePolicy.TERMINATE,
+    cancellation: Cancellation | str = Cancellation.WAIT,
     id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
     execution_timeout: Duration | None = None,
     run_timeout: Duration | None = None,
@@ -258,7 +257,7 @@ def begin_child(
     number = machine.next_child()
     assert machine.info is not None
     workflow_id = id or f"{machine.info.original_run_id}_{number}"
-    cancellation = cancellation_of(options.get("cancellation", "wait"))
+    cancellation = cancellation_of(options.get("cancellation", Cancellation.WAIT))
     child = Child(machine, definition.name, workflow_id, definition.return_type, cancellation)
     command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
     attributes = command.start_child_workflow_execution_command_attributes
@@ -266,9 +265,10 @@ def begin_child(
     attributes.workflow_id = workflow_id
     attributes.workflow_type.name = definition.name
     attributes.task_queue.name = task_queue or definition.task_queue or machine.task_queue
-    attributes.parent_close_policy = _CLOSE_POLICIES[_close_policy(options.get("parent_close_policy", "terminate"))]
+    closing = close_policy(options.get("parent_close_policy", ParentClosePolicy.TERMINATE))
+    attributes.parent_close_policy = cast(WireClosePolicy.ValueType, closing.number)
     reuse = reuse_policy(options.get("id_reuse_policy", IdReusePolicy.ALLOW_DUPLICATE))
-    attributes.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse.value)
+    attributes.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse.number)
     put_timeouts(attributes, options.get("execution_timeout"), options.get("run_timeout"), options.get("task_timeout"))
     put_repetition(attributes, options.get("retry"), options.get("cron_schedule"))
     if not machine.replaying:
@@ -318,8 +318,8 @@ def call_child(
     *args: Any,
     id: str | None = None,
     task_queue: str | None = None,
-    parent_close_policy: ClosePolicy = "terminate",
-    cancellation: Cancellation = "wait",
+    parent_close_policy: ParentClosePolicy | str = ParentClosePolicy.TERMINATE,
+    cancellation: Cancellation | str = Cancellation.WAIT,
     id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
     execution_timeout: Duration | None = None,
     run_timeout: Duration | None = None,
@@ -358,10 +358,6 @@ def call_child(
         static_details=static_details,
     )
     return handle.result()
-
-
-def _close_policy(value: Any) -> ClosePolicy:
-    return word_of(get_args(ClosePolicy), value, "parent_close_policy", wire="PARENT_CLOSE_POLICY_")
 
 
 @lists_options

@@ -32,6 +32,7 @@ from perdure.sdk.declare.definitions import AnyWorkflow, WorkflowDefinition
 from perdure.sdk.errors import ApplicationError, CancelledError, DefinitionError, EngineError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
+from perdure.sdk.policies import Cancellation
 from perdure.sdk.replay.carrying import Signal
 from perdure.sdk.replay.child import Child
 from perdure.sdk.replay.completion import ContinueAsNew
@@ -368,7 +369,7 @@ def tell(machine: Run, hub_id: str, signal: str, args: tuple[Any, ...]) -> Steps
 
 
 def _begin(machine: Run, hub_id: str) -> Child:
-    child = Child(machine, HUB_TYPE, hub_id, Any, "abandon")
+    child = Child(machine, HUB_TYPE, hub_id, Any, Cancellation.ABANDON)
     if not machine.replaying:
         child.command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
         attributes = child.command.start_child_workflow_execution_command_attributes

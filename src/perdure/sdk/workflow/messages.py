@@ -27,10 +27,11 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from perdure.sdk.declare.callables import own_name
 from perdure.sdk.declare.definitions import AnyWorkflow
-from perdure.sdk.declare.handlers import RUN_MARK, Handler, Kind, Unfinished, UpdateMethod, check_markable, marked
+from perdure.sdk.declare.handlers import RUN_MARK, Handler, Kind, UpdateMethod, check_markable, marked
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, parse_duration
+from perdure.sdk.policies import UnfinishedPolicy
 from perdure.sdk.replay.greenlets import GreenletFiber
 from perdure.sdk.replay.inbox import SignalWait, inbox_of
 from perdure.sdk.replay.run import Run
@@ -61,11 +62,20 @@ class Messages:
     def signal(self, fn: F, /) -> F: ...
     @overload
     def signal(
-        self, *, name: str | None = None, dynamic: bool = False, unfinished: Unfinished = "warn"
+        self,
+        *,
+        name: str | None = None,
+        dynamic: bool = False,
+        unfinished: UnfinishedPolicy | str = UnfinishedPolicy.WARN,
     ) -> Callable[[F], F]: ...
 
     def signal(
-        self, fn: Any = None, *, name: str | None = None, dynamic: bool = False, unfinished: Unfinished = "warn"
+        self,
+        fn: Any = None,
+        *,
+        name: str | None = None,
+        dynamic: bool = False,
+        unfinished: UnfinishedPolicy | str = UnfinishedPolicy.WARN,
     ) -> Any:
         """In a class: a method that handles a signal.
 
@@ -98,11 +108,20 @@ class Messages:
     def update(self, fn: Callable[P, R], /) -> UpdateMethod[P, R]: ...
     @overload
     def update(
-        self, *, name: str | None = None, dynamic: bool = False, unfinished: Unfinished = "warn"
+        self,
+        *,
+        name: str | None = None,
+        dynamic: bool = False,
+        unfinished: UnfinishedPolicy | str = UnfinishedPolicy.WARN,
     ) -> Callable[[Callable[P, R]], UpdateMethod[P, R]]: ...
 
     def update(
-        self, fn: Any = None, *, name: str | None = None, dynamic: bool = False, unfinished: Unfinished = "warn"
+        self,
+        fn: Any = None,
+        *,
+        name: str | None = None,
+        dynamic: bool = False,
+        unfinished: UnfinishedPolicy | str = UnfinishedPolicy.WARN,
     ) -> Any:
         """In a class: a method that handles an update and answers it. Arguments as `signal`'s.
 
@@ -119,7 +138,9 @@ class Messages:
     # --- for functions -----------------------------------------------------------------------------
 
     @staticmethod
-    def on_signal(name: str | None, handler: Callable[..., Any], *, unfinished: Unfinished = "warn") -> None:
+    def on_signal(
+        name: str | None, handler: Callable[..., Any], *, unfinished: UnfinishedPolicy | str = UnfinishedPolicy.WARN
+    ) -> None:
         """Have `handler(*args)` run for each signal of that name, those that came before this call first.
 
         Args:
@@ -146,7 +167,7 @@ class Messages:
         handler: Callable[..., Any],
         *,
         validator: Callable[..., Any] | None = None,
-        unfinished: Unfinished = "warn",
+        unfinished: UnfinishedPolicy | str = UnfinishedPolicy.WARN,
     ) -> None:
         """Have `handler(*args)` run for each update of that name; what it returns, or raises, is the answer.
 
@@ -233,7 +254,7 @@ def _name(fn: Callable[..., Any], name: str | None, dynamic: bool) -> str | None
     return None if dynamic else known
 
 
-def _method(kind: Kind, fn: Any, name: str | None, dynamic: bool, unfinished: Unfinished) -> Any:
+def _method(kind: Kind, fn: Any, name: str | None, dynamic: bool, unfinished: UnfinishedPolicy | str) -> Any:
     def decorate(function: F) -> F:
         check_markable(function, f"@workflow.{kind}")
         return marked(function, kind, _name(function, name, dynamic), unfinished)
@@ -246,7 +267,7 @@ def _handler(
     fn: Callable[..., Any],
     kind: Kind,
     name: str | None,
-    unfinished: Unfinished,
+    unfinished: UnfinishedPolicy | str,
     validator: Callable[..., Any] | None = None,
 ) -> Handler:
     handler = Handler(fn, kind, name, unfinished=unfinished, validator=validator)
