@@ -19,9 +19,10 @@ from fulfilment.shop import open_shop, tell_shop
 from fulfilment.town import Books, Town
 from stage import Stage, play, seen, show, step, title, until
 
-from perdure import Intervention, WorkflowStatus
+from perdure import WorkflowStatus
 from perdure.demo.processes import Process
 from perdure.demo.services.client import Refused
+from perdure.interventions import Intervention
 from perdure.testing import TestEngine
 
 LAMP = {"LAMP": 1}

@@ -11,8 +11,9 @@ from __future__ import annotations
 import sys
 import time
 
-from perdure import Engine, Overlap, activity, call, workflow
+from perdure import Engine, activity, call, workflow
 from perdure.errors import ScheduleAlreadyExistsError
+from perdure.schedules import Overlap
 
 
 @activity(start_to_close_timeout="30s")

@@ -9,19 +9,9 @@ from __future__ import annotations
 
 from stage import Stage, play, seen, show, step, title, until
 
-from perdure import (
-    ApplicationError,
-    Engine,
-    Intervention,
-    Retry,
-    Saga,
-    WorkflowFailedError,
-    WorkflowStatus,
-    activity,
-    call,
-    workflow,
-)
+from perdure import ApplicationError, Engine, Retry, Saga, WorkflowFailedError, WorkflowStatus, activity, call, workflow
 from perdure.api.digest import digest
+from perdure.interventions import Intervention
 
 IMPATIENT = Retry(initial_interval="50ms", maximum_attempts=3)
 

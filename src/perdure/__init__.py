@@ -2,9 +2,13 @@
 
     from perdure import Engine, Retry, activity, call, workflow
 
-Everything a program needs is here; errors are also in `perdure.errors`.
+What most programs need is here. What fewer need has a module of its own: `perdure.errors`, `perdure.choices`,
+`perdure.schedules`, `perdure.interventions`, `perdure.interceptors`, `perdure.idempotency`, `perdure.testing`.
 """
 
+from perdure import errors as _errors
+from perdure import interventions as _interventions
+from perdure import schedules as _schedules
 from perdure.embedded import AsyncEngine, Engine, UpdateHandle, WorkflowHandle
 from perdure.errors import (
     ActivityError,
@@ -13,7 +17,6 @@ from perdure.errors import (
     ChildWorkflowError,
     DeterminismViolation,
     EngineError,
-    InterventionNotFoundError,
     NonDeterminismError,
     PayloadError,
     PerdureError,
@@ -26,21 +29,15 @@ from perdure.errors import (
     WorkflowFailedError,
     WorkflowNotFoundError,
 )
-from perdure.interventions import AsyncInterventions, Intervention, Interventions
 from perdure.models.saga import Saga
 from perdure.sdk.activity import ActivityInfo, activity
 from perdure.sdk.client import (
     AsyncUpdateHandle,
     AsyncWorkflowHandle,
-    Calendar,
     Client,
     IdConflictPolicy,
     IdReusePolicy,
-    Overlap,
     PendingActivity,
-    ScheduleDescription,
-    ScheduledRun,
-    ScheduleSummary,
     WorkflowDescription,
     WorkflowStatus,
     WorkflowSummary,
@@ -63,10 +60,8 @@ __all__ = [
     "ActivityInfo",
     "ApplicationError",
     "AsyncEngine",
-    "AsyncInterventions",
     "AsyncUpdateHandle",
     "AsyncWorkflowHandle",
-    "Calendar",
     "CancelScope",
     "CancelledError",
     "ChildHandle",
@@ -79,11 +74,7 @@ __all__ = [
     "EngineError",
     "IdConflictPolicy",
     "IdReusePolicy",
-    "Intervention",
-    "InterventionNotFoundError",
-    "Interventions",
     "NonDeterminismError",
-    "Overlap",
     "PayloadCodec",
     "PayloadError",
     "PendingActivity",
@@ -92,9 +83,6 @@ __all__ = [
     "RawValue",
     "Retry",
     "Saga",
-    "ScheduleDescription",
-    "ScheduleSummary",
-    "ScheduledRun",
     "SearchAttribute",
     "StoreError",
     "Subscription",
@@ -128,8 +116,17 @@ __all__ = [
 __getattr__ = _former_names(
     __name__,
     {
+        "AsyncInterventions": ("perdure.interventions.AsyncInterventions", _interventions.AsyncInterventions),
+        "Calendar": ("perdure.schedules.Calendar", _schedules.Calendar),
         "Handle": ("ActivityHandle, TimerHandle or ChildHandle", _Handle),
-        "SyncInterventions": ("Interventions", Interventions),
+        "Intervention": ("perdure.interventions.Intervention", _interventions.Intervention),
+        "InterventionNotFoundError": ("perdure.errors.InterventionNotFoundError", _errors.InterventionNotFoundError),
+        "Interventions": ("perdure.interventions.Interventions", _interventions.Interventions),
+        "Overlap": ("perdure.schedules.Overlap", _schedules.Overlap),
+        "ScheduleDescription": ("perdure.schedules.ScheduleDescription", _schedules.ScheduleDescription),
+        "ScheduleSummary": ("perdure.schedules.ScheduleSummary", _schedules.ScheduleSummary),
+        "ScheduledRun": ("perdure.schedules.ScheduledRun", _schedules.ScheduledRun),
+        "SyncInterventions": ("perdure.interventions.Interventions", _interventions.Interventions),
         "SyncUpdateHandle": ("UpdateHandle", UpdateHandle),
         "SyncWorkflowHandle": ("WorkflowHandle", WorkflowHandle),
         "local_call": ("call_local", call_local),

@@ -17,7 +17,6 @@ import perdure.testing
 from perdure import (
     ApplicationError,
     AsyncEngine,
-    Calendar,
     Engine,
     Retry,
     Saga,
@@ -28,6 +27,7 @@ from perdure import (
     start_child,
     workflow,
 )
+from perdure.schedules import Calendar
 from perdure.sdk.option_names import meant_by
 from perdure.testing import TestEngine
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from perdure import Calendar, Engine, Overlap, WorkflowStatus, activity, call, workflow
+from perdure import Engine, WorkflowStatus, activity, call, workflow
 from perdure.cli.main import cli
 from perdure.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
+from perdure.schedules import Calendar, Overlap
 from tests.eventually import eventually
 
 billed = threading.Semaphore(0)

@@ -14,10 +14,16 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from perdure import Calendar, Engine, Retry, activity, call, start, workflow
+from perdure import Engine, Retry, activity, call, start, workflow
+from perdure import Calendar  # now: perdure.schedules.Calendar
+from perdure import Overlap, ScheduleDescription  # now: perdure.schedules.Overlap + perdure.schedules.ScheduleDescription
+from perdure import ScheduleSummary, ScheduledRun  # now: perdure.schedules.ScheduleSummary + perdure.schedules.ScheduledRun
+from perdure import Intervention, AsyncInterventions  # now: perdure.interventions.Intervention + perdure.interventions.AsyncInterventions
+from perdure import InterventionNotFoundError  # now: perdure.errors.InterventionNotFoundError
 from perdure import Handle  # now: ActivityHandle, TimerHandle or ChildHandle
-from perdure import Interventions, UpdateHandle, WorkerConfig, WorkflowHandle
-from perdure import SyncInterventions  # now: Interventions
+from perdure import Interventions  # now: perdure.interventions.Interventions
+from perdure import UpdateHandle, WorkerConfig, WorkflowHandle
+from perdure import SyncInterventions  # now: perdure.interventions.Interventions
 from perdure import SyncUpdateHandle  # now: UpdateHandle
 from perdure import SyncWorkflowHandle  # now: WorkflowHandle
 from perdure import local_call  # now: call_local
@@ -184,9 +190,17 @@ def nanoseconds(engine: Engine) -> None:
 
 def clocks(engine: Engine) -> None:
     engine.schedules.create("daily", greet, every="1 day", paused=True)
+    engine.schedules.create("ends", greet, every="1 day", overlap=Overlap.SKIP, trigger=True)
     described = engine.schedules.describe("daily")
+    assert isinstance(described, ScheduleDescription)
     assert len(described.next_times_ns) > 1 and described.created_at_ns > 0  # now: next_times + created_at
     listed = engine.schedules.list()[0]
+    assert isinstance(listed, ScheduleSummary) and ScheduledRun is not None
+    try:
+        engine.interventions.skip("none", who="ada", why="it is there no more")
+    except InterventionNotFoundError:
+        pass
+    assert issubclass(AsyncInterventions, object) and "opened_at" in dir(Intervention)
     assert listed.next_times_ns[0] > 0  # now: next_times
     begins = datetime(2026, 1, 1, tzinfo=UTC)
     times = engine.schedules.matching_times("daily", begins, begins + timedelta(days=2))  # now: engine.schedules.times(...), which gives datetimes

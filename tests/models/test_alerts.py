@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from perdure import ApplicationError, Engine, Intervention, Retry, Saga, activity, workflow
+from perdure import ApplicationError, Engine, Retry, Saga, activity, workflow
 from perdure.errors import DefinitionError
+from perdure.interventions import Intervention
 from tests.eventually import eventually
 
 ONCE = Retry(maximum_attempts=1)

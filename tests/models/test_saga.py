@@ -10,8 +10,6 @@ import pytest
 from perdure import (
     ActivityError,
     ApplicationError,
-    Intervention,
-    InterventionNotFoundError,
     Retry,
     Saga,
     WorkflowFailedError,
@@ -22,6 +20,7 @@ from perdure import (
     workflow,
 )
 from perdure.api.digest import digest
+from perdure.interventions import Intervention, InterventionNotFoundError
 from perdure.testing import TestEngine
 
 ONCE = Retry(maximum_attempts=1)

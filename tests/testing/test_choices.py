@@ -15,7 +15,6 @@ import perdure.interventions
 from perdure import (
     IdConflictPolicy,
     IdReusePolicy,
-    Overlap,
     WorkflowAlreadyStartedError,
     activity,
     call,
@@ -25,6 +24,7 @@ from perdure import (
     workflow,
 )
 from perdure.errors import DefinitionError
+from perdure.schedules import Overlap
 from perdure.sdk.choices import Numbered, member_of, word_of
 from perdure.testing import TestEngine
 

@@ -8,7 +8,8 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from perdure import ApplicationError, Intervention, Saga, WorkflowFailedError, activity, call, workflow
+from perdure import ApplicationError, Saga, WorkflowFailedError, activity, call, workflow
+from perdure.interventions import Intervention
 from perdure.testing import TestEngine
 from tests.testing.shop import ACTIVITIES, WORKFLOWS, Order, charge, fulfil, subscribe
 

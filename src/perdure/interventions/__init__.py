@@ -14,6 +14,7 @@ that is in the history. `engine.interventions` lists the entries and sends the d
 from perdure.interventions.alert import ALERT, AlertHook, alert, alerting
 from perdure.interventions.desk import AsyncInterventions, Interventions
 from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
+from perdure.sdk.errors import InterventionNotFoundError
 
 __all__ = [
     "ALERT",
@@ -23,6 +24,7 @@ __all__ = [
     "AsyncInterventions",
     "Decision",
     "Intervention",
+    "InterventionNotFoundError",
     "Interventions",
     "alert",
     "alerting",
