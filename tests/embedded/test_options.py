@@ -6,13 +6,15 @@ import asyncio
 import inspect
 import traceback
 from collections.abc import Callable, Iterator
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import pytest
 
 import perdure
+import perdure.interventions
+import perdure.schedules
 import perdure.testing
 from perdure import (
     ApplicationError,
@@ -28,6 +30,9 @@ from perdure import (
     workflow,
 )
 from perdure.schedules import Calendar
+from perdure.sdk.client.activities import Activities, AsyncActivities
+from perdure.sdk.client.attributes import SearchAttributeRegistry
+from perdure.sdk.client.events import AsyncEvents, Events
 from perdure.sdk.option_names import meant_by
 from perdure.testing import TestEngine
 
@@ -166,7 +171,16 @@ async def test_an_async_engine_says_it_at_the_call_and_not_when_it_is_awaited() 
 def with_options() -> Iterator[tuple[str, Any]]:
     """Every public function and constructor that has options, by its name."""
     seen: set[int] = set()
-    for namespace in (perdure, perdure.testing, type(workflow), type(activity)):
+    modules = (perdure, perdure.schedules, perdure.interventions, perdure.testing)
+    for namespace in (*modules, FACES, type(workflow), type(activity)):
+        perdure,
+        perdure.schedules,
+        perdure.interventions,
+        perdure.testing,
+        FACES,
+        type(workflow),
+        type(activity),
+    ):
         for name in getattr(namespace, "__all__", dir(namespace)):
             thing = getattr(namespace, name)
             members = [(name, thing)] if isinstance(thing, FunctionType) else []
@@ -182,6 +196,12 @@ def with_options() -> Iterator[tuple[str, Any]]:
                     if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_KEYWORD not in kinds:
                         yield named, member
 
+
+FACES = SimpleNamespace(
+    Activities=Activities, AsyncActivities=AsyncActivities, AsyncEvents=AsyncEvents, Events=Events,
+    SearchAttributeRegistry=SearchAttributeRegistry,
+)  # fmt: skip
+"""What the properties of an engine give that no module of its own has."""
 
 MADE_BY_USERS = (
     AsyncEngine,

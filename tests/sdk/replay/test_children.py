@@ -95,7 +95,7 @@ def test_another_child_than_history_has_is_noticed(workflow_id: str, name: str) 
 def cancels(cancellation: str) -> str:
     withdrawn = start_child(kid, 1, id="withdrawn")
     withdrawn.cancel()
-    child = start_child(kid, 7, id="kid-1", cancellation=cancellation)  # pyright: ignore
+    child = start_child(kid, 7, id="kid-1", cancellation=cancellation)
     workflow.sleep(1)
     child.cancel()
     try:

@@ -68,7 +68,7 @@ def survives() -> str:
 
 @workflow
 def cancels(kind: str, after: int) -> str:
-    handle = start_local(a.options(cancellation=kind))  # pyright: ignore[reportArgumentType]
+    handle = start_local(a.options(cancellation=kind))
     if after:
         call_local(b)
     handle.cancel()

@@ -460,7 +460,7 @@ def test_declarations_that_cannot_be() -> None:
             def again(self) -> None: ...
 
     with pytest.raises(DefinitionError, match="one of 'warn', 'wait'"):
-        workflow.signal(name="x", unfinished="never")(lambda self: None)  # pyright: ignore
+        workflow.signal(name="x", unfinished="never")(lambda self: None)
 
 
 def test_handlers_are_registered_by_running_workflows_alone() -> None:

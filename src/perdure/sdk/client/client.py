@@ -259,8 +259,14 @@ class Client(Former):
         """A handle to a workflow that may exist; nothing is asked yet.
 
         Args:
+            id: the workflow id.
+            run_id: one of its runs; default whichever is current when something is asked.
             result_type: what `result()` decodes to; default what the JSON says.
+
+        Raises TypeError, ValueError: an id that is no text, or cannot be sent.
         """
+        check_text(id, "id")
+        check_text(run_id, "run_id")
         return AsyncWorkflowHandle(self._reach, id, run_id, result_type)
 
     async def list(self, query: str = "", *, limit: int = LIST_PAGE) -> builtins.list[WorkflowSummary]:
