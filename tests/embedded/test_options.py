@@ -173,14 +173,6 @@ def with_options() -> Iterator[tuple[str, Any]]:
     seen: set[int] = set()
     modules = (perdure, perdure.schedules, perdure.interventions, perdure.testing)
     for namespace in (*modules, FACES, type(workflow), type(activity)):
-        perdure,
-        perdure.schedules,
-        perdure.interventions,
-        perdure.testing,
-        FACES,
-        type(workflow),
-        type(activity),
-    ):
         for name in getattr(namespace, "__all__", dir(namespace)):
             thing = getattr(namespace, name)
             members = [(name, thing)] if isinstance(thing, FunctionType) else []

@@ -41,8 +41,8 @@ from perdure.sdk.declare.startable import Runs, StartableWorkflow
 from perdure.sdk.deprecated import instead
 from perdure.sdk.errors import ScheduleAlreadyExistsError, ScheduleNotFoundError
 from perdure.sdk.interceptors import CreateScheduleInput, put_headers
-from perdure.sdk.option_names import lists_options, takes_options
 from perdure.sdk.moments import moment_of, ns_of
+from perdure.sdk.option_names import lists_options, takes_options
 from perdure.sdk.options import Duration, Retry, count
 from perdure.sdk.starting import put_notes, put_repetition
 
