@@ -198,8 +198,9 @@ def clocks(engine: Engine) -> None:
     assert isinstance(listed, ScheduleSummary) and ScheduledRun is not None
     try:
         engine.interventions.skip("none", who="ada", why="it is there no more")
-    except InterventionNotFoundError:
-        pass
+        raise AssertionError("nothing waits")
+    except InterventionNotFoundError as error:
+        assert "'none' waits" in str(error)
     assert issubclass(AsyncInterventions, object) and "opened_at" in dir(Intervention)
     assert listed.next_times_ns[0] > 0  # now: next_times
     begins = datetime(2026, 1, 1, tzinfo=UTC)
