@@ -1,5 +1,5 @@
 # pyright: basic, reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportAssignmentType=false, reportGeneralTypeIssues=false
-# ruff: noqa: I001, E501
+# ruff: noqa: I001, E501, PT017
 # fmt: off
 """A program written for the version before: it uses every name that has another one now.
 
