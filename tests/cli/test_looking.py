@@ -162,12 +162,12 @@ def test_a_command_that_changes_something_has_it_done_by_the_engine_that_has_the
     url = f"sqlite:///{tmp_path / 'live.db'}"
     with Engine(url, workflows=[bill], activities=[]) as engine:
         engine.start(bill, "everybody", id="bill-1")
-        eventually(lambda: engine.describe("bill-1").pending_activities, "an activity that nobody knows")
+        eventually(lambda: engine.get("bill-1").describe().pending_activities, "an activity that nobody knows")
         engine.schedules.create("nightly", bill, "everybody", every="1h")
         done = run(*command.split(), "--store", url)
         assert done.exit_code == 0, done.stderr
         assert "next engine" not in done.output, "this one carries it on"
-        assert engine.describe("bill-1")
+        assert engine.get("bill-1").describe()
 
 
 @pytest.fixture

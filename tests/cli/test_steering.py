@@ -138,12 +138,12 @@ def test_a_value_that_is_no_json_is_told_how_to_be_one(run: Run) -> None:
 def test_a_workflow_of_a_running_application_is_steered_and_goes_on_at_once(store: str, run: Run) -> None:
     with Engine(store, workflows=[listens, stuck], activities=[down]) as engine:
         run("workflow", "pause", "ear", "--reason", "a look")
-        assert engine.describe("ear").status is WorkflowStatus.PAUSED
+        assert engine.get("ear").describe().status is WorkflowStatus.PAUSED
         run("workflow", "unpause", "ear")
         assert "next engine" not in run("workflow", "signal", "ear", "word", '"world"').output
         assert engine.get("ear").result() == "hello, world"
         run("activity", "update", "stuck", "--activity-id", "1", "--maximum-attempts", "7")
-        assert engine.describe("stuck").pending_activities[0].maximum_attempts == 7
+        assert engine.get("stuck").describe().pending_activities[0].maximum_attempts == 7
         assert "RUNNING" in run("workflow", "describe", "stuck").output
 
 

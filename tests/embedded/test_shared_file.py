@@ -108,7 +108,7 @@ async def test_a_second_engine_on_a_file_is_client_and_worker_of_the_first(path:
         assert (owns(first), owns(second)) == (True, False)
         assert await second.run(adding, 1, id="by-the-second") == 2
         assert await first.run(adding, 2, id="by-the-first") == 3, "the first has no worker: the second's did it"
-        assert (await first.describe("by-the-second")).status.name == "COMPLETED"
+        assert (await first.get("by-the-second").describe()).status.name == "COMPLETED"
 
 
 async def test_when_the_owner_closes_another_owns_the_file_and_the_others_go_on_with_it(path: Path) -> None:
@@ -146,7 +146,7 @@ async def test_what_a_client_runs_is_neither_lost_nor_run_twice_when_the_owner_g
         assert await in_thread(lambda: began.acquire(timeout=PATIENCE_S))
         await first.close()
         await until(lambda: owns(second), "the second owns the file")
-        assert (await second.describe("long")).pending_activities[0].attempt == 1
+        assert (await second.get("long").describe()).pending_activities[0].attempt == 1
         may_end.set()
         assert await handle.result() == "attempt 1"
         assert runs == [1]
