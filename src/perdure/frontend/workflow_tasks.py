@@ -71,12 +71,13 @@ class WorkflowTasks:
         engine = self._engine
         token = token_of(call, TaskKind.WORKFLOW)
         key = token.key
-        for result in request.query_results.values():
-            check_numbers(result, engine.config.limits.entries)
-        command = CompleteWorkflowTask(token, request)
-        reply = engine.submit(key.namespace, key.workflow_id, key.run_id, command)
-        if request.query_results:
-            reply = engine.queries.answered_by(key, reply, request.query_results)
+        answers = request.query_results
+        if answers:
+            for result in answers.values():
+                check_numbers(result, engine.config.limits.entries)
+        reply = engine.submit(key.namespace, key.workflow_id, key.run_id, CompleteWorkflowTask(token, request))
+        if answers:
+            reply = engine.queries.answered_by(key, reply, answers)
         done: WorkflowTaskCompleted = await reply
         response = service.RespondWorkflowTaskCompletedResponse()
         if done.reset_history_event_id:

@@ -28,7 +28,7 @@ from perdure.engine.node.faults import Faults, as_rejected, is_shortage
 from perdure.frontend.calls import Call, Origin
 from perdure.frontend.grpc import bounds
 from perdure.frontend.grpc.connection import Connection
-from perdure.frontend.grpc.entries import check_entries
+from perdure.frontend.grpc.entries import LARGE_BYTES, check_entries
 from perdure.frontend.grpc.health import Health
 from perdure.frontend.grpc.reflection import reflect
 from perdure.frontend.grpc.stream import Message, Stream
@@ -212,7 +212,8 @@ class Transport:
             if rpc.handler is None:
                 raise Rejected(StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
             data = stream.message()
-            check_entries(rpc.request, data)
+            if len(data) >= LARGE_BYTES:
+                check_entries(rpc.request, data)
             request: Any = decode(rpc.request, data)
         except Rejected as error:
             connection.refuse(stream, error)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+import msgspec
 from temporalio.api.common.v1 import Payload
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, RecordActivityTaskHeartbeatRequest
 
@@ -63,43 +64,29 @@ def info_of(task: PollActivityTaskQueueResponse, converter: Converter, task_queu
     )
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """Implements `perdure.sdk.activity.ActivityContext` for activities on the loop and on threads."""
 
-    __slots__ = (
-        "_event", "_heartbeats", "_info", "_make_heartbeats", "_returns", "_task_queue", "_wakers",
-        "args", "context", "converter", "definition", "face", "on_stop", "stop", "task", "value",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        task: PollActivityTaskQueueResponse,
-        definition: AnyActivity,
-        converter: Converter,
-        task_queue: str,
-        returns: Returns,
-        make_heartbeats: Callable[[Attempt], Heartbeats] | None,
-    ) -> None:
-        self.task = task
-        self.definition = definition
-        self.converter = converter
-        self.stop: Stop | None = None
-        self.on_stop: Callable[[], object] | None = None
-        """Called on the loop when the attempt is to stop: cancels a coroutine, kills a process."""
-        self.args: list[Any] | None = None
-        """What it is called with, where interceptors have seen that; the rest of these likewise."""
-        self.context: contextvars.Context | None = None
-        self.face: ActivityContext | None = None
-        """What the activity asks, instead of this."""
-        self.value: Any = None
-        """What it returned."""
-        self._task_queue = task_queue
-        self._returns = returns
-        self._make_heartbeats = make_heartbeats
-        self._heartbeats: Heartbeats | None = None
-        self._info: ActivityInfo | None = None
-        self._event: threading.Event | None = None
-        self._wakers: list[asyncio.Future[None]] | None = None
+    task: PollActivityTaskQueueResponse
+    definition: AnyActivity
+    converter: Converter
+    _task_queue: str
+    _returns: Returns
+    _make_heartbeats: Callable[[Attempt], Heartbeats] | None
+    stop: Stop | None = None
+    on_stop: Callable[[], object] | None = None
+    """Called on the loop when the attempt is to stop: cancels a coroutine, kills a process."""
+    args: list[Any] | None = None
+    """What it is called with, where interceptors have seen that; the rest of these likewise."""
+    context: contextvars.Context | None = None
+    face: ActivityContext | None = None
+    """What the activity asks, instead of this."""
+    value: Any = None
+    """What it returned."""
+    _heartbeats: Heartbeats | None = None
+    _info: ActivityInfo | None = None
+    _event: threading.Event | None = None
+    _wakers: list[asyncio.Future[None]] | None = None
 
     @property
     def info(self) -> ActivityInfo:
