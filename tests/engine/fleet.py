@@ -63,6 +63,10 @@ class Skewed:
         self._clock = world.clock
         self._by_ns = round(by_s * 1e9)
 
+    def set(self, by_s: float) -> None:
+        """Somebody sets it to be ahead by so much."""
+        self._by_ns = round(by_s * 1e9)
+
     def now_ns(self) -> int:
         return self._clock.now_ns() + self._by_ns
 

@@ -22,6 +22,7 @@ from perdure.engine.duties.duties import Duties
 from perdure.engine.duties.outbox import Outbox
 from perdure.engine.feed.news import News
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.node.clock import WatchedClock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.frontend import WorkflowService
@@ -337,7 +338,7 @@ async def troubled(
             reply.set_exception(error)
         return reply
 
-    duties = Duties(store, world.clock, None, config, metrics)
+    duties = Duties(store, WatchedClock(world.clock, lambda jump: None), None, config, metrics)
     outbox = Outbox(store, config, metrics, duties, namespaces, submit)
     await outbox.start()
     key = ExecutionKey("default", "kid", "run")

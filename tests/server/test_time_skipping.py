@@ -27,6 +27,9 @@ from temporalio.exceptions import ActivityError, TimeoutError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from perdure.frontend.server.server import Server, ServerConfig
+from perdure.stores.memory import MemoryStore
+
 TEST_SERVER = Path(sys.executable).with_name("perdure-test-server")
 MONTH = timedelta(days=30)
 attempts: list[int] = []
@@ -177,3 +180,14 @@ async def test_a_run_that_waits_for_ever_times_out_by_skipped_time() -> None:
                 Waits.run, id=f"w-{uuid4()}", task_queue=queue, execution_timeout=timedelta(days=3)
             )
         assert isinstance(failed.value.cause, TimeoutError)
+
+
+def test_time_does_not_skip_on_a_store_that_others_share() -> None:
+    class SharedStore(MemoryStore):
+        @property
+        def is_shared(self) -> bool:
+            return True
+
+    with pytest.raises(ValueError, match="several nodes share"):
+        Server(SharedStore(), ServerConfig(time_skipping=True))
+    Server(SharedStore(), ServerConfig())

@@ -103,11 +103,11 @@ class Engine:
         self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.submit, self.matching, self.feed, self.new_id, self.config)
         self.wire = (
-            Wire(store, self.clock, self.new_id(), self._metrics, self.feed.gap)
+            Wire(store, self._watched, self.new_id(), self._metrics, self.feed.gap)
             if self.config.node is not None
             else None
         )
-        self.duties = duties = Duties(store, self.clock, self.wire, self.config, self._metrics)
+        self.duties = duties = Duties(store, self._watched, self.wire, self.config, self._metrics)
         self.unpolled = Unpolled(store, self.config, self.matching, self.read, self._looks_after)
         self.recovery = Recovery(store, self.config, self._metrics, duties, self.submit)
         self.waker = Waker(store, self._watched, self.config, self._metrics, duties, self.submit)
@@ -119,7 +119,7 @@ class Engine:
         self.front = Front()
         self.schedules = Schedules(
             store,
-            self.clock,
+            self._watched,
             self.config,
             duties,
             self.records,
@@ -131,11 +131,11 @@ class Engine:
             self.front,
         )
         self.batches = Batches(
-            store, self.clock, self.config, self.records, self.namespaces, self.new_id, self.record_waker, self.front
+            store, self._watched, self.config, self.records, self.namespaces, self.new_id, self.record_waker, self.front
         )
         kinds = self.record_waker.kinds
         self.pruner = Pruner(
-            store, self.clock, self.config, self._metrics, duties, self.namespaces, self.submit, self.delete, kinds
+            store, self._watched, self.config, self._metrics, duties, self.namespaces, self.submit, self.delete, kinds
         )
         self._is_started = False
         self._subscribe()
@@ -166,6 +166,7 @@ class Engine:
         self.matching.home = wire.node
         self.mailboxes.contention.listen(wire)
         self.duties.count(self.matching.count_workers)
+        self.duties.follow(self._clock_is_right)
         self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config, self._metrics)
         self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
         self.duties.subscribe(self.unpolled.take_over)
@@ -269,8 +270,16 @@ class Engine:
     def _clock_was_set(self, jump: Jump) -> None:
         """Somebody has set the clock of the machine."""
         self._metrics.clock_jumps += 1
+        if not self.duties.is_alone:  # the other nodes say whose time is right
+            self._watched.hold(jump.by_ns)
+            return
         self.waker.clock_was_set(jump)
         self.record_waker.clock_was_set(jump)
+
+    def _clock_is_right(self) -> None:
+        """The machine's clock was set, as most others were: what was far may be due."""
+        self.waker.clock_moved()
+        self.record_waker.clock_moved()
 
     def metrics(self) -> Metrics:
         """What was counted up to now; the same object every time."""

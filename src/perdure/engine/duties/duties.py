@@ -17,7 +17,7 @@ from operator import gt
 from struct import Struct
 
 from perdure.engine.duties.nodes import Node, Nodes, State
-from perdure.engine.node.clock import Clock
+from perdure.engine.node.clock import WatchedClock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.signal import Signal
@@ -36,7 +36,9 @@ class Duties:
         changes: emitted whenever the nodes were found to be others than before.
     """
 
-    def __init__(self, store: Store, clock: Clock, wire: Wire | None, config: EngineConfig, metrics: Metrics) -> None:
+    def __init__(
+        self, store: Store, clock: WatchedClock, wire: Wire | None, config: EngineConfig, metrics: Metrics
+    ) -> None:
         """`wire`: to the other nodes; None: there are none, whatever `config.node` says."""
         node = None if wire is None else config.node
         self._nodes = None
@@ -61,6 +63,11 @@ class Duties:
     def me(self) -> Node | None:
         """What this node says of itself with its next beat; None: to nobody."""
         return None if self._nodes is None else self._nodes.me
+
+    def follow(self, followed: Callable[[], None]) -> None:
+        """Have `followed()` called when the machine's clock, which was set and not gone by, is gone by from now on."""
+        if self._nodes is not None:
+            self._nodes.on_followed = followed
 
     def count(self, workers: Callable[[], int]) -> None:
         """Have the number of workers told that `workers()` gives."""

@@ -5,8 +5,9 @@ record that is not what it was a while ago was written meanwhile, and how long i
 clock that nobody can set. One that is silent for too long is taken for dead and its record taken away, by
 compare-and-set; should it live after all, it announces itself again with its next beat.
 
-Clocks are compared once, before a node serves anybody: deadlines that are written by one clock and read by another are
-as wrong as the two differ.
+Clocks are compared before a node serves anybody: deadlines that are written by one clock and read by another are
+as wrong as the two differ. When a machine's clock is set later, its node goes on by the time before, until most of the
+others' machines have the new one too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from socket import gethostname
 
 import msgspec
 
-from perdure.engine.node.clock import Clock
+from perdure.engine.node.clock import WatchedClock
 from perdure.engine.node.config import NodeConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.wire import Wire
@@ -70,20 +71,24 @@ class Node(msgspec.Struct):
     workers: int = 0
     """How many poll it now."""
     state: State = State.SERVING
+    clock_ns: int = 0
+    """When it beat by its machine's clock, where that is not the time that it goes by; 0: it is."""
 
 
 class _Seen:
     """Another node, as it was seen last."""
 
-    __slots__ = ("age_ns", "at", "has_beaten", "looks", "node", "record")
+    __slots__ = ("age_ns", "at", "has_beaten", "looks", "node", "record", "skew_ns")
 
-    def __init__(self, record: Record, at: float, now_ns: int, has_beaten: bool) -> None:
+    def __init__(self, record: Record, at: float, now_ns: int, machine_ns: int, has_beaten: bool) -> None:
         self.record = record
         self.node = _decode(record.data)
         self.at = at
         """Loop time since which it is this record."""
         self.age_ns = now_ns - self.node.beat_at_ns
         """How old its beat was then, its clock and this one compared."""
+        self.skew_ns = machine_ns - (self.node.clock_ns or self.node.beat_at_ns)
+        """The same, by the clocks of the machines."""
         self.has_beaten = has_beaten
         """It was seen to write: it lives, or did a moment ago."""
         self.looks = 0
@@ -103,7 +108,7 @@ class Nodes:
     def __init__(
         self,
         store: Store,
-        clock: Clock,
+        clock: WatchedClock,
         wire: Wire,
         config: NodeConfig,
         metrics: Metrics,
@@ -112,7 +117,9 @@ class Nodes:
         has_workers: bool,
     ) -> None:
         self._store = store
+        self._clock = clock
         self._now_ns = clock.now_ns
+        self._machine_ns = clock.machine_ns
         self._wire = wire
         wire.on(KIND, lambda node, body: self.tell())
         self.id = wire.node
@@ -138,6 +145,10 @@ class Nodes:
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._is_in_trouble = False
+        self._is_told = False
+        """That the clock is wrong."""
+        self.on_followed: Callable[[], None] = _ignore
+        """Called when the machine's clock, which was set, is gone by."""
         self.live: frozenset[str] = frozenset()
 
     def tell(self) -> None:
@@ -253,13 +264,35 @@ class Nodes:
                 _log.exception("a beat of this node failed")
 
     async def _beat(self) -> None:
+        now_s = asyncio.get_running_loop().time()
         await self._announce()
-        await self._look(asyncio.get_running_loop().time())
+        await self._look(now_s)
+        if self._clock.held_ns:
+            self._judge_clock(now_s)
+        else:
+            self._is_told = False
         self._wire.compare({name: seen.node.told for name, seen in self._seen.items()})
         live = frozenset({self.id, *self._seen})
         if live != self.live:
             self.live = live
             self._changed()
+
+    def _judge_clock(self, now_s: float) -> None:
+        """The machine's clock was set, and is not followed: do most of those who have just beaten have its time too?"""
+        beaten = [seen for seen in self._seen.values() if seen.at == now_s and seen.has_beaten]
+        bound_ns = self._config.skew_max_ns
+        agree = sum(-bound_ns <= seen.skew_ns <= bound_ns + self._config.beat_ns for seen in beaten)
+        if not self._seen or 2 * agree > len(beaten):
+            _log.warning("the clock of this machine is right: this node goes by it again (%+.1f s)", self._held_s())
+            self._clock.follow()
+            self.on_followed()
+        elif beaten and not self._is_told:
+            self._is_told = True
+            text = "the clock of this machine was set by %+.1f s, and those of the other nodes were not: set it right; "
+            _log.error(text + "until then this node goes on by the time before", self._held_s())
+
+    def _held_s(self) -> float:
+        return self._clock.held_ns / 1e9
 
     async def _announce(self) -> None:
         """Once more, if the record is not what it was: others took it away, or a write went well after all."""
@@ -267,6 +300,7 @@ class Nodes:
         me.workers = self.count_workers()
         for _ in range(2):
             me.beat_at_ns, me.told = self._now_ns(), self._wire.told
+            me.clock_ns = self._machine_ns() if self._clock.held_ns else 0
             data = _encode(me)
             [outcome] = await self._store.put_records([RecordChange(KIND, "", self.id, self._version, data)])
             if isinstance(outcome, StoreError):
@@ -280,7 +314,7 @@ class Nodes:
     async def _look(self, now_s: float) -> None:
         """See who has written, and bury who was silent for too long."""
         found = await self._store.records(KIND, "", limit=_NODES_MAX)
-        now_ns = self._now_ns()
+        now_ns, machine_ns = self._now_ns(), self._machine_ns()
         seen: dict[str, _Seen] = {}
         for record in found:
             known = self._seen.get(record.name)
@@ -290,7 +324,7 @@ class Nodes:
                 known.looks += 1
                 seen[record.name] = known
             else:
-                seen[record.name] = _Seen(record, now_s, now_ns, known is not None)
+                seen[record.name] = _Seen(record, now_s, now_ns, machine_ns, known is not None)
         silent = [
             name
             for name, one in seen.items()
@@ -311,6 +345,10 @@ async def read_nodes(store: Store) -> list[tuple[str, Node]]:
     """What the nodes on an open store say of themselves, by id. Raises StoreError."""
     found = await store.records(KIND, "", limit=_NODES_MAX)
     return [(record.name, _decode(record.data)) for record in found if not record.damage]
+
+
+def _ignore() -> None:
+    """Nobody wants to know."""
 
 
 def _none() -> int:

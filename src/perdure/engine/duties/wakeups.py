@@ -129,7 +129,7 @@ class Waker:
 
     def clock_was_set(self, jump: Jump) -> None:
         """The wall clock was set, by nobody who has to do with the engine."""
-        if self._is_open and self._duties.look_every_s is None:  # of a fleet only one machine's clock was set
+        if self._is_open:
             self._jumps.append(jump)
             if self._pass is None:
                 self._pass = self._loop.create_task(self._look(), name="Waker")

@@ -5,6 +5,10 @@ through the running event loop, so that a loop with virtual time moves everythin
 
 A wall clock can be set. Whoever asks a `WatchedClock` for the time makes it look whether that has happened: so it is
 known before the first instant of the new time is written down anywhere.
+
+Of a fleet one machine's clock may be set, to a wrong time or back to the right one. Whose time is right is said by the
+other nodes (`perdure.engine.duties.nodes`); until they have said so, and as long as they say that it is not this one's,
+the time goes on here as before: it is *held*.
 """
 
 from __future__ import annotations
@@ -55,10 +59,15 @@ class WatchedClock:
     """`clock`, which calls `was_set(jump)` when it has jumped against a clock that cannot be set.
 
     Until `start` it only tells the time. Asked on the event loop's thread alone.
+
+    Attributes:
+        held_ns: by how much the machine's clock is ahead of the time that is told.
+        machine_ns: what the machine's clock says.
     """
 
     def __init__(self, clock: Clock, was_set: Callable[[Jump], None]) -> None:
-        self._wall_ns = clock.now_ns
+        self.machine_ns = self._wall_ns = clock.now_ns
+        self.held_ns = 0
         self._was_set = was_set
         self._steady_s: Callable[[], float] | None = None
         self._offset_ns = 0
@@ -74,6 +83,17 @@ class WatchedClock:
         """The clock was set on purpose, by whoever gave it to the engine: the new time is the time."""
         if self._steady_s is not None:
             self.start(self._steady_s)
+
+    def hold(self, by_ns: int) -> None:
+        """The clock was set by so much: go on by the time before."""
+        machine_ns, held_ns = self.machine_ns, self.held_ns + by_ns
+        self.held_ns = held_ns
+        self._wall_ns = (lambda: machine_ns() - held_ns) if held_ns else machine_ns
+        self.accept()
+
+    def follow(self) -> None:
+        """The machine's time is the time."""
+        self.hold(-self.held_ns)
 
     def now_ns(self) -> int:
         """Nanoseconds since the Unix epoch."""
@@ -99,4 +119,4 @@ class WatchedClock:
         by_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
         if abs(by_ns) >= _SET_NS:
             self._was_set(Jump(by_ns, wall_ns))
-        return wall_ns
+        return self._wall_ns()

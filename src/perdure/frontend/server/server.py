@@ -43,12 +43,19 @@ _PLAIN = "text/plain; charset=utf-8"
 
 
 class Server:
-    """Workers and clients of any language connect to it. `start` and `stop` once each, on one event loop."""
+    """Workers and clients of any language connect to it. `start` and `stop` once each, on one event loop.
+
+    Raises ValueError for a time that is to skip on a store that several nodes share: theirs would not.
+    """
 
     def __init__(
         self, store: Store, config: ServerConfig | None = None, interceptors: Sequence[Interceptor] = ()
     ) -> None:
         self.config = config or ServerConfig()
+        if self.config.time_skipping and store.is_shared:
+            raise ValueError(
+                "Time cannot skip on a store that several nodes share: a test server keeps one of its own."
+            )
         clock = SkippingClock() if self.config.time_skipping else SystemClock()
         self.engine = Engine(store, clock, config=self.config.engine)
         self._interceptors = tuple(interceptors)
