@@ -157,10 +157,10 @@ class Lane:
         bits = bytearray(max(decision.applied) // 8 + 1)
         for place in decision.applied:
             bits[place >> 3] |= 1 << (place & 7)
-        mark = statement("leave_mark")(group, position, bytes(bits), self._id)
+        mark = statement("leave_mark")(group, position, bytes(bits), self._epoch, self._id)
         text: list[bytes] = []
         size = 0
-        for one in (*decision.statements, mark, b"COMMIT"):
+        for one in (mark, *decision.statements, b"COMMIT"):
             if text and size + len(one) >= connection.packet_max:
                 await self._door.query(connection, b";".join(text))
                 text, size = [], 0

@@ -53,7 +53,9 @@ class Notices:
         self._missing: dict[int, float] = {}
         """Numbers, and until when they may come."""
         self._heard_at = 0.0
-        self._forgot_at = 0.0
+        self._forgot_at = time.monotonic()
+        self._has_told = False
+        """Since it last took away what is old: who tells also tidies up."""
         self._task: asyncio.Task[None] | None = None
 
     async def listen(self, channel: str, hear: Hear) -> None:
@@ -68,10 +70,8 @@ class Notices:
         if not notices:
             return
         await self._query(statement("tell")(rows((_NOW, self._sender, channel, notice) for notice in notices)))
+        self._has_told = True
         self._wanted.set()  # an answer may come
-        if time.monotonic() - self._forgot_at > _FORGET_S:
-            self._forgot_at = time.monotonic()
-            await self._query(statement("forget_notices")(Raw(b"%b - %d" % (_NOW, KEPT_S * 1_000_000))))
 
     async def close(self) -> None:
         """Hear nothing more. Idempotent."""
@@ -131,6 +131,7 @@ class Notices:
             self._wanted.clear()
             try:
                 found = await self._look()
+                await self._forget()
                 patience = None
             except StoreError as error:
                 if patience is None:
@@ -141,6 +142,14 @@ class Notices:
                 await patience.pause()
                 continue
             pause_s = OFTEN_S if found else min(SELDOM_S, pause_s * _SLOWER)
+
+    async def _forget(self) -> None:
+        """Take away what everybody has heard, now and then. Raises StoreError."""
+        now = time.monotonic()
+        if self._has_told and now - self._forgot_at > _FORGET_S:
+            self._forgot_at = now
+            self._has_told = False
+            await self._query(statement("forget_notices")(Raw(b"%b - %d" % (_NOW, KEPT_S * 1_000_000))))
 
     async def _look(self) -> int:
         """Hear what was told; how many there were, whoever they were for. Raises StoreError."""

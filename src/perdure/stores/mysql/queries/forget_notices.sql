@@ -1,2 +1,2 @@
--- What everybody has read who reads at all.
-DELETE FROM notices WHERE sent_at < %s LIMIT 1000
+-- What everybody has heard who hears at all.
+DELETE FROM notices WHERE sent_at < %s LIMIT 100000
