@@ -40,6 +40,16 @@ class Door:
 
         Raises StoreError for a database that is too old, the driver's errors, OSError, TimeoutError.
         """
+        # In a task of its own: the driver's `wait_for`, up to Python 3.11, may take a cancellation for nothing.
+        connecting = asyncio.ensure_future(self._connect(writes))
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_let_go)
+            connecting.cancel()
+            raise
+
+    async def _connect(self, writes: bool) -> Connection:
         settings = self.settings
         async with asyncio.timeout(settings.connect_timeout_s):
             connection = await Connection.to(
@@ -81,6 +91,12 @@ class Door:
         """The answers of the statements of a text. Raises the driver's errors, OSError, TimeoutError."""
         async with asyncio.timeout(self.settings.timeout_s + _LATE_S):
             return await connection.query(text)
+
+
+def _let_go(connecting: asyncio.Future[Connection]) -> None:
+    """Nobody waits for this connection any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()
 
 
 class Patience:
