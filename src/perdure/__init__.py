@@ -9,7 +9,7 @@ What most programs need is here. What fewer need has a module of its own: `perdu
 from perdure import errors as _errors
 from perdure import interventions as _interventions
 from perdure import schedules as _schedules
-from perdure.embedded import AsyncEngine, Engine, UpdateHandle, WorkflowHandle
+from perdure.embedded import AsyncEngine, AsyncWorker, Client, Engine, UpdateHandle, Worker, WorkflowHandle
 from perdure.errors import (
     ActivityError,
     ApplicationError,
@@ -32,9 +32,9 @@ from perdure.errors import (
 from perdure.models.saga import Saga
 from perdure.sdk.activity import ActivityInfo, activity
 from perdure.sdk.client import (
+    AsyncClient,
     AsyncUpdateHandle,
     AsyncWorkflowHandle,
-    Client,
     IdConflictPolicy,
     IdReusePolicy,
     PendingActivity,
@@ -47,7 +47,7 @@ from perdure.sdk.declare.search_attributes import SearchAttribute
 from perdure.sdk.declare.transaction import Transaction
 from perdure.sdk.deprecated import former_names as _former_names
 from perdure.sdk.options import Duration, Retry
-from perdure.sdk.worker import Worker, WorkerConfig
+from perdure.sdk.worker import WorkerConfig
 from perdure.sdk.workflow.children import ChildHandle, call_child, start_child
 from perdure.sdk.workflow.events import Subscription, on_event
 from perdure.sdk.workflow.handles import Handle as _Handle
@@ -59,8 +59,10 @@ __all__ = [
     "ActivityHandle",
     "ActivityInfo",
     "ApplicationError",
+    "AsyncClient",
     "AsyncEngine",
     "AsyncUpdateHandle",
+    "AsyncWorker",
     "AsyncWorkflowHandle",
     "CancelScope",
     "CancelledError",

@@ -198,10 +198,11 @@ FACES = SimpleNamespace(
 MADE_BY_USERS = (
     AsyncEngine,
     ApplicationError,
-    perdure.Client,
+    perdure.AsyncClient,
     perdure.Converter,
     Engine,
     Saga,
+    perdure.AsyncWorker,
     perdure.Worker,
     perdure.testing.AsyncTestEngine,
     TestEngine,

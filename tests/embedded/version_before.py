@@ -14,7 +14,10 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from perdure import Engine, Retry, activity, call, start, workflow
+from perdure import Client, Engine, Retry, Worker, activity, call, start, workflow
+from perdure.frontend.near import Near
+from perdure.sdk.declare.definitions import Registry
+from perdure.stores.open import open_store
 from perdure import Calendar  # now: perdure.schedules.Calendar
 from perdure import Overlap, ScheduleDescription  # now: perdure.schedules.Overlap + perdure.schedules.ScheduleDescription
 from perdure import ScheduleSummary, ScheduledRun  # now: perdure.schedules.ScheduleSummary + perdure.schedules.ScheduledRun
@@ -102,6 +105,18 @@ def sync_handles(engine: Engine) -> None:
     added = cart.update("add", "pen", wait_for="accepted")
     assert isinstance(added, SyncUpdateHandle) and added.result() == 2
     assert isinstance(engine.interventions, SyncInterventions)
+
+
+async def by_themselves() -> None:
+    home = Near(open_store("memory://"))
+    await home.open()
+    client = Client(home.rpcs, task_queue="before")  # now: AsyncClient(connection, ...)
+    worker = Worker(home.rpcs, "before", Registry([sell], [charge, ship]))  # now: AsyncWorker(client, ...)
+    await worker.start()
+    assert await client.run(sell, "2", id="2") == ["2 charged", "2 shipped", "2 charged"]
+    assert isinstance(client, Client)  # now: AsyncClient
+    await worker.stop()
+    await home.close()
 
 
 async def async_handles() -> None:
@@ -221,6 +236,7 @@ def main() -> None:
         run_id = engine.reset("1", step=ship)  # now: engine.get(id).reset(...), which gives back a handle
         assert engine.get("1", run_id).result() == sold
     asyncio.run(async_handles())
+    asyncio.run(by_themselves())
 
 
 if __name__ == "__main__":

@@ -13,15 +13,19 @@ from typing import Any, assert_type
 
 from perdure import (
     ActivityHandle,
+    AsyncClient,
     AsyncEngine,
     AsyncUpdateHandle,
+    AsyncWorker,
     AsyncWorkflowHandle,
     ChildHandle,
+    Client,
     Engine,
     RawValue,
     Retry,
     Transaction,
     UpdateHandle,
+    Worker,
     WorkflowHandle,
     activity,
     call,
@@ -125,6 +129,27 @@ async def opened_both_ways() -> None:
         assert_type(blocking, Engine)
     async with Engine("memory://") as engine:
         assert_type(engine, AsyncEngine)
+
+
+def by_themselves() -> None:
+    with Client.connect("grpc://127.0.0.1:7233") as client:
+        assert_type(client, Client)
+        assert_type(client.run(fulfill, "1001", id="order-1001"), Receipt)
+        assert_type(client.start(fulfill, "1001"), WorkflowHandle[Receipt])
+        with Worker(client, task_queue="orders", workflows=[fulfill], activities=[charge]) as worker:
+            assert_type(worker, Worker)
+        AsyncWorker(client)  # pyright: ignore[reportArgumentType]
+
+
+async def by_themselves_async() -> None:
+    async with await AsyncClient.connect("grpc://127.0.0.1:7233") as client:
+        assert_type(client, AsyncClient)
+        assert_type(await client.run(fulfill, "1001", id="order-1001"), Receipt)
+        async with AsyncWorker(client, task_queue="orders") as worker:
+            assert_type(worker, AsyncWorker)
+        Worker(client)  # pyright: ignore[reportArgumentType]
+    with Engine("memory://") as engine:
+        Worker(engine, task_queue="orders").stop()
 
 
 async def from_a_service(engine: AsyncEngine) -> None:

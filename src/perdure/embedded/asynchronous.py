@@ -9,33 +9,33 @@ from types import TracebackType
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from perdure.embedded.forever import Ending, heard, look_up
+from perdure.embedded.forever import Ending, listening, told
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams
 from perdure.embedded.shared_file import SharedFile
+from perdure.embedded.workers import Workers, listen_to_events, queues_of, registry_of
 from perdure.engine.node import collector
 from perdure.engine.node.config import EngineConfig
-from perdure.events import with_hub
 from perdure.frontend.near import Near
-from perdure.interventions import AlertHook, AsyncInterventions, alerting
-from perdure.sdk.client import Client
-from perdure.sdk.client.events import listen
+from perdure.interventions import AlertHook, AsyncInterventions
+from perdure.sdk.client import AsyncClient
+from perdure.sdk.connection.far import far_connection
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
-from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
+from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.interceptors import Interceptor
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
-from perdure.sdk.worker import Worker
+from perdure.sdk.worker import WorkerConfig
 from perdure.sdk.worker.green_threads import check_threads
-from perdure.sdk.worker.worker import WorkerSeams
+from perdure.sdk.worker.worker import QueueWorker, WorkerSeams
 from perdure.stores.api import StoreError
 from perdure.stores.open import open_store, shown_url
 from perdure.stores.sqlite import SqliteStore
 
 
 @lists_options
-class AsyncEngine(Client):
+class AsyncEngine(AsyncClient):
     """The engine on the caller's event loop. See `Engine` for the arguments; every method is a coroutine.
 
     Use it as `async with Engine(...) as engine`, or call `open()` and `close()`.
@@ -48,6 +48,7 @@ class AsyncEngine(Client):
         url: str,
         *,
         task_queue: str = "default",
+        task_queues: Sequence[str] = (),
         namespace: str = "default",
         workflows: Iterable[object] | None = None,
         activities: Iterable[object] | None = None,
@@ -67,6 +68,7 @@ class AsyncEngine(Client):
             max_concurrent_activities, max_concurrent_workflow_tasks, memory_limit_mb, shutdown_grace, retention
         )
         converter = Converter(codec)
+        queues = queues_of(task_queue, task_queues)
         self.url = shown_url(url)
         self._home = home = _home_of(url, seams, bounds.engine_config(namespace, workers_died=worker))
         is_shared = isinstance(home, SharedFile)
@@ -74,38 +76,46 @@ class AsyncEngine(Client):
         super().__init__(
             connection,
             namespace=namespace,
-            task_queue=task_queue,
+            task_queue=queues[0],
             converter=converter,
             identity=identity,
-            new_id=seams.new_id,
             interceptors=interceptors,
         )
+        if seams.new_id is not None:
+            self._reach.new_id = seams.new_id
         if seams.clock is not None:
             self._reach.now_ns = seams.clock.now_ns
-        self._registry = with_hub(alerting(_registry_of(workflows, activities), alert))
+        self._registry = registry_of(workflows, activities, alert)
         if seams.registry is not None:
             self._registry = seams.registry(self._registry)
-        self._worker: Worker | None = None
-        if worker:
-            self._worker = Worker(
-                connection,
-                task_queue,
-                self._registry,
-                namespace=namespace,
-                converter=converter,
-                config=seams.worker_config or bounds.worker_config(near=isinstance(home, Near), shares_store=is_shared),
-                identity=identity,
-                interceptors=interceptors,
-                seams=WorkerSeams(
-                    seams.inline, seams.instance_key or (home.key if is_shared else None), seams.on_failure
-                ),
-            )
+        config = seams.worker_config or bounds.worker_config(
+            near=isinstance(home, Near), shares_store=is_shared, queues=len(queues)
+        )
+        key = seams.instance_key or (home.key if is_shared else None)
+        self._workers = Workers(
+            self._worker_for(queue, config, key, "" if queue == queues[0] else f"-{queue}")
+            for queue in (queues if worker else ())
+        )
         if is_shared:
             home.on_owner = self._call
         self._state = "not opened yet: use it in a `with` block, or call open()"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
         self._pid = 0
+
+    def _worker_for(self, queue: str, config: WorkerConfig, key: str | None, sticky_suffix: str) -> QueueWorker:
+        reach, seams = self._reach, self._seams
+        return QueueWorker(
+            reach.connection,
+            queue,
+            self._registry,
+            namespace=reach.namespace,
+            converter=reach.converter,
+            config=config,
+            identity=reach.identity,
+            interceptors=self._interceptors,
+            seams=WorkerSeams(seams.inline, key, seams.on_failure, sticky_suffix),
+        )
 
     @property
     def interventions(self) -> AsyncInterventions:
@@ -128,13 +138,12 @@ class AsyncEngine(Client):
             await self._home.open()
             self._call(self._home.rpcs)
             self._state = ""
-            if self._worker is not None:
-                await self._worker.start()
-                await self._listen(self._worker.name.task_queue)
+            await self._workers.start()
+            if self._workers.names:
+                await listen_to_events(self._reach, self._workers.names[0], self._registry)
         except BaseException:
             self._state = "not open: opening it failed"
-            if self._worker is not None:
-                await self._worker.stop(at_once=True)
+            await self._workers.stop(at_once=True)
             await self._home.close()
             raise
         collector.relax()
@@ -154,8 +163,7 @@ class AsyncEngine(Client):
         self._state = "closed"
         self._closing.set()
         try:
-            if self._worker is not None:
-                await self._worker.stop(at_once=at_once)
+            await self._workers.stop(at_once=at_once)
         finally:
             collector.restore()
             await self._home.close()
@@ -170,29 +178,17 @@ class AsyncEngine(Client):
         """
         if self._loop is None:
             await self.open()
-        loop = asyncio.get_running_loop()
         ending = Ending(self._hurry)
-        with heard(lambda number: loop.call_soon_threadsafe(ending.tell, number)):
-            looking_up = asyncio.ensure_future(look_up())
-            try:
-                await self._serve(ending)
-            finally:
-                looking_up.cancel()
+        await listening(ending, self._serve(ending))
 
     async def _serve(self, ending: Ending) -> None:
         """Until it is told to end, or closed by somebody; then close."""
         self._check_usable()
-        waits = [asyncio.ensure_future(event.wait()) for event in (ending.told, self._closing)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await told(ending, self._closing)
         await self.close()
 
     def _hurry(self) -> None:
-        if self._worker is not None:
-            self._worker.hurry()
+        self._workers.hurry()
 
     async def __aenter__(self) -> AsyncEngine:
         return await self.open()
@@ -216,16 +212,11 @@ class AsyncEngine(Client):
     def _call(self, connection: Connection) -> None:
         """Ask this one from now on: the engine itself, where it runs in this process."""
         self._reach.connection = connection
-        if self._worker is not None:
-            self._worker.move(connection)
-
-    async def _listen(self, task_queue: str) -> None:
-        started_by_events = [definition for definition in self._registry.workflows.all() if definition.events]
-        await listen(self._reach, task_queue, started_by_events)
+        self._workers.move(connection)
 
     def _check_startable(self, definition: AnyWorkflow, task_queue: str) -> None:
         """So that a run is not started that this engine's worker would refuse for ever."""
-        if self._worker is None or task_queue != self._worker.name.task_queue:
+        if task_queue not in self._workers.names:
             return
         known = self._registry.workflows.get(definition.name)
         if definition.is_local and (known is None or known.is_local):
@@ -258,19 +249,6 @@ def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> _Home:
 
 def _far_home(url: str) -> _Home:
     try:
-        from perdure.sdk.connection.grpc import GrpcConnection
-    except ImportError as error:
-        raise EngineError(f"{url!r} needs gRPC ({error.name} is missing): pip install 'perdure[grpc]'") from error
-    try:
-        return GrpcConnection(url)
+        return far_connection(url)
     except ValueError as error:
         raise StoreError(str(error)) from error
-
-
-def _registry_of(workflows: Iterable[object] | None, activities: Iterable[object] | None) -> Registry:
-    if workflows is None and activities is None:
-        return default_registry
-    return Registry(
-        default_registry.workflows if workflows is None else workflows,
-        default_registry.activities if activities is None else activities,
-    )

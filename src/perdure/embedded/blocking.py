@@ -3,76 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import wraps
+from collections.abc import Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar
 
 from perdure.embedded.asynchronous import AsyncEngine
-from perdure.embedded.forever import LOOK_UP_S, Ending, heard
-from perdure.embedded.handles import UpdateHandle, WorkflowHandle
+from perdure.embedded.client import Client
+from perdure.embedded.forever import Ending
 from perdure.embedded.loop_thread import LoopThread
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams, seamed
 from perdure.interventions import AlertHook, Interventions
-from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle
-from perdure.sdk.client.activities import Activities
-from perdure.sdk.client.attributes import SearchAttributeRegistry
-from perdure.sdk.client.events import Events
-from perdure.sdk.client.former import with_former_methods
-from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.interceptors import Interceptor
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _bridged(
-    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Engine, P], R]:
-    @wraps(method, updated=())
-    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
-
-    return bridge
-
-
-def _bridged_start(
-    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, AsyncWorkflowHandle[R]]],
-) -> Callable[Concatenate[Engine, P], WorkflowHandle[R]]:
-    @wraps(method, updated=())
-    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> WorkflowHandle[R]:
-        handle = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
-        return WorkflowHandle(self._call, handle)  # pyright: ignore[reportPrivateUsage] - its bridge
-
-    return bridge
-
-
-def _bridged_update(
-    method: Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, Any]],
-) -> Callable[Concatenate[Engine, P], Any]:
-    @wraps(method, updated=())
-    def bridge(self: Engine, *args: P.args, **kwargs: P.kwargs) -> Any:
-        answer = self._call(method(self._engine, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
-        if not isinstance(answer, AsyncUpdateHandle):
-            return answer
-        return UpdateHandle(self._call, cast("AsyncUpdateHandle[Any]", answer))  # pyright: ignore[reportPrivateUsage] - its bridge
-
-    return bridge
-
-
-@with_former_methods
 @lists_options
-class Engine:
+class Engine(Client):
     """A durable execution engine in this process.
 
     Args:
         url: the store: "sqlite:///orders.db" (relative), "sqlite:////var/lib/orders.db" (absolute), "memory://";
             or a server: "grpc://host:7233", "grpcs://…" with TLS (`perdure server`, or any of Temporal's API).
         task_queue: which queue this engine's worker serves, and starts on.
+        task_queues: instead of it several, each with a worker of its own, which has the bounds below for itself; the
+            first is the one that is started on.
         namespace: where its workflows live.
         workflows: what its worker runs, and modules of it; default everything decorated in this process.
         activities: likewise; of an object, its methods that are decorated.
@@ -104,6 +63,7 @@ class Engine:
         url: str,
         *,
         task_queue: str = "default",
+        task_queues: Sequence[str] = (),
         namespace: str = "default",
         workflows: Iterable[object] | None = None,
         activities: Iterable[object] | None = None,
@@ -118,11 +78,12 @@ class Engine:
         alert: AlertHook | None = None,
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
-        self._engine = seamed(
+        self._client = self._engine = seamed(
             AsyncEngine,
             self._seams,
             url,
             task_queue=task_queue,
+            task_queues=task_queues,
             namespace=namespace,
             workflows=workflows,
             activities=activities,
@@ -137,7 +98,7 @@ class Engine:
             alert=alert,
             interceptors=interceptors,
         )
-        self._thread: LoopThread | None = None
+        self._thread = None
         self._lock = threading.Lock()
 
     def open(self) -> Engine:
@@ -172,15 +133,9 @@ class Engine:
         """
         if self._thread is None:
             self.open()
-        engine, thread = self._engine, self._thread
-        assert thread is not None, "it was opened"
-        ending = Ending(engine._hurry)  # pyright: ignore[reportPrivateUsage] - its bridge
-        with heard(lambda number: thread.call_soon(ending.tell, number)):
-            try:
-                thread.call(engine._serve(ending), look_up_s=LOOK_UP_S)  # pyright: ignore[reportPrivateUsage] - its bridge
-            except EngineClosedError:
-                pass  # by another thread, and that is an end like any other
-            self.close()
+        ending = Ending(self._engine._hurry)  # pyright: ignore[reportPrivateUsage] - its bridge
+        self._call_until_told(ending, self._engine._serve(ending))  # pyright: ignore[reportPrivateUsage] - its bridge
+        self.close()
 
     def __enter__(self) -> Engine:
         return self.open()
@@ -211,37 +166,3 @@ class Engine:
     def interventions(self) -> Interventions:
         """What waits for a person's decision."""
         return Interventions(self._engine.interventions, self._call)
-
-    @property
-    def activities(self) -> Activities:
-        """Activities that have not ended: completed from outside, paused, given other options."""
-        return Activities(self._engine.activities, self._call)
-
-    @property
-    def events(self) -> Events:
-        """Events that workflows subscribe to, or are begun by."""
-        return Events(self._engine.events, self._call)
-
-    @property
-    def search_attributes(self) -> SearchAttributeRegistry:
-        """The names and types by which the namespace's runs can be found."""
-        return SearchAttributeRegistry(self._engine.search_attributes, self._call)
-
-    @property
-    def schedules(self) -> Schedules:
-        """Workflows that start by the clock."""
-        return Schedules(self._engine.schedules, self._call)
-
-    def get(self, id: str, run_id: str | None = None, *, result_type: Any = Any) -> WorkflowHandle[Any]:
-        """See `Client.get`."""
-        return WorkflowHandle(self._call, self._engine.get(id, run_id, result_type=result_type))
-
-    run = _bridged(AsyncEngine.run)
-    start = _bridged_start(AsyncEngine.start)
-    signal_with_start = _bridged_start(AsyncEngine.signal_with_start)
-    update_with_start = _bridged_update(AsyncEngine.update_with_start)
-    reset = _bridged(AsyncEngine.reset)
-    list = _bridged(AsyncEngine.list)
-    count = _bridged(AsyncEngine.count)
-    count_by_status = _bridged(AsyncEngine.count_by_status)
-    check_replay = _bridged(AsyncEngine.check_replay)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,27 @@ async def look_up() -> None:
     """Keep a loop that listens for signals from sleeping for longer than `LOOK_UP_S`."""
     while True:  # noqa: ASYNC110 - the handlers of signals set events, and are not called while the loop sleeps
         await asyncio.sleep(LOOK_UP_S)
+
+
+async def told(ending: Ending, closed: asyncio.Event) -> None:
+    """Wait until it is told to end, or closed by somebody."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (ending.told, closed)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def listening(ending: Ending, work: Coroutine[Any, Any, None]) -> None:
+    """Run what ends when it is told to, and tell it of the signals that come."""
+    loop = asyncio.get_running_loop()
+    with heard(lambda number: loop.call_soon_threadsafe(ending.tell, number)):
+        looking_up = asyncio.ensure_future(look_up())
+        try:
+            await work
+        finally:
+            looking_up.cancel()
 
 
 @contextmanager

@@ -87,10 +87,15 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 class LoopThread:
-    """An event loop in a daemon thread, and the way to run a coroutine on it from any other thread."""
+    """An event loop in a daemon thread, and the way to run a coroutine on it from any other thread.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        what: "engine" or "client": what lives on it, for errors.
+    """
+
+    def __init__(self, name: str, what: str = "engine") -> None:
         check_threads()
+        self._what = what
         self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._pid = os.getpid()
@@ -129,7 +134,7 @@ class LoopThread:
         if errand.error is None:
             return errand.result
         if isinstance(errand.error, asyncio.CancelledError):
-            raise EngineClosedError("the engine was closed while this was asked of it") from errand.error
+            raise EngineClosedError(f"the {self._what} was closed while this was asked of it") from errand.error
         raise errand.error
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
@@ -177,17 +182,17 @@ class LoopThread:
         ident = get_ident()
         if ident in running:
             raise DeterminismViolation(
-                "workflow code asked the engine directly; replay would ask again: do it in an activity"
+                f"workflow code asked the {self._what} directly; replay would ask again: do it in an activity"
             )
         if ident == self._thread.ident:
             raise EngineError(
-                "the engine was asked from its own event loop, which would wait for itself: an `async def` activity "
-                "must not use the blocking Engine; make it a `def` activity"
+                f"the {self._what} was asked from its own event loop, which would wait for itself: an `async def` "
+                f"activity must not use the blocking {self._what.capitalize()}; make it a `def` activity"
             )
         if os.getpid() != self._pid:
             raise EngineError(
-                f"this engine belongs to process {self._pid} and was carried into {os.getpid()} by a fork; open an "
-                "engine after forking, in each process its own"
+                f"this {self._what} belongs to process {self._pid} and was carried into {os.getpid()} by a fork; open "
+                "one after forking, in each process its own"
             )
 
     def _run(self) -> None:

@@ -89,7 +89,8 @@ class Bounds:
             learns_search_attributes=True,
         )
 
-    def worker_config(self, *, near: bool, shares_store: bool = False) -> WorkerConfig:
+    def worker_config(self, *, near: bool, shares_store: bool = False, queues: int = 1) -> WorkerConfig:
+        """Of the worker of one of so many task queues."""
         usual = WorkerConfig()
         return WorkerConfig(
             workflow_slots=self.workflow_tasks,
@@ -99,7 +100,7 @@ class Bounds:
             activity_polls=self.activities if near else usual.activity_polls,
             fails_repeatedly=near or shares_store,
             shares_store=shares_store,
-            cached_bytes=self._cache_bytes(),
+            cached_bytes=self._cache_bytes() // queues,
             shutdown_grace=usual.shutdown_grace if self.shutdown_grace is None else self.shutdown_grace,
         )
 

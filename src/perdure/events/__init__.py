@@ -7,7 +7,7 @@
 | `../sdk/client/events.py` | `engine.events` |
 
 The hub is a workflow like any other, written with the SDK's public names: a worker that shall carry hubs has `EventHub`
-among its workflows. An `Engine` always has.
+among its workflows. An `Engine` has, and so has a `Worker` by itself.
 """
 
 from typing import cast

@@ -15,7 +15,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.status import OPEN_FILTER
 from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
-from perdure.sdk.client import Client, WorkflowSummary
+from perdure.sdk.client import AsyncClient, WorkflowSummary
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.deprecated import FormerlyAsync
@@ -34,7 +34,7 @@ _ALL = 10_000_000
 class AsyncInterventions:
     """What waits for a person's decision. `who` decides and `why` are required, and kept in the history."""
 
-    def __init__(self, client: Client, reach: Reach) -> None:
+    def __init__(self, client: AsyncClient, reach: Reach) -> None:
         self._client = client
         self._reach = reach
 

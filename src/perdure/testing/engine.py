@@ -189,7 +189,7 @@ class TestEngine(Engine):
             retry_bugs=retry_bugs,
             interceptors=interceptors,
         )
-        self._engine = self._inner
+        self._client = self._engine = self._inner
         self._patience = patience
         self._steps = steps
         self._patience_s = parse_duration(patience, "patience") / SECOND_NS

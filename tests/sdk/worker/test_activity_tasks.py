@@ -17,7 +17,7 @@ from perdure.sdk.activity import ActivityInfo, activity
 from perdure.sdk.declare.definitions import ActivityDefinition, Registry, Shelf, SyncActivity
 from perdure.sdk.errors import ApplicationError, CancelledError, DefinitionError, EngineError
 from perdure.sdk.options import activity_options
-from perdure.sdk.worker import Worker, WorkerConfig
+from perdure.sdk.worker import QueueWorker, WorkerConfig
 from perdure.sdk.worker.worker import WorkerSeams
 from perdure.testing.virtual_time import VirtualTimeLoop, run_virtual
 from tests.sdk.worker.fake import FakeServer, activity_task, until
@@ -106,10 +106,10 @@ ALL = [
 
 
 @asynccontextmanager
-async def working(server: FakeServer, *, inline: bool = False, **config: Any) -> AsyncIterator[Worker]:
+async def working(server: FakeServer, *, inline: bool = False, **config: Any) -> AsyncIterator[QueueWorker]:
     seen.clear()
     config.setdefault("shutdown_grace", 0)
-    worker = Worker(
+    worker = QueueWorker(
         cast(Any, server),
         "q",
         Registry([], ALL),
@@ -351,7 +351,7 @@ def test_our_cancelled_error_is_an_ordinary_exception() -> None:
 
 async def test_an_unknown_namespace_is_an_error_at_start() -> None:
     with pytest.raises(EngineError, match="'nowhere' does not exist"):
-        await Worker(cast(Any, FakeServer()), "q", Registry([], ALL), namespace="nowhere").start()
+        await QueueWorker(cast(Any, FakeServer()), "q", Registry([], ALL), namespace="nowhere").start()
 
 
 async def test_a_worker_that_is_to_run_two_of_one_name_does_not_start() -> None:
@@ -359,4 +359,4 @@ async def test_a_worker_that_is_to_run_two_of_one_name_does_not_start() -> None:
     for function in (double.fn, fail.fn):
         shelf.add(SyncActivity[Any, Any](function, name="alike", options=activity_options()))
     with pytest.raises(DefinitionError, match="two activities are named 'alike'"):
-        await Worker(cast(Any, FakeServer()), "q", Registry((), shelf)).start()
+        await QueueWorker(cast(Any, FakeServer()), "q", Registry((), shelf)).start()

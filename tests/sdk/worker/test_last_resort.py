@@ -22,7 +22,7 @@ from perdure.sdk.convert import Converter
 from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.errors import ApplicationError, CancelledError
 from perdure.sdk.options import JITTER_HEADER
-from perdure.sdk.worker import Worker, WorkerConfig, local_activities
+from perdure.sdk.worker import QueueWorker, WorkerConfig, local_activities
 from perdure.sdk.worker.activity_tasks import run_sync
 from perdure.sdk.worker.attempt import Attempt
 from perdure.sdk.worker.handover import Returns, ThreadHands
@@ -88,9 +88,9 @@ class Asked:
 
 
 @asynccontextmanager
-async def working(server: FakeServer) -> AsyncIterator[Worker]:
+async def working(server: FakeServer) -> AsyncIterator[QueueWorker]:
     registry = Registry([quick, local, Asked], [step, declines, beats, stops])
-    worker = Worker(cast(Any, server), "q", registry, config=WorkerConfig(max_heartbeat_throttle_interval="1ns"))
+    worker = QueueWorker(cast(Any, server), "q", registry, config=WorkerConfig(max_heartbeat_throttle_interval="1ns"))
     await worker.start()
     try:
         yield worker

@@ -17,7 +17,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.activity import activity
 from perdure.sdk.declare.definitions import Registry
-from perdure.sdk.worker import Worker, WorkerConfig
+from perdure.sdk.worker import QueueWorker, WorkerConfig
 from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.worker.fake import FakeServer, activity_task, event, first_events, workflow_task
 
@@ -54,9 +54,9 @@ def blocking() -> None:
 
 
 @asynccontextmanager
-async def working(server: FakeServer, **config: Any) -> AsyncIterator[Worker]:
+async def working(server: FakeServer, **config: Any) -> AsyncIterator[QueueWorker]:
     registry = Registry([quick, stepping, broken, blocking], [step])
-    worker = Worker(cast(Any, server), "q", registry, config=WorkerConfig(**config))
+    worker = QueueWorker(cast(Any, server), "q", registry, config=WorkerConfig(**config))
     await worker.start()
     try:
         yield worker

@@ -1,6 +1,6 @@
 """The client: starts workflows, asks for their results, and manages them."""
 
-from perdure.sdk.client.client import Client
+from perdure.sdk.client.client import AsyncClient
 from perdure.sdk.client.descriptions import (
     PendingActivity,
     WorkflowDescription,
@@ -19,10 +19,10 @@ from perdure.sdk.client.schedule_times import (
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy
 
 __all__ = [
+    "AsyncClient",
     "AsyncUpdateHandle",
     "AsyncWorkflowHandle",
     "Calendar",
-    "Client",
     "IdConflictPolicy",
     "IdReusePolicy",
     "Overlap",

@@ -26,7 +26,7 @@ async def check_replay(
     progress: Callable[[ReplayReport], None] | None,
     compose: Callable[[Any], WorkflowChain] | None,
 ) -> ReplayReport:
-    """See `Client.check_replay`. Workflow code runs in a thread, so that the loop is free meanwhile."""
+    """See `AsyncClient.check_replay`. Workflow code runs in a thread, so that the loop is free meanwhile."""
     begin = time.perf_counter_ns()
     checker = ReplayChecker(workflows, reach.converter, reach.namespace, compose=compose)
     loop = asyncio.get_running_loop()

@@ -11,7 +11,8 @@ import builtins
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple, Unpack, cast, overload
+from types import TracebackType
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from temporalio.api.common.v1 import Payload, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
@@ -34,13 +35,14 @@ from perdure.sdk.client.outbound import composed
 from perdure.sdk.client.schedules import AsyncSchedules, create_schedule
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.with_start import companion, start_with
+from perdure.sdk.connection.far import FarConnection, far_connection
 from perdure.sdk.connection.protocol import Connection
-from perdure.sdk.convert import Converter
+from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.named import NamedWorkflow, workflow_given
 from perdure.sdk.declare.startable import Runs, StartableWorkflow, StartOptions
-from perdure.sdk.errors import EngineError
+from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.interceptors import Interceptor, StartWorkflowInput, checked_interceptors, put_headers
 from perdure.sdk.option_names import lists_options, takes_options
 from perdure.sdk.options import duration_message, positive_duration
@@ -65,8 +67,10 @@ _DEFAULTS: dict[str, Any] = {
 @with_former_methods
 @lists_options
 @sends_texts
-class Client(Former):
-    """Talks to a server about workflows. Safe to use from many tasks of one event loop.
+class AsyncClient(Former):
+    """A client of a server: starts workflows and asks for them. Safe to use from many tasks of one event loop.
+
+    `connect` makes one; this constructor is for a connection that is open already, and stays its maker's to close.
 
     Args:
         connection: the server.
@@ -75,7 +79,6 @@ class Client(Former):
         converter: for arguments and results.
         identity: who is asking, as history will name it.
         retry_s: how long to go on asking a server that is busy or away.
-        new_id: makes request ids and default workflow ids; default random UUIDs.
         interceptors: around starts, messages and the like (`perdure.interceptors`), the first the outermost.
     """
 
@@ -88,7 +91,6 @@ class Client(Former):
         converter: Converter | None = None,
         identity: str | None = None,
         retry_s: float = 10.0,
-        new_id: Callable[[], str] | None = None,
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
         for what, text in (("namespace", namespace), ("task_queue", task_queue), ("identity", identity)):
@@ -99,13 +101,72 @@ class Client(Former):
             converter or Converter(),
             identity or default_identity(),
             retry_s,
-            new_id or random_id,
+            random_id,
             self._check_usable,
         )
         self._interceptors = checked_interceptors(interceptors)
         schedule = partial(create_schedule, self._reach, self._scheduled_request)
         self._reach.outbound = composed(self._interceptors, self._reach, self._begin, schedule)
         self._task_queue = task_queue
+        self._owned: FarConnection | None = None
+
+    @staticmethod
+    async def connect(
+        url: str,
+        *,
+        namespace: str = "default",
+        task_queue: str = "default",
+        codec: PayloadCodec | None = None,
+        identity: str | None = None,
+        interceptors: Sequence[Interceptor] = (),
+    ) -> AsyncClient:
+        """Connect to a server: `client = await AsyncClient.connect("grpc://host:7233")`, to be closed in the end.
+
+        Args:
+            url: "grpc://host:7233", or "grpcs://…" with TLS: `perdure server`, or any of Temporal's API.
+            namespace: where the workflows live.
+            task_queue: whose workers run what is started here, unless `start` names another.
+            codec: applied to all payloads, e.g. to encrypt them.
+            identity: who is asking, as history will name it; default `pid@host`.
+            interceptors: around starts, messages and the like (`perdure.interceptors`), the first the outermost.
+
+        Raises:
+            EngineError: the server does not answer within ten seconds; gRPC is not installed.
+            ValueError: the URL is none of a server. A store is opened by `Engine`.
+        """
+        connection = far_connection(url)
+        await connection.open()
+        client = AsyncClient(
+            connection.rpcs,
+            namespace=namespace,
+            task_queue=task_queue,
+            converter=Converter(codec),
+            identity=identity,
+            interceptors=interceptors,
+        )
+        client._owned = connection
+        try:
+            reach = client._reach
+            await reach.ask(reach.connection.get_system_info, service.GetSystemInfoRequest(), f"connecting to {url}")
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def close(self) -> None:
+        """Close the connection that `connect` has made. Idempotent."""
+        owned, self._owned = self._owned, None
+        if owned is not None:
+            self._reach.check = _refuse_closed
+            await owned.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     @property
     def activities(self) -> AsyncActivities:
@@ -381,6 +442,10 @@ def _put_policies(
         return  # that reuse policy speaks of open runs too; the server takes no second word on them
     conflict_value = (conflict or IdConflictPolicy.USE_EXISTING).number
     request.workflow_id_conflict_policy = cast(WorkflowIdConflictPolicy.ValueType, conflict_value)
+
+
+def _refuse_closed() -> None:
+    raise EngineClosedError("the client is closed")
 
 
 def _status_named(name: str) -> WorkflowStatus:

@@ -64,7 +64,7 @@ def _grouped(face: str, name: str) -> Callable[..., Any]:
 
 @lists_options
 class Former:
-    """Part of `Client`."""
+    """Part of `AsyncClient`."""
 
     if TYPE_CHECKING:
 
@@ -102,7 +102,7 @@ class Former:
         task_queue: str | None = None,
         id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
     ) -> AsyncWorkflowHandle[Any]:
-        """See `Client.start`, which takes `start_signal` and `start_signal_args`."""
+        """See `AsyncClient.start`, which takes `start_signal` and `start_signal_args`."""
         message, values = (signal, ()) if isinstance(signal, str) else signal
         return await self.start(
             workflow,
@@ -129,7 +129,7 @@ class Former:
         id_reuse_policy: IdReusePolicy | str = IdReusePolicy.ALLOW_DUPLICATE,
         id_conflict_policy: IdConflictPolicy | str = IdConflictPolicy.USE_EXISTING,
     ) -> Any:
-        """See `Client.start`, which takes `start_update` and `start_update_args`."""
+        """See `AsyncClient.start`, which takes `start_update` and `start_update_args`."""
         message, values = (update, ()) if isinstance(update, str) else update
         stage = waited_for(wait_for)
         handle = await self.start(

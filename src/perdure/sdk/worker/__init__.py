@@ -1,6 +1,6 @@
 """The worker: pulls tasks, runs workflow code and activities, sends the outcome back."""
 
 from perdure.sdk.worker.config import WorkerConfig
-from perdure.sdk.worker.worker import Worker
+from perdure.sdk.worker.worker import QueueWorker
 
-__all__ = ["Worker", "WorkerConfig"]
+__all__ = ["QueueWorker", "WorkerConfig"]

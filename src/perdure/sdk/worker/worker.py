@@ -64,11 +64,13 @@ class WorkerSeams:
     """Instead of a random one: names this worker's sticky queue."""
     on_failure: Callable[[Failed], object] | None = None
     """Told of every attempt of an activity or workflow task that failed."""
+    sticky_suffix: str = ""
+    """What tells its sticky queue from that of another worker with the same key: an engine's of another task queue."""
 
 
 @lists_options
-class Worker:
-    """Pulls tasks of one task queue, runs them, answers. All methods are called on one event loop.
+class QueueWorker:
+    """What pulls tasks of one task queue, runs them, and answers. All methods are called on one event loop.
 
     Args:
         connection: the server.
@@ -106,7 +108,7 @@ class Worker:
         self._config = config or WorkerConfig()
         self._inline = seams.inline
         self._failures = FailureLog(seams.on_failure)
-        self.name = WorkerName(namespace, task_queue, f"{identity}-{key}", identity, key)
+        self.name = WorkerName(namespace, task_queue, f"{identity}-{key}{seams.sticky_suffix}", identity, key)
         self._runners: list[AnyRunners] = []
         self._left: list[AnyRunners] = []
         """Runners of connections that it has moved away from: they have perhaps still something in hand."""

@@ -1,0 +1,158 @@
+"""Clients and workers without an engine: plain ones block, `Async…` await, on Temporal's server as on ours."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+
+import pytest
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+
+from perdure import (
+    AsyncClient,
+    AsyncWorker,
+    Client,
+    Engine,
+    EngineError,
+    Worker,
+    WorkerConfig,
+    WorkflowNotFoundError,
+    activity,
+    call,
+    on_event,
+    workflow,
+)
+from perdure.errors import EngineClosedError
+from tests.eventually import eventually
+from tests.far.conftest import free_port
+from tests.far.worker_process import stepping
+
+PATIENCE_S = 60
+
+
+@activity(name="alone.add")
+def add(one: int, two: int) -> int:
+    return one + two
+
+
+@workflow(name="alone.adding")
+def adding(one: int, two: int) -> int:
+    return call(add, one, two)
+
+
+@on_event("alone.happened")
+@workflow(name="alone.listens")
+def listens(value: str) -> str:
+    return f"heard {value}"
+
+
+def fresh() -> str:
+    return f"alone-{uuid.uuid4()}"
+
+
+def test_a_client_and_a_worker_that_block(url: str) -> None:
+    queue = fresh()
+    with Client.connect(url, task_queue=queue, identity="me") as client:
+        with Worker(client, workflows=[adding], activities=[add]) as worker:
+            assert worker.task_queue == queue
+            assert client.run(adding, 1, 2, id=queue) == 3
+            handle = client.get(queue)
+            assert handle.describe().id == queue
+            assert handle.history()[0].workflow_execution_started_event_attributes.identity == "me"
+        with pytest.raises(WorkflowNotFoundError):
+            client.get(fresh()).describe()
+        worker.stop()
+        with pytest.raises(EngineError, match="started before"):
+            worker.start()
+    with pytest.raises(EngineClosedError, match=f"the client of {url} is closed"):
+        client.count()
+    client.close()
+
+
+async def test_those_that_await(url: str) -> None:
+    queue = fresh()
+    config = WorkerConfig(workflow_slots=3)
+    async with (
+        await AsyncClient.connect(url, task_queue=queue) as client,
+        AsyncWorker(client, workflows=[adding], activities=[add], config=config),
+    ):
+        handle = await client.start(adding, 1, 2, id=queue)
+        assert await handle.result() == 3
+    with pytest.raises(EngineClosedError, match="the client is closed"):
+        await client.count()
+    await client.close()
+
+
+async def test_a_worker_has_a_client_of_its_own_if_it_connects_itself(url: str) -> None:
+    queue = fresh()
+    worker = await AsyncWorker.connect(url, task_queue=queue, workflows=[adding], activities=[add])
+    async with worker, Engine(url, task_queue=queue, worker=False) as engine:
+        assert await engine.run(adding, 3, 4) == 7
+    with pytest.raises(EngineClosedError, match="the client is closed"):
+        await worker._reach.ask(worker._reach.connection.get_system_info, GetSystemInfoRequest(), "it")
+
+
+@pytest.mark.parametrize("how", ["blocking", "async"])
+def test_told_to_end_it_lets_what_runs_end(url: str, how: str) -> None:
+    queue = fresh()
+    command = [sys.executable, "-m", "tests.far.worker_process", url, how, queue]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        with Client.connect(url) as client:
+            handle = client.start(stepping, id=queue, task_queue=queue)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "runs\n"
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate("go\n", timeout=PATIENCE_S)
+            assert (process.returncode, output.splitlines()) == (0, ["ended", "behind"]), errors
+            with Worker(client, task_queue=queue, workflows=[stepping], activities=[]):
+                assert handle.result(timeout=PATIENCE_S) == "done"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_worker_that_runs_ends_when_it_is_stopped(perdure_url: str) -> None:
+    worker = Worker.connect(perdure_url, task_queue=fresh(), workflows=[adding], activities=[])
+    running = threading.Thread(target=worker.run)
+    running.start()
+    eventually(lambda: worker._worker._worker._runners, "it polls")
+    worker.stop()
+    running.join(PATIENCE_S)
+    assert not running.is_alive()
+
+
+def test_a_worker_by_itself_serves_hubs_and_what_listens(perdure_url: str) -> None:
+    queue = fresh()
+    with Client.connect(perdure_url, task_queue=queue) as client, Worker(client, workflows=[listens], activities=[]):
+        client.events.emit("alone.happened", "it")
+        found = eventually(lambda: client.list('WorkflowType = "alone.listens"'), "the listener is started")
+        assert client.get(found[0].id).result(timeout=PATIENCE_S) == "heard it"
+
+
+def test_an_engine_is_a_client_for_a_worker_of_another_queue() -> None:
+    with (
+        Engine("memory://", workflows=[], activities=[]) as engine,
+        Worker(engine, task_queue="adds", workflows=[adding], activities=[add]),
+    ):
+        assert engine.run(adding, 1, 2, task_queue="adds") == 3
+
+
+def test_what_a_client_cannot_connect_to() -> None:
+    with pytest.raises(ValueError, match=r"'sqlite:///orders\.db' is not understood: write `grpc://host:7233`"):
+        Client.connect("sqlite:///orders.db")
+    with pytest.raises(EngineError, match=r"connecting to grpc://127.0.0.1:\d+ was refused \(UNAVAILABLE\)"):
+        Client.connect(f"grpc://127.0.0.1:{free_port()}")
+
+
+async def test_who_awaits_and_who_blocks_are_not_mixed(perdure_url: str) -> None:
+    async with await AsyncClient.connect(perdure_url) as client:
+        with pytest.raises(TypeError, match="a Worker takes a Client, which blocks"):
+            Worker(client)  # pyright: ignore[reportArgumentType]
+    with Engine("memory://", worker=False) as engine, pytest.raises(TypeError, match="takes an AsyncClient"):
+        AsyncWorker(engine)  # pyright: ignore[reportArgumentType]
