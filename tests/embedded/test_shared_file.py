@@ -10,6 +10,8 @@ import asyncio
 import logging
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,6 +29,7 @@ from perdure.stores.sqlite import ownership
 from perdure.stores.sqlite.beside import Address, socket_path
 from tests.eventually import PATIENCE_S, eventually
 
+ROOT = Path(__file__).parents[2]
 began = threading.Semaphore(0)
 may_end = threading.Event()
 runs: list[int] = []
@@ -158,6 +161,19 @@ async def test_what_a_client_that_went_had_in_hand_is_taken_back_at_once(path: P
         handle = await first.start(taking_long, id="long")
         assert await in_thread(lambda: began.acquire(timeout=PATIENCE_S))
         await second.close(at_once=True)  # the activity hears of it, and does not stop
+        await fleet.engine()
+        assert await in_thread(lambda: began.acquire(timeout=PATIENCE_S))
+        may_end.set()
+        assert await handle.result() == "attempt 2"
+
+
+async def test_an_owner_without_a_worker_gives_what_dead_ones_held_to_the_workers_of_others(path: Path) -> None:
+    async with fleet_on(path) as fleet:
+        first, second = await fleet.engine(shutdown_grace=0), await fleet.engine(worker=False)
+        handle = await second.start(taking_long, id="long")
+        assert await in_thread(lambda: began.acquire(timeout=PATIENCE_S))
+        await first.close(at_once=True)
+        await until(lambda: owns(second), "the second owns the file")
         await fleet.engine()
         assert await in_thread(lambda: began.acquire(timeout=PATIENCE_S))
         may_end.set()
@@ -296,6 +312,14 @@ def test_two_blocking_engines_of_one_program_share_a_file(path: Path) -> None:
         assert second.run(adding, 1, id="one") == 2
         first.close()
         assert second.run(adding, 2, id="two") == 3
+
+
+def test_an_engine_that_was_carried_along_by_a_fork_says_so_and_the_child_opens_its_own(path: Path) -> None:
+    command = [sys.executable, "-m", "tests.embedded.forking_process", str(path)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True, cwd=ROOT).stdout
+    told, *results = said.splitlines()
+    assert "carried into" in told and "in each process its own" in told
+    assert results == ["3", "4"]
 
 
 def test_who_is_alone_loads_nothing_of_the_wire(path: Path) -> None:

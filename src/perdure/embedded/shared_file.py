@@ -127,7 +127,8 @@ class SharedFile:
     async def _own(self) -> None:
         """Raises OwnedError; StoreError when nobody owns the file and it cannot be opened."""
         near = self._make_near()
-        near.engine.living_workers = self._living
+        if self._is_open_to_others:
+            near.engine.living_workers = self._living
         # Not to be cut off between the lock and the first who knows of it: `close` waits for it.
         opening = asyncio.ensure_future(near.open())
         try:

@@ -69,8 +69,9 @@ Result = TypeVar("Result")
 class Engine:
     """See the module's text. `ids` makes a fresh UUIDv7 per call."""
 
-    living_workers: Callable[[], frozenset[str]] = frozenset
-    """Workers that outlive this engine, in other processes (`api.presence`): asked once, at the start."""
+    living_workers: Callable[[], frozenset[str]] | None = None
+    """Workers that outlive this engine, in other processes (`api.presence`): asked once, at the start. None: nobody can
+    tell who is alive, and only a configuration that says so takes workers for dead."""
 
     def __init__(
         self,
@@ -201,8 +202,10 @@ class Engine:
             await self.namespaces.refresh()
         await self.mailboxes.start()
         await self.records.start()
-        if self.config.workers_died and self.duties.is_alone:  # what else is held may be held by others' workers
+        if self.living_workers is not None:
             await self.recovery.take_back(living=self.living_workers())
+        elif self.config.workers_died and self.duties.is_alone:  # what else is held may be held by others' workers
+            await self.recovery.take_back()
         await self.watchers.start()
         self.updates.start()
         await self.matching.start()

@@ -159,8 +159,7 @@ class Unpolled:
         polled = self._matching.polled(queue.namespace, queue.kind)
         others = f"there are workers for {', '.join(map(repr, polled))}" if polled else "there are no workers at all"
         hint = (
-            "this engine serves one queue: leave `task_queue=` out, or let `perdure server` keep the store and workers "
-            "for each queue connect to it"
+            "this engine serves one queue: leave `task_queue=` out, or open an engine for that queue too"
             if self._serves_itself and polled
             else "start a worker for it, or correct the name"
         )
