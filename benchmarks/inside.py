@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from perdure import AsyncEngine
+from perdure.embedded.shared_file import SharedFile
 from perdure.frontend.near import Near
 
 
 def store_of(engine: AsyncEngine) -> Any:
     """The store of an engine in this process."""
     home = engine._home
-    if not isinstance(home, Near):
+    near = home.near if isinstance(home, SharedFile) else home
+    if not isinstance(near, Near):
         raise TypeError(f"{engine.url} is not in this process")
-    return home.store
+    return near.store

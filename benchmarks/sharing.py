@@ -83,6 +83,7 @@ class Campaign:
         self._kills_max = kills_max
         self._chance = random.Random(seed)
         self._say = say
+        self._acknowledged = 0
         self._over = threading.Event()
         self._asked = threading.Event()
         with socket.socket() as free:
@@ -144,6 +145,7 @@ class Campaign:
             try:
                 connection.request("POST", f"/orders/{order}{'?held' if held else ''}")
                 if connection.getresponse().status == 202:
+                    self._acknowledged += 1
                     return time.monotonic() - began
             except (OSError, http.client.HTTPException):
                 pass  # its process was killed, or none is up: who gets no answer asks again
@@ -183,7 +185,8 @@ class Campaign:
             self.found.owners_killed += is_owner
             if is_owner:
                 self._time_the_hand_over(victim)
-            self._say(f"kill {self.found.kills}: process {victim}{', which owned the file' if is_owner else ''}")
+            of_owner = ", which owned the file" if is_owner else ""
+            self._say(f"kill {self.found.kills}: process {victim}{of_owner}, after {self._acknowledged:,} orders")
 
     def _time_the_hand_over(self, victim: int) -> None:
         began = time.monotonic()

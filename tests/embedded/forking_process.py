@@ -1,4 +1,4 @@
-"""python -m tests.embedded.forking_process PATH: an engine that is carried into a child by a fork, as `--preload` does it.
+"""python -m tests.embedded.forking_process PATH: an engine that a fork carries into a child, as `--preload` does.
 
 Says what the child was told when it used its parent's engine, and what it got by one of its own; then what the parent's
 engine gave behind that.

@@ -92,7 +92,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def owns(engine: AsyncEngine) -> bool:
-    return engine._home.is_owner  # type: ignore[union-attr]
+    home = engine._home
+    assert isinstance(home, shared_file.SharedFile)
+    return home.near is not None
 
 
 async def until(look: Callable[[], bool], what: str) -> None:

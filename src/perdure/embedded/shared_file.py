@@ -56,6 +56,7 @@ class SharedFile:
 
     Attributes:
         key: the instance key of this process's worker, by which others can tell that it lives.
+        near: the engine, while this process owns the file; else None.
         on_owner: called when this process has come to own the file after it was a client.
     """
 
@@ -66,7 +67,7 @@ class SharedFile:
         self._real = path.resolve()
         self._make_near = make_near
         self._is_open_to_others = is_open_to_others
-        self._near: Near | None = None
+        self.near: Near | None = None
         self._far: GrpcConnection | None = None
         self._address: Address | None = None
         self._door: Door | None = None
@@ -77,12 +78,7 @@ class SharedFile:
     @property
     def rpcs(self) -> Connection:
         """The engine itself in the process that owns the file; else what leads to it, wherever it is."""
-        return self._relay.rpcs if self._near is None else self._near.rpcs
-
-    @property
-    def is_owner(self) -> bool:
-        """Whether this process owns the file."""
-        return self._near is not None
+        return self._relay.rpcs if self.near is None else self.near.rpcs
 
     async def open(self) -> None:
         """Own the file, or find who does. Raises StoreError: the message says why neither could be."""
@@ -114,7 +110,7 @@ class SharedFile:
         door, self._door = self._door, None
         if door is not None:
             await door.close(GRACE_S)
-        near, self._near = self._near, None
+        near, self.near = self.near, None
         if near is not None:
             await near.close()
         lock_file, self._lock_file = self._lock_file, None
@@ -138,7 +134,7 @@ class SharedFile:
             if not opening.cancelled() and opening.exception() is None:
                 await near.close()
             raise
-        self._near = near
+        self.near = near
         if not self._is_open_to_others:
             return
         door = Door(near.engine, near.services, self._real, self._locks())
@@ -243,10 +239,10 @@ class SharedFile:
                     if await self._join() is None:
                         return False
                 else:
-                    assert self._near is not None, "it was opened"
+                    assert self.near is not None, "it was opened"
                     _log.info("the process that owned %s has gone; this one owns it now", self._path)
-                    self._relay.lead_to(self._near.rpcs)
-                    self.on_owner(self._near.rpcs)
+                    self._relay.lead_to(self.near.rpcs)
+                    self.on_owner(self.near.rpcs)
                     return True
             except StoreError as error:  # perhaps it can be mended; whoever calls is told meanwhile
                 self._relay.lead_nowhere(str(error))
