@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import psycopg
 import pytest
 
 from perdure.stores.api import Store
@@ -18,11 +22,11 @@ from perdure.stores.memory import MemoryStore
 from perdure.stores.mysql import MysqlStore
 from perdure.stores.postgres import PostgresStore
 from perdure.stores.sqlite import SqliteStore
-from tests.servers.fixtures import url
+from tests.servers.fixtures import conninfo, url
 from tests.servers.server import Server
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "mysql"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "pgbouncer", "mysql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store, open while a coroutine test runs."""
     match request.param:
@@ -34,10 +38,48 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
             return request.getfixturevalue(database)
 
 
+def through(pooler: Server, server: Server, database: str) -> str:
+    """The URL of a database behind a pooler."""
+    return f"{url(pooler, database)}?pgbouncer=true&listen={quote(url(server, database), safe='')}"
+
+
+@pytest.fixture(scope="session")
+def store_database(postgres_server: Server) -> str:
+    """One whose tables are made once, by the first store that is opened there."""
+    name = f"perdure_stores_{os.getpid()}"
+    with psycopg.connect(conninfo(postgres_server), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return name
+
+
+@pytest.fixture(scope="session")
+def empty_postgres(postgres_server: Server, store_database: str) -> Callable[[], None]:
+    """Takes every row out of the store in `store_database`: to make tables takes longer than most tests of them."""
+
+    def empty() -> None:
+        with psycopg.connect(conninfo(postgres_server, store_database), autocommit=True) as connection:
+            names = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'perdure' AND tablename <> 'perdure_store'"
+            ).fetchall()
+            connection.execute("".join(f"DELETE FROM perdure.{name};" for (name,) in names).encode())
+
+    return empty
+
+
 @pytest.fixture
-def postgres(postgres_server: Server, postgres_database: str) -> PostgresStore:
+def postgres(postgres_server: Server, store_database: str, empty_postgres: Callable[[], None]) -> PostgresStore:
     """An empty PostgreSQL store, not opened."""
-    return PostgresStore(url(postgres_server, postgres_database))
+    empty_postgres()
+    return PostgresStore(url(postgres_server, store_database))
+
+
+@pytest.fixture
+def pgbouncer(
+    pgbouncer_server: Server, postgres_server: Server, store_database: str, empty_postgres: Callable[[], None]
+) -> PostgresStore:
+    """An empty PostgreSQL store behind a pooler, not opened."""
+    empty_postgres()
+    return PostgresStore(through(pgbouncer_server, postgres_server, store_database))
 
 
 @pytest.fixture

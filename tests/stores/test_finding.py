@@ -1,12 +1,14 @@
-"""Lists and counts: SQLite finds what the model finds, in the same order, page by page."""
+"""Lists and counts: every store finds what the model finds, in the same order, page by page."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,28 +47,49 @@ def run_ids(found: list[Found]) -> list[str]:
     return [one.execution.key.run_id for one in found]
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(plans, max_size=12), st.lists(queries, min_size=1, max_size=12), st.integers(1, 5))
-def test_sqlite_finds_what_the_model_finds(made: list[dict[str, Any]], texts: list[str], size: int) -> None:
-    async def compare() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            model, sqlite = MemoryStore(), SqliteStore(Path(folder) / "store.db")
-            for store in (model, sqlite):
-                await store.open()
-                await fill(store, made)
-            for text in texts:
-                wanted = query(text)
-                whole = run_ids(list(await model.find_executions(NAMESPACE, wanted, None, 100)))
-                assert run_ids(list(await sqlite.find_executions(NAMESPACE, wanted, None, 100))) == whole, text
-                assert run_ids(await pages(model, wanted, size)) == whole, text
-                assert run_ids(await pages(sqlite, wanted, size)) == whole, text
-                counted = await model.count_executions(NAMESPACE, wanted)
-                assert sum(counted.values()) == len(whole)
-                assert await sqlite.count_executions(NAMESPACE, wanted) == counted, text
-            for store in (model, sqlite):
-                await store.close()
+async def compare(other: Store, made: list[dict[str, Any]], texts: list[str], size: int) -> None:
+    """Fill it and the model alike, then look for the same in both."""
+    model = MemoryStore()
+    for store in (model, other):
+        await store.open()
+        await fill(store, made)
+    try:
+        for text in texts:
+            wanted = query(text)
+            whole = run_ids(list(await model.find_executions(NAMESPACE, wanted, None, 100)))
+            assert run_ids(list(await other.find_executions(NAMESPACE, wanted, None, 100))) == whole, text
+            assert run_ids(await pages(model, wanted, size)) == whole, text
+            assert run_ids(await pages(other, wanted, size)) == whole, text
+            counted = await model.count_executions(NAMESPACE, wanted)
+            assert sum(counted.values()) == len(whole)
+            assert await other.count_executions(NAMESPACE, wanted) == counted, text
+    finally:
+        for store in (model, other):
+            await store.close()
 
-    asyncio.run(compare())
+
+FILLED = (st.lists(plans, max_size=12), st.lists(queries, min_size=1, max_size=12), st.integers(1, 5))
+
+
+@settings(max_examples=40, deadline=None)
+@given(*FILLED)
+def test_sqlite_finds_what_the_model_finds(made: list[dict[str, Any]], texts: list[str], size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(compare(SqliteStore(Path(folder) / "store.db"), made, texts, size))
+
+
+@pytest.mark.parametrize("database", ["postgres", "mysql"])
+def test_a_database_finds_what_the_model_finds(request: pytest.FixtureRequest, database: str) -> None:
+    store: Store = request.getfixturevalue(database)
+    empty: Callable[[], None] = request.getfixturevalue(f"empty_{database}")
+
+    @settings(max_examples=6, deadline=None)
+    @given(*FILLED)
+    def finds(made: list[dict[str, Any]], texts: list[str], size: int) -> None:
+        empty()
+        asyncio.run(compare(store, made, texts, size))
+
+    finds()
 
 
 async def test_a_page_ends_with_its_bytes_and_says_that_there_are_more(store: Store) -> None:

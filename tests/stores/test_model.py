@@ -268,7 +268,7 @@ TestStores = Stores.TestCase
 TestStores.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
 
 
-@pytest.mark.parametrize("database", ["mysql"])
+@pytest.mark.parametrize("database", ["postgres", "mysql"])
 def test_a_database_does_what_the_model_does(request: pytest.FixtureRequest, database: str) -> None:
     store: Store = request.getfixturevalue(database)
     empty: Callable[[], None] = request.getfixturevalue(f"empty_{database}")
