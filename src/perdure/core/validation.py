@@ -34,15 +34,15 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
     for number, message in enumerate(commands, 1):
         if number % STEP == 0:
             yield
-        found = _JUDGES.get(message.command_type)
-        if found is None:
+        kind = message.command_type
+        if kind not in _JUDGES:
             raise _unsupported(message)
         # It would happen to a run that has ended.
         if draft.closed:
             raise BadCommand(enums.FAILED_UNHANDLED_COMMAND, "A command follows the one that closes the workflow.")
-        judge, cause = found
+        judge, cause = _JUDGES[kind]
         # Before anything reads it: is it well formed at all?
-        check = _CHECKS[message.command_type]
+        check = _CHECKS[kind]
         if check is not None:
             field, check_numbers = check
             try:

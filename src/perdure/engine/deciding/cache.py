@@ -42,16 +42,17 @@ class RestingCache:
         """The mailbox rests; it must hold a state. May evict others, or itself if it is larger than all there is."""
         execution = mailbox.execution
         assert execution is not None, "only what holds a state is worth keeping"
+        facts = execution.facts
         size = (
             _BASE_BYTES
-            + execution.facts.state_bytes
+            + facts.state_bytes
             + _ACTIVITY_BYTES * len(execution.activities)
             + _EVENT_BYTES * len(mailbox.tail)
             + _CONTENT_FACTOR * (execution.history_bytes - mailbox.tail_base_bytes)
         )
         if execution.closed_at_ns is not None:
             shelf = self._closed
-        elif execution.activities or execution.current_task is not None:
+        elif execution.activities or execution.workflow_task is not None or facts.transient_task is not None:
             shelf = self._waiting
         else:
             shelf = self._sleeping

@@ -238,7 +238,8 @@ class Mailboxes:
                 self._settle_debt(1)
                 continue
             is_foreign = _is_foreign(mailbox, head)
-            if not self._has_state_for(mailbox, head, is_foreign):
+            is_at_hand = mailbox.is_known and not is_foreign and not self._is_shared
+            if not is_at_hand and not self._has_state_for(mailbox, head, is_foreign):
                 return
             execution = _foreign_state(mailbox) if is_foreign else mailbox.execution
             if not isinstance(head.command, _OF_THE_SHELL):
