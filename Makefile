@@ -73,8 +73,10 @@ lint: dev ## style: ruff check and ruff format --check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: dev ## pyright: strict on src, basic elsewhere
+types: dev ## pyright: strict on src, basic elsewhere, and on what the documents show; mypy --strict on examples and documents
 	@$(BIN)/pyright
+	@$(BIN)/python -m tests.typing.snippets
+	@$(BIN)/pytest -q tests/typing
 
 layers: dev ## who may import whom
 	@PYTHONPATH=src $(BIN)/lint-imports

@@ -72,7 +72,7 @@ class Town:
         return self.bank.client.post("/settle", {"order_id": order_id})
 
     def on_hand(self, sku: str) -> int:
-        return self.warehouse.client.get("/stock")[sku]["on_hand"]
+        return int(self.warehouse.client.get("/stock")[sku]["on_hand"])
 
     def books(self, order_id: str) -> Books:
         """The auditor's word on an order."""

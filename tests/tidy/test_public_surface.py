@@ -11,7 +11,7 @@ import difflib
 import inspect
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -129,3 +129,55 @@ def test_all_is_complete_and_sorted() -> None:
             if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
         }
         assert public == set(module.__all__), f"{module.__name__}: __all__ and the public names differ"
+
+
+NAMES_MAX = 60
+"""What one person can look through; what fewer need has a module of its own."""
+
+IN_NANOSECONDS = {"perdure.workflow.time_ns"}
+"""As `time.time_ns` of Python: the name is the unit."""
+
+
+def functions() -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """Each public function with its name, and with the docstring of the class that it is of."""
+    owners: dict[str, str] = {}
+    for name, thing in surface():
+        owners[name] = (thing if inspect.isclass(thing) else type(thing)).__doc__ or ""
+        function = thing.__func__ if isinstance(thing, classmethod | staticmethod) else thing
+        if inspect.isfunction(function):
+            yield name, owners.get(name.rpartition(".")[0], ""), function
+
+
+def test_perdure_itself_is_small() -> None:
+    assert len(perdure.__all__) <= NAMES_MAX
+
+
+def test_every_parameter_and_every_answer_has_a_type() -> None:
+    untyped: list[str] = []
+    for name, _, function in functions():
+        signature = inspect.signature(function)
+        given = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+        untyped += [f"{name}({p.name})" for p in given if p.annotation is p.empty]
+        untyped += [f"{name} ->"] * (signature.return_annotation is signature.empty)
+    assert untyped == []
+
+
+def test_a_length_is_a_duration_and_a_time_a_datetime() -> None:
+    counted = [name for name, _ in surface() if name.endswith("_ns") and name not in IN_NANOSECONDS]
+    for name, thing in surface():
+        fields = getattr(thing, "__struct_fields__", None) or getattr(thing, "__dataclass_fields__", ())
+        counted += [f"{name}.{field}" for field in fields if field.endswith("_ns") and not field.startswith("_")]
+    for name, _, function in functions():
+        counted += [f"{name}({p})" for p in inspect.signature(function).parameters if p.endswith("_ns")]
+    assert counted == []
+
+
+def test_everything_public_says_what_it_raises() -> None:
+    """Itself, by the one that it refers to, or in its class, of all its methods."""
+    silent = [
+        name
+        for name, owner, function in functions()
+        if name.startswith("perdure.") and name.count(".") < 3
+        if not re.search(r"\braise|\bsee `|\bas `", f"{function.__doc__} {owner}", re.IGNORECASE)
+    ]
+    assert silent == []

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.docs.test_documents import examples
-from tests.tidy.files import ROOT, text_of
+from tests.tidy.files import ROOT, text_of, tracked
 
 PROGRAM = Path("tests/typing/user_program.py")
 ERROR = re.compile(r"^([^:\n]+):(\d+): error: (.*)$", re.MULTILINE)
@@ -42,6 +42,12 @@ def test_a_program_of_a_user_has_the_mistakes_that_it_makes_on_purpose_and_no_ot
     ]
     assert [number for number in to_messages if number not in found] == []
     assert len(to_messages) >= 8
+
+
+def test_every_example_is_typed() -> None:
+    programs = [path for path in tracked() if path.suffix == ".py" and path.is_relative_to("examples")]
+    assert len(programs) > 15
+    assert errors(*programs) == []
 
 
 def test_what_the_documents_show_is_typed(tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ class AsyncEngine(AsyncClient):
 
         Args:
             at_once: do not wait for running activities.
+
+        Raises EngineError: on another event loop, or in another process, than those that it was opened on.
         """
         if self._state or self._loop is None:
             return

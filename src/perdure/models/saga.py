@@ -81,6 +81,8 @@ class Saga:
 
         Remembered before the step, it must cope with a step that never happened; remembered behind it, a step
         that was done and failed to say so is not undone. Before is the safe choice.
+
+        Raises nothing: arguments that do not fit are an error when it is called.
         """
         if activity.activity_options.retry is None:
             activity = activity.options(retry=self._retry)

@@ -193,7 +193,7 @@ class ActivityDecorator(Protocol):
 
 @lists_options
 class ActivityNamespace:
-    """`activity`: the decorator, and the questions that a running activity may ask."""
+    """`activity`: the decorator, and what a running activity may ask, which raises EngineError outside of one."""
 
     def __init__(self) -> None:
         self.logger = _ActivityLogger(logging.getLogger("perdure.activity"), None)

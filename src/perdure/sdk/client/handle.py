@@ -300,7 +300,7 @@ class AsyncWorkflowHandle(Generic[R]):
         return handle if waited_for(wait_for) is WaitFor.ACCEPTED else await handle.result()
 
     def update_handle(self, update_id: str, *, returns: Any = Any) -> messages.AsyncUpdateHandle[Any]:
-        """A handle to an update that was sent before, perhaps by another process; nothing is asked yet.
+        """A handle to an update that was sent before, perhaps by another process; nothing is asked, so nothing raises.
 
         Args:
             returns: what the answer is decoded to; default what the JSON says.

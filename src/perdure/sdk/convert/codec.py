@@ -14,7 +14,10 @@ from temporalio.api.common.v1 import Payload
 
 
 class PayloadCodec(Protocol):
-    """Both methods return as many payloads as they were given, in order, and leave their input as it is."""
+    """Both methods return as many payloads as they were given, in order, and leave their input as it is.
+
+    What they raise comes to the caller as PayloadCodecError.
+    """
 
     def encode(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
         """On the way to the server. Must mark what it encodes (`metadata["encoding"]`), for `decode` to know it."""

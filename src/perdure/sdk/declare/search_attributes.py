@@ -58,7 +58,7 @@ _NULL = {"encoding": b"binary/null"}
 @lists_options
 @dataclass(frozen=True, slots=True)
 class SearchAttribute:
-    """A name and its type."""
+    """A name and its type. Making one raises nothing: what cannot be is refused where it is registered or set."""
 
     name: str
     type: SearchAttributeType

@@ -61,6 +61,8 @@ class Transaction(Protocol):
 
     It can read and write tables of the user's, and make them. It cannot end the transaction (returning keeps what was
     written, raising drops it) or touch the engine's tables.
+
+    Its methods raise what the database's driver raises: `sqlite3.Error` and its kinds on a file.
     """
 
     row_factory: Any

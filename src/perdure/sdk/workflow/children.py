@@ -89,7 +89,11 @@ class ExternalHandle:
 
 @lists_options
 class ChildHandle(Handle[R]):
-    """A child workflow under way: a handle that knows whose it is."""
+    """A child workflow under way: a handle that knows whose it is.
+
+    `result` raises ChildWorkflowError of one that has not ended well, `signal` ApplicationError of one that is not
+    there (any more), and `cancel` nothing.
+    """
 
     __slots__ = ()
 

@@ -154,6 +154,8 @@ class Subscription:
 
     A `continue_as_new` out of the block leaves the subscription in force for the next run, which takes it up
     by subscribing likewise, and has first what has come and was not taken.
+
+    `next` raises TimeoutError, the builtin one; opening and closing raise what `workflow.emit` raises.
     """
 
     def __init__(self, machine: Run, name: str, key: str | None, returns: Any, *, once: bool) -> None:

@@ -98,13 +98,19 @@ class Handle(asyncio.Future[T]):
 
 
 class ActivityHandle(Handle[T]):
-    """An activity under way: what `start` and `start_local` give."""
+    """An activity under way: what `start` and `start_local` give.
+
+    `result` raises ActivityError of one that has not ended well, and `cancel` nothing.
+    """
 
     __slots__ = ()
 
 
 class TimerHandle(Handle[None]):
-    """A durable timer under way: what `workflow.timer` gives. Its value is None."""
+    """A durable timer under way: what `workflow.timer` gives. Its value is None.
+
+    `result` raises CancelledError of one that has not ended well, and `cancel` nothing.
+    """
 
     __slots__ = ()
 

@@ -34,7 +34,10 @@ from perdure.sdk.workflow.loop import WorkflowLoop
 
 @lists_options
 class CancelScope:
-    """A block whose activities, timers and waits can be cancelled together. Made by `workflow.scope()`."""
+    """A block whose activities, timers and waits can be cancelled together. Made by `workflow.scope()`.
+
+    None of its methods raises; what waits in the block is told by a CancelledError.
+    """
 
     def __init__(self, machine: Run) -> None:
         fiber: Any = machine.fiber

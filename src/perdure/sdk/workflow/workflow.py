@@ -193,7 +193,7 @@ async def _wait_async(
 
 @lists_options
 class WorkflowNamespace(Messages, Children, Events, Scopes, Shielding, Versions, Properties):
-    """`workflow`: the decorator, and what workflow code may ask for."""
+    """`workflow`: the decorator, and what workflow code may ask for: EngineError is raised where none runs."""
 
     def __init__(self) -> None:
         self.logger = WorkflowLogger(logging.getLogger("perdure.workflow"), None)
