@@ -118,7 +118,7 @@ class Client(metaclass=FormerlyAsync):
         return client
 
     def close(self) -> None:
-        """Close the connection. Idempotent, from any thread."""
+        """See `AsyncClient.close`. Idempotent, from any thread."""
         thread = self._thread
         if thread is None or not thread.is_running:
             return

@@ -154,7 +154,7 @@ class AsyncClient(Former):
         return client
 
     async def close(self) -> None:
-        """Close the connection that `connect` has made. Idempotent."""
+        """Close the connection that `connect` has made. Idempotent: a second time raises nothing."""
         owned, self._owned = self._owned, None
         if owned is not None:
             self._reach.check = _refuse_closed
