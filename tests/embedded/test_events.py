@@ -326,7 +326,7 @@ def test_an_engine_that_cannot_listen_is_not_open(tmp_path: Path, monkeypatch: p
     url = f"sqlite:///{tmp_path}/events.db"
     before = threading.active_count()
     with monkeypatch.context() as broken:
-        broken.setattr("perdure.embedded.asynchronous.listen", refuse)
+        broken.setattr("perdure.embedded.workers.listen", refuse)
         with pytest.raises(EngineError, match="cannot be reached"):
             Engine(url, workflows=[bills]).open()
     assert threading.active_count() == before, "its worker has been stopped"
