@@ -82,7 +82,7 @@ def make_engine(
         alone: whether it is the only node of its fleet.
         works: whether it runs workflows and activities, or only serves clients.
     """
-    config = replace(ENGINE_CONFIG, workers_died=alone, node=None if alone else NODE_CONFIG)
+    config = replace(ENGINE_CONFIG, workers_died=alone or works, node=None if alone else NODE_CONFIG)
     seams = EngineSeams(
         store=store,
         clock=VirtualClock(machine, EPOCH_NS + skew_ns),
