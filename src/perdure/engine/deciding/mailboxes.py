@@ -98,6 +98,7 @@ class Mailboxes:
         self._faults = Faults(_log)
         self._loader = Loader(store, config.load_batch_max, metrics, self._loaded, self._broke)
         self.contention = Contention(self._make_ready, self._mailboxes.get, metrics)
+        self._rooms = self.contention.rooms
         self.quiet = Signal()
         """Emitted whenever nothing is owed to anybody any more."""
 
@@ -202,7 +203,7 @@ class Mailboxes:
         return self._mailboxes.get((namespace, workflow_id))
 
     def _make_ready(self, mailbox: Mailbox) -> None:
-        if self.contention.rooms and self.contention.keeps(mailbox):
+        if self._rooms and self.contention.keeps(mailbox):
             return
         self._ready.append(mailbox)
         if not self._turn_is_due:
