@@ -57,7 +57,7 @@ class World:
     def outcome(self, order: str) -> str:
         outcome = self.engine.get(order, result_type=dict).result()
         show(f"{self.engine.now():%d %B}: {order}: {outcome['status']}: {outcome['detail']}")
-        return outcome["status"]
+        return str(outcome["status"])
 
 
 # --- good days -------------------------------------------------------------------------------------

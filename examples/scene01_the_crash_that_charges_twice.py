@@ -26,7 +26,7 @@ def charge_card(order_id: str, cents: int) -> int:
     except EngineError:
         key = None  # a plain function does not know that it is being run again
     charge = {"order_id": order_id, "customer": "ada", "card": "tok_visa_4242", "amount_cents": cents}
-    return ServiceClient(os.environ["GATEWAY"]).post("/charge", charge, key)["charge_id"]
+    return int(ServiceClient(os.environ["GATEWAY"]).post("/charge", charge, key)["charge_id"])
 
 
 @activity(name="ShipOrder", start_to_close_timeout="10s")
@@ -66,7 +66,7 @@ def die_right_after_the_charge(gateway: Service, victim: Process) -> None:
 
 
 def charged(gateway: Service) -> int:
-    return gateway.client.get("/statement", customer="ada")["total_cents"]
+    return int(gateway.client.get("/statement", customer="ada")["total_cents"])
 
 
 def story(stage: Stage) -> None:

@@ -40,7 +40,7 @@ def fulfil(order_id: str) -> str:
     return call(ship, order_id)
 
 
-def changed_code():
+def changed_code() -> object:
     @workflow(name="fulfil")
     def ships_first(order_id: str) -> str:
         tracking = call(ship, order_id)

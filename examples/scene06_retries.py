@@ -29,7 +29,7 @@ def charge(order_id: str, card: str) -> int:
     attempts[order_id].append(time.monotonic())
     request = {"order_id": order_id, "customer": "ada", "card": card, "amount_cents": 4200}
     try:
-        return gateway.post("/charge", request, activity.info().idempotency_key)["charge_id"]
+        return int(gateway.post("/charge", request, activity.info().idempotency_key)["charge_id"])
     except Refused as refusal:
         raise ApplicationError(str(refusal), type=refusal.error, non_retryable=True) from refusal
 

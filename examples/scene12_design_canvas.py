@@ -104,11 +104,11 @@ STATES: dict[str, dict[str, str]] = {
 
 @workflow
 def as_state_machine(order: str, begin: str, states: dict[str, dict[str, str]]) -> None:
-    state: str | None = begin
+    state = begin
     while state:
         try:
             call(STEPS[state], order)
-            state = states[state].get("next")
+            state = states[state].get("next", "")
         except ActivityError:
             if "catch" not in states[state]:
                 raise

@@ -61,34 +61,34 @@ def charge(order: Order) -> int:
     answer = _post(PAYMENTS_URL, "/charge", order, account=order.account, amount_cents=order.cents, reference=reference)
     if answer["state"] == "pending":
         activity.raise_complete_async()  # the bank calls back: `engine.activities.complete(...)`
-    return answer["payment_id"]
+    return int(answer["payment_id"])
 
 
 @activity(start_to_close_timeout="30s", retry=WITH_A_CEILING)
 def refund(order: Order) -> int:
     """Under the order's own key: a person may have it tried again, and that is another call of this activity."""
-    return _post(PAYMENTS_URL, "/refund", order, key=f"refund of order {order.id}")["refunded_cents"]
+    return int(_post(PAYMENTS_URL, "/refund", order, key=f"refund of order {order.id}")["refunded_cents"])
 
 
 @activity(start_to_close_timeout="30s", retry=PATIENTLY)
 def reserve(order: Order) -> int:
-    return _post(INVENTORY_URL, "/reserve", order, items=order.items)["reserved"]
+    return int(_post(INVENTORY_URL, "/reserve", order, items=order.items)["reserved"])
 
 
 @activity(start_to_close_timeout="30s", retry=PATIENTLY)
 def release(order: Order) -> int:
-    return _post(INVENTORY_URL, "/release", order)["released"]
+    return int(_post(INVENTORY_URL, "/release", order)["released"])
 
 
 @activity(start_to_close_timeout="30s", retry=PATIENTLY)
 def ship(order: Order) -> str:
     """To a locker near the customer. What nobody fetches the carrier brings back."""
-    return _post(SHIPPING_URL, "/ship", order, customer=order.customer)["tracking"]
+    return str(_post(SHIPPING_URL, "/ship", order, customer=order.customer)["tracking"])
 
 
 @activity(start_to_close_timeout="30s", retry=PATIENTLY)
 def tell(order: Order, text: str) -> bool:
-    return _post(SHIPPING_URL, "/notify", order, customer=order.customer, text=text)["sent"]
+    return bool(_post(SHIPPING_URL, "/notify", order, customer=order.customer, text=text)["sent"])
 
 
 # --- the workflow ----------------------------------------------------------------------------------
