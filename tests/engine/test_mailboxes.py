@@ -18,6 +18,7 @@ from perdure.engine import NodeConfig
 from perdure.engine.deciding import mailboxes
 from perdure.engine.engine import Engine
 from perdure.frontend import WorkflowService
+from perdure.stores.api import OutcomeUnknown
 from tests.engine.world import (
     ORDER,
     Worker,
@@ -171,6 +172,30 @@ async def test_a_failing_store_fails_those_who_wait_and_nobody_else(world: World
         failing = False
         assert (await engine.submit("default", "order-1", None, start())).created
         assert await engine.read("default", "order-2", None, status) == 0
+
+
+@virtual
+async def test_a_commit_of_which_nothing_is_known_is_looked_for(world: World) -> None:
+    """It was applied, and nobody was told: neither the caller, nor those who hear the news."""
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await engine.submit("default", "order-0", None, start("order-0"))
+        assert (await connection.poll_workflow_task_queue(workflow_poll())).task_token
+        commit = world.store.inner.commit
+
+        async def lose(commits: Any) -> Any:
+            await commit(commits)
+            raise OutcomeUnknown("the store was lost")
+
+        setattr(world.store.inner, "commit", lose)
+        calls = [engine.submit("default", "order-1", None, start())]
+        [result] = await asyncio.gather(*calls, return_exceptions=True)
+        assert rejection(result) is StatusCode.UNAVAILABLE
+        assert "not known" in result.outside
+        setattr(world.store.inner, "commit", commit)
+        assert await engine.read("default", "order-1", None, status) == 1
+        task = await connection.poll_workflow_task_queue(workflow_poll())
+        assert task.workflow_execution.workflow_id == "order-1"
 
 
 @virtual

@@ -7,14 +7,14 @@ import asyncio
 import psycopg
 import pytest
 
-from perdure.stores.api import StoreError
+from perdure.stores.api import BEGINNING, StoreError
 from perdure.stores.postgres import PostgresStore, schema
 from perdure.stores.postgres.door import Door
 from perdure.stores.postgres.texts import escape, in_schema, unescape
 from perdure.stores.postgres.url import read_url
 from tests.servers.fixtures import conninfo, url
 from tests.servers.server import Server
-from tests.stores.given import APPLIED, Run, stored
+from tests.stores.given import APPLIED, QUEUE, Run, message_id, stored
 
 
 def at(server: Server, database: str) -> psycopg.Connection:
@@ -91,6 +91,30 @@ async def test_newer_tables_are_left_alone_or_worked_on_as_they_say(
         connection.execute("UPDATE perdure.perdure_store SET serves = 98")
     with pytest.raises(StoreError, match=r"newer perdure \(schema 99.*upgrade perdure"):
         await postgres.open()
+
+
+async def test_what_was_restored_on_another_server_stands_before_what_comes(
+    postgres: PostgresStore, postgres_server: Server, postgres_database: str
+) -> None:
+    """Its transactions count anew there, so that what comes would stand before what a reader has passed."""
+    await postgres.open()
+    run = Run()
+    await postgres.commit([run.commit(add=[run.task(number) for number in (3, 1)], send=["a", "b"])])
+    await postgres.close()
+    with at(postgres_server, postgres_database) as connection:
+        for table in ("tasks", "messages"):
+            text = f"UPDATE perdure.{table} SET transaction = transaction + (1::bigint << 40)"
+            connection.execute(text.encode())
+    await postgres.open()
+    before = await postgres.tasks(QUEUE, BEGINNING, 10)
+    assert [row.task.scheduled_event_id for row in before] == [3, 1]
+    messages = await postgres.pending_messages(BEGINNING, 10)
+    assert [message_id(row) for row in messages] == ["a", "b"]
+    await postgres.commit([run.commit(add=[run.task(5)], send=["c"])])
+    after = await postgres.tasks(QUEUE, before[-1].position, 10)
+    assert [row.task.scheduled_event_id for row in after] == [5]
+    assert [message_id(row) for row in await postgres.pending_messages(messages[-1].position, 10)] == ["c"]
+    await postgres.close()
 
 
 def test_the_schema_and_its_migrations_lead_to_the_same() -> None:

@@ -29,7 +29,7 @@ EVERYWHERE = {
     "raise_epoch", "remove_writers",
     "count_tasks", "list_queues",
     "remove_messages",
-    "notify",
+    "notify", "find_strangers",
 }  # fmt: skip
 """Statements that are no execution's: of namespaces, of writers; of queues, whose tasks are in every partition."""
 

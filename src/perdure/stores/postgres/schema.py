@@ -14,6 +14,7 @@ from importlib.resources import files
 
 from perdure.stores.api import StoreError
 from perdure.stores.postgres.driver import Connection, sqlstate
+from perdure.stores.postgres.queries import query
 from perdure.stores.postgres.texts import in_schema
 from perdure.stores.postgres.url import Settings
 
@@ -40,9 +41,10 @@ async def ensure(connection: Connection, settings: Settings, migrations: Mapping
     migrations = read_migrations() if migrations is None else migrations
     newest = max(migrations, default=FIRST_VERSION)
     if await _version(connection, settings, newest) == newest:
+        await _settle(connection, settings)
         return
     async with asyncio.timeout(LOCK_S), connection.transaction():
-        await connection.execute(f"SELECT pg_advisory_xact_lock({_lock(settings.schema)})")
+        await _be_alone(connection, settings)
         version = await _version(connection, settings, newest, is_alone=True)
         if version == 0:
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{settings.schema}"')
@@ -76,6 +78,24 @@ async def _version(connection: Connection, settings: Settings, newest: int, is_a
             "upgrade perdure on this node."
         )
     return max(version, 0) if version <= newest else newest
+
+
+async def _settle(connection: Connection, settings: Settings) -> None:
+    """After a restore on another server, whose transactions have other numbers, give rows places before all others."""
+    find = in_schema(query("find_strangers"), settings.schema)
+    if not any(*await connection.fetch(find)):
+        return
+    async with asyncio.timeout(LOCK_S), connection.transaction():
+        await _be_alone(connection, settings)
+        [strangers] = await connection.fetch(find)
+        for name, is_strange in zip(("settle_tasks", "settle_messages"), strangers, strict=True):
+            if is_strange:
+                await connection.execute(in_schema(query(name), settings.schema))
+
+
+async def _be_alone(connection: Connection, settings: Settings) -> None:
+    """Until the transaction ends no other engine changes the tables of this schema."""
+    await connection.execute(f"SELECT pg_advisory_xact_lock({_lock(settings.schema)})")
 
 
 def _lock(schema: str) -> int:
