@@ -190,7 +190,8 @@ async def test_a_commit_of_which_nothing_is_known_is_looked_for(world: World) ->
         setattr(world.store.inner, "commit", lose)
         calls = [engine.submit("default", "order-1", None, start())]
         [result] = await asyncio.gather(*calls, return_exceptions=True)
-        assert rejection(result) is StatusCode.UNAVAILABLE
+        assert isinstance(result, Rejected)
+        assert result.code is StatusCode.UNAVAILABLE
         assert "not known" in result.outside
         setattr(world.store.inner, "commit", commit)
         assert await engine.read("default", "order-1", None, status) == 1

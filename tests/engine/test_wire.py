@@ -193,6 +193,32 @@ async def test_a_fleet_that_has_nothing_to_tell_sends_nothing(world: World) -> N
 
 
 @virtual
+async def test_who_is_alone_tells_nobody_and_a_node_that_comes_finds_that_something_is_missing(world: World) -> None:
+    shared = Shared(world.store)
+    alone, comes = Node(world, shared, "alone"), Node(world, shared, "comes")
+    for node in (alone, comes):
+        await node.face.open()
+        await node.wire.start()
+    assert not alone.wire.is_alone, "it has not looked yet"
+    alone.wire.compare({})
+    assert alone.wire.is_alone
+    alone.wire.lose()
+    comes.wire.compare({"alone": alone.wire.told})
+    comes.wire.compare({"alone": alone.wire.told})
+    assert comes.gaps == 0, "it reads what there is when it comes"
+    alone.wire.lose()
+    comes.wire.compare({"alone": alone.wire.told})
+    comes.wire.compare({"alone": alone.wire.told})
+    assert comes.gaps == 1
+    comes.wire.tell("word", b"hello")
+    await asyncio.sleep(BEAT_S)
+    assert not alone.wire.is_alone
+    for node in (alone, comes):
+        await node.wire.stop()
+        await node.face.close()
+
+
+@virtual
 async def test_a_node_is_heard_of_until_it_is_gone(world: World) -> None:
     async with nodes(world) as (one, two, _):
         await asyncio.sleep(60 * BEAT_S)

@@ -46,7 +46,9 @@ class Relay:
     def hear(self, news: News) -> None:
         """A commit of this node; another node tells of its own."""
         commit = news.commit
-        if commit is not None:
+        if commit is not None and self._wire.is_alone:
+            self._wire.lose()
+        elif commit is not None:
             told = _Told(
                 news.key,
                 news.version,

@@ -112,6 +112,11 @@ class Wire(Gatherer[_Message]):
         """Whether another node was heard of, and not of its end."""
         return node in self._heard or (self._due is not None and node in self._due)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other node was seen or heard of: what is told now is told to nobody."""
+        return self._due is not None and not self._due and not self._heard
+
     def compare(self, told: Mapping[str, int]) -> None:
         """What the other nodes have told by now, as their records say: once a beat, of all that live.
 
@@ -143,6 +148,11 @@ class Wire(Gatherer[_Message]):
             self.add(_Message(to, kind, body))
         else:
             self._number += 1  # one that nobody will ever hear
+
+    def lose(self) -> None:
+        """There was something to tell, and nobody to hear it: a node that comes meanwhile finds that it is missing."""
+        self._number += 1
+        self.told = self._number
 
     async def tell_now(self, kind: str, body: bytes) -> None:
         """As `tell` to all; when it returns the notice has gone out, or is lost."""
