@@ -38,6 +38,7 @@ from perdure.stores.sqlite.ownership import read_owner
 
 ROOT = Path(__file__).parents[1]
 HELD_EVERY = 100
+OPERATORS = 4
 STALL_S = 90.0
 """A request, or the whole, that does not come further for so long has failed."""
 
@@ -207,16 +208,19 @@ class Campaign:
     # --- the command line -------------------------------------------------------------------------
 
     def _steer(self) -> None:
-        """Release what is held, look, pause and let go on: all of it by commands."""
-        held = [f"order-{n}" for n in range(0, self.found.requests, HELD_EVERY)]
-        for number, order in enumerate(held):
-            if not self._until_started(order):
-                return
-            if number % 5 == 0:
-                self._command("workflow", "pause", order)
-                self._command("workflow", "describe", order)
-                self._command("workflow", "unpause", order)
-            self._command("workflow", "signal", order, "release")
+        """Release what is held, look, pause and let go on: all of it by commands, a few at a time."""
+        with ThreadPoolExecutor(OPERATORS) as operators:
+            list(operators.map(self._steer_one, range(0, self.found.requests, HELD_EVERY)))
+
+    def _steer_one(self, number: int) -> None:
+        order = f"order-{number}"
+        if not self._until_started(order):
+            return
+        if number % (5 * HELD_EVERY) == 0:
+            self._command("workflow", "pause", order)
+            self._command("workflow", "describe", order)
+            self._command("workflow", "unpause", order)
+        self._command("workflow", "signal", order, "release")
 
     def _until_started(self, order: str) -> bool:
         began = time.monotonic()

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 
 from perdure import Engine, Retry, Transaction, activity, call, workflow
 from perdure.embedded import AsyncEngine, shared_file
+from perdure.engine.matching.task_queue import NEAR_IN_HAND
 from perdure.errors import EngineClosedError
 from perdure.frontend import door
 from perdure.stores.api import StoreError
@@ -336,3 +338,17 @@ def test_who_is_alone_loads_nothing_of_the_wire(path: Path) -> None:
             assert (found._transport, found._watching) == (None, None)
 
     asyncio.run(main())
+
+
+async def test_who_has_much_in_hand_shares_the_work_with_the_others(path: Path) -> None:
+    async with fleet_on(path) as fleet:
+        first, _second = await fleet.engine(identity="first"), await fleet.engine(identity="second")
+        handles = [await first.start(taking_long, id=f"{n}") for n in range(NEAR_IN_HAND + 3)]
+        for _ in handles:
+            assert await in_thread(lambda: began.acquire(timeout=PATIENCE_S))
+        may_end.set()
+        for handle in handles:
+            await handle.result()
+        histories = [await handle.history() for handle in handles]
+        ran = Counter(event.activity_task_started_event_attributes.identity for events in histories for event in events)
+        assert (ran["first"], ran["second"]) == (NEAR_IN_HAND, 3)

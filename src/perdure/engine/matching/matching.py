@@ -147,6 +147,7 @@ class Matching:
         queue = self._queues.get(name) or self._open(name)
         if (name.namespace, worker) not in self._ended:
             self._near.setdefault(name, {})[worker] = identity
+        queue.seat_count += name.kind == TaskKind.ACTIVITY
         return Waiting(queue, identity, worker, landing, 0.0, 0.0, self.home)
 
     def sit(self, seat: Waiting) -> bool:

@@ -16,6 +16,9 @@ from perdure.core.started import StartedTask
 from perdure.engine.matching.backlog import Backlog
 from perdure.engine.matching.volatile_task import VolatileTask
 
+NEAR_IN_HAND = 8
+"""So many activities has a worker in this process in hand before those of other processes are asked first: while it
+has few, to run one here is the cheapest, and beyond that the others share the work."""
 _POLLERS_MAX = 1_000
 """Identities remembered of a queue."""
 
@@ -75,8 +78,8 @@ class TaskQueue:
     """One queue that is polled, or was lately. Pollers wait oldest first."""
 
     __slots__ = (
-        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "seats", "timer",
-        "turn", "volatile", "waiting",
+        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "seat_count", "seats",
+        "timer", "turn", "volatile", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: QueueName, rows_max: int) -> None:
@@ -84,6 +87,8 @@ class TaskQueue:
         self.waiting: deque[Poll] = deque()
         self.seats: list[Waiting] = []
         """Free ones of workers in this process: they are served first, and wait without end."""
+        self.seat_count = 0
+        """How many seats there are in all, of an activity queue."""
         self.backlog = Backlog(rows_max)
         self.orphans: deque[StartedTask] = deque()
         """Started tasks whose poller was gone when they were to be delivered."""
@@ -110,6 +115,11 @@ class TaskQueue:
     def next_poller(self) -> Waiting | None:
         """A seat, or the oldest one whose caller is still there."""
         seats, waiting = self.seats, self.waiting
+        if waiting and self.seat_count - len(seats) >= NEAR_IN_HAND:
+            while waiting:
+                poller = waiting.popleft()
+                if not poller.future.done():
+                    return poller
         while seats:
             seat = seats.pop()
             if not seat.future.done():
