@@ -20,6 +20,7 @@ from tests.engine.world import (
     QUEUE,
     World,
     activity_poll,
+    complete,
     completion,
     schedule,
     sleep,
@@ -220,6 +221,23 @@ async def test_what_is_polled_at_another_node_is_not_complained_of(
         assert said(caplog) == []
         await asyncio.sleep(timedelta(minutes=20).total_seconds())
         assert len(said(caplog)) == 1, "nobody for twenty minutes: that worker is gone"
+
+
+@virtual_logged
+async def test_a_queue_that_is_served_at_another_node_is_seldom_looked_at(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Fleet(world) as fleet:
+        nodes = await fleet.nodes(3)
+        nodes.sort(key=lambda node: node.duties.partitions.hold("default", QUEUE), reverse=True)
+        worker = WorkflowService(nodes[2])  # not at the node that would say it
+        for number in range(60):
+            poll = asyncio.ensure_future(worker.poll_workflow_task_queue(workflow_poll()))
+            await asyncio.sleep(1)
+            await WorkflowService(nodes[number % 2]).start_workflow_execution(start_request(f"order-{number}"))
+            await worker.respond_workflow_task_completed(completion((await poll).task_token, complete()))
+        assert sum(node.unpolled.looks.count for node in nodes) <= 2
+        assert said(caplog) == []
 
 
 @virtual_logged

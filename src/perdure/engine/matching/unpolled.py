@@ -30,6 +30,8 @@ QUEUES_MAX = 1_000
 """Queues that are noted or told of at a time; of more nothing is said."""
 _ROWS = 20
 """Looked at in one queue: those of runs that have ended stay until somebody polls."""
+_BUSY_TIMES = 12
+"""A queue that is polled at another node has so many times as long, for every row of it is news here."""
 _LOOKS_APART_MAX_S = 300.0
 """Between two looks at a queue that was polled lately: its workers may be busy, or may have died."""
 
@@ -99,7 +101,8 @@ class Unpolled:
     def _note(self, queue: QueueName) -> None:
         has_room = len(self._noted) + len(self._told) < QUEUES_MAX
         if self._is_open and self._wait_s and has_room and self._is_mine(queue):
-            self._look_in(queue, self._wait_s)
+            is_busy = queue in self._matching.queues_elsewhere()
+            self._look_in(queue, self._wait_s * (_BUSY_TIMES if is_busy else 1))
 
     def _look_in(self, queue: QueueName, wait_s: float) -> None:
         self._noted[queue] = self._loop.call_later(wait_s, self._spawn, partial(self._look, queue, wait_s))
