@@ -94,6 +94,19 @@ Medians of one run on a {cpus}-core machine ([{name}](../benchmarks/results/{nam
 {rows}
 """,  # noqa: E501
     ),
+    Page(
+        ROOT / "docs" / "simulation.md",
+        "simulation",
+        "| {nodes} | {programs:,} | {before:,} | {after:,} | {drain:,} | {stall:,} | {twice:,} "
+        "| {crashes:,} | {failures} |",
+        """\
+Every commit of every program in every way ([{name}](../benchmarks/results/{name})).
+
+| nodes | programs | `before` | `after` | `drain` | `stall` | twice | in all | failures |
+|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+{rows}
+""",
+    ),
 ]
 
 
