@@ -6,7 +6,7 @@ is escaped here and nowhere else: in the session that `door.py` sets up a backsl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from typing import Any
@@ -24,16 +24,11 @@ class Raw(bytes):
 
 def literal(value: Any) -> bytes:
     """A value in SQL. Raises UnicodeError, TypeError, OverflowError for what cannot be one."""
-    if isinstance(value, bytes):
-        return value if isinstance(value, Raw) else quoted(value)
-    if value is None:
-        return b"NULL"
-    if isinstance(value, str):
-        return quoted(value.encode())
-    if isinstance(value, int):
+    write = _LITERALS.get(type(value))
+    if write is not None:
+        return write(value)
+    if isinstance(value, int):  # an enum's member
         return b"%d" % value
-    if isinstance(value, float):
-        return repr(value).encode()
     raise TypeError(f"{type(value).__name__} is no value of the store")
 
 
@@ -42,9 +37,19 @@ def quoted(data: bytes) -> bytes:
     return b"_binary'%b'" % data.replace(b"\\", b"\\\\").replace(b"'", b"''")
 
 
+_LITERALS: Mapping[type, Callable[[Any], bytes]] = {
+    int: b"%d".__mod__,
+    bytes: quoted,
+    str: lambda value: quoted(value.encode()),
+    Raw: lambda value: value,
+    type(None): lambda value: b"NULL",
+    float: lambda value: repr(value).encode(),
+}
+
+
 def row(values: Iterable[Any]) -> bytes:
     """Values in brackets, as in VALUES and IN. Raises as `literal`."""
-    return b"(%b)" % b",".join(map(literal, values))
+    return b"(%b)" % b",".join([literal(value) for value in values])
 
 
 def rows(many: Iterable[Iterable[Any]]) -> Raw:
