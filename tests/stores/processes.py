@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def process(task: str, path: Path) -> Generator[subprocess.Popen[str]]:
+def process(task: str, path: Path | str) -> Generator[subprocess.Popen[str]]:
     """Runs until the block ends, at the latest."""
     command = [sys.executable, "-m", "tests.stores.worker_process", task, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:

@@ -3,7 +3,7 @@
 python -m tests.stores.worker_process hold PATH           owns the file
 python -m tests.stores.worker_process hold-and-fork PATH  … and leaves a child behind that inherits all
 python -m tests.stores.worker_process live:KEY,… PATH     workers of these keys live in it; says who else lives
-python -m tests.stores.worker_process commit PATH         commits one run for ever, a line for each that returned
+python -m tests.stores.worker_process commit PATH|URL     commits one run for ever, a line for each that returned
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
+from perdure.stores.open import open_store
 from perdure.stores.sqlite import SqliteStore
 from perdure.stores.sqlite.lock_file import open_lock_file
 from tests.stores.given import Run
@@ -25,7 +26,7 @@ def say(word: str) -> None:
 
 
 async def work(task: str, path: str) -> None:
-    store = SqliteStore(path)
+    store = open_store(path) if "://" in path else SqliteStore(path)
     await store.open()
     if task == "commit":
         run = Run()

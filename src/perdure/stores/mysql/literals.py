@@ -24,7 +24,7 @@ class Raw(bytes):
 
 def literal(value: Any) -> bytes:
     """A value in SQL. Raises UnicodeError, TypeError, OverflowError for what cannot be one."""
-    write = _LITERALS.get(type(value))
+    write = _LITERALS.get(value.__class__)
     if write is not None:
         return write(value)
     if isinstance(value, int):  # an enum's member

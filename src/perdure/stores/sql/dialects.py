@@ -55,6 +55,10 @@ class Dialect:
         """Behind a table's alias: rows are to be found along that index."""
         return ""
 
+    def numbers(self, union: str) -> str:
+        """Row numbers of several sources, as a SELECT of which each row is looked for."""
+        return union
+
     def same(self, one: str, other: str) -> str:
         """Whether two values are the same one or are both missing."""
         return f"{one} IS NOT DISTINCT FROM {other}"
@@ -118,6 +122,10 @@ _POSTGRES_TYPES = {"value_double": "double precision", "value_text": "text", "va
 
 
 class _Mysql(Dialect):
+    def numbers(self, union: str) -> str:
+        """As a table, which is read once and leads to its rows; a union alone would be asked again for every row."""
+        return f"SELECT * FROM ({union}) AS u"
+
     def by_index(self, index: str) -> str:
         return f" FORCE INDEX ({index})"
 

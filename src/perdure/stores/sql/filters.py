@@ -140,7 +140,7 @@ class _Compiler:
         naming = f"a.name = '{attribute.name}' AND a.type = {int(attribute.type)}"
         own = Condition(Attribute(_ROOTS[attribute.name], attribute.type), condition.operator, condition.values)
         test = self._test(f"a.{self.dialect.value(attribute.type)}", condition)
-        return (
+        return self.dialect.numbers(
             f"SELECT {self._owner} FROM search_attributes AS a WHERE {naming} AND {test} "
             f"UNION ALL {self._named(own)} "
             f"AND NOT EXISTS (SELECT 1 FROM search_attributes AS a WHERE {self._owned.format('k')} AND {naming})"
