@@ -27,7 +27,7 @@ def statements(dialect: Dialect, text: str) -> list[Statement]:
     """Of a first page, of the next one, and of a count."""
     query = bind(parse(text), CUSTOM)
     places = count(1)
-    after = tuple(next(places) for _ in range((len(query.order) or 2) + len(dialect.key)))
+    after = tuple(next(places) for _ in range((len(query.order) or 2) + 1))
     return [
         *filters.find(dialect, "default", query, None, 10),
         *filters.find(dialect, "default", query, after, 10),

@@ -105,6 +105,7 @@ async def test_a_page_ends_with_its_bytes_and_says_that_there_are_more(store: St
         found += [one.execution.key.workflow_id for one in page]
         after = page[-1].cursor
     assert sorted(found) == [f"order-{number}" for number in range(4)]
+    assert [type(value) for value in after or ()] == [int, int, int], "two times and a number, as pages' tokens say"
     assert not page.more
     page = await store.find_executions("default", ALL, limit_bytes=1)
     assert (len(page), page.more) == (1, True), "one at least"

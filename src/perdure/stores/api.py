@@ -340,6 +340,7 @@ class Store(Protocol):
     ) -> Page[Found]:
         """A page of what a list filter finds, in its order, past `after` (the cursor of the last one of a page).
 
+        A cursor holds the values of the order, or when it closed and when it started, and one number of the row.
         States are without what is kept beside their snapshots; `limit_bytes` is of snapshots.
         `after` belongs to a query of the same order. An execution that changes meanwhile may be found
         as it was or as it is. One that is damaged is left out, and logged.

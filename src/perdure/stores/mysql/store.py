@@ -312,7 +312,7 @@ class MysqlStore:
                 if found and size > limit_bytes:
                     found.more = True
                     return found
-                found.append(Found(decode(snapshot), place))
+                found.append(Found(decode(snapshot), filters.shown(MYSQL, place)))
             await asyncio.sleep(0)
         return found
 

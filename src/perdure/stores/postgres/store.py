@@ -298,7 +298,8 @@ class PostgresStore:
                 if found and size > limit_bytes:
                     found.more = True
                     return found
-                shown = tuple(unescape(value) if isinstance(value, str) else value for value in place)
+                cursor = filters.shown(POSTGRES, place)
+                shown = tuple(unescape(value) if isinstance(value, str) else value for value in cursor)
                 found.append(Found(decode(snapshot), shown))
             await asyncio.sleep(0)
         return found

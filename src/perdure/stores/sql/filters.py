@@ -215,11 +215,13 @@ class _Source:
 
 
 def find(dialect: Dialect, namespace: str, query: Query, after: Cursor | None, limit: int) -> list[Statement]:
-    """Statements to ask one after another until there are `limit` rows; each gives the cursors of rows, in order.
+    """Statements to ask one after another until there are `limit` rows; each gives the places of rows, in order.
 
-    What a cursor ends with is the row's key (`Dialect.key`).
+    What a place ends with is the row's key (`Dialect.key`); `shown` makes a cursor of it, such as `after`.
     Open executions stand before closed ones, in a list that nobody asked another order of, so they are asked for first.
     """
+    if after is not None and dialect.is_partitioned:
+        after = (*after[:-1], _NO_PARTITION, after[-1])
     if query.order:
         return [_ordered(_Compiler(dialect, namespace), query, after, limit)]
     kinds = dict.fromkeys(source.is_open for source in _sources(_Compiler(dialect, namespace), query))
@@ -228,6 +230,15 @@ def find(dialect: Dialect, namespace: str, query: Query, after: Cursor | None, l
         for is_open in (True, False, None)
         if is_open in kinds
     ]
+
+
+_NO_PARTITION = -1
+"""Before all partitions: a number is one row's, whatever its partition, so nothing comes between."""
+
+
+def shown(dialect: Dialect, place: Cursor) -> Cursor:
+    """A place as lists are continued from it: behind the values the row's number, and where it lies is no matter."""
+    return (*place[:-2], place[-1]) if dialect.is_partitioned else place
 
 
 def _newest_first(
