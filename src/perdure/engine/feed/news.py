@@ -1,7 +1,8 @@
 """What is told of a commit, once it is durable: small, and the same whichever node committed.
 
-News say that something is there to be seen, not what: whoever needs more reads it. So they may come late, twice, or in
-another order than the commits, and whoever hears them must be right all the same.
+News say that something is there to be seen, not what: whoever needs more reads it. Only why an update was rejected is
+nowhere to be read, so that is told. News may come late, twice, or in another order than the commits, and whoever hears
+them must be right all the same.
 """
 
 from __future__ import annotations
