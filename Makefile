@@ -46,6 +46,7 @@ kills: dev ## kill -9 an engine hundreds of times under messages, then under tra
 
 share: dev ## a web service of four processes on one file, killed at random while it is asked and steered
 	@$(BIN)/python -m benchmarks.sharing $(ARGS)
+
 fleet-kills: dev ## kill -9 nodes, workers and the database of a fleet for ten minutes, and audit every order
 	@$(BIN)/python -m benchmarks.fleet_kills $(ARGS)
 
