@@ -10,10 +10,12 @@ more time may have passed than a stall may last.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import itertools
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,7 @@ from urllib.parse import quote
 import click
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
@@ -44,6 +47,14 @@ _SETTLE_S = 120
 """After the last kill everything must have ended by then."""
 
 
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _leave_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
 class Child:
     """A process that is killed and started again."""
 
@@ -57,7 +68,8 @@ class Child:
     def start(self) -> None:
         """Return when it listens, if it does."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            # It ends with this one, whoever ends that: no node is left behind.
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, preexec_fn=_leave_with_parent)
         if self.port:
             await_port(self.port, self._process)
 
@@ -184,13 +196,12 @@ async def _one_order(clients: Sequence[Client], number: int, findings: Findings)
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     rpc_timeout=timedelta(seconds=_CALL_S),
                 )
+        except WorkflowAlreadyStartedError:
+            pass  # by a call whose answer was lost
         except RPCError as error:
-            if type(error).__name__ == "WorkflowAlreadyStartedError":
-                is_started = True  # by a call whose answer was lost
-            else:
-                _note(findings, order, error)
-                await asyncio.sleep(0.1)
-                continue
+            _note(findings, order, error)
+            await asyncio.sleep(0.1)
+            continue
         if not is_started:
             is_started = True
             findings.started.append(order)
@@ -261,6 +272,13 @@ async def campaign(fleet: Fleet, orders: int, seconds: float, between_s: tuple[f
     clients = [await Client.connect(f"127.0.0.1:{node.port}", runtime=quiet, lazy=True) for node in fleet.nodes]
     room = asyncio.Semaphore(_OPEN_MAX)
     running: set[asyncio.Task[None]] = set()
+
+    def is_over(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        room.release()
+        if not task.cancelled() and task.exception() is not None:
+            findings.wrong.append(f"an order was given up: {task.exception()!r}")
+
     begin = time.monotonic()
     killing = asyncio.create_task(_kill(fleet, findings, seconds, between_s, seed))
     for number in range(orders):
@@ -268,8 +286,7 @@ async def campaign(fleet: Fleet, orders: int, seconds: float, between_s: tuple[f
         await room.acquire()
         task = asyncio.create_task(_one_order(clients, number, findings))
         running.add(task)
-        task.add_done_callback(running.discard)
-        task.add_done_callback(lambda _: room.release())
+        task.add_done_callback(is_over)
     await killing
     _, late = await asyncio.wait([*running, asyncio.create_task(asyncio.sleep(0))], timeout=_SETTLE_S)
     findings.wrong += [f"{len(late)} orders did not end within {_SETTLE_S} s"] if late else []
