@@ -19,7 +19,7 @@ class NotInstalled(Exception):
 
 
 Address = dict[str, Any]
-"""Where a server is: `host`, `port`, `socket` (PostgreSQL: its directory), `user`."""
+"""Where a server is: `host`, `port`, `socket` (PostgreSQL: its directory), `user`; what else it was asked for."""
 
 
 class Kind:
@@ -176,6 +176,7 @@ class MariaDb(Kind):
             "innodb-fast-shutdown": 2,
             "skip-log-bin": None,
             "skip-name-resolve": None,
+            **self.address.get("settings", {}),
         }
         if not self.durable:
             settings |= {
