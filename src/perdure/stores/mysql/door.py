@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 
 from perdure.stores.api import StoreError
 from perdure.stores.mysql.driver import Answer, Connection
 from perdure.stores.mysql.url import Settings
 
-_PAUSES_S = (0.05, 2.0)
-"""Between two tries to connect: the first pause, and the longest one."""
 _LOCK_WAIT_S = 5
 """How long a statement waits for a row; then its transaction is undone and begun again."""
 _WRITER_IDLE_S = 10
@@ -97,24 +94,3 @@ def _let_go(connecting: asyncio.Future[Connection]) -> None:
     """Nobody waits for this connection any more."""
     if not connecting.cancelled() and connecting.exception() is None:
         connecting.result().terminate()
-
-
-class Patience:
-    """Pauses between tries, doubled and by chance, until it has lasted too long."""
-
-    def __init__(self, seconds: float) -> None:
-        self._ends_at = asyncio.get_running_loop().time() + seconds
-        self._pause_s = _PAUSES_S[0]
-
-    @property
-    def is_over(self) -> bool:
-        return asyncio.get_running_loop().time() >= self._ends_at
-
-    def extend(self, seconds: float) -> None:
-        """At least so long from now on."""
-        self._ends_at = max(self._ends_at, asyncio.get_running_loop().time() + seconds)
-
-    async def pause(self) -> None:
-        """Let some time pass."""
-        await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
-        self._pause_s = min(2 * self._pause_s, _PAUSES_S[1])

@@ -23,10 +23,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from perdure.stores.api import OutcomeUnknown, StoreError
-from perdure.stores.mysql.door import Door, Patience
+from perdure.stores.mysql.door import Door
 from perdure.stores.mysql.driver import Answer, Connection
 from perdure.stores.mysql.errors import is_lost, is_transient, store_error
 from perdure.stores.mysql.literals import Rows, statement
+from perdure.stores.sql.waiting import Patience
 
 _log = logging.getLogger(__name__)
 

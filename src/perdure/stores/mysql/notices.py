@@ -17,10 +17,11 @@ import time
 from collections.abc import Sequence
 
 from perdure.stores.api import Hear, StoreError
-from perdure.stores.mysql.door import Door, Patience
+from perdure.stores.mysql.door import Door
 from perdure.stores.mysql.driver import Connection
 from perdure.stores.mysql.errors import is_lost, is_transient, store_error
 from perdure.stores.mysql.literals import Raw, Rows, rows, statement
+from perdure.stores.sql.waiting import Patience
 
 _log = logging.getLogger(__name__)
 

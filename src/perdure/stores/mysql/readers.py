@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import AsyncGenerator
 
 from perdure.stores.api import StoreError
-from perdure.stores.mysql.door import Door, Patience
+from perdure.stores.mysql.door import Door
 from perdure.stores.mysql.driver import Answer, Connection
 from perdure.stores.mysql.errors import is_lost, store_error
+from perdure.stores.sql.waiting import Patience
 
 PATIENCE_S = 10.0
 """How long a read waits for a database that cannot be reached, before it is told so."""

@@ -49,11 +49,12 @@ from perdure.stores.mysql.positions import read_settled
 from perdure.stores.mysql.readers import Busy, Readers
 from perdure.stores.mysql.statements import Writing, queue_hash
 from perdure.stores.mysql.url import read_url
-from perdure.stores.mysql.writer import CommitWriter, RecordWriter, finish
+from perdure.stores.mysql.writer import CommitWriter, RecordWriter
 from perdure.stores.partitions import ALL_PARTITIONS, Partitions, partition_of
 from perdure.stores.sql import dialects, filters
 from perdure.stores.sql.dialects import MYSQL
 from perdure.stores.sql.plan import Memory
+from perdure.stores.sql.waiting import finish
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 

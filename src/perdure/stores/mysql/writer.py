@@ -6,7 +6,6 @@ ends it with nothing written, and the group is taken apart by halves until what 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from perdure.core.names import ExecutionKey
@@ -245,13 +244,3 @@ def _record_statements(last: dict[_Name, RecordChange], before: dict[_Name, int]
             ),
         )  # fmt: skip
     return to.statements
-
-
-async def finish(writing: asyncio.Task[list[Written]]) -> list[Written]:
-    """What a write gives, which is ended by nobody: who does not wait for it any more waits until it is over."""
-    try:
-        return await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        if not writing.done():
-            await asyncio.wait([writing])
-        raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,6 @@ from perdure.stores.postgres.url import Settings
 
 _log = logging.getLogger(__name__)
 
-_PAUSES_S = (0.05, 2.0)
-"""Between two tries to connect: the first pause, and the longest one."""
 _WRITING = {
     # Every statement is planned once, and finds its rows by their keys however few there were when it was planned.
     "jit": "off",
@@ -77,24 +74,3 @@ def _let_go(connecting: asyncio.Future[Connection]) -> None:
     """Nobody wants the connection any more."""
     if not connecting.cancelled() and connecting.exception() is None:
         connecting.result().terminate()
-
-
-class Patience:
-    """Pauses between tries, doubled and by chance, until it has lasted too long."""
-
-    def __init__(self, seconds: float) -> None:
-        self._ends_at = asyncio.get_running_loop().time() + seconds
-        self._pause_s = _PAUSES_S[0]
-
-    @property
-    def is_over(self) -> bool:
-        return asyncio.get_running_loop().time() >= self._ends_at
-
-    def extend(self, seconds: float) -> None:
-        """At least so long from now on."""
-        self._ends_at = max(self._ends_at, asyncio.get_running_loop().time() + seconds)
-
-    async def pause(self) -> None:
-        """Let some time pass."""
-        await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
-        self._pause_s = min(2 * self._pause_s, _PAUSES_S[1])

@@ -20,12 +20,13 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from perdure.stores.api import OutcomeUnknown
-from perdure.stores.postgres.door import Door, Patience
+from perdure.stores.postgres.door import Door
 from perdure.stores.postgres.driver import Connection, sqlstate
 from perdure.stores.postgres.errors import is_lost, is_transient, store_error
 from perdure.stores.postgres.queries import query
 from perdure.stores.postgres.statement import FENCED
 from perdure.stores.postgres.texts import in_schema
+from perdure.stores.sql.waiting import Patience
 
 _log = logging.getLogger(__name__)
 

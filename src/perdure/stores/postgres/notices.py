@@ -16,10 +16,11 @@ from hashlib import blake2b
 from typing import Any
 
 from perdure.stores.api import Hear, StoreError
-from perdure.stores.postgres.door import Door, Patience
+from perdure.stores.postgres.door import Door
 from perdure.stores.postgres.driver import Connection
 from perdure.stores.postgres.errors import is_lost, store_error
 from perdure.stores.postgres.queries import query
+from perdure.stores.sql.waiting import Patience
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from perdure.stores.api import StoreError
-from perdure.stores.postgres.door import Door, Patience
+from perdure.stores.postgres.door import Door
 from perdure.stores.postgres.driver import Connection
 from perdure.stores.postgres.errors import is_lost, store_error
+from perdure.stores.sql.waiting import Patience
 
 _log = logging.getLogger(__name__)
 

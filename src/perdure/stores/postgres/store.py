@@ -49,10 +49,11 @@ from perdure.stores.postgres.queries import query
 from perdure.stores.postgres.readers import Busy, Readers
 from perdure.stores.postgres.texts import escape, in_schema, unescape
 from perdure.stores.postgres.url import read_url
-from perdure.stores.postgres.writer import CommitWriter, RecordWriter, finish
+from perdure.stores.postgres.writer import CommitWriter, RecordWriter
 from perdure.stores.sql import filters
 from perdure.stores.sql.dialects import POSTGRES
 from perdure.stores.sql.plan import Memory
+from perdure.stores.sql.waiting import finish
 from perdure.stores.visibility.evaluation import Cursor
 from perdure.stores.visibility.query import ALL, Query
 

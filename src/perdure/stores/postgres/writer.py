@@ -7,7 +7,6 @@ written, and the group is taken apart by halves until what ends it stands alone.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from perdure.core.names import ExecutionKey
@@ -195,13 +194,3 @@ def _record_row(number: int, change: RecordChange) -> tuple[object, ...]:
     partition = partition_of(change.namespace, change.name)
     name = (change.kind, change.namespace, change.name)
     return (number, partition, *name, version, change.wake_at_ns, checksum, change.data)
-
-
-async def finish(writing: asyncio.Task[list[Written]]) -> list[Written]:
-    """What a write gives, which is ended by nobody: who does not wait for it any more waits until it is over."""
-    try:
-        return await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        if not writing.done():
-            await asyncio.wait([writing])
-        raise

@@ -1,4 +1,5 @@
 """What the stores on SQL databases have in common.
 
-`filters.py` compiles a list filter to SQL, `dialects.py` says in what the databases differ there.
+`filters.py` compiles a list filter to SQL, `dialects.py` says in what the databases differ there; `plan.py` makes rows
+of a group of commits, `waiting.py` waits for a database that is not there.
 """
