@@ -195,6 +195,22 @@ async def test_a_node_that_dies_with_a_question_is_not_waited_for(world: World) 
 
 
 @virtual
+async def test_a_question_is_not_put_to_a_node_that_drains(world: World) -> None:
+    """Nor left there: also one that it has not given to a worker yet goes to another."""
+    async with nodes(world, 3) as (here, drains, third):
+        await idle(drains)
+        before = await asked(here)
+        await asyncio.sleep(0.1)
+        poll = asyncio.ensure_future(polled(third))
+        await asyncio.sleep(0.1)
+        await drains.engine.send_away()
+        after = await asked(here)
+        await third.respond_query_task_completed(answer(await poll))
+        await third.respond_query_task_completed(answer(await polled(third)))
+        assert await asyncio.wait_for(before.data(), 1) == await asyncio.wait_for(after.data(), 1) == b'"paid"'
+
+
+@virtual
 async def test_an_answer_to_what_nobody_asks_any_more_is_dropped(world: World) -> None:
     async with nodes(world) as (here, there):
         await idle(there)

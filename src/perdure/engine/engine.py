@@ -224,11 +224,20 @@ class Engine:
 
     async def stop(self) -> None:
         """Answer pollers and watchers with nothing, finish what was submitted, close the store. Idempotent."""
+        self._say_that_it_ends()
         await self._shut(self.mailboxes.stop, self.duties.hand_over)
 
     async def send_away(self) -> None:
         """Answer pollers and watchers with nothing, and refuse new ones; all else goes on. The first half of a stop."""
+        self._say_that_it_ends()
+        await self._send_away()
+
+    def _say_that_it_ends(self) -> None:
         self.duties.drain()
+        if self._elsewhere is not None:
+            self._elsewhere.leave()
+
+    async def _send_away(self) -> None:
         await self.matching.stop()
         await self.watchers.stop()
         self.queries.stop()
@@ -242,7 +251,7 @@ class Engine:
         self, stop_mailboxes: Callable[[], Awaitable[None]], stop_duties: Callable[[], Awaitable[None]]
     ) -> None:
         self._is_started = False
-        await self.send_away()
+        await self._send_away()
         await self.recovery.stop()
         await self.unpolled.stop()
         await self.pruner.stop()

@@ -97,6 +97,7 @@ class Elsewhere:
         """Questions of other nodes, and the answer once there is one."""
         self._timer: asyncio.TimerHandle | None = None
         wire.on("polled", self._hear_polled)
+        wire.on("left", self._hear_left)
         wire.on("question", self._hear_question)
         wire.on("answer", self._hear_answer)
         wire.on("answered", self._hear_end)
@@ -115,6 +116,11 @@ class Elsewhere:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def leave(self) -> None:
+        """Nobody polls here any more: this node stops."""
+        self.stop()
+        self._wire.tell("left", b"")
 
     # --- who polls where ------------------------------------------------------------------------
 
@@ -173,6 +179,12 @@ class Elsewhere:
                     self._queries.offer(queue, task)
                 else:
                     self._matching.offer(queue, task)
+
+    def _hear_left(self, node: str, body: bytes) -> None:
+        """A node that stops has sent its pollers away: questions that were put to it are put to others."""
+        for nodes in self._polled.values():
+            nodes.pop(node, None)
+        self.put_again()
 
     # --- questions ------------------------------------------------------------------------------
 
