@@ -6,8 +6,8 @@ It listens on the abstract socket of that name, which only one process can have:
 name ends at once. A test process that is killed is disconnected like any other, so no server outlives the tests; and a
 server whose keeper is killed is ended by the kernel.
 
-To everybody who connects it says one line, where the server is or why it is not. To `kill` and `start` it answers
-with a line when that is done.
+To everybody who connects it says one line, where the server is or why it is not. To `kill`, `start`, `pause` and
+`resume` it answers with a line when that is done.
 """
 
 from __future__ import annotations
@@ -80,6 +80,17 @@ class Kept:
     def kill(self) -> None:
         """As if the machine had lost it: with all that it started."""
         self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """It does nothing any more, and closes nothing."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, which: signal.Signals) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, which)
 
     def stop(self) -> None:
         self._end(self.kind.stop_with)
@@ -157,7 +168,7 @@ def _receive(connection: socket.socket) -> bytes:
 
 def _do(kept: Kept, asked: bytes) -> bytes:
     try:
-        {b"kill\n": kept.kill, b"start\n": kept.start}[asked]()
+        {b"kill\n": kept.kill, b"start\n": kept.start, b"pause\n": kept.pause, b"resume\n": kept.resume}[asked]()
     except Exception as error:
         return json.dumps(str(error)).encode()
     return b'""'

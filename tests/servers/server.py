@@ -56,6 +56,14 @@ class Server:
         """After a kill, at the same place; returns when it serves."""
         self._ask("start")
 
+    def pause(self) -> None:
+        """As if the network to it were cut: it does nothing, and closes no connection."""
+        self._ask("pause")
+
+    def resume(self) -> None:
+        """After a pause: it goes on as if nothing had been."""
+        self._ask("resume")
+
     def release(self) -> None:
         """It is not needed here any more."""
         self._connection.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure.stores.api import OutcomeUnknown, RecordChange, StoreError
-from perdure.stores.mysql import MysqlStore, lane
+from perdure.stores.mysql import MysqlStore, lane, readers
 from perdure.stores.mysql.driver import Connection
 from tests.servers.fixtures import hold, new_mariadb_database, url
 from tests.servers.server import Server
@@ -132,4 +132,42 @@ async def _kill_amid_commits(server: Server, address: str) -> None:
     assert await store.commit([run.commit(events=1)]) == [APPLIED]
     assert await stored(store, run) == (2, [1, 2])
     assert await store.commit([run.commit(events=1)]) == [APPLIED]
+    await store.close()
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(lane, "UNKNOWN_S", 0.2)
+    monkeypatch.setattr(readers, "PATIENCE_S", 0.2)
+    with hold(Server.private, "mariadb", durable=False) as server, new_mariadb_database(server) as name:
+        asyncio.run(_pause_amid_commits(server, f"{url(server, name)}?timeout=0.5&connect_timeout=0.5"))
+
+
+async def _pause_amid_commits(server: Server, address: str) -> None:
+    store = MysqlStore(address)
+    await store.open()
+    run = Run()
+    await store.commit([run.commit(events=1)])
+    server.pause()
+    try:
+        with pytest.raises(StoreError, match=r"in time|reached") as refused:
+            await store.commit([run.commit(events=1)])
+        assert not isinstance(refused.value, OutcomeUnknown), "it held the locks at most"
+        with pytest.raises(StoreError, match=r"in time|reached"):
+            await store.load([run.reference])
+    finally:
+        server.resume()
+
+    async def pause(send: Any) -> Any:
+        server.pause()
+        return await send()
+
+    run.behind(1)
+    run.execution.next_event_id = 2
+    Line(store, b"COMMIT", pause)
+    with pytest.raises(OutcomeUnknown, match="whether it was applied is not known"):
+        await store.commit([run.commit(events=1)])
+    server.resume()
+    version, events = await stored(store, run)
+    assert (version, events) in ((1, [1]), (2, [1, 2])), "one or the other"
     await store.close()

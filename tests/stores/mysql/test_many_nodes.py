@@ -11,7 +11,7 @@ import pytest
 from perdure.stores.api import BEGINNING, RecordChange
 from perdure.stores.mysql import MysqlStore, door, notices
 from perdure.stores.mysql.driver import Connection
-from tests.stores.given import APPLIED, CONFLICT, QUEUE, Run, queued, stored
+from tests.stores.given import APPLIED, CONFLICT, QUEUE, Run, message_id, queued, stored
 
 
 @asynccontextmanager
@@ -206,3 +206,38 @@ async def test_old_notices_are_taken_away_by_who_tells(mysql_url: str, monkeypat
             if left == ((b"new",),):
                 return
         raise AssertionError(left)
+
+
+async def test_who_reads_on_from_its_position_misses_nothing_of_many_writers(mysql_url: str) -> None:
+    async with nodes(mysql_url, 4) as [reader, *writers]:
+        written: set[str] = set()
+        is_over = asyncio.Event()
+
+        async def write(place: int, store: MysqlStore) -> None:
+            for turn in range(30):
+                runs = [Run(f"order-{place}-{turn}-{number}") for number in range(1 + (turn + place) % 4)]
+                commits = [run.commit(events=1, add=[run.task()], send=[f"to {run.key.workflow_id}"]) for run in runs]
+                assert await store.commit(commits) == [APPLIED] * len(runs)
+                written.update(run.key.workflow_id for run in runs)
+
+        async def read() -> tuple[list[str], list[str]]:
+            tasks: list[str] = []
+            messages: list[str] = []
+            task_position = message_position = BEGINNING
+            while True:
+                last_round = is_over.is_set()
+                page = await reader.tasks(QUEUE, task_position, 7)
+                tasks += [row.task.key.workflow_id for row in page]
+                task_position = page[-1].position if page else task_position
+                sent = await reader.pending_messages(message_position, 7)
+                messages += [message_id(row).removeprefix("to ") for row in sent]
+                message_position = sent[-1].position if sent else message_position
+                if last_round and not page and not sent:
+                    return tasks, messages
+
+        reading = asyncio.ensure_future(read())
+        await asyncio.gather(*(write(place, store) for place, store in enumerate(writers)))
+        is_over.set()
+        async with asyncio.timeout(60):
+            tasks, messages = await reading
+        assert sorted(tasks) == sorted(messages) == sorted(written)
