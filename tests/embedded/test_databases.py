@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -54,10 +55,17 @@ def quick(order: str) -> str:
     return call(charge, order)
 
 
-@pytest.fixture(params=["mysql"])
+@pytest.fixture(autouse=True)
+def nothing_charged() -> None:
+    charged.clear()
+
+
+@pytest.fixture(params=["mysql", "postgres"])
 def address(request: pytest.FixtureRequest) -> str:
     """The URL of an empty store on a database."""
-    return request.getfixturevalue(f"{request.param}_url")
+    if request.param == "mysql":
+        return request.getfixturevalue("mysql_url")
+    return url(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_database"))
 
 
 def test_one_engine_starts_and_another_goes_on(address: str) -> None:
@@ -87,15 +95,16 @@ def test_an_engine_goes_on_where_another_was_closed(address: str) -> None:
     assert charged["b-1"] == 1
 
 
-def test_orders_finish_through_kills_of_the_database() -> None:
-    with (
-        hold(Server.private, "mariadb") as server,
-        new_mariadb_database(server) as name,
-        Engine(url(server, name), workflows=[quick]) as engine,
-    ):
+@pytest.mark.parametrize("kind", ["mariadb", "postgres"])
+def test_orders_finish_through_kills_of_the_database(kind: str) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(hold(Server.private, kind))
+        name = "postgres" if kind == "postgres" else stack.enter_context(new_mariadb_database(server))
+        engine = stack.enter_context(Engine(url(server, name), workflows=[quick]))
         handles = []
         for kill in range(3):
-            handles += [engine.start(quick, f"c-{kill}-{number}", id=f"c-{kill}-{number}") for number in range(20)]
+            names = [f"{kind}-{kill}-{number}" for number in range(20)]
+            handles += [engine.start(quick, name, id=name) for name in names]
             server.kill()
             server.start()
         results = [handle.result() for handle in handles]
