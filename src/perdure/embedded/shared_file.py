@@ -93,6 +93,7 @@ class SharedFile:
             why = await self._join()
             if why is None:
                 self._following = loop.create_task(self._follow(), name=f"owner of {self._path}")
+                self._following.add_done_callback(_tell)
                 return
             if loop.time() >= until:
                 raise StoreError(f"{owned} It does not serve other processes ({why}).")
@@ -251,6 +252,12 @@ class SharedFile:
                     _log.error("the store cannot be taken over: %s", error)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _tell(following: asyncio.Task[None]) -> None:
+    """A fault of ours: calls are told that there is no owner, and the log why."""
+    if not following.cancelled() and (error := following.exception()) is not None:
+        _log.error("the owner of a store is looked for no more: open the engine again", exc_info=error)
 
 
 def _ignore(_: Connection) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.api import enums
+from perdure.api.errors import Rejected
 from perdure.api.presence import presence_of
 from perdure.core.names import QueueName, TaskKind
 from perdure.engine.engine import Engine
@@ -100,7 +101,11 @@ class Door:
             await asyncio.sleep(LOOK_S)
             try:
                 await self._look()
-            except (StoreError, OSError) as error:  # whoever needs the store says so louder; it is looked at again
+            except (
+                StoreError,
+                Rejected,
+                OSError,
+            ) as error:  # whoever needs the store says so louder; it is looked at again
                 _log.warning("what dead processes held is not taken back yet: %s", error)
 
     async def _look(self) -> None:
