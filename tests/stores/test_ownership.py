@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,4 +86,19 @@ async def test_a_store_that_could_not_be_opened_owns_nothing(sqlite: SqliteStore
         await sqlite.open()
     sqlite.path.unlink()
     await sqlite.open()
+    await sqlite.close()
+
+
+async def test_a_file_that_somebody_has_locked_for_a_moment_is_waited_for(sqlite: SqliteStore) -> None:
+    """As a reader does that is the first one behind a crash: it puts the log in order."""
+    await sqlite.open()
+    await sqlite.close()
+    with closing(sqlite3.connect(sqlite.path, isolation_level=None)) as reader:
+        reader.execute("PRAGMA locking_mode = EXCLUSIVE").fetchone()
+        reader.execute("BEGIN IMMEDIATE")
+        opening = asyncio.ensure_future(sqlite.open())
+        await asyncio.wait((opening,), timeout=0.2)
+        assert not opening.done(), "it did not wait"
+    await opening
+    await sqlite.commit([Run().commit()])
     await sqlite.close()

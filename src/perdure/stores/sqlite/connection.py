@@ -97,12 +97,23 @@ def _begins_like_sqlite(path: Path) -> bool:
         return file.read(len(_MAGIC)) in (_MAGIC, b"")
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
+OPEN_WAIT_S = 5.0
+"""How long who opens a file, in a thread, waits for a lock: behind a crash even a reader may have it locked for a
+moment, for whoever comes first puts the log in order."""
+
+
+def connect_writer(path: Path, wait_s: float = 0.0) -> sqlite3.Connection:
     """The connection that writes, with nothing changed in the file yet.
 
-    It never waits for a lock (it runs on the event loop): a busy file is an error at once.
+    By itself it never waits for a lock (it runs on the event loop): a busy file is an error at once. With `wait_s` it
+    does, until `wait_no_more`.
     """
-    return _connect(path, _WRITER_CACHE_KIB)
+    return _connect(path, _WRITER_CACHE_KIB, wait_s)
+
+
+def wait_no_more(connection: sqlite3.Connection) -> None:
+    """A lock is an error at once from now on."""
+    connection.execute("PRAGMA busy_timeout = 0").fetchone()
 
 
 def make_durable(connection: sqlite3.Connection, path: Path) -> None:
@@ -117,19 +128,19 @@ def make_durable(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT_BYTES}")
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write."""
-    connection = _connect(path, _READER_CACHE_KIB)
+def connect_reader(path: Path, wait_s: float = 0.0) -> sqlite3.Connection:
+    """A connection that cannot write; `wait_s` as for the one that can."""
+    connection = _connect(path, _READER_CACHE_KIB, wait_s)
     connection.execute("PRAGMA query_only = ON")
     return connection
 
 
-def _connect(path: Path, cache_kib: int) -> sqlite3.Connection:
+def _connect(path: Path, cache_kib: int, wait_s: float) -> sqlite3.Connection:
     """On a file that exists: none is made here, in the place of one that was deleted."""
     connection = sqlite3.connect(
         f"file:{quote(os.fspath(path))}?mode=rw",
         uri=True,
-        timeout=0,
+        timeout=wait_s,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=64,

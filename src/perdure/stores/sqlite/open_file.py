@@ -20,6 +20,7 @@ from perdure.stores.encoding import Written, encode_or_refuse
 from perdure.stores.sqlite import mark as mark_module
 from perdure.stores.sqlite import schema
 from perdure.stores.sqlite.connection import (
+    OPEN_WAIT_S,
     check_kind,
     check_path,
     connect_reader,
@@ -28,6 +29,7 @@ from perdure.stores.sqlite.connection import (
     make_private,
     refuse_a_lone_log,
     take_rights_away,
+    wait_no_more,
 )
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
 from perdure.stores.sqlite.ownership import Ownership, is_owned_here
@@ -92,7 +94,7 @@ class OpenFile:
         path = self.path
         refuse_a_lone_log(path)
         is_new = make_private(path)
-        self.connection = connect_writer(path)
+        self.connection = connect_writer(path, OPEN_WAIT_S)
         self._connections.append(self.connection)
         migrations = schema.read_migrations()
         version = schema.identify(self.connection, path, max(migrations, default=schema.FIRST_VERSION))
@@ -105,8 +107,10 @@ class OpenFile:
         if 0 < version < _PRIVATE_SINCE:
             take_rights_away(path)
         self.writer = Writer(self.connection)
-        self.reader = connect_reader(path)
+        self.reader = connect_reader(path, OPEN_WAIT_S)
         self._connections.append(self.reader)
+        for connection in self._connections:
+            wait_no_more(connection)
 
     def _check_mark(self, version: int) -> None:
         """Raises StoreError when the database lacks what was acknowledged: its log is missing."""
