@@ -5,6 +5,9 @@ looking    reads. A file is read beside the engine that owns it or when none doe
 opened     changes what the command names, and nothing else. A file that an application has open is changed by that
            application's engine, over the socket beside the file; one that nobody has open is opened for the moment, and
            timers, schedules and messages are left to the next engine.
+
+A database that engines share is worked on by one more engine, for the moment, which has no duties either: the others
+hear of what it does.
 """
 
 from __future__ import annotations
@@ -29,13 +32,20 @@ def is_server(store_url: str) -> bool:
     return store_url.startswith(("grpc://", "grpcs://"))
 
 
+def is_file(store_url: str) -> bool:
+    """Whether a URL names a file, and neither a server nor a database."""
+    return store_url.startswith("sqlite:") or "://" not in store_url
+
+
 @contextmanager
 def looking(store_url: str, namespace: str) -> Generator[Engine]:
     """An engine that answers questions and changes nothing. What goes wrong becomes one sentence."""
     seams = EngineSeams()
     with plain_errors(PerdureError, ValueError):
-        if not is_server(store_url):
+        if is_file(store_url):
             seams = EngineSeams(store=ReadOnlyStore(path_of(store_url)), engine_config=_NO_DUTIES)
+        elif not is_server(store_url):
+            seams = EngineSeams(engine_config=_NO_DUTIES)
         with seamed(Engine, seams, store_url, namespace=namespace, worker=False) as engine:
             yield engine
 
@@ -48,19 +58,21 @@ def opened(store_url: str, namespace: str) -> Generator[Engine]:
             with Engine(store_url, namespace=namespace, worker=False) as engine:
                 yield engine
             return
-        path = path_of(store_url)
-        if not path.is_file():
-            raise missing(path)
-        seams = EngineSeams(store=SqliteStore(path), engine_config=_NO_DUTIES)
+        seams = EngineSeams(engine_config=_NO_DUTIES)
+        if is_file(store_url):
+            path = path_of(store_url)
+            if not path.is_file():
+                raise missing(path)
+            seams = EngineSeams(store=SqliteStore(path), engine_config=_NO_DUTIES)
         with seamed(Engine, seams, store_url, namespace=namespace, worker=False) as engine:
             yield engine
 
 
 def owner(store_url: str) -> str | None:
-    """Who has a file open, in words; None: nobody, and nothing in it goes on. Of a server None too."""
-    return None if is_server(store_url) else owner_of(path_of(store_url))
+    """Who has a file open, in words; None: nobody, and nothing in it goes on. Of a server or a database None too."""
+    return owner_of(path_of(store_url)) if is_file(store_url) else None
 
 
 def is_idle(store_url: str) -> bool:
     """Whether it is a file that no engine has open: then nothing in it goes on."""
-    return not is_server(store_url) and owner(store_url) is None
+    return is_file(store_url) and owner(store_url) is None

@@ -23,7 +23,7 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from perdure import WorkflowDescription
 from perdure.api.digest import digest, duration_text, status_name
 from perdure.api.times import timestamp_ns
-from perdure.cli.looking import is_idle, is_server, looking, owner
+from perdure.cli.looking import is_file, is_idle, looking, owner
 from perdure.cli.options import group, json_option, namespace_option, run_option, store_option
 from perdure.cli.output import console, plain_errors, print_json, say
 from perdure.cli.times import in_ns
@@ -79,13 +79,13 @@ def list_workflows(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List executions, in order of workflow id; on a server, or with a query, open ones first and the newest first."""
+    """List executions: of a file in order of workflow id, else or with a query open ones first and the newest first."""
     if query is not None and (open_only is not None or workflow_type is not None):
         raise click.UsageError("--query says all: leave out --open, --closed and --type, or write them in the query.")
-    if is_server(store_url):
-        lines = _listed_by_server(store_url, namespace, query or _query_of(open_only, workflow_type), limit)
-    else:
+    if is_file(store_url):
         lines = _listed_in_file(store_url, namespace, open_only, workflow_type, query, limit)
+    else:
+        lines = _listed_by_engine(store_url, namespace, query or _query_of(open_only, workflow_type), limit)
     if as_json:
         print_json([asdict(line) for line in lines])
     else:
@@ -102,7 +102,7 @@ def _query_of(open_only: bool | None, workflow_type: str | None) -> str:
     return " AND ".join(parts)
 
 
-def _listed_by_server(store_url: str, namespace: str, query: str, limit: int) -> list[_Line]:
+def _listed_by_engine(store_url: str, namespace: str, query: str, limit: int) -> list[_Line]:
     with looking(store_url, namespace) as engine:
         found = engine.list(query, limit=limit)
     return [

@@ -10,7 +10,7 @@ import pytest
 from perdure.core.commit import Commit
 from perdure.stores.api import Damaged, ReadsBusy, ReadTooLong, StoreError, Unstorable
 from perdure.stores.open import open_store
-from perdure.stores.postgres import PostgresStore, driver
+from perdure.stores.postgres import PostgresStore, driver, schema
 from perdure.stores.visibility.query import ALL
 from tests.servers.fixtures import conninfo, url
 from tests.servers.server import Server
@@ -46,6 +46,12 @@ async def test_a_user_without_rights_is_told_what_it_needs(postgres_server: Serv
     address = url(postgres_server, postgres_database)
     said = await refusal(address.replace("//", "//nobody_much:hush@").replace("hush@tester@", "hush@"))
     assert "lacks a right" in said
+
+
+async def test_an_old_server_is_refused(postgres: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "OLDEST_SERVER", 99_00_00)
+    with pytest.raises(StoreError, match="needs 13 or later"):
+        await postgres.open()
 
 
 async def test_a_missing_driver_says_what_to_install(postgres: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:

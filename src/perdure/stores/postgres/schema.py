@@ -19,6 +19,7 @@ from perdure.stores.postgres.texts import in_schema
 from perdure.stores.postgres.url import Settings
 
 FIRST_VERSION = 1
+OLDEST_SERVER = 13_00_00
 LOCK_S = 60.0
 """How long a node waits for another one that makes or changes the tables."""
 _NO_TABLE = ("42P01", "3F000")
@@ -40,6 +41,11 @@ async def ensure(connection: Connection, settings: Settings, migrations: Mapping
     """Have the newest schema there. Raises StoreError for a newer one, and the driver's errors."""
     migrations = read_migrations() if migrations is None else migrations
     newest = max(migrations, default=FIRST_VERSION)
+    [[server]] = await connection.fetch("SHOW server_version_num")
+    if int(server) < OLDEST_SERVER:
+        raise StoreError(
+            f"The store {settings.shown} is on PostgreSQL {int(server) // 10_000}: perdure needs 13 or later."
+        )
     if await _version(connection, settings, newest) == newest:
         await _settle(connection, settings)
         return
