@@ -34,6 +34,7 @@ WORKFLOWS_PER_ROUND = 50
 
 class _Worker:
     identity = "1234@host"
+    home = ""
 
 
 def _payload() -> Payloads:
