@@ -324,7 +324,7 @@ def report(findings: Findings, seconds: float) -> Sequence[str]:
 )
 @click.option("--stall", default=15.0, show_default=True, help="Seconds without a completion that are too many.")
 @click.option("--seed", default=1, show_default=True, help="Who is killed, and when.")
-@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures there, as JSON.")
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Add the figures to that file.")
 def main(
     kind: str, nodes: int, workers: int, orders: int, seconds: int, between: tuple[float, float], stall: float,
     seed: int, save: Path | None,
@@ -342,13 +342,18 @@ def main(
     for line in report(findings, time.monotonic() - begin):
         click.echo(line)
     if save is not None:
-        figures = {
-            "kind": kind, "nodes": nodes, "workers": workers, "orders": orders, "started": len(findings.started),
-            "ended": len(findings.ended_at), "kills": findings.kills, "longest_stall_s": findings.longest_stall_s,
-            "slowest_order_s": findings.longest_s, "told": findings.told, "wrong": findings.wrong,
-            "checked": json.loads(findings.checked or "null"), "seed": seed, "cpus": os.cpu_count(),
-        }  # fmt: skip
-        save.write_text(json.dumps(figures, indent=2) + "\n")
+        told = json.loads(save.read_text()) if save.exists() else {"machine": {"cpus": os.cpu_count()}, "rows": []}
+        kills = {f"killed_{one}s": findings.kills[one] for one in ("node", "worker", "database")}
+        told["rows"].append(
+            {
+                "kind": kind, "nodes": nodes, "workers": workers, "seconds": seconds, "seed": seed, **kills,
+                "acknowledged": len(findings.started), "ended": len(findings.ended_at), "wrong": findings.wrong,
+                "longest_stall_s": findings.longest_stall_s, "slowest_order_s": findings.longest_s,
+                "told": findings.told, "checked": json.loads(findings.checked or "null"),
+                "failures": len(findings.wrong),
+            }
+        )  # fmt: skip
+        save.write_text(json.dumps(told, indent=2) + "\n")
     if findings.wrong:
         raise SystemExit(1)
 

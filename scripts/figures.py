@@ -107,6 +107,20 @@ Every commit of every program in every way ([{name}](../benchmarks/results/{name
 {rows}
 """,
     ),
+    Page(
+        ROOT / "docs" / "fleets.md",
+        "fleet-kills",
+        "| {kind} | {seconds:,} | {killed_nodes} | {killed_workers} | {killed_databases} | {acknowledged:,} "
+        "| {ended:,} | {failures} | {longest_stall_s:.1f} | {slowest_order_s:.1f} |",
+        """\
+Three nodes, four workers, one database server, all of them on one {cpus}-core machine that had other work besides
+([{name}](../benchmarks/results/{name}); yours: `make fleet-kills`).
+
+| store | seconds | nodes killed | workers killed | databases killed | starts acknowledged | ended | wrong | longest time without an end, s | slowest order, s |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+{rows}
+""",  # noqa: E501
+    ),
 ]
 
 
