@@ -219,6 +219,34 @@ async def test_who_is_alone_tells_nobody_and_a_node_that_comes_finds_that_someth
 
 
 @virtual
+async def test_a_node_that_ends_in_order_has_told_what_it_did(world: World) -> None:
+    """Also one that never joined the others, as a command's engine: nobody would miss it."""
+    shared = Shared(world.store)
+    ends, stays = Node(world, shared, "ends"), Node(world, shared, "stays")
+    for node in (ends, stays):
+        await node.face.open()
+        await node.wire.start()
+    notify = ends.face.notify
+
+    async def slowly(channel: str, notices: Sequence[bytes]) -> None:
+        await asyncio.sleep(1.0)
+        await notify(channel, notices)
+
+    setattr(ends.face, "notify", slowly)
+    ends.wire.tell("word", b"one")
+    await asyncio.sleep(0.5)
+    ends.wire.tell("word", b"two")
+    await ends.wire.flush()
+    await ends.wire.stop()
+    await asyncio.sleep(0)
+    assert [body for _, body in stays.heard] == [b"one", b"two"]
+    await ends.wire.flush()
+    await stays.wire.stop()
+    for node in (ends, stays):
+        await node.face.close()
+
+
+@virtual
 async def test_a_node_is_heard_of_until_it_is_gone(world: World) -> None:
     async with nodes(world) as (one, two, _):
         await asyncio.sleep(60 * BEAT_S)

@@ -225,7 +225,13 @@ class Engine:
     async def stop(self) -> None:
         """Answer pollers and watchers with nothing, finish what was submitted, close the store. Idempotent."""
         self._say_that_it_ends()
-        await self._shut(self.mailboxes.stop, self.duties.hand_over)
+        await self._shut(self._finish, self.duties.hand_over)
+
+    async def _finish(self) -> None:
+        """What was submitted is answered, and the others are told of it."""
+        await self.mailboxes.stop()
+        if self.wire is not None:
+            await self.wire.flush()
 
     async def send_away(self) -> None:
         """Answer pollers and watchers with nothing, and refuse new ones; all else goes on. The first half of a stop."""

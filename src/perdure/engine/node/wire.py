@@ -37,6 +37,7 @@ _TOGETHER_MAX = 500
 _WAITING_MAX = 20_000
 """Messages that wait for a store which does not serve; what comes on top of them is lost, and that is told."""
 _NODES_MAX = 1_000
+_FLUSH_S = 2.0
 _OVERHEAD = 16
 """Bytes, at most, that a message adds to a notice beside its own text and those of its names."""
 
@@ -159,8 +160,19 @@ class Wire(Gatherer[_Message]):
         self._waiting += 1
         await self._work([_Message("", kind, body)])
 
+    async def flush(self) -> None:
+        """Wait until all that was told has gone out or is lost, for a moment: before this node stops.
+
+        One that never joined the others (a command's engine) has no record by which they would miss it.
+        """
+        try:
+            async with asyncio.timeout(_FLUSH_S):
+                while self._waiting and self._task is not None:
+                    await self.batches.reached(self.batches.count + 1)
+        except TimeoutError:
+            _log.warning("the other nodes were not told all that happened here: the store takes too long")
+
     async def _work(self, batch: list[_Message]) -> None:
-        self._waiting -= len(batch)
         notices: list[bytes] = []
         try:
             for some in self._packed([await self._shortened(message) for message in batch]):
@@ -177,6 +189,7 @@ class Wire(Gatherer[_Message]):
                 self._is_in_trouble = True
                 _log.warning("the other nodes cannot be told what happens here, trying on: %s", error)
         finally:
+            self._waiting -= len(batch)
             self.told = self._number
 
     async def _shortened(self, message: _Message) -> _Message:
