@@ -99,6 +99,11 @@ def settled(rows: Sequence[Row]) -> Sequence[Row]:
     return rows
 
 
+def position_of(row: Row) -> Position:
+    """Of a row of a queue or of the outbox."""
+    return Position(row[0], row[1])
+
+
 def task_of(row: Row, queue: QueueName) -> QueuedTask:
     """A row of a queue."""
     transaction, number, *key, event_id, stamp, _ = row

@@ -64,6 +64,8 @@ _READS_MAX = 2_000
 _SCANNERS = 2
 _SCANS_MAX = 10
 """Lists and counts that wait for one."""
+_SETTLING_S = (0.002, 0.5)
+"""Between two looks whether rows are settled: the first pause, and the longest one."""
 _FOUND_AT_A_TIME = 20
 """Lines of a list whose states are read in one statement."""
 
@@ -238,10 +240,18 @@ class PostgresStore:
     # --- queues and messages --------------------------------------------------------------------
 
     async def tasks(self, queue: QueueName, after: Position, limit: int) -> Sequence[QueuedTask]:
-        """See `Store.tasks`."""
+        """See `Store.tasks`. A page that is short ends the queue: what is there and not settled yet is waited for."""
         parameters = (escape(queue.namespace), escape(queue.name), queue.kind, *after, limit, self._settled_after_s)
-        rows = await self._read("list_tasks", *parameters)
-        return [reader.task_of(row, queue) for row in reader.settled(rows)]
+        pause_s, last = _SETTLING_S[0], None
+        while True:
+            rows = await self._read("list_tasks", *parameters)
+            shown = reader.settled(rows)
+            if last is None and rows:
+                last = reader.position_of(rows[-1])
+            if len(shown) == len(rows) or last is None or reader.position_of(rows[len(shown)]) > last:
+                return [reader.task_of(row, queue) for row in shown]
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _SETTLING_S[1])
 
     async def count_tasks(self, queue: QueueName) -> int:
         """See `Store.count_tasks`."""
