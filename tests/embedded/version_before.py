@@ -17,7 +17,9 @@ from datetime import UTC, datetime, timedelta
 from perdure import Client, Engine, Retry, Worker, activity, call, start, workflow
 from perdure.frontend.near import Near
 from perdure.sdk.declare.definitions import Registry
+from perdure.embedded import AsyncEngine, EngineSeams
 from perdure.stores.open import open_store
+from perdure.stores.reading import differences, fold  # now: perdure.stores.folding.differences + perdure.stores.folding.fold
 from perdure import Calendar  # now: perdure.schedules.Calendar
 from perdure import Overlap, ScheduleDescription  # now: perdure.schedules.Overlap + perdure.schedules.ScheduleDescription
 from perdure import ScheduleSummary, ScheduledRun  # now: perdure.schedules.ScheduleSummary + perdure.schedules.ScheduledRun
@@ -194,6 +196,7 @@ def nanoseconds(engine: Engine) -> None:
     assert pending.last_heartbeat_at_ns is None and pending.next_attempt_at_ns is None  # now: last_heartbeat_at + next_attempt_at
     assert pending.started_at_ns > 0  # now: started_at
     handle.terminate()
+    assert engine.check_replay([sell]).elapsed_ns > 0  # now: elapsed
     config = WorkerConfig(deadlock_ns=second, shutdown_grace_ns=0, shutdown_cancel_ns=0)  # now: deadlock_timeout= + shutdown_grace= + shutdown_cancel_grace=
     assert config.deadlock_ns == second  # now: deadlock_timeout
     assert config.heartbeat_default_ns == 30 * second  # now: default_heartbeat_throttle_interval
@@ -223,8 +226,16 @@ def clocks(engine: Engine) -> None:
     assert times == [int((begins + timedelta(days=day)).timestamp()) * 10**9 for day in (1, 2)]
 
 
+def in_its_seams() -> None:
+    with Engine("memory://", seams=EngineSeams(new_id=lambda: "told")) as engine:  # now: perdure.embedded.seamed(Engine, seams, ...)
+        assert engine.start(greet).run_id == "told"
+    AsyncEngine("memory://", seams=None)  # now: perdure.embedded.seamed(AsyncEngine, seams, ...)
+    assert callable(differences) and callable(fold)
+
+
 def main() -> None:
     on_the_wire()
+    in_its_seams()
     with Engine("memory://") as engine:
         by_id(engine)
         grouped(engine)

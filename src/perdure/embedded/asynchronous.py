@@ -10,7 +10,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from perdure.embedded.forever import Ending, listening, told
-from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams
+from perdure.embedded.settings import DEFAULT_MEMORY_MB, Bounds, EngineSeams, takes_former_seams
 from perdure.embedded.shared_file import SharedFile
 from perdure.embedded.workers import Workers, listen_to_events, queues_of, registry_of
 from perdure.engine.node import collector
@@ -34,6 +34,7 @@ from perdure.stores.open import open_store, shown_url
 from perdure.stores.sqlite import SqliteStore
 
 
+@takes_former_seams
 @lists_options
 class AsyncEngine(AsyncClient):
     """The engine on the caller's event loop. See `Engine` for the arguments; every method is a coroutine.

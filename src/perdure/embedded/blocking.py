@@ -11,7 +11,7 @@ from perdure.embedded.asynchronous import AsyncEngine
 from perdure.embedded.client import Client
 from perdure.embedded.forever import Ending
 from perdure.embedded.loop_thread import LoopThread
-from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams, seamed
+from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams, seamed, takes_former_seams
 from perdure.interventions import AlertHook, Interventions
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.errors import EngineClosedError, EngineError
@@ -22,6 +22,7 @@ from perdure.sdk.options import Duration
 R = TypeVar("R")
 
 
+@takes_former_seams
 @lists_options
 class Engine(Client):
     """A durable execution engine in this process.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
 from perdure.sdk.declare.definitions import Registry
+from perdure.sdk.deprecated import deprecated
 from perdure.sdk.options import Duration, optional_duration
 from perdure.sdk.worker import WorkerConfig
 from perdure.sdk.worker.failing import Failed
@@ -16,6 +18,7 @@ from perdure.stores.api import Store
 
 E = TypeVar("E")
 P = ParamSpec("P")
+K = TypeVar("K", bound=type)
 
 DEFAULT_MEMORY_MB = 256
 
@@ -53,6 +56,22 @@ def seamed(kind: Callable[P, E], seams: EngineSeams, *args: P.args, **options: P
     engine._seams = seams
     engine.__init__(*args, **options)
     return engine
+
+
+def takes_former_seams(kind: K) -> K:
+    """A class of engines whose constructor takes `seams=` as in the version before, and says what there is instead."""
+    cls: Any = kind
+    construct = cls.__init__
+
+    @wraps(construct)
+    def constructed(self: Any, *args: Any, **options: Any) -> None:
+        if "seams" in options:
+            deprecated(f"{kind.__name__}: seams=", f"perdure.embedded.seamed({kind.__name__}, seams, ...)")
+            self._seams = options.pop("seams") or EngineSeams()
+        construct(self, *args, **options)
+
+    cls.__init__ = constructed
+    return kind
 
 
 _RETENTION_MIN_NS = 3600 * 1_000_000_000

@@ -58,5 +58,5 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def signal_of(entry_id: str) -> str:
-    """The name of the signal that brings the decision on an entry; its argument is a Decision."""
+    """The name of the signal that brings the decision on an entry; its argument is a Decision. Raises nothing."""
     return f"{SIGNAL}:{entry_id}"

@@ -7,10 +7,11 @@ ownership, or asks an engine: what it tells is what is on disk.
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from temporalio.api.history.v1 import HistoryEvent
@@ -18,6 +19,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.api.history import decode_batch
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey, QueueName, Task
+from perdure.stores import folding
 from perdure.stores.api import BEGINNING, Reference, StoreError
 from perdure.stores.open import sqlite_path
 from perdure.stores.sqlite import backup, checking, reader
@@ -30,6 +32,15 @@ from perdure.stores.visibility.evaluation import uncommon_rows
 
 _ALL_BYTES = 1 << 62
 _ALL_ROWS = 1 << 62
+
+
+def __getattr__(name: str) -> Any:
+    """What lay here in the version before, when the page that shows histories took it from here."""
+    if name not in ("differences", "fold"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    old, new = f"{__name__}.{name}", f"{folding.__name__}.{name}"
+    warnings.warn(f"{old} is deprecated: write {new}", DeprecationWarning, stacklevel=2)
+    return getattr(folding, name)
 
 
 def path_of(url: str) -> Path:

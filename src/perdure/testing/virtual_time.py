@@ -135,7 +135,7 @@ def abandon(loop: VirtualTimeLoop) -> None:
     """Drop a loop with all that still runs on it, as a crash would.
 
     No task is cancelled or awaited: each is closed where it stands, and whatever its clean-up still
-    wants of the loop is refused.
+    wants of the loop is refused. Raises nothing.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that nobody will await now

@@ -32,4 +32,6 @@ def blocking(
         work = method(self._inner, *args, **kwargs)  # pyright: ignore[reportPrivateUsage] - its bridge
         return self._call(work)  # pyright: ignore[reportPrivateUsage] - its bridge
 
+    if hasattr(method, "__deprecated__"):
+        setattr(call, "__deprecated__", getattr(method, "__deprecated__"))  # noqa: B009 - no attribute of a function
     return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from temporalio.api.history.v1 import HistoryEvent
@@ -27,7 +28,7 @@ async def check_replay(
     compose: Callable[[Any], WorkflowChain] | None,
 ) -> ReplayReport:
     """See `AsyncClient.check_replay`. Workflow code runs in a thread, so that the loop is free meanwhile."""
-    begin = time.perf_counter_ns()
+    begin = time.perf_counter()
     checker = ReplayChecker(workflows, reach.converter, reach.namespace, compose=compose)
     loop = asyncio.get_running_loop()
     async for info in _executions(reach, query):
@@ -40,10 +41,10 @@ async def check_replay(
             continue  # it closed and was deleted while the list was read
         execution = info.execution
         await loop.run_in_executor(None, checker.check, events, execution.workflow_id, execution.run_id)
-        checker.report.elapsed_ns = time.perf_counter_ns() - begin
+        checker.report.elapsed = timedelta(seconds=time.perf_counter() - begin)
         if progress is not None:
             progress(checker.report)
-    checker.report.elapsed_ns = time.perf_counter_ns() - begin
+    checker.report.elapsed = timedelta(seconds=time.perf_counter() - begin)
     return checker.report
 
 

@@ -12,8 +12,9 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
@@ -25,6 +26,7 @@ from perdure.sdk.convert import Converter
 from perdure.sdk.declare.definitions import AnyWorkflow, Registry, WorkflowDefinition, default_registry
 from perdure.sdk.errors import DefinitionError, NonDeterminismError, PerdureError
 from perdure.sdk.interceptors import WorkflowChain
+from perdure.sdk.moments import former_ns
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.texts import class_name, text_of
 
@@ -73,7 +75,8 @@ class ReplayReport:
     """Executions whose type is not among the code given, by type: nobody can say."""
     events: int = 0
     """Events replayed."""
-    elapsed_ns: int = 0
+    elapsed: timedelta = timedelta()
+    """What it took."""
 
     @property
     def ok(self) -> bool:
@@ -82,12 +85,15 @@ class ReplayReport:
 
     def __str__(self) -> str:
         checked, broken = self.checked.total(), self.broken.total()
-        seconds = self.elapsed_ns / 1e9
+        seconds = self.elapsed.total_seconds()
         text = f"{checked:,} replayed, {broken:,} would break, {self.events:,} events in {seconds:.1f} s"
         if self.unknown:
             kinds = ", ".join(f"{name} ({count:,})" for name, count in sorted(self.unknown.items()))
             text += f"; not judged, for their code was not given: {kinds}"
         return text
+
+    if not TYPE_CHECKING:
+        elapsed_ns = former_ns("elapsed_ns", "elapsed")
 
 
 class ReplayChecker:
@@ -225,7 +231,7 @@ def parse_history(data: bytes | str) -> list[HistoryEvent]:
 
 
 def format_history(events: Iterable[HistoryEvent]) -> str:
-    """Temporal's JSON of a history, one line per field, the same text for the same events."""
+    """Temporal's JSON of a history, one line per field, the same text for the same events. Raises nothing."""
     return json_format.MessageToJson(History(events=events), indent=2) + "\n"
 
 

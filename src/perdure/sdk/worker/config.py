@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from perdure.sdk.deprecated import deprecated
 from perdure.sdk.option_names import lists_options
-from perdure.sdk.options import Duration, parse_duration
+from perdure.sdk.options import Duration, count, parse_duration
 
 MACHINE_BYTES = 24 << 10
 """What a cached run is taken to weigh beside its history: its greenlet or coroutine, and bookkeeping."""
@@ -44,6 +44,10 @@ class WorkerConfig:
 
     A poll is made only while a slot is free, so what exceeds the slots waits in the server's queue
     and not in this process's memory.
+
+    Raises:
+        ValueError: a bound is less than one (runs may be kept none), or a time is no duration.
+        TypeError: a bound is no int, a time no Duration.
     """
 
     workflow_slots: int = 100
@@ -81,6 +85,8 @@ class WorkerConfig:
     _times: WorkerTimes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in _AT_LEAST_ONE:
+            count(getattr(self, name), name, least=1)
         times = WorkerTimes(*(parse_duration(getattr(self, name), name) for name in _TIMES))
         object.__setattr__(self, "_times", times)
 
@@ -92,6 +98,16 @@ class WorkerConfig:
         shutdown_grace_ns = _former("shutdown_grace_ns", "shutdown_grace")
         sticky_schedule_to_start_ns = _former("sticky_schedule_to_start_ns", "sticky_queue_schedule_to_start_timeout")
 
+
+_AT_LEAST_ONE: Final = (
+    "workflow_slots",
+    "activity_slots",
+    "local_slots",
+    "workflow_polls",
+    "activity_polls",
+    "processes",
+)
+"""With none of one of them a worker would look as if it worked, and wait for ever."""
 
 _TIMES: Final = (
     "deadlock_timeout",
