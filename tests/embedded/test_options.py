@@ -232,7 +232,7 @@ def test_what_nobody_can_guess_is_not_guessed() -> None:
     assert meant_by("task_que", ["id", "task_queue"]) == "task_queue"
 
 
-@pytest.mark.parametrize("bound", ["workflow_slots", "activity_slots", "local_slots", "workflow_polls", "processes"])
+@pytest.mark.parametrize("bound", ["workflow_slots", "activity_slots", "local_slots", "processes"])
 def test_a_worker_that_could_do_nothing_is_refused(bound: str) -> None:
     with pytest.raises(ValueError, match=f"{bound} must be from 1 to"):
         WorkerConfig(**{bound: 0})  # pyright: ignore[reportArgumentType]

@@ -46,7 +46,7 @@ class WorkerConfig:
     and not in this process's memory.
 
     Raises:
-        ValueError: a bound is less than one (runs may be kept none), or a time is no duration.
+        ValueError: slots or processes are less than one, or a time is no duration.
         TypeError: a bound is no int, a time no Duration.
     """
 
@@ -103,11 +103,9 @@ _AT_LEAST_ONE: Final = (
     "workflow_slots",
     "activity_slots",
     "local_slots",
-    "workflow_polls",
-    "activity_polls",
     "processes",
 )
-"""With none of one of them a worker would look as if it worked, and wait for ever."""
+"""With none of one of them a worker would wait for ever. Polls may be none: a worker of activities alone has such."""
 
 _TIMES: Final = (
     "deadlock_timeout",
