@@ -17,7 +17,7 @@ from perdure.sdk.client.events import Events
 from perdure.sdk.client.former import with_former_methods
 from perdure.sdk.client.schedules import Schedules
 from perdure.sdk.convert import PayloadCodec
-from perdure.sdk.deprecated import FormerlyAsync, deprecated
+from perdure.sdk.deprecated import FormerlyAsync, as_former, deprecated
 from perdure.sdk.errors import EngineClosedError
 from perdure.sdk.interceptors import Interceptor
 from perdure.sdk.option_names import lists_options
@@ -33,7 +33,7 @@ def _bridged(
     def bridge(self: Client, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._call(method(self._client, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
 
-    return bridge
+    return as_former(method, bridge)
 
 
 def _bridged_start(
@@ -44,7 +44,7 @@ def _bridged_start(
         handle = self._call(method(self._client, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
         return WorkflowHandle(self._call, handle)  # pyright: ignore[reportPrivateUsage] - its bridge
 
-    return bridge
+    return as_former(method, bridge)
 
 
 def _bridged_update(
@@ -57,7 +57,7 @@ def _bridged_update(
             return answer
         return UpdateHandle(self._call, cast("AsyncUpdateHandle[Any]", answer))  # pyright: ignore[reportPrivateUsage] - its bridge
 
-    return bridge
+    return as_former(method, bridge)
 
 
 @with_former_methods

@@ -118,6 +118,13 @@ def instead(new: str, *, old: str = "") -> Callable[[F], F]:
     return decorate
 
 
+def as_former(method: Callable[..., Any], bridge: F) -> F:
+    """A bridge to the method, which is of the version before if the method is."""
+    if "__deprecated__" in vars(method):
+        vars(bridge)["__deprecated__"] = vars(method)["__deprecated__"]
+    return bridge
+
+
 def former_names(module: str, names: Mapping[str, tuple[str, Any]]) -> Callable[[str], Any]:
     """A module's `__getattr__`, which knows names of the version before.
 

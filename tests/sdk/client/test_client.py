@@ -15,7 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.sdk.client import Client, IdConflictPolicy, IdReusePolicy, WorkflowStatus
+from perdure.sdk.client import AsyncClient, IdConflictPolicy, IdReusePolicy, WorkflowStatus
 from perdure.sdk.convert import Converter, PayloadCodec, failure_of
 from perdure.sdk.errors import (
     ApplicationError,
@@ -68,8 +68,8 @@ class Server:
         return rpc
 
 
-def client(server: Server, **options: Any) -> Client:
-    return Client(cast(Any, server), identity="me", **options)
+def client(server: Server, **options: Any) -> AsyncClient:
+    return AsyncClient(cast(Any, server), identity="me", **options)
 
 
 def started(run_id: str = "r1", *, new: bool = True) -> service.StartWorkflowExecutionResponse:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from perdure.sdk.deprecated import as_former
+
 F = TypeVar("F")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +34,4 @@ def blocking(
         work = method(self._inner, *args, **kwargs)  # pyright: ignore[reportPrivateUsage] - its bridge
         return self._call(work)  # pyright: ignore[reportPrivateUsage] - its bridge
 
-    if hasattr(method, "__deprecated__"):
-        setattr(call, "__deprecated__", getattr(method, "__deprecated__"))  # noqa: B009 - no attribute of a function
-    return call
+    return as_former(method, call)
