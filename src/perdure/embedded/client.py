@@ -182,9 +182,10 @@ class Client(metaclass=FormerlyAsync):
 
     run = _bridged(AsyncClient.run)
     start = _bridged_start(AsyncClient.start)
-    signal_with_start = _bridged_start(AsyncClient.signal_with_start)
-    update_with_start = _bridged_update(AsyncClient.update_with_start)
-    reset = _bridged(AsyncClient.reset)
+    if not TYPE_CHECKING:
+        signal_with_start = _bridged_start(AsyncClient.signal_with_start)
+        update_with_start = _bridged_update(AsyncClient.update_with_start)
+        reset = _bridged(AsyncClient.reset)
     list = _bridged(AsyncClient.list)
     count = _bridged(AsyncClient.count)
     count_by_status = _bridged(AsyncClient.count_by_status)

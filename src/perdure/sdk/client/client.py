@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from temporalio.api.common.v1 import Payload, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
@@ -28,7 +28,7 @@ from perdure.sdk.client.calls import Reach, public_error
 from perdure.sdk.client.checking import check_replay
 from perdure.sdk.client.descriptions import WorkflowStatus, WorkflowSummary, summary_of
 from perdure.sdk.client.events import AsyncEvents
-from perdure.sdk.client.former import Former, with_former_methods
+from perdure.sdk.client.former import with_former_methods
 from perdure.sdk.client.handle import AsyncWorkflowHandle
 from perdure.sdk.client.ids import random_id
 from perdure.sdk.client.outbound import composed
@@ -62,6 +62,12 @@ _DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(StartOptions.__annotations__),
     **dict.fromkeys(("start_signal_args", "start_update_args"), ()),
 }
+
+
+if TYPE_CHECKING:  # type checkers know the names of now alone
+    Former = object
+else:
+    from perdure.sdk.client.former import Former
 
 
 @with_former_methods
