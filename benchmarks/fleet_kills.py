@@ -25,7 +25,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
 
 import click
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -37,6 +36,7 @@ from temporalio.service import RPCError
 from benchmarks.fleet_worker import STEPS, FleetOrder, charges, make_ledger
 from benchmarks.server_kills import RETRYABLE
 from benchmarks.server_order import BIN, await_port, free_port
+from tests.servers.fixtures import execute_mariadb, url
 from tests.servers.server import Server
 
 QUEUE = "fleet"
@@ -98,10 +98,9 @@ class Database:
 
     def __init__(self, kind: str) -> None:
         self._server = Server.private(kind)
-        address = self._server.address
-        scheme, name = ("postgresql", "postgres") if kind == "postgres" else ("mysql", "perdure")
-        user = quote(address["user"])
-        self.url = f"{scheme}://{user}@{address['host']}:{address['port']}/{name}"
+        if kind == "mariadb":
+            execute_mariadb(self._server, "CREATE DATABASE perdure")
+        self.url = url(self._server, "perdure" if kind == "mariadb" else "postgres")
 
     def start(self) -> None:
         """Return when it serves."""
