@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import patch
 
 from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskCompletedRequest,
@@ -12,6 +13,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.errors import StatusCode
 from perdure.core.names import QueueName, TaskKind
 from perdure.engine import Engine
+from perdure.engine.duties.duties import Duties
 from perdure.engine.matching.seats import Seat
 from perdure.frontend import WorkflowService
 from tests.engine.fleet import BEAT_S, NOTICED_S, Fleet, changed
@@ -57,6 +59,24 @@ async def test_a_node_that_finds_others_alive_leaves_them_what_their_workers_hol
         two = await fleet.node(workers_died=True)
         assert world.loop.time() - began <= 1.5 * BEAT_S, "one beat shows that it lives"
         assert not (await two.poll(QueueName("default", QUEUE, TaskKind.ACTIVITY), "worker", 10.0))
+
+
+@virtual
+async def test_nodes_that_start_together_leave_one_another_what_they_took(world: World) -> None:
+    async with Fleet(world) as fleet:
+        one = await fleet.node(workers_died=True)
+        connection = WorkflowService(one)
+        await connection.start_workflow_execution(start_request())
+        task = await connection.poll_workflow_task_queue(workflow_poll())
+        held = Embedded(one).held
+        await connection.respond_workflow_task_completed(completion(task.task_token, schedule("1", seconds=3600)))
+        await asyncio.sleep(0.1)
+        with patch.object(Duties, "is_alone", True):  # as the other sees it that has not heard of this one yet
+            two = await fleet.node(workers_died=True)
+        assert not (await two.poll(QueueName("default", QUEUE, TaskKind.ACTIVITY), "worker", 10.0))
+        await connection.respond_activity_task_completed(
+            RespondActivityTaskCompletedRequest(task_token=held[-1].token, identity="worker")
+        )
 
 
 class Embedded:

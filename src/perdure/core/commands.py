@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
@@ -253,7 +255,7 @@ class LoseWorkers(msgspec.Struct, frozen=True):
     home: str = ""
     """The node, or the worker in a process of its own (`api.presence`); empty: every worker, for all of them were in
     one process (an embedded engine restarted)."""
-    living: frozenset[str] = frozenset()
+    living: Container[str] = frozenset[str]()
     """Workers in processes of their own that outlive the engine: what they hold is left to them."""
 
 

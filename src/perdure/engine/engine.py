@@ -204,7 +204,10 @@ class Engine:
         await self.records.start()
         if self.living_workers is not None:
             await self.recovery.take_back(living=self.living_workers())
-        elif self.config.workers_died and self.duties.is_alone:  # what else is held may be held by others' workers
+        elif self.config.workers_died and self.config.node is not None:
+            if self.duties.is_alone:  # else the others have taken it back, or do
+                await self.recovery.take_back_from_the_gone()
+        elif self.config.workers_died:
             await self.recovery.take_back()
         await self.watchers.start()
         self.updates.start()

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence, Set
 from typing import Any
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import LoseWorkers
 from perdure.core.names import ExecutionKey
 from perdure.engine.duties.duties import Duties
+from perdure.engine.duties.nodes import read_nodes
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.submission import Submit
-from perdure.stores.api import Store, StoreError
+from perdure.stores.api import Reference, Store, StoreError
 from perdure.stores.partitions import ALL_PARTITIONS, Partitions
 
 _log = logging.getLogger(__name__)
@@ -66,8 +67,27 @@ class Recovery:
                     )
                 await asyncio.sleep(self._retry_s)
 
+    async def take_back_from_the_gone(self) -> None:
+        """As `take_back`, of every node that held something and is not there any more.
+
+        Nodes that start at the same time do not see one another. So what is held is looked at first and who lives
+        after it: a node is in the records before its workers take anything, and what they take keeps its name.
+        Raises StoreError.
+        """
+        homes: set[str] = set()
+        after: ExecutionKey | None = None
+        while page := await self._store.in_flight(after, self._page):
+            references = [Reference(key.namespace, key.workflow_id, key.run_id) for key in page]
+            for execution in await self._store.load(references):
+                if execution is not None:
+                    homes.add(execution.facts.task_home)
+                    homes.update(attempt.home for attempt in execution.facts.attempts.values())
+            after = page[-1]
+        living = {node for node, _ in await read_nodes(self._store)}
+        await self.take_back(living=_AllBut((homes | {""}) - living))
+
     async def take_back(
-        self, home: str = "", partitions: Partitions = ALL_PARTITIONS, living: frozenset[str] = frozenset()
+        self, home: str = "", partitions: Partitions = ALL_PARTITIONS, living: Container[str] = frozenset()
     ) -> None:
         """Submit LoseWorkers to every execution with a task in a worker's hands; `home`: in the hands of this node's,
         or of this worker; `living`: not in the hands of these.
@@ -89,3 +109,13 @@ class Recovery:
                 if error is not None:
                     _log.error("the tasks of workflow %r are left to their time-outs", key.workflow_id, exc_info=error)
             after = page[-1]
+
+
+class _AllBut:
+    """All homes but these, also those that nobody knows of yet."""
+
+    def __init__(self, gone: Set[str]) -> None:
+        self._gone = gone
+
+    def __contains__(self, home: object) -> bool:
+        return home not in self._gone
