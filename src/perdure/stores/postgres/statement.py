@@ -208,8 +208,11 @@ _PARTS = {
         ("m", "text"),
     ),
     "added_messages": _Part(
+        # Of one id the last that is applied: one statement cannot replace a row twice.
         f"""INSERT INTO messages (partition_id, transaction, number, written_at, id, checksum, data)
-        SELECT d.p, {_TRANSACTION}, d.at, now(), d.m, d.c, d.data FROM {{rows}} WHERE {_HERE}{{after_removal}}
+        SELECT DISTINCT ON (d.m, d.p) d.p, {_TRANSACTION}, d.at, now(), d.m, d.c, d.data
+        FROM {{rows}} WHERE {_HERE}{{after_removal}}
+        ORDER BY d.m, d.p, d.at DESC
         ON CONFLICT (id, partition_id) DO UPDATE
         SET transaction = excluded.transaction, number = excluded.number, written_at = excluded.written_at,
             checksum = excluded.checksum, data = excluded.data""",
@@ -288,10 +291,17 @@ def parameters(plan: Plan, parts: tuple[str, ...], is_chained: bool) -> list[Any
         values.append(plan.gates)
     for name in parts:
         rows: Sequence[Row] = getattr(plan, name)
+        if name in _GATES:  # always in the same order, so that no two engines wait for each other's rows
+            rows = sorted(rows, key=_key)
         if name == "indexed":
             rows = [(*row[:5], *_by_type(row[4], row[5])) for row in rows]
         values += columns(rows, (type for _, type in _ALL[name].columns))
     return values
+
+
+def _key(row: Row) -> Row:
+    """What a row is found by, at least the beginning of it."""
+    return row[1:4]
 
 
 def columns(rows: Sequence[Row], types: Iterable[str]) -> list[Sequence[Any]]:

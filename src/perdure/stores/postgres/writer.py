@@ -57,10 +57,8 @@ class CommitWriter:
                 places = [place for place in places if not self._planner.unknown([chains[place]])]
             await self._take_numbers(sum(map(len, chains)))
             outcomes: list[Written] = [Outcome.CONFLICT] * len(chains)
-            # Always in the same order, so that no two engines wait for each other's rows.
-            order = sorted(places, key=lambda place: chains[place][0].key)
             try:
-                await self._write(chains, order, outcomes)
+                await self._write(chains, places, outcomes)
             except StoreError:
                 raise
             except Exception as error:
