@@ -397,7 +397,7 @@ def test_a_message_to_a_child_does_not_overtake_the_start_that_a_dead_node_owes(
             told = await polled(living)
             if told.workflow_execution.workflow_id == "order-1":
                 await living.respond_workflow_task_completed(completion(told.task_token))
-            await asyncio.sleep(10)
+            await asyncio.sleep(15)  # its death is noticed, and what came too early is tried again more slowly
             heard = names(await history(living, "kid"))
             what = "SIGNALED" if asks is signal_external else "CANCEL_REQUESTED"
             assert heard.count(f"WORKFLOW_EXECUTION_{what}") == 1
