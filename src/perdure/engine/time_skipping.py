@@ -99,7 +99,8 @@ class TimeSkipper:
         try:
             while (left_ns := time_ns - self._clock.now_ns()) > 0:
                 try:
-                    await asyncio.wait_for(reached.wait(), left_ns / 1e9)
+                    async with asyncio.timeout(left_ns / 1e9):
+                        await reached.wait()
                 except TimeoutError:
                     continue  # the machine's clock has its own idea of a second
                 reached.clear()

@@ -248,7 +248,8 @@ class Nodes:
     async def _run(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._bell.wait(), self._beat_s)
+                async with asyncio.timeout(self._beat_s):  # `wait_for` may lose a cancellation that comes with the bell
+                    await self._bell.wait()
             except TimeoutError:
                 pass  # it is time for the next beat
             self._bell.clear()

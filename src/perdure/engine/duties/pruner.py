@@ -93,7 +93,8 @@ class Pruner:
             await self._look(by_age=bool(every_ns))
             self.passes.emit()
             try:
-                await asyncio.wait_for(self._bell.wait(), every_ns / 1e9 or None)
+                async with asyncio.timeout(every_ns / 1e9 or None):  # not `wait_for`: it may lose a cancellation
+                    await self._bell.wait()
             except TimeoutError:
                 continue
 
