@@ -248,10 +248,11 @@ class Nodes:
     async def _run(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._beat_s):  # `wait_for` may lose a cancellation that comes with the bell
-                    await self._bell.wait()
+                await asyncio.wait_for(self._bell.wait(), self._beat_s)
             except TimeoutError:
                 pass  # it is time for the next beat
+            if self._task is None:  # `stop` came with the bell: `wait_for` of Python 3.11 lost its cancellation
+                return
             self._bell.clear()
             try:
                 await self._beat()
