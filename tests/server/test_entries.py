@@ -11,7 +11,9 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
+from perdure.frontend.grpc import transport
 from perdure.frontend.grpc.entries import ENTRIES_MAX, LARGE_BYTES, check_entries
+from perdure.frontend.rpcs import Rpc, rpcs
 from tests.server.given import CODE, World, served
 
 MANY = 100_000
@@ -105,6 +107,33 @@ def test_what_is_large_for_another_reason_passes() -> None:
     assert len(keys.SerializeToString()) > LARGE_BYTES
     for request in (large, many, keys):
         check_entries(type(request), request.SerializeToString())
+
+
+_UNKNOWN_FIELD = b"\xfa\xff\x7f"
+"""The tag of a field of bytes that no message has: number 262,143."""
+
+
+@pytest.mark.parametrize("rpc", list(rpcs({})), ids=lambda rpc: rpc.path)
+def test_a_large_request_of_every_rpc_is_looked_through(rpc: Rpc) -> None:
+    size = LARGE_BYTES
+    varint = bytes([size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14])
+    data = _UNKNOWN_FIELD + varint + bytes(size)
+    rpc.request.FromString(data)
+    check_entries(rpc.request, data)
+
+
+@served
+async def test_a_bug_of_ours_in_a_request_harms_that_request_alone(world: World) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    large = start()
+    large.input.payloads.add(data=bytes(LARGE_BYTES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "check_entries", broken)
+        error = await world.client.refusal("StartWorkflowExecution", large, timeout=30)
+    assert (error.code(), error.details()) == (CODE.INTERNAL, "The request failed; the server's log says why.")
+    await world.client.call("ListNamespaces", service.ListNamespacesRequest(), timeout=30)
 
 
 def test_bytes_that_are_no_message_are_left_to_whoever_decodes_them() -> None:

@@ -62,7 +62,7 @@ def _look(shapes: dict[str, type[Message]], message: Message, path: str) -> None
         if field.message_type is not None:
             _look(shapes, value, where)
             continue
-        kind, _, name = field.json_name.partition(":")
+        kind, name, _ = field.json_name.split(":")
         if kind != _LONG_LIST and len(value) > ENTRIES_MAX:
             raise Rejected(StatusCode.INVALID_ARGUMENT, f"{where}: has too many entries: {len(value)}")
         for part in value:
@@ -77,7 +77,7 @@ _MAP, _LIST, _LONG_LIST = "map", "list", "long"
 def _shapes(root: Descriptor) -> dict[str, type[Message]]:
     """The messages in a request in which there are maps or lists of messages, by name, with lists of bytes for both.
 
-    What the bytes are is said by the one text of a field that is free, its name in JSON.
+    What the bytes are is said by the one text of a field that is free, its name in JSON, which no two may share.
     """
     wanted = {found.full_name: found for found in _reached(root) if _has_entries(found)}
     numbers = {name: number for number, name in enumerate(wanted)}
@@ -94,7 +94,7 @@ def _shapes(root: Descriptor) -> dict[str, type[Message]]:
                 made.type_name = f".perdure.shapes.Shape{numbers[inner.full_name]}"
             else:
                 kind = _MAP if inner.GetOptions().map_entry else _LONG_LIST if field.full_name in _UNCOUNTED else _LIST
-                made.json_name = f"{kind}:{inner.full_name}"
+                made.json_name = f"{kind}:{inner.full_name}:{field.number}"
     pool = DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     found = pool.FindFileByName(file.name).message_types_by_name

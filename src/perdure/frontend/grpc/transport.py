@@ -221,6 +221,10 @@ class Transport:
         except DecodeError as error:
             connection.refuse(stream, Rejected(StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}"))
             return
+        except Exception as error:  # a bug must not take along everybody whose turn comes after
+            self._faults.tell(error, "%s could not be begun", stream.head.path)
+            connection.refuse(stream, Rejected(StatusCode.INTERNAL, "The request failed; the server's log says why."))
+            return
         connection.release(stream)
         name = rpc.name
         self.counts.calls[name] += 1
