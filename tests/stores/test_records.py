@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure.core.commit import Commit
+from perdure.core.names import RecordRef
 from perdure.stores.api import Record, RecordChange, Store, Unstorable
 from tests.stores.given import APPLIED, CONFLICT, Run, stored
 
@@ -111,3 +113,39 @@ async def test_a_page_of_them_ends_with_its_bytes_and_says_that_there_are_more(s
     due = await store.due_records(5, 10, limit_bytes=2_500)
     assert (len(due), due.more) == (2, True)
     assert not (await store.due_records(5, 10)).more
+
+
+def taking(commit: Commit, *records: tuple[str, int]) -> Commit:
+    commit.take_records = [RecordRef("schedule", "shop", name, version) for name, version in records]
+    return commit
+
+
+async def test_a_commit_takes_records_away_that_are_there_and_is_a_conflict_without_them(store: Store) -> None:
+    run, other, third = Run(), Run("order-2", "run-2"), Run("order-3", "run-3")
+    await store.put_records([put(name, 0, b"1") for name in "abc"])
+    assert await store.commit([taking(run.commit(), ("a", 1))]) == [APPLIED]
+    late = [taking(other.commit(), ("a", 1)), taking(third.commit(), ("b", 2))]
+    assert await store.commit(late) == [CONFLICT, CONFLICT], "gone, and of another version"
+    assert await names(store) == ["shop/b", "shop/c"]
+    assert await store.load([other.reference, third.reference]) == [None, None], "nothing of them is written"
+    fresh = Run("order-2", "run-2")
+    outcomes = await store.commit([taking(run.commit(), ("b", 1)), taking(fresh.commit(), ("c", 1))])
+    assert outcomes == [APPLIED, APPLIED], "of a run that goes on, and of one that starts"
+    assert await names(store) == []
+
+
+async def test_of_two_commits_that_take_one_record_one_is_applied(store: Store) -> None:
+    runs = [Run(f"order-{number}", f"run-{number}") for number in range(3)]
+    await store.put_records([put("a", 0, b"1")])
+    outcomes = await store.commit([*[taking(run.commit(), ("a", 1)) for run in runs[:2]], runs[2].commit()])
+    assert sorted(one is APPLIED for one in outcomes[:2]) == [False, True]
+    assert outcomes[2] is APPLIED
+    assert await names(store) == []
+
+
+async def test_a_lost_race_leaves_the_record(store: Store) -> None:
+    run = Run()
+    await store.put_records([put("a", 0, b"1")])
+    await store.commit([run.commit()])
+    assert await store.commit([taking(run.behind().commit(), ("a", 1))]) == [CONFLICT]
+    assert await names(store) == ["shop/a"]

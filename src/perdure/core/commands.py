@@ -33,7 +33,7 @@ from perdure.core.context import Poller
 from perdure.core.message import ChildClosed as ChildClosedMessage
 from perdure.core.message import CloseChild as CloseChildMessage
 from perdure.core.message import Origin
-from perdure.core.names import Task
+from perdure.core.names import RecordRef, Task
 from perdure.core.tokens import TaskToken
 
 
@@ -112,6 +112,16 @@ class SignalWithStart(msgspec.Struct, frozen=True):
     """Signal the open run, or start one that knows the signal from its first task on. Reply: `Started`."""
 
     request: SignalWithStartWorkflowExecutionRequest
+
+
+class Take(msgspec.Struct, frozen=True):
+    """Do what a record asks for, and take the record away in the same commit. Decided alone. Reply: `Taken`.
+
+    A refused command leaves the record; so does one that changes nothing, because it was served before.
+    """
+
+    command: StartWorkflow | Signal | SignalWithStart
+    record: RecordRef
 
 
 class AdmitUpdate(msgspec.Struct, frozen=True):
@@ -270,6 +280,7 @@ Command = (
     | RecordHeartbeat
     | Signal
     | SignalWithStart
+    | Take
     | AdmitUpdate
     | UpdateWithStart
     | ResolveChildStart

@@ -21,7 +21,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.core.context import Poller
 from perdure.core.message import Message as OutboxMessage
-from perdure.core.names import ExecutionKey, Task, TaskRef
+from perdure.core.names import ExecutionKey, RecordRef, Task, TaskRef
 from perdure.core.replies import UpdateNews
 from perdure.core.started import StartedTask
 from perdure.core.state import Execution
@@ -63,6 +63,8 @@ class Commit(msgspec.Struct, eq=False):
     """What other workflows are to be told, durable with the commit and delivered after it."""
     remove_messages: list[str] = []
     """Ids of messages, of this execution or another, that need not be delivered any more."""
+    take_records: list[RecordRef] = []
+    """Records that go with this commit: one that is not there, at that version, makes it a conflict."""
     parts: dict[int, bytes] = {}
     """What is kept beside the snapshot (`core.apart`) and changes, by event; empty: it goes."""
     index_changed: bool = False

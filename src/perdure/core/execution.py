@@ -50,6 +50,7 @@ from perdure.core.refusals import (
     workflow_not_found,
     workflow_task_not_found,
 )
+from perdure.core.replies import Taken
 from perdure.core.state import Execution, decode, encode
 from perdure.core.steps import STEP, Steps, finish
 from perdure.core.turn import Turn, begin
@@ -143,6 +144,8 @@ class Decision(msgspec.Struct, eq=False):
             return self._signal_with_start(command)
         if isinstance(command, commands.UpdateWithStart):
             return self._update_with_start(command)
+        if isinstance(command, commands.Take):
+            return self._take(command)
         assert isinstance(command, commands.ResetWorkflow), f"nobody handles {type(command).__name__}"
         if not self.turns:
             raise workflow_not_found()
@@ -189,6 +192,13 @@ class Decision(msgspec.Struct, eq=False):
         if turn is not None:
             return signal.start_with(turn, as_start, command)
         return signal.deliver_with_start(self.turns[-1], command)
+
+    def _take(self, command: commands.Take) -> Taken:
+        reply = self.handle(command.command)
+        commit = self.turns[-1].commit
+        if commit.changed:
+            commit.take_records.append(command.record)
+        return Taken(reply, commit.changed)
 
     def _update_with_start(self, command: commands.UpdateWithStart) -> Any:
         """Raises Rejected with a `MultiOperationExecutionFailure` that says what was refused."""

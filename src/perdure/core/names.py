@@ -43,6 +43,15 @@ class Task(msgspec.Struct, frozen=True):
     stamp: int = 1
 
 
+class RecordRef(msgspec.Struct, frozen=True):
+    """Names a record as it stands at a version: what is kept and is no execution."""
+
+    kind: str
+    namespace: str
+    name: str
+    version: int
+
+
 class TaskRef(msgspec.Struct, frozen=True):
     """Names a task row to remove (at most one row exists for a kind and scheduled event)."""
 

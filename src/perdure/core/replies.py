@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from temporalio.api.update.v1 import Outcome
 
@@ -22,6 +24,13 @@ class Started(msgspec.Struct, frozen=True):
     """The first one, for a caller that is a worker and asked to begin at once."""
     is_attached: bool = False
     """Another request's run, which was told of this one."""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """Reply to Take. `is_taken`: the record is gone; else nothing had to be changed, and it is there."""
+
+    reply: Any
+    is_taken: bool
 
 
 class WorkflowTaskCompleted(msgspec.Struct, frozen=True):

@@ -267,7 +267,8 @@ class Store(Protocol):
         Of a commit, `remove_tasks` are taken out before `add_tasks` go in, so that a row can be
         replaced; an added task replaces the row of the same execution, kind and scheduled event,
         and stands at a new position. `remove_messages` are taken out, of the whole batch, before `messages`
-        go in: a message is settled only once it is durable; an id that is not there is no error.
+        go in: a message is settled only once it is durable; an id that is not there is no error. `take_records` are
+        compared as versions are: one that is not there makes the commit a conflict.
 
         Everything is encoded before the first `await`: the caller may change its executions as
         soon as it has the coroutine running. If it raises OutcomeUnknown, each commit of the batch may have been

@@ -16,7 +16,7 @@ from perdure.api.history import encode_batch
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution, encode
 from perdure.core.message import Message, encode_message
-from perdure.core.names import ExecutionKey, Task, TaskRef
+from perdure.core.names import ExecutionKey, RecordRef, Task, TaskRef
 from perdure.core.search_attributes import Row as IndexRow
 from perdure.stores.api import Batch, Namespace, Outcome, RecordChange, Unstorable
 from perdure.stores.visibility.evaluation import uncommon_rows
@@ -61,6 +61,8 @@ class EncodedCommit(msgspec.Struct, eq=False):
 
     parts: Sequence[tuple[int, bytes]] = ()
     """What is kept beside the snapshot and changes, by event; empty bytes: it goes."""
+    take_records: Sequence[RecordRef] = ()
+    """They must be there, and go."""
 
     @property
     def is_open(self) -> bool:
@@ -106,6 +108,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         execution.history_bytes,
         None if commit.expected_version and not commit.index_changed else _index_rows(commit, execution),
         tuple(commit.parts.items()) if commit.parts else (),
+        tuple(commit.take_records) if commit.take_records else (),
     )
 
 

@@ -167,6 +167,10 @@ class MemoryStore:
                 if current.get(workflow, self._current.get(workflow)) != link.expected_current_run_id:
                     return False
                 current[workflow] = link.key.run_id
+            for ref in link.take_records:
+                record = self._records.get((ref.kind, ref.namespace, ref.name))
+                if record is None or record.version != ref.version:
+                    return False
         return True
 
     def _write(self, link: EncodedCommit) -> None:
@@ -192,6 +196,8 @@ class MemoryStore:
             row = (task.key, task.queue.kind, task.scheduled_event_id)
             self._tasks.pop(row, None)  # so that the dictionary stays in order of position
             self._tasks[row] = QueuedTask(Position(0, self._positions), task)
+        for record in link.take_records:
+            del self._records[record.kind, record.namespace, record.name]
         for message_id in link.remove_messages:
             self._messages.pop(message_id, None)
         for message_id, data, _, _ in link.messages:

@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartWorkflow, UpdateWithStart
+from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartWorkflow, Take, UpdateWithStart
 from perdure.core.commit import Commit
 from perdure.core.context import Context
 from perdure.core.execution import MAY_BE_LONG, Decision, Execution, decide, decide_in_steps, takes_steps
@@ -48,7 +48,7 @@ from perdure.stores.api import Outcome, Store
 
 _log = logging.getLogger(__name__)
 
-_STARTS = (StartWorkflow, SignalWithStart, UpdateWithStart, ResetWorkflow)
+_STARTS = (StartWorkflow, SignalWithStart, UpdateWithStart, ResetWorkflow, Take)
 """Commands that may begin a run, and replace the one there is."""
 _OF_THE_SHELL = (Read, InTransaction)
 """What is no command of the law."""
@@ -354,7 +354,7 @@ class Mailboxes:
         run_id = None if execution is None else execution.key.run_id
         foreign = _is_foreign(mailbox, head)
         room = self._config.decide_calls_max
-        alone = isinstance(head.command, _STARTS) and execution is not None
+        alone = isinstance(head.command, Take if execution is None else _STARTS)
         while pending and len(calls) < room and not alone:
             call = pending[0]
             same = call.run_id == head.run_id if foreign else call.run_id is None or call.run_id == run_id

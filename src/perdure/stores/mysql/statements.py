@@ -122,6 +122,7 @@ def write_plan(plan: Plan, passed: Collection[int], position: int, tag: int, pac
             _CURRENT_RUNS,
             ((p, hash_of(n, w), number, run_ids[number]) for p, n, w, _, number in of(plan.succeeded)),
         )
+    to.delete("records", "partition_id, kind, namespace, name", (one[:4] for one in of(plan.taken)))
     to.insert(_HISTORY, of(plan.batches))
     to.delete("wakes", "partition_id, execution_id", of(plan.unwoken))
     to.insert(_WAKES, of(plan.wakes))

@@ -115,6 +115,8 @@ class CommitWriter:
         workflows = {(one[1], hash_of(*one[2:4])) for one in (*plan.claimed, *plan.succeeded)}
         if workflows:
             locks.append(statement("lock_current_runs")(rows(sorted(workflows))))
+        if plan.taken:
+            locks.append(statement("lock_records")(rows(sorted({one[1:5] for one in plan.taken}))))
 
         def decide(locked: Sequence[Rows], position: int) -> Decision:
             passed = _passed(plan, locked)
@@ -125,13 +127,15 @@ class CommitWriter:
 
 def _passed(plan: Plan, locked: Sequence[Rows]) -> list[int]:
     """The places of the commits that find what they were decided on."""
-    versions = dict(locked[0]) if plan.advanced else {}
-    current = (
-        {(p, name): run_id.decode() for p, name, run_id, _ in locked[-1]} if plan.claimed or plan.succeeded else {}
-    )
+    tables = iter(locked)
+    versions = dict(next(tables)) if plan.advanced else {}
+    found = next(tables) if plan.claimed or plan.succeeded else ()
+    current = {(p, name): run_id.decode() for p, name, run_id, _ in found}
+    records = {(k.decode(), n.decode(), m.decode()): v for k, n, m, v in (next(tables) if plan.taken else ())}
     lost = {place for place, _, number, version, *_ in plan.advanced if versions.get(number) != version}
     lost.update(place for place, p, n, w, _ in plan.claimed if (p, hash_of(n, w)) in current)
     lost.update(place for place, p, n, w, run_id, _ in plan.succeeded if current.get((p, hash_of(n, w))) != run_id)
+    lost.update(place for place, _, k, n, m, version in plan.taken if records.pop((k, n, m), 0) != version)
     return [place for place in range(len(plan.gates)) if place not in lost]
 
 

@@ -78,6 +78,17 @@ _GATES = {
         ("r", "text"),
         NUMBER,
     ),
+    "taken": _Part(
+        """DELETE FROM records AS x USING {rows}
+        WHERE x.partition_id = d.p AND x.kind = d.k AND x.namespace = d.n AND x.name = d.m AND x.version = d.v
+        RETURNING d.o""",
+        PLACE,
+        PARTITION,
+        ("k", "text"),
+        ("n", "text"),
+        ("m", "text"),
+        ("v", "int8"),
+    ),
 }
 
 _PARTS = {
@@ -254,7 +265,7 @@ def statement(parts: tuple[str, ...], is_chained: bool) -> str:
         number += len(types)
         after = " AND (SELECT count(*) FROM did_removed_messages) >= 0" if "removed_messages" in parts else ""
         steps.append(f"did_{name} AS ({part.sql.replace('{rows}', rows).replace('{after_removal}', after)})")
-    passes = [f"SELECT o FROM did_{name}" for name in ("advanced", "succeeded") if name in parts]
+    passes = [f"SELECT o FROM did_{name}" for name in ("advanced", "succeeded", "taken") if name in parts]
     if claims:
         place = f"(${claims + 1}::int4[])[(c.execution_id - ${claims}::int8 + 1)::int4]"
         passes.append(f"SELECT {place} AS o FROM did_claimed AS c")

@@ -2,7 +2,8 @@
 
 Every row says which commit of the group it belongs to, its *place*: a store writes the rows of those commits that have
 passed their gates. A gate is what compare-and-set compares: of a run that goes on its version, of a workflow id that
-gets a new run its current one. A chain has one for each of its runs that go on, and one for its workflow id.
+gets a new run its current one, of a record that it takes away its version. A chain has one for each of its runs that
+go on, one for its workflow id, and one for each record.
 
 What a run is known by beside its state (number, deadline, whether a worker holds a task) is remembered of the newest
 runs, with the version that it belongs to: so a commit writes what it changes and nothing else, and looks nothing up.
@@ -97,6 +98,8 @@ class Plan(msgspec.Struct, eq=False):
     """A gate: there must be no run. ..., namespace, workflow id, number of the new current run"""
     succeeded: list[Row] = []
     """A gate. ..., namespace, workflow id, run id that is the current one, number of the new current run"""
+    taken: list[Row] = []
+    """A gate: records that must be there, and go. ..., kind, namespace, name, version"""
     started: list[Row] = []
     """..., number, version, status, started, closed, history length, history bytes, namespace, workflow id, run id,
     type, task queue"""
@@ -174,6 +177,11 @@ class Planner:
                 else:
                     known = self._start(plan, place, link)
                 learnt.append((link, known))
+                for record in link.take_records:
+                    partition = partition_of(record.namespace, record.name)
+                    name = (record.kind, record.namespace, record.name)
+                    plan.taken.append((place, partition, *name, record.version))
+                    gates += 1
                 self._beside(plan, place, link, known)
             if len(chain) > 1 or not chain[0].expected_version:
                 gates += self._point(plan, place, learnt)

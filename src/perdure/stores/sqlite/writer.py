@@ -95,6 +95,7 @@ class _Plan(msgspec.Struct, eq=False):
     started: list[Row] = []
     claimed: list[Row] = []
     succeeded: list[Row] = []
+    taken: list[Row] = []
     batches: list[Row] = []
     removed_tasks: list[Row] = []
     added_tasks: list[Row] = []
@@ -159,7 +160,7 @@ class Writer:
                 self._connection.execute(f"RELEASE {_SAVEPOINT}")
 
     def _is_expected(self, chain: Chain) -> bool:
-        """Whether every link finds the version, and the current run, that it was decided on."""
+        """Whether every link finds the version, the current run and the records that it was decided on."""
         current: dict[tuple[str, str], str | None] = {}
         for link in chain:
             key = link.key
@@ -172,6 +173,11 @@ class Writer:
                 if run_id != link.expected_current_run_id:
                     return False
                 current[workflow] = key.run_id
+            for record in link.take_records:
+                name = (record.kind, record.namespace, record.name)
+                row = self._connection.execute(_FIND_RECORD, name).fetchone()
+                if row is None or row[3] != record.version:
+                    return False
         return True
 
     def _find_current_run(self, workflow: tuple[str, str]) -> str | None:
@@ -229,6 +235,8 @@ class Writer:
                     plan.indexed.extend((number, *row) for row in link.index_rows)
                 if link.remove_tasks or link.add_tasks:
                     self._plan_tasks(plan, number, link)
+                if link.take_records:
+                    plan.taken.extend((one.kind, one.namespace, one.name, one.version) for one in link.take_records)
                 if link.messages or link.remove_messages:
                     self._plan_messages(plan, link)
                 plan.newest = (number, link.version)
@@ -365,6 +373,7 @@ class Writer:
             (_INSERT_EXECUTION, plan.started, True),
             (_CLAIM_WORKFLOW_ID, plan.claimed, True),
             (_SUCCEED_RUN, plan.succeeded, True),
+            (_DELETE_RECORD, plan.taken, True),
             (_REMOVE_PART, plan.dropped_parts, False),
             (_PUT_PART, plan.put_parts, False),
             (_CLEAR_SEARCH_ATTRIBUTES, plan.unindexed, False),
