@@ -96,22 +96,21 @@ def module(name: str, *arguments: str) -> subprocess.Popen[str]:
 def play(attack: str, seconds: float) -> Outcome:
     """One attack for so long, with everybody beside it."""
     with served() as (target, metrics, pid, log):
-        attacker = module("attacks", attack, target)
-        assert attacker.stdin is not None and attacker.stdout is not None
-        try:
-            if attacker.stdout.readline().strip() != "ready":
-                raise RuntimeError(f"the attack {attack!r} could not be prepared")
-            honest = [module("honest", target, role, str(seconds)) for role in ("clients", "health")]
-            attacker.stdin.write("go\n")
-            attacker.stdin.flush()
-            clients, health = (
-                json.loads(process.communicate(timeout=seconds + READY_S)[0].splitlines()[-1]) for process in honest
-            )
-            with urllib.request.urlopen(metrics, timeout=30) as answer:
-                stalls = {what: float(value) for what, value in _STALL.findall(answer.read().decode())}
-        finally:
-            attacker.kill()
-            attacker.wait()
+        with module("attacks", attack, target) as attacker:
+            assert attacker.stdin is not None and attacker.stdout is not None
+            try:
+                if attacker.stdout.readline().strip() != "ready":
+                    raise RuntimeError(f"the attack {attack!r} could not be prepared")
+                honest = [module("honest", target, role, str(seconds)) for role in ("clients", "health")]
+                attacker.stdin.write("go\n")
+                attacker.stdin.flush()
+                clients, health = (
+                    json.loads(process.communicate(timeout=seconds + READY_S)[0].splitlines()[-1]) for process in honest
+                )
+                with urllib.request.urlopen(metrics, timeout=30) as answer:
+                    stalls = {what: float(value) for what, value in _STALL.findall(answer.read().decode())}
+            finally:
+                attacker.kill()
         by = max(stalls, key=lambda what: stalls[what], default="")
         return Outcome(
             attack=attack,
