@@ -105,3 +105,14 @@ def test_it_does_not_remember_places_without_end() -> None:
     for line in range(5_000):
         limit.filter(logging.LogRecord("perdure.test", logging.ERROR, "x.py", line, "", None, None))
     assert len(limit._windows) <= 1_000
+
+
+@pytest.mark.usefixtures("root")
+def test_a_line_of_one_process_of_several_says_of_which() -> None:
+    text, json_lines = io.StringIO(), io.StringIO()
+    logs.set_up("info", "text", text, process=2)
+    logging.getLogger("perdure.test").info("hello")
+    logs.set_up("info", "json", json_lines, process=2)
+    logging.getLogger("perdure.test").info("hello")
+    assert text.getvalue().endswith("Z INFO [2] perdure.test: hello\n")
+    assert json.loads(json_lines.getvalue())["process"] == 2

@@ -11,7 +11,7 @@ from temporalio.api.operatorservice import v1 as operator_service
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.frontend.grpc import bounds
-from perdure.frontend.grpc.transport import split_address
+from perdure.frontend.grpc.address import split_address
 from perdure.frontend.rpcs import OPERATOR_SERVICE, WORKFLOW_SERVICE, method_name, rpcs
 from tests.engine.world import start_request
 from tests.server.given import CODE, World, detail, served

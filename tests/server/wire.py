@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from hpack import Decoder, Encoder
 
 from perdure.frontend.grpc import frames
-from perdure.frontend.grpc.transport import split_address
+from perdure.frontend.grpc.address import split_address
 from perdure.frontend.rpcs import WORKFLOW_SERVICE
 
 WAIT_S = 20.0

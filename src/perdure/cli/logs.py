@@ -50,26 +50,38 @@ class RateLimit(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-03-02T12:00:00.123Z WARNING perdure.engine.duties.outbox: what happened`."""
+    """`2026-03-02T12:00:00.123Z WARNING perdure.engine.duties.outbox: what happened`; of one process of several
+    (`process` is its number) `... WARNING [2] perdure...`."""
+
+    def __init__(self, process: int = 0) -> None:
+        super().__init__()
+        self._process = f"[{process}] " if process else ""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`; a traceback follows on lines of its own."""
-        line = f"{_time_of(record)} {record.levelname} {record.name}: {_message_of(record)}"
+        line = f"{_time_of(record)} {record.levelname} {self._process}{record.name}: {_message_of(record)}"
         trace = self.formatException(record.exc_info) if record.exc_info else ""
         return f"{line}\n{trace}" if trace else line
 
 
 class JsonFormatter(logging.Formatter):
-    """An object for each line: time, level, logger, message, and the traceback as `exception`."""
+    """An object for each line: time, level, logger, message, the traceback as `exception`, and the number of this
+    process among several as `process`."""
+
+    def __init__(self, process: int = 0) -> None:
+        super().__init__()
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
-        told = {
+        told: dict[str, object] = {
             "time": _time_of(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _message_of(record),
         }
+        if self._process:
+            told["process"] = self._process
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
         return json.dumps(told)
@@ -86,9 +98,12 @@ def _message_of(record: logging.LogRecord) -> str:
     return f"{message} [{left_out} more like the one before were left out]" if left_out else message
 
 
-def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Write the log of this process: records from `level` on (one of LEVELS), as `form` (one of FORMATS) says."""
+def set_up(level: str, form: str, stream: TextIO | None = None, *, process: int = 0) -> None:
+    """Write the log of this process: records from `level` on (one of LEVELS), as `form` (one of FORMATS) says.
+
+    `process`: its number, where several write to the same place.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter(process) if form == "json" else TextFormatter(process))
     handler.addFilter(RateLimit())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,17 @@ from click.core import ParameterSource
 
 from perdure.cli import logs
 from perdure.cli.output import plain_errors
+from perdure.cli.processes import Settings, check_processes, run_processes
+from perdure.cli.serving import serve
 from perdure.engine.node.config import EngineConfig
 from perdure.frontend.server.settings import read_settings
-from perdure.stores.open import open_store, shown_url
-
-try:
-    import uvloop
-except ImportError:
-    uvloop = None
 
 
 @click.command(short_help="Serve Temporal's gRPC API.")
 @click.option("--store", "store", default="sqlite:///perdure.db", show_default=True, help="The store's URL.")
 @click.option("--address", default="127.0.0.1:7233", show_default=True, help="Of gRPC; port 0: a free one.")
 @click.option("--http-address", default="127.0.0.1:8233", show_default=True, help='Of /healthz and /metrics; "": none.')
+@click.option("--processes", default=1, show_default=True, help="So many, behind one address; HTTP: a port each.")
 @click.option("--namespace", "namespaces", multiple=True, default=("default",), help="Made if missing; repeatable.")
 @click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="Of its log.")
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True, help="Of its log.")
@@ -43,12 +39,19 @@ def server(context: click.Context, config: Path | None, **options: Any) -> None:
             for name, value in said.items():
                 if context.get_parameter_source(name) is ParameterSource.DEFAULT:
                     options[name] = value
-        logs.set_up(_one_of(logs.LEVELS, options.pop("log_level")), _one_of(logs.FORMATS, options.pop("log_format")))
-        _run(options.pop("store"), engine=engine, **options)
+        level, form = _one_of(logs.LEVELS, options["log_level"]), _one_of(logs.FORMATS, options["log_format"])
+        logs.set_up(level, form)
+        count = options.pop("processes")
+        check_processes(count, options["store"], options["http_address"])
+        if count > 1:
+            sys.exit(run_processes(Settings(engine=engine, **options), count))
+        del options["log_level"], options["log_format"]
+        serve(options.pop("store"), engine=engine, **options)
 
 
 _TOP = {
-    "store": str, "address": str, "http_address": str, "namespaces": list, "log_level": str, "log_format": str
+    "store": str, "address": str, "http_address": str, "namespaces": list, "log_level": str, "log_format": str,
+    "processes": int,
 }  # fmt: skip
 """What a configuration file may say outside of its sections: the options' names."""
 
@@ -71,30 +74,4 @@ def test_server(port: int) -> None:
     """
     with plain_errors(OSError):
         logs.set_up("warning", "text")
-        _run("memory://", address=f"127.0.0.1:{port}", http_address="", time_skipping=True)
-
-
-def _run(store_url: str, **settings: Any) -> None:
-    """Serve until a signal comes. `settings`: the fields of `ServerConfig`."""
-    with asyncio.Runner(loop_factory=uvloop and uvloop.new_event_loop) as runner:
-        runner.run(_serve(store_url, settings))
-
-
-async def _serve(store_url: str, settings: dict[str, Any]) -> None:
-    try:
-        from perdure.frontend.server.server import Server, ServerConfig
-    except ImportError as error:
-        message = f"{error}: the server needs more packages, `pip install 'perdure[server]'`."
-        raise click.ClickException(message) from error
-    served = Server(open_store(store_url), ServerConfig(**settings))
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await served.start()
-    try:
-        http = f", http {served.http_address}" if served.http_address else ""
-        click.echo(f"perdure server: ready on {served.address}{http}, store {shown_url(store_url)}")
-        await stopped.wait()
-    finally:
-        await served.stop()
+        serve("memory://", address=f"127.0.0.1:{port}", http_address="", time_skipping=True)

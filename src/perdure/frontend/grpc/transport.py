@@ -27,6 +27,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.node.faults import Faults, as_rejected, is_shortage
 from perdure.frontend.calls import Call, Origin
 from perdure.frontend.grpc import bounds
+from perdure.frontend.grpc.address import split_address
 from perdure.frontend.grpc.connection import Connection
 from perdure.frontend.grpc.entries import LARGE_BYTES, check_entries
 from perdure.frontend.grpc.health import Health
@@ -93,11 +94,16 @@ class Transport:
 
     # --- life cycle -----------------------------------------------------------------------------
 
-    async def start(self, address: str) -> str:
-        """Listen on `host:port`. Returns it with the port that was taken. Raises OSError, ValueError."""
+    async def start(self, address: str, *, shares_port: bool = False) -> str:
+        """Listen on `host:port`; `shares_port`: where other processes do so too, and the kernel shares out connections.
+
+        Returns it with the port that was taken. Raises OSError, ValueError.
+        """
         host, port = split_address(address)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        server = await loop.create_server(
+            lambda: Connection(self), host, port, backlog=1024, reuse_port=shares_port or None
+        )
         self._serve(server)
         return f"{address.rpartition(':')[0]}:{server.sockets[0].getsockname()[1]}"
 
@@ -319,11 +325,3 @@ class Transport:
         except asyncio.CancelledError:
             if not stream.is_cancelled:
                 raise
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`, an IPv6 host in brackets. Raises ValueError."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"{address!r} is no address: write host:port, such as 127.0.0.1:7233")
-    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -12,7 +12,8 @@ from perdure.engine.node.config import EngineConfig
 from perdure.engine.time_skipping import SkippingClock, TimeSkipper
 from perdure.frontend.calls import Interceptor
 from perdure.frontend.chain import Chain
-from perdure.frontend.grpc.transport import Counts, Transport, split_address
+from perdure.frontend.grpc.address import split_address
+from perdure.frontend.grpc.transport import Counts, Transport
 from perdure.frontend.http.exposition import CONTENT_TYPE, exposition
 from perdure.frontend.http.side_door import SideDoor
 from perdure.frontend.lag import LagWatch
@@ -28,6 +29,8 @@ class ServerConfig:
     """What an operator sets. Addresses are `host:port`; port 0 takes a free one."""
 
     address: str = "127.0.0.1:7233"
+    shares_port: bool = False
+    """Other processes of this host listen on the same address."""
     http_address: str = "127.0.0.1:8233"
     """Of `/healthz` and `/metrics`; "" for neither."""
     namespaces: Sequence[str] = ("default",)
@@ -77,7 +80,7 @@ class Server:
                 await self._skipper.start()
             self.lag.start()
             self.transport = Transport(self.services())
-            self.address = await self.transport.start(self.config.address)
+            self.address = await self.transport.start(self.config.address, shares_port=self.config.shares_port)
             if engine.duties.me is not None:
                 engine.duties.me.address = self.address
             if self.config.http_address:
