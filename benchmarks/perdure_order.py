@@ -1,6 +1,8 @@
-"""The order workflow on perdure, embedded on SQLite.
+"""The order workflow on perdure, embedded on SQLite, PostgreSQL or MariaDB.
 
-usage: python -m benchmarks.perdure_order STYLE COUNT CONCURRENCY DIRECTORY
+usage: python -m benchmarks.perdure_order STYLE COUNT CONCURRENCY PLACE
+
+PLACE is an empty directory for a SQLite file, or the URL of an empty database.
 
 STYLE `def` is the rival's own shape: `def` workflow, `def` activities (thread pool), called from
 threads. STYLE `async` is coroutines throughout: `async def` workflow and activities, called from
@@ -80,7 +82,9 @@ async def fulfill_async(order: Order) -> str:
 
 
 def durability(engine: AsyncEngine) -> str:
-    """The journal mode and fsync level that the engine's store runs its database at."""
+    """The journal mode and fsync level of a SQLite file; of a server whoever started it has asked."""
+    if not engine.url.startswith("sqlite:"):
+        return engine.url.partition(":")[0]
     connection = store_of(engine)._file.connection
     journal, synchronous = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in PRAGMAS)
     return f"journal_mode={journal} synchronous={synchronous}"
@@ -105,8 +109,8 @@ async def measure_async(url: str, count: int, concurrency: int) -> None:
         emit(watch.row("perdure async", concurrency, note))
 
 
-def main(style: str, count: int, concurrency: int, directory: str) -> None:
-    url = f"sqlite:///{directory}/perdure.db"
+def main(style: str, count: int, concurrency: int, place: str) -> None:
+    url = place if "://" in place else f"sqlite:///{place}/perdure.db"
     if style == "def":
         measure_def(url, count, concurrency)
     else:

@@ -57,7 +57,7 @@ from perdure.engine.records.batches import Batches
 from perdure.engine.records.front import Front
 from perdure.engine.records.records import Records
 from perdure.engine.records.schedules import Schedules
-from perdure.engine.submission import InTransaction, Read
+from perdure.engine.submission import Age, InTransaction, Read
 from perdure.stores.api import BEGINNING, Found, Page, ReadsBusy, ReadTooLong, Store, StoreError
 from perdure.stores.copying import refuse_unfinished
 from perdure.stores.visibility.evaluation import Cursor
@@ -159,7 +159,7 @@ class Engine:
 
     def _listen_to_others(self, wire: Wire) -> None:
         """What is told to the other nodes, and heard of them."""
-        self.feed.subscribe(Relay(self.feed, wire, self.mailboxes.overtaken), Topic.EVERY)
+        self.feed.subscribe(Relay(self.feed, wire, self.mailboxes.overtaken, self.mailboxes.missed), Topic.EVERY)
         self.namespaces.on_change = partial(wire.tell, "namespaces", b"")
         wire.on("namespaces", lambda node, body: self.namespaces.gap())
         self.record_waker.register(LETTER, wire.drop_letter, wire.drop_letter)
@@ -335,10 +335,15 @@ class Engine:
         return self.mailboxes.submit(namespace, workflow_id, run_id, InTransaction(command, work))
 
     def read(
-        self, namespace: str, workflow_id: str, run_id: str | None, look: Callable[[Execution | None], Result]
+        self,
+        namespace: str,
+        workflow_id: str,
+        run_id: str | None,
+        look: Callable[[Execution | None], Result],
+        age: Age = Age.NOW,
     ) -> asyncio.Future[Result]:
         """What `look` says of the durable state of a run, after all that was submitted before."""
-        return self.mailboxes.submit(namespace, workflow_id, run_id, Read(look))
+        return self.mailboxes.submit(namespace, workflow_id, run_id, Read(look, age))
 
     # --- polls ----------------------------------------------------------------------------------
 

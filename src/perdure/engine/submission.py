@@ -5,10 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 from perdure.core.commands import Command
 from perdure.core.execution import Execution
+
+
+class Age(Enum):
+    """How old a state may be that is looked at, where other nodes write to the store too."""
+
+    NOW = 0
+    """It is what the store holds."""
+    ENDED = 1
+    """What is in memory will do of the run that is named, once it has closed: it does not change any more."""
+    TOLD = 2
+    """As ENDED; of an open one too, unless news may have been lost since: whoever looks waits for news from here on."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -19,6 +31,7 @@ class Read:
     """
 
     look: Callable[[Execution | None], Any]
+    age: Age = Age.NOW
 
 
 @dataclass(slots=True, frozen=True)

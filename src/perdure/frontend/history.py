@@ -13,6 +13,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.engine.engine import Engine
+from perdure.engine.submission import Age
 from perdure.frontend.calls import Call
 from perdure.frontend.edge import check_execution, found, invalid
 from perdure.frontend.page_tokens import REFUSAL, HistoryToken, decode_history, encode_history, transient_events
@@ -85,14 +86,18 @@ class Histories:
             return _Sight(execution.key, last_event_id, is_open, wait)
 
         run_id = token.run_id
+        age = Age.NOW
+        if request.wait_new_event:  # who asks again may have waited for something that nobody will tell of
+            age = Age.ENDED if request.next_page_token else Age.TOLD
         while True:
-            sight = await engine.read(request.namespace, workflow_id, run_id, look)
+            sight = await engine.read(request.namespace, workflow_id, run_id, look, age)
             if sight.wait is None:
                 return sight
             changed = await sight.wait
             if not changed and (loop.time() >= deadline or not engine.is_started):
                 return sight
             run_id = sight.key.run_id
+            age = Age.ENDED
 
     async def _workers_page(
         self, request: service.GetWorkflowExecutionHistoryRequest, token: HistoryToken

@@ -20,7 +20,7 @@ from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
 from perdure.engine.matching.task_queue import Waiting
-from perdure.engine.submission import InTransaction, Read
+from perdure.engine.submission import Age, InTransaction, Read
 
 
 class Call(msgspec.Struct, eq=False):
@@ -43,6 +43,7 @@ class Mailbox:
         "conflicts",
         "execution",
         "foreign",
+        "gaps",
         "is_fresh",
         "is_known",
         "namespace",
@@ -65,6 +66,8 @@ class Mailbox:
         """Whether `execution` (or None: no run) is what the store held when we last looked."""
         self.is_fresh = False
         """It was read, or proved by a compare-and-set, since the mailbox last rested."""
+        self.gaps = 0
+        """How often news of other nodes may have been lost before it was read or proved."""
         self.foreign: tuple[str, Execution | None] | None = None
         """A run that is not the current one, loaded because the next call names it."""
         self.calls: list[Call] = []
@@ -85,8 +88,9 @@ class Mailbox:
         """The list of the cache that holds this mailbox: when it is at rest, and mostly when it is busy."""
         self.cached_bytes = 0
 
-    def learn(self, execution: Execution | None) -> None:
+    def learn(self, execution: Execution | None, gaps: int) -> None:
         """Take what the store holds for the current run; the tail begins with its next event."""
+        self.gaps = gaps
         self.execution = execution
         self.is_known = self.is_fresh = True
         self.tail = []
@@ -108,8 +112,24 @@ class Mailbox:
         self.tail = []
         self.tail_run_id = ""
 
-    def settle(self, commit: Commit, events_max: int, bytes_max: int) -> None:
+    def forget_if_old(self, run_id: str | None, age: Age, gaps: int) -> None:
+        """Trust nothing in memory that will not do for a read, since another node may have gone on from there.
+
+        `gaps`: how often news of the others may have been lost by now.
+        """
+        execution = self.execution
+        is_told = age is Age.TOLD and self.gaps == gaps
+        if (
+            age is Age.NOW
+            or execution is None
+            or execution.key.run_id != run_id
+            or (execution.closed_at_ns is None and not is_told)
+        ):
+            self.forget()
+
+    def settle(self, commit: Commit, events_max: int, bytes_max: int, gaps: int) -> None:
         """The commit is durable: its last run is the current one, and its events are the tail's newest."""
+        self.gaps = gaps
         while commit.next_run is not None:
             commit = commit.next_run
         execution = commit.execution

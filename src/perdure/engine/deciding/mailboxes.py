@@ -88,6 +88,7 @@ class Mailboxes:
         self._long: set[asyncio.Task[None]] = set()
         """What decides in steps."""
         self._owed = 0
+        self._gaps = 0
         self._cache = RestingCache(config.cache_bytes_max, config.closed_max, metrics, self._drop)
         self._committer = Committer(
             store, config.commit_batch_max, metrics, self._committed, self._broke, self._refused, feed.gap
@@ -180,9 +181,8 @@ class Mailboxes:
     def forget(self, key: ExecutionKey) -> None:
         """This run is not in the store any more: what is in memory of it is nothing."""
         mailbox = self._mailboxes.get((key.namespace, key.workflow_id))
-        if mailbox is None or mailbox.execution is None or mailbox.execution.key != key:
-            return
-        self._trust_no_more(mailbox)
+        if mailbox is not None and mailbox.execution is not None and mailbox.execution.key == key:
+            self._trust_no_more(mailbox)
 
     def overtaken(self, key: ExecutionKey, version: int) -> None:
         """Another node has committed this version: what was decided on an older state would be a conflict."""
@@ -190,6 +190,10 @@ class Mailboxes:
         if mailbox is not None and not mailbox.calls and mailbox.is_behind(key, version):
             self._trust_no_more(mailbox)
         self.contention.release(key.namespace, key.workflow_id)
+
+    def missed(self) -> None:
+        """Another node may have committed what nobody told of here: no state in memory is known to be the newest."""
+        self._gaps += 1
 
     def _trust_no_more(self, mailbox: Mailbox) -> None:
         if mailbox.busy:
@@ -258,7 +262,7 @@ class Mailboxes:
     def _has_state_for(self, mailbox: Mailbox, head: Call, is_foreign: bool) -> bool:
         """False: it was asked of the loader."""
         if self._is_shared and not mailbox.is_fresh and isinstance(head.command, Read):
-            mailbox.forget()
+            mailbox.forget_if_old(head.run_id, head.command.age, self._gaps)
         if not mailbox.is_known and not _may_guess(mailbox, head):
             self._loader.add((mailbox, None))
             return False
@@ -438,7 +442,7 @@ class Mailboxes:
 
     def _loaded(self, mailbox: Mailbox, run_id: str | None, execution: Execution | None) -> None:
         if run_id is None:
-            mailbox.learn(execution)
+            mailbox.learn(execution, self._gaps)
         else:
             mailbox.foreign = (run_id, execution)
         self._make_ready(mailbox)
@@ -455,7 +459,7 @@ class Mailboxes:
         self._metrics.commits += 1
         try:
             if mailbox.foreign is None:
-                mailbox.settle(commit, self._tail_events_max, self._tail_bytes_max)
+                mailbox.settle(commit, self._tail_events_max, self._tail_bytes_max, self._gaps)
             else:
                 mailbox.forget()
             self._feed.publish(commit)
@@ -525,7 +529,7 @@ class Mailboxes:
     def _rest(self, mailbox: Mailbox) -> None:
         mailbox.busy = mailbox.is_fresh = False
         mailbox.solo = mailbox.conflicts = 0
-        if mailbox.execution is None or (self._is_shared and mailbox.execution.closed_at_ns is not None):
+        if mailbox.execution is None:
             self._cache.take(mailbox)
             self._drop(mailbox)
         else:

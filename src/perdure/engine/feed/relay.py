@@ -35,12 +35,18 @@ class _Told(msgspec.Struct, array_like=True):
 
 
 class Relay:
-    """A listener of the feed, to every commit. `overtaken(key, version)` is called with each of another node, first."""
+    """A listener of the feed, to every commit.
 
-    def __init__(self, feed: Feed, wire: Wire, overtaken: Callable[[ExecutionKey, int], None]) -> None:
+    `overtaken(key, version)` is called with each of another node, first, and `missed()` when some may have been lost.
+    """
+
+    def __init__(
+        self, feed: Feed, wire: Wire, overtaken: Callable[[ExecutionKey, int], None], missed: Callable[[], None]
+    ) -> None:
         self._feed = feed
         self._wire = wire
         self._overtaken = overtaken
+        self._missed = missed
         wire.on(KIND, self._told)
 
     def hear(self, news: News) -> None:
@@ -69,6 +75,7 @@ class Relay:
 
     def gap(self) -> None:
         """What was missed was another node's."""
+        self._missed()
 
     def _told(self, node: str, body: bytes) -> None:
         told = _decode(body)
