@@ -11,7 +11,6 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +33,7 @@ from perdure.stores.sqlite.connection import (
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
 from perdure.stores.sqlite.ownership import Ownership, is_owned_here
 from perdure.stores.sqlite.scans import Scans
-from perdure.stores.sqlite.threads import hand_over
+from perdure.stores.sqlite.threads import OneThread
 from perdure.stores.sqlite.whereabouts import Watch, Whereabouts
 from perdure.stores.sqlite.writer import Writer
 from perdure.stores.transaction import SAVEPOINT, run_guarded
@@ -77,7 +76,7 @@ class OpenFile:
         self._ownership = Ownership(path)
         self._connections: list[sqlite3.Connection] = []
         self._disk = Disk()
-        self._threads = ThreadPoolExecutor(1, "perdure-disk")
+        self._thread = OneThread("perdure-disk")
         self.scans = Scans(self.connect)
         self.pages = asyncio.Semaphore(_PAGES_MAX)
         """For who makes a page of executions: it may have some megabytes."""
@@ -130,7 +129,7 @@ class OpenFile:
         """Close what is open, the writer last, so that it copies the log into the file; then disown it."""
         if self._watch is not None:
             self._watch.stop()
-        self._threads.shutdown()
+        self._thread.stop()
         self.scans.close()
         is_whole = False
         for connection in reversed(self._connections):
@@ -241,7 +240,7 @@ class OpenFile:
         connection = self.connection
         connection.execute(f"SAVEPOINT {SAVEPOINT}")
         begin = time.perf_counter()
-        kept: bool = await self._in_thread(lambda: run_guarded(connection, one.run))
+        kept: bool = await self._thread.do(lambda: run_guarded(connection, one.run))
         taken_s = time.perf_counter() - begin
         if taken_s > _LONG_HOLD_S:
             _log.warning("a transactional activity kept all commits of the store waiting for %.1f s", taken_s)
@@ -280,26 +279,11 @@ class OpenFile:
             self._disk.run(self.writer.finish)
 
         try:
-            await self._in_thread(finish)
+            await self._thread.do(finish)
         except asyncio.CancelledError:
             self.writer.remember()
             raise
         self.writer.remember()
-
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run on the store's one thread. A cancellation waits for its end: the connection is in use until then."""
-        done = hand_over(self._threads, work)
-        _yield_interpreter()
-        cancelled: asyncio.CancelledError | None = None
-        while not done.done():
-            try:
-                await asyncio.shield(done)
-            except asyncio.CancelledError as error:
-                cancelled = error
-        result = done.result()
-        if cancelled is not None:
-            raise cancelled
-        return result
 
     def _give_up(self, error: sqlite3.Error) -> StoreError:
         """Undo what was begun, and say why."""
@@ -355,8 +339,3 @@ def _transaction_lost() -> StoreError:
         "A statement of the transactional activity rolled the whole transaction back (`OR ROLLBACK`, RAISE(ROLLBACK), "
         "a full disk) and the function went on all the same: nothing was kept; let such errors leave the function."
     )
-
-
-def _yield_interpreter() -> None:
-    """Lets the thread that has just been given work begin now, instead of after the switch interval (5 ms)."""
-    time.sleep(0)

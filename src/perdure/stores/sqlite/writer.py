@@ -17,8 +17,6 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from perdure.core.names import ExecutionKey
 from perdure.stores import checksums
 from perdure.stores.api import Outcome, RecordChange
@@ -29,22 +27,37 @@ from perdure.stores.sqlite.queries import query
 
 Row = tuple[Any, ...]
 
-_INSERT_EXECUTION = query("insert_execution")
-_ADVANCE_EXECUTION = query("advance_execution")
-_TURN_EXECUTION = query("turn_execution")
-_SETTLE_EXECUTION = query("settle_execution")
-_CLEAR_SEARCH_ATTRIBUTES = query("clear_search_attributes")
-_ADD_SEARCH_ATTRIBUTE = query("add_search_attribute")
-_APPEND_HISTORY = query("append_history")
-_PUT_PART = query("put_part")
-_REMOVE_PART = query("remove_part")
+(
+    _ADVANCE, _TURN, _SETTLE, _START, _CLAIM, _SUCCEED, _TAKE, _DROP_PART, _PUT_PART, _UNINDEX, _INDEX, _APPEND,
+    _REMOVE_TASK, _ADD_TASK, _REMOVE_MESSAGE, _ADD_MESSAGE,
+) = range(16)  # fmt: skip
+"""What a commit may ask for, in the order in which it is done."""
+
+_ALL, _ANY = True, False
+"""How many rows a statement is to find: else some commit of the batch is a conflict."""
+_STATEMENTS = (
+    (query("advance_execution"), _ALL),
+    (query("turn_execution"), _ALL),
+    (query("settle_execution"), _ALL),
+    (query("insert_execution"), _ALL),
+    (query("claim_workflow_id"), _ALL),
+    (query("succeed_run"), _ALL),
+    (query("delete_record"), _ALL),
+    (query("remove_part"), _ANY),
+    (query("put_part"), _ANY),
+    (query("clear_search_attributes"), _ANY),
+    (query("add_search_attribute"), _ANY),
+    (query("append_history"), _ALL),
+    (query("remove_task"), _ANY),
+    (query("add_task"), _ANY),
+    (query("remove_message"), _ANY),
+    (query("add_message"), _ANY),
+)
+_CLEAR_SEARCH_ATTRIBUTES, _ = _STATEMENTS[_UNINDEX]
+_DELETE_RECORD, _ = _STATEMENTS[_TAKE]
+_TAKE_MESSAGE, _ = _STATEMENTS[_REMOVE_MESSAGE]
+
 _REMOVE_PARTS = query("remove_parts")
-_CLAIM_WORKFLOW_ID = query("claim_workflow_id")
-_SUCCEED_RUN = query("succeed_run")
-_REMOVE_TASK = query("remove_task")
-_ADD_TASK = query("add_task")
-_REMOVE_MESSAGE = query("remove_message")
-_ADD_MESSAGE = query("add_message")
 _FIND_EXECUTION = query("find_execution")
 _FIND_CURRENT_RUN = query("find_current_run")
 _FIND_LAST_NUMBERS = query("find_last_numbers")
@@ -60,7 +73,6 @@ _REMOVE_NAMESPACE = query("remove_namespace")
 _REMOVE_RECORDS = query("remove_records")
 _INSERT_RECORD = query("insert_record")
 _UPDATE_RECORD = query("update_record")
-_DELETE_RECORD = query("delete_record")
 
 _SAVEPOINT = "perdure_commit"
 """Stands between the rows of one commit and those of the others."""
@@ -82,27 +94,15 @@ _Come = tuple[int, int, int]
 """Counted changes; number and version of the execution that was written last; 0, 0: none since the last such change."""
 
 
-class _Plan(msgspec.Struct, eq=False):
-    """The parameters of a transaction, by statement."""
+class _Plan(dict[int, list[Row]]):
+    """The parameters of a transaction, by statement. Nearly all ask for two or three of them."""
 
-    advanced: list[Row] = []
-    turned: list[Row] = []
-    settled: list[Row] = []
-    put_parts: list[Row] = []
-    dropped_parts: list[Row] = []
-    unindexed: list[Row] = []
-    indexed: list[Row] = []
-    started: list[Row] = []
-    claimed: list[Row] = []
-    succeeded: list[Row] = []
-    taken: list[Row] = []
-    batches: list[Row] = []
-    removed_tasks: list[Row] = []
-    added_tasks: list[Row] = []
-    removed_messages: list[Row] = []
-    added_messages: list[Row] = []
     newest: tuple[int, int] = (0, 0)
     """Number and version of the last execution in it."""
+
+    def __missing__(self, statement: int) -> list[Row]:
+        rows = self[statement] = []
+        return rows
 
 
 class _Missed(Exception):
@@ -221,22 +221,22 @@ class Writer:
                 number = self._plan_start(plan, link) if link.expected_version == 0 else self._plan_advance(plan, link)
                 for batch in link.batches:
                     checksum = checksums.of_event_bytes(batch.data, number, batch.first_event_id)
-                    plan.batches.append((number, batch.first_event_id, batch.data, checksum))
+                    plan[_APPEND].append((number, batch.first_event_id, batch.data, checksum))
                 if link.parts:
-                    plan.dropped_parts.extend((number, event_id) for event_id, part in link.parts if not part)
-                    plan.put_parts.extend(
+                    plan[_DROP_PART].extend((number, event_id) for event_id, part in link.parts if not part)
+                    plan[_PUT_PART].extend(
                         (number, event_id, part, checksums.of_event_bytes(part, number, event_id))
                         for event_id, part in link.parts
                         if part
                     )
                 if link.index_rows is not None:
                     if link.expected_version:
-                        plan.unindexed.append((number,))
-                    plan.indexed.extend((number, *row) for row in link.index_rows)
+                        plan[_UNINDEX].append((number,))
+                    plan[_INDEX].extend((number, *row) for row in link.index_rows)
                 if link.remove_tasks or link.add_tasks:
                     self._plan_tasks(plan, number, link)
                 if link.take_records:
-                    plan.taken.extend((one.kind, one.namespace, one.name, one.version) for one in link.take_records)
+                    plan[_TAKE].extend((one.kind, one.namespace, one.name, one.version) for one in link.take_records)
                 if link.messages or link.remove_messages:
                     self._plan_messages(plan, link)
                 plan.newest = (number, link.version)
@@ -245,17 +245,17 @@ class Writer:
     def _plan_start(self, plan: _Plan, link: EncodedCommit) -> int:
         self._last_id = number = self._last_id + 1
         key = link.key
-        plan.started.append(
+        plan[_START].append(
             (number, key.namespace, key.workflow_id, key.run_id, link.version, link.status, link.in_flight,
              link.history_length, link.wake_at_ns, link.started_at_ns, link.closed_at_ns, link.workflow_type,
              link.task_queue, link.snapshot, None if link.closed_at_ns is None else link.history_bytes,
              checksums.of_snapshot(link.snapshot, number))
         )  # fmt: skip
         if link.expected_current_run_id is None:
-            plan.claimed.append((key.namespace, key.workflow_id, number))
+            plan[_CLAIM].append((key.namespace, key.workflow_id, number))
         else:
             workflow = (key.namespace, key.workflow_id)
-            plan.succeeded.append((number, *workflow, *workflow, link.expected_current_run_id))
+            plan[_SUCCEED].append((number, *workflow, *workflow, link.expected_current_run_id))
         self._planned[key] = _Remembered(
             number, link.wake_at_ns, link.closed_at_ns is None, link.status, link.in_flight
         )
@@ -269,18 +269,18 @@ class Writer:
         if link.closed_at_ns is not None or not was_open or status != link.status:
             closed = link.closed_at_ns
             size = None if closed is None else link.history_bytes
-            plan.settled.append(
+            plan[_SETTLE].append(
                 (link.version, link.in_flight, link.history_length, link.snapshot, checksum, link.wake_at_ns,
                  link.status, closed, size, number, link.expected_version)
             )  # fmt: skip
             self._planned[key] = _Remembered(number, link.wake_at_ns, closed is None, link.status, link.in_flight)
         elif wake_at_ns == link.wake_at_ns and was_in_flight == link.in_flight:
-            plan.advanced.append(
+            plan[_ADVANCE].append(
                 (link.version, link.history_length, link.snapshot, checksum, number, link.expected_version)
             )
             self._planned[key] = known
         else:
-            plan.turned.append(
+            plan[_TURN].append(
                 (link.version, link.in_flight, link.history_length, link.snapshot, checksum, link.wake_at_ns,
                  number, link.expected_version)
             )  # fmt: skip
@@ -289,26 +289,26 @@ class Writer:
 
     def _plan_tasks(self, plan: _Plan, number: int, link: EncodedCommit) -> None:
         for ref in link.remove_tasks:
-            plan.removed_tasks.append((number, ref.scheduled_event_id, ref.kind))
+            plan[_REMOVE_TASK].append((number, ref.scheduled_event_id, ref.kind))
         for task in link.add_tasks:
             self._last_position += 1
             queue = task.queue
-            plan.added_tasks.append(
+            plan[_ADD_TASK].append(
                 (self._last_position, queue.namespace, queue.name, queue.kind, number, task.scheduled_event_id,
                  task.stamp)
             )  # fmt: skip
 
     def _plan_messages(self, plan: _Plan, link: EncodedCommit) -> None:
         for message_id in link.remove_messages:
-            plan.removed_messages.append((message_id,))
+            plan[_REMOVE_MESSAGE].append((message_id,))
         for message_id, data, _, _ in link.messages:
             self._last_message += 1
             checksum = checksums.of_message(data, self._last_message)
-            plan.added_messages.append((self._last_message, message_id, data, checksum))
+            plan[_ADD_MESSAGE].append((self._last_message, message_id, data, checksum))
 
     def remove_messages(self, ids: Sequence[str]) -> None:
         """Within the transaction that was begun."""
-        self._connection.executemany(_REMOVE_MESSAGE, [(message_id,) for message_id in ids])
+        self._connection.executemany(_TAKE_MESSAGE, [(message_id,) for message_id in ids])
 
     def delete(self, keys: Sequence[ExecutionKey]) -> int:
         """Take closed executions out, within the transaction that was begun. Returns how many there were."""
@@ -366,24 +366,8 @@ class Writer:
 
     def _execute(self, plan: _Plan) -> None:
         """Raises _Missed or sqlite3.IntegrityError when a commit is a conflict, others when it is no row."""
-        for statement, rows, must_hit in (
-            (_ADVANCE_EXECUTION, plan.advanced, True),
-            (_TURN_EXECUTION, plan.turned, True),
-            (_SETTLE_EXECUTION, plan.settled, True),
-            (_INSERT_EXECUTION, plan.started, True),
-            (_CLAIM_WORKFLOW_ID, plan.claimed, True),
-            (_SUCCEED_RUN, plan.succeeded, True),
-            (_DELETE_RECORD, plan.taken, True),
-            (_REMOVE_PART, plan.dropped_parts, False),
-            (_PUT_PART, plan.put_parts, False),
-            (_CLEAR_SEARCH_ATTRIBUTES, plan.unindexed, False),
-            (_ADD_SEARCH_ATTRIBUTE, plan.indexed, False),
-            (_APPEND_HISTORY, plan.batches, True),
-            (_REMOVE_TASK, plan.removed_tasks, False),
-            (_ADD_TASK, plan.added_tasks, False),
-            (_REMOVE_MESSAGE, plan.removed_messages, False),
-            (_ADD_MESSAGE, plan.added_messages, False),
-        ):
-            if rows and self._connection.executemany(statement, rows).rowcount != len(rows) and must_hit:
+        for step in sorted(plan):
+            rows, (statement, must_hit) = plan[step], _STATEMENTS[step]
+            if self._connection.executemany(statement, rows).rowcount != len(rows) and must_hit:
                 raise _Missed("a row that it goes on from is not there")
         self._coming = (self._come[0], *plan.newest)
