@@ -13,6 +13,7 @@ from perdure.embedded.loop_thread import LoopThread
 from perdure.sdk.client import AsyncClient, AsyncUpdateHandle, AsyncWorkflowHandle
 from perdure.sdk.client.activities import Activities
 from perdure.sdk.client.attributes import SearchAttributeRegistry
+from perdure.sdk.client.enlisting import refuse_awaited
 from perdure.sdk.client.events import Events
 from perdure.sdk.client.former import with_former_methods
 from perdure.sdk.client.schedules import Schedules
@@ -41,6 +42,7 @@ def _bridged_start(
 ) -> Callable[Concatenate[Client, P], WorkflowHandle[R]]:
     @wraps(method, updated=())
     def bridge(self: Client, *args: P.args, **kwargs: P.kwargs) -> WorkflowHandle[R]:
+        refuse_awaited(kwargs.get("connection"))
         handle = self._call(method(self._client, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - its bridge
         return WorkflowHandle(self._call, handle)  # pyright: ignore[reportPrivateUsage] - its bridge
 

@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, TypeVarTuple, 
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle, WorkflowDescription
+from perdure.sdk.client.enlisting import refuse_awaited
 from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
 from perdure.sdk.client.resets import Step
 from perdure.sdk.deprecated import FormerlyAsync
@@ -86,6 +87,7 @@ class WorkflowHandle(Generic[R], metaclass=FormerlyAsync):
     def signal(self, signal: str, *args: Any, **options: Unpack[SignalOptions]) -> None: ...
     def signal(self, signal: Any, *args: Any, **options: Any) -> None:
         """See `AsyncWorkflowHandle.signal`."""
+        refuse_awaited(options.get("connection"))
         self._call(self._handle.signal(signal, *args, **options))
 
     @overload

@@ -56,6 +56,7 @@ from perdure.engine.node.wire import LETTER, Wire
 from perdure.engine.records.batches import Batches
 from perdure.engine.records.front import Front
 from perdure.engine.records.records import Records
+from perdure.engine.records.requests import Requests
 from perdure.engine.records.schedules import Schedules
 from perdure.engine.submission import Age, InTransaction, Read
 from perdure.stores.api import BEGINNING, Found, Page, ReadsBusy, ReadTooLong, Store, StoreError
@@ -103,11 +104,8 @@ class Engine:
         self._alarms = Alarms(self.config.limits)
         self.workers = Workers(self.clock, self.config)
         self.queries = Queries(self.submit, self.matching, self.feed, self.new_id, self.config)
-        self.wire = (
-            Wire(store, self._watched, self.new_id(), self._metrics, self.feed.gap)
-            if self.config.node is not None
-            else None
-        )
+        is_node = self.config.node is not None
+        self.wire = Wire(store, self._watched, self.new_id(), self._metrics, self.feed.gap) if is_node else None
         self.duties = duties = Duties(store, self._watched, self.wire, self.config, self._metrics)
         self.unpolled = Unpolled(store, self.config, self.matching, self.read, self._looks_after)
         self.recovery = Recovery(store, self.config, self._metrics, duties, self.submit)
@@ -134,6 +132,7 @@ class Engine:
         self.batches = Batches(
             store, self._watched, self.config, self.records, self.namespaces, self.new_id, self.record_waker, self.front
         )
+        self.requests = Requests(store, self._watched, self.records, self.namespaces, self.record_waker, self.submit)
         kinds = self.record_waker.kinds
         self.pruner = Pruner(
             store, self._watched, self.config, self._metrics, duties, self.namespaces, self.submit, self.delete, kinds
@@ -222,6 +221,7 @@ class Engine:
         await self.outbox.start()
         await self.waker.start()
         await self.schedules.start()
+        await self.requests.start()
         await self.record_waker.start()
         await self.pruner.start()
 

@@ -21,6 +21,7 @@ from perdure.frontend.calls import Call
 from perdure.frontend.chain import Chain
 from perdure.frontend.clusters import Clusters
 from perdure.frontend.deletions import Deletions
+from perdure.frontend.enlisting import Enlisting
 from perdure.frontend.history import Histories
 from perdure.frontend.namespaces import Namespaces
 from perdure.frontend.pauses import Pauses
@@ -45,7 +46,8 @@ from perdure.frontend.workflows import Workflows
 class WorkflowService:
     """`temporal.api.workflowservice.v1.WorkflowService` over an engine that was started.
 
-    Satisfies `Connection`, `NearConnection` and `TransactionalConnection` of `perdure.sdk.connection.protocol`.
+    Satisfies `Connection`, `NearConnection`, `TransactionalConnection` and `EnlistingConnection` of
+    `perdure.sdk.connection.protocol`.
     """
 
     def __init__(self, engine: Engine, chain: Chain | None = None) -> None:
@@ -93,6 +95,7 @@ class WorkflowService:
         self.reset_sticky_task_queue = serve("ResetStickyTaskQueue", StickyQueues(engine).reset)
 
         self._add_activities(engine)
+        self._add_enlisting(engine)
 
         serving = Serving(engine, self._chain)
         self.serve_workflow_tasks = serving.workflow_tasks
@@ -143,6 +146,28 @@ class WorkflowService:
         self.unpause_activity = serve("UnpauseActivity", controls.unpause)
         self.reset_activity = serve("ResetActivity", controls.reset)
         self.update_activity_options = serve("UpdateActivityOptions", controls.update_options)
+
+    def _add_enlisting(self, engine: Engine) -> None:
+        enlisting = Enlisting(engine)
+        doors = {
+            kind: (rpc, self._chain.gate(rpc), handler)
+            for kind, rpc, handler in (
+                (service.StartWorkflowExecutionRequest, "StartWorkflowExecution", enlisting.start),
+                (service.SignalWorkflowExecutionRequest, "SignalWorkflowExecution", enlisting.signal),
+                (
+                    service.SignalWithStartWorkflowExecutionRequest,
+                    "SignalWithStartWorkflowExecution",
+                    enlisting.signal_with_start,
+                ),
+            )
+        }
+
+        async def enlist(request: Any) -> Any:
+            rpc, gate, handler = doors[type(request)]
+            return await gate(request, Call(rpc), handler)
+
+        self.enlist = enlist
+        self.standing_of_enlisted = enlisting.standing
 
     def _add_schedules(self, engine: Engine) -> None:
         serve = self._chain.serve

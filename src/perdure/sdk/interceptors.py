@@ -75,7 +75,7 @@ class CreateScheduleInput:
 
 @dataclass(slots=True)
 class SignalWorkflowInput:
-    """`signal` of a client or handle."""
+    """`signal` of a client or handle. `connection`: the caller's, in whose transaction it is sent."""
 
     id: str
     run_id: str | None
@@ -83,6 +83,7 @@ class SignalWorkflowInput:
     args: Sequence[Any]
     request_id: str | None
     headers: Headers = field(default_factory=_no_headers)
+    connection: Any = None
 
 
 @dataclass(slots=True)

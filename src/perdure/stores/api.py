@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, final
 
 import msgspec
 
+from perdure.api.enlistment import Enlistment
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.message import Message
@@ -246,6 +247,11 @@ class Store(Protocol):
         """What lets users' functions write in the transactions of commits; None: this store cannot."""
         ...
 
+    @property
+    def enlisting(self) -> EnlistingStore | None:
+        """What lets records be made in transactions of other programs; None: this store cannot."""
+        ...
+
     async def open(self) -> None:
         """Create or migrate the schema and take ownership, or raise a StoreError that names the fix."""
         ...
@@ -454,6 +460,22 @@ class Deferred(Protocol):
 
     def decide(self) -> Commit | None:
         """On the event loop, after `run` said True: the commit that stands or falls with its rows. None: drop them."""
+        ...
+
+
+class EnlistingStore(Protocol):
+    """A store on a database that others write to as well, in transactions of their own: `Store.enlisting`."""
+
+    async def enlist(self, change: RecordChange, channel: str) -> Enlistment:
+        """The statement that makes a record which is not there, by a connection that is not the store's.
+
+        When its transaction is committed, who listens to the channel is given the record's partition (two bytes), or
+        finds the record. Raises Unstorable.
+        """
+        ...
+
+    async def is_committed(self, transaction: str) -> bool | None:
+        """Whether a transaction was committed, named as such a statement answers; None: it goes on."""
         ...
 
 

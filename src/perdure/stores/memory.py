@@ -113,6 +113,11 @@ class MemoryStore:
         return False
 
     @property
+    def enlisting(self) -> None:
+        """See `Store.enlisting`: other programs have no transaction here."""
+        return None
+
+    @property
     def transactional(self) -> MemoryStore:
         """See `Store.transactional`."""
         return self

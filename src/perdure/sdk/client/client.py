@@ -21,7 +21,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.api.status import OPEN_FILTER
-from perdure.sdk.client import attaching
+from perdure.sdk.client import attaching, enlisting
 from perdure.sdk.client.activities import AsyncActivities
 from perdure.sdk.client.attributes import AsyncSearchAttributeRegistry
 from perdure.sdk.client.calls import Reach, public_error
@@ -34,7 +34,7 @@ from perdure.sdk.client.ids import random_id
 from perdure.sdk.client.outbound import composed
 from perdure.sdk.client.schedules import AsyncSchedules, create_schedule
 from perdure.sdk.client.sending import sends_texts
-from perdure.sdk.client.with_start import companion, start_with
+from perdure.sdk.client.with_start import companion, enlist_with_signal, start_with
 from perdure.sdk.connection.far import FarConnection, far_connection
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.convert import Converter, PayloadCodec
@@ -247,6 +247,8 @@ class AsyncClient(Former):
             start_update: likewise an update; the handle's `update_of_start` waits for its answer.
             start_signal_args, start_update_args: the message's arguments.
             start_update_id, request_id: idempotency keys, of the update and of all else; default fresh UUIDs.
+            connection: psycopg's or asyncpg's, to the database of the engine's store on PostgreSQL: the workflow is
+                started when the transaction of this connection is committed, and never if it is rolled back.
 
         Raises:
             WorkflowAlreadyStartedError: the id belongs to a run of another type or with other arguments, or the
@@ -296,9 +298,16 @@ class AsyncClient(Former):
         request_id = options.get("request_id")
         if request_id is not None:
             request.request_id = request_id
-        if sent is None:
-            run_id = await self._start(request, definition, reuse, conflict)
-            return AsyncWorkflowHandle(self._reach, request.workflow_id, run_id, definition.return_type)
+        connection = options.get("connection")
+        if sent is None or connection is not None:
+            run_id: str | None = None
+            if sent is None:
+                run_id, enlisted = await self._start(request, definition, reuse, conflict, connection)
+            else:
+                enlisted = await enlist_with_signal(self._reach, request, definition, sent, message_headers, connection)
+            begun = AsyncWorkflowHandle[Any](self._reach, request.workflow_id, run_id, definition.return_type)
+            begun._enlisted = enlisted  # pyright: ignore[reportPrivateUsage] - its maker
+            return begun
         run_id, update = await start_with(self._reach, request, definition, sent, message_headers)
         handle = AsyncWorkflowHandle[Any](self._reach, request.workflow_id, run_id, definition.return_type)
         handle.update_of_start = update
@@ -319,6 +328,8 @@ class AsyncClient(Former):
     @takes_options(StartOptions, **_DEFAULTS)
     async def run(self, workflow: Any, *args: Any, **options: Unpack[StartOptions]) -> Any:
         """`start` and wait for the result. Raises as both do."""
+        if options.get("connection") is not None:
+            raise ValueError("run() waits for the result of what your transaction has not committed yet: use start()")
         handle = await self.start(workflow, *args, **options)
         return await handle.result()
 
@@ -426,17 +437,25 @@ class AsyncClient(Former):
         definition: AnyWorkflow,
         reuse: IdReusePolicy | None,
         conflict: IdConflictPolicy | None,
-    ) -> str:
-        """The run id of the run that was started, or that is there already."""
+        connection: Any,
+    ) -> tuple[str | None, enlisting.Enlisted | None]:
+        """The id of the run that was started, or that is there already; or the request in the caller's transaction."""
+        reach, rpc = self._reach, self._reach.connection.start_workflow_execution
         try:
-            response = await self._reach.call(self._reach.connection.start_workflow_execution, request)
+            if connection is not None:
+                what = f"the start of workflow {request.workflow_id!r}"
+                response = await reach.call(partial(enlisting.enlist, reach, connection, what=what), request)
+                if isinstance(response, enlisting.Enlisted):
+                    return None, response
+            else:
+                response = await reach.call(rpc, request)
         except Rejected as rejected:
             if rejected.code != StatusCode.ALREADY_EXISTS:
                 raise public_error(rejected, f"starting workflow {request.workflow_id!r}") from rejected
-            return await attaching.attach(self._reach, request, definition, rejected, reuse, conflict)
+            return await attaching.attach(reach, request, definition, rejected, reuse, conflict), None
         if not response.started:
-            await attaching.check_same(self._reach, request, definition, response.run_id, conflict)
-        return response.run_id
+            await attaching.check_same(reach, request, definition, response.run_id, conflict)
+        return response.run_id, None
 
 
 def _put_policies(

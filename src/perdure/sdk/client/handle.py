@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import EventType, HistoryEventFilterType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.sdk.client import inquiry, messages
+from perdure.sdk.client import enlisting, inquiry, messages
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import WorkflowDescription
 from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
@@ -63,6 +63,7 @@ class AsyncWorkflowHandle(Generic[R]):
     """
 
     update_of_start: messages.AsyncUpdateHandle[Any] | None = None
+    _enlisted: enlisting.Enlisted | None = None
 
     def __init__(self, reach: Reach, workflow_id: str, run_id: str | None, result_type: Any = Any) -> None:
         self._reach = reach
@@ -83,6 +84,7 @@ class AsyncWorkflowHandle(Generic[R]):
             WorkflowFailedError: it closed without a result; the cause says why.
             WorkflowNotFoundError: there is no such workflow.
             TimeoutError: the builtin one; `timeout` passed.
+            EngineError: it was started with `connection`, and that transaction is not committed yet.
         """
         limit_ns = optional_duration(timeout, "timeout")
         if limit_ns is None or timeout is None:
@@ -95,6 +97,9 @@ class AsyncWorkflowHandle(Generic[R]):
         raise await inquiry.timed_out(self._reach, self.id, f"workflow {self.id!r} has not closed", timeout)
 
     async def _result(self) -> R:
+        if self._enlisted is not None:
+            await self._enlisted.done()
+            self._enlisted = None
         run_id = self.run_id or ""
         while True:
             event = await self._closing_event(run_id)
@@ -209,20 +214,24 @@ class AsyncWorkflowHandle(Generic[R]):
     ) -> None: ...
     @overload
     async def signal(self, signal: str, *args: Any, **options: Unpack[SignalOptions]) -> None: ...
-    async def signal(self, signal: Any, *args: Any, request_id: str | None = None, **named: Any) -> None:
+    async def signal(
+        self, signal: Any, *args: Any, request_id: str | None = None, connection: Any = None, **named: Any
+    ) -> None:
         """Tell the workflow something. It is durable when this returns, whether or not a worker runs.
 
         Args:
             signal: its name, or the method that handles it.
             args, named: for the handler; by name where it is given as a method.
             request_id: the idempotency key: the same id again changes nothing. Default a fresh UUID.
+            connection: psycopg's or asyncpg's: it is told when the transaction of this connection is committed, as
+                with `start`; whether there is such a run is asked then.
 
         Raises:
             WorkflowNotFoundError: there is no such run, or it is closed.
             PayloadError: an argument cannot be serialised.
             TypeError: the arguments do not fit the method; likewise of a query and an update.
         """
-        await messages.signal(self._reach, self._execution(), signal, args, named, request_id)
+        await messages.signal(self._reach, self._execution(), signal, args, named, request_id, connection)
 
     @overload
     async def query(self, query: Callable[Concatenate[Any, P], T], *args: P.args, **named: P.kwargs) -> T: ...

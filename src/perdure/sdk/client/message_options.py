@@ -16,6 +16,7 @@ class SignalOptions(TypedDict, total=False):
     """Of a handle's `signal`."""
 
     request_id: str | None
+    connection: Any
 
 
 class _UpdateOptions(TypedDict, total=False):

@@ -17,7 +17,7 @@ from temporalio.api.update.v1 import Outcome
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected
-from perdure.sdk.client import inquiry
+from perdure.sdk.client import enlisting, inquiry
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.convert import error_of
@@ -50,10 +50,13 @@ async def signal(
     args: tuple[Any, ...],
     named: Mapping[str, Any],
     request_id: str | None = None,
+    connection: Any = None,
 ) -> None:
     """Raises WorkflowNotFoundError, PayloadError, EngineError, TypeError."""
-    name, args = addressed("signal", message, args, named, ("request_id",))
-    given = SignalWorkflowInput(execution.workflow_id, execution.run_id or None, name, args, request_id)
+    name, args = addressed("signal", message, args, named, ("request_id", "connection"))
+    given = SignalWorkflowInput(
+        execution.workflow_id, execution.run_id or None, name, args, request_id, connection=connection
+    )
     if reach.outbound is None:
         await send_signal(reach, given)
     else:
@@ -74,6 +77,9 @@ async def send_signal(reach: Reach, given: SignalWorkflowInput) -> None:
     if given.headers:
         put_headers(request.header, given.headers)
     what = f"signal {name!r} to workflow {execution.workflow_id!r}"
+    if given.connection is not None:
+        await enlisting.enlist_or_explain(reach, given.connection, request, what)
+        return
     await reach.ask(reach.connection.signal_workflow_execution, request, what)
 
 

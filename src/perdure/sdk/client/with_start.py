@@ -7,13 +7,14 @@ started then, where a start alone attaches to the closed one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.workflowservice import v1 as service
 
-from perdure.sdk.client import messages
+from perdure.sdk.client import enlisting, messages
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.declare.handlers import name_of
@@ -71,6 +72,33 @@ async def start_with(
 
 async def _with_signal(reach: Reach, start: Start, definition: AnyWorkflow, sent: Companion) -> str:
     """The id of the run that has the signal. Raises as `Reach.start`; PayloadError."""
+    request = _signal_request(reach, start, sent)
+    rpc = reach.connection.signal_with_start_workflow_execution
+    return (await reach.start(rpc, request, start.workflow_id, definition.name)).run_id
+
+
+async def enlist_with_signal(
+    reach: Reach,
+    start: Start,
+    definition: AnyWorkflow,
+    sent: Companion,
+    headers: Mapping[str, Payload],
+    connection: Any,
+) -> enlisting.Enlisted:
+    """Both in the transaction of a connection. Raises as `start_with`, ValueError for an update."""
+    if sent.update is not None:
+        raise ValueError("an update waits for an answer, and in your transaction nobody gives one: send a signal along")
+    if headers:
+        put_headers(start.header, headers)
+    what = f"the start of workflow {start.workflow_id!r}"
+    write = partial(enlisting.enlist, reach, connection, what=what)
+    answer = await reach.start(write, _signal_request(reach, start, sent), start.workflow_id, definition.name)
+    assert isinstance(answer, enlisting.Enlisted), "a signal attaches to nothing"
+    return answer
+
+
+def _signal_request(reach: Reach, start: Start, sent: Companion) -> service.SignalWithStartWorkflowExecutionRequest:
+    """Both in one. Raises PayloadError."""
     name = name_of(sent.signal)
     request = service.SignalWithStartWorkflowExecutionRequest(signal_name=name)
     theirs = request.DESCRIPTOR.fields_by_name
@@ -83,8 +111,7 @@ async def _with_signal(reach: Reach, start: Start, definition: AnyWorkflow, sent
             getattr(request, field.name).CopyFrom(value)
     payloads = reach.converter.to_payloads(tuple(sent.args), f"the arguments of signal {name}")
     request.signal_input.payloads.extend(payloads)
-    rpc = reach.connection.signal_with_start_workflow_execution
-    return (await reach.start(rpc, request, start.workflow_id, definition.name)).run_id
+    return request
 
 
 async def _with_update(

@@ -14,6 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 from temporalio.api.operatorservice import v1 as operator
 from temporalio.api.workflowservice import v1 as service
 
+from perdure.api.enlistment import Enlistment, Standing
+
 
 class Connection(Protocol):
     """A server, near or far."""
@@ -223,6 +225,31 @@ class NearConnection(Protocol):
         take: Callable[[service.PollActivityTaskQueueResponse, Callable[[], None]], None],
     ) -> Callable[[], None]:
         """As so many PollActivityTaskQueue, one after another."""
+        ...
+
+
+@runtime_checkable
+class EnlistingConnection(Protocol):
+    """An engine in this process, whose store may be on a database that the caller writes to as well."""
+
+    async def enlist(
+        self,
+        request: service.StartWorkflowExecutionRequest
+        | service.SignalWorkflowExecutionRequest
+        | service.SignalWithStartWorkflowExecutionRequest,
+    ) -> Enlistment | service.StartWorkflowExecutionResponse:
+        """What writes the request, so that it is made when the transaction of whoever runs it is committed.
+
+        A response: nothing is to be written, for the run is there and the policies attach to it. Raises Rejected as
+        the RPC of the request does, as far as that can be known now; UNIMPLEMENTED when the store cannot do this.
+        """
+        ...
+
+    async def standing_of_enlisted(self, namespace: str, name: str, transaction: str) -> tuple[Standing, str]:
+        """What has become of a request that a transaction has written; and why it was refused, if it was.
+
+        Raises Rejected UNAVAILABLE.
+        """
         ...
 
 

@@ -66,6 +66,7 @@ class StartOptions(_Started, total=False):
     start_update_args: Sequence[Any]
     start_update_id: str | None
     request_id: str | None
+    connection: Any
 
 
 class SignalWithStartOptions(TypedDict, total=False):

@@ -135,6 +135,11 @@ class MysqlStore:
             await opened.close()
 
     @property
+    def enlisting(self) -> None:
+        """See `Store.enlisting`: other programs have no transaction here."""
+        return None
+
+    @property
     def transactional(self) -> TransactionalStore | None:
         """See `Store.transactional`: not yet."""
         return None

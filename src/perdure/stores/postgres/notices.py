@@ -32,6 +32,22 @@ _LOST = "-"
 """What is sent in the place of a notice that is too long."""
 
 
+_NAME_BYTES = 4
+_STRANGER = "-" * 2 * _NAME_BYTES
+"""Who told it, where that is no engine."""
+
+
+def _channel_of(schema: str, channel: str) -> str:
+    """A channel as the database names it, with 63 bytes at most."""
+    place = blake2b(f"{schema}\0{channel}".encode(), digest_size=8).hexdigest()
+    return f"perdure_{place}"
+
+
+def strange_notice(schema: str, channel: str, notice: bytes) -> tuple[str, str]:
+    """Channel and payload of a short notice that a program tells the engines, by `pg_notify`."""
+    return _channel_of(schema, channel), _STRANGER + base64.b85encode(notice).decode()
+
+
 class Notices:
     """One connection for all channels, which hears and tells."""
 
@@ -39,7 +55,7 @@ class Notices:
         self._door = door
         self._dsn = door.settings.listen_dsn
         self._notify = query("notify")
-        self._name = secrets.token_hex(4)
+        self._name = secrets.token_hex(_NAME_BYTES)
         self._listeners: dict[str, list[Hear]] = {}
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
@@ -94,9 +110,7 @@ class Notices:
             self._connection = None
 
     def _channel(self, channel: str) -> str:
-        """A channel as the database names it, with 63 bytes at most."""
-        place = blake2b(f"{self._door.settings.schema}\0{channel}".encode(), digest_size=8).hexdigest()
-        return f"perdure_{place}"
+        return _channel_of(self._door.settings.schema, channel)
 
     async def _connect(self) -> None:
         connection = await self._door.connect("notices", dsn=self._dsn)

@@ -21,6 +21,7 @@ from perdure.stores.api import (
     PAGE_BYTES,
     Batch,
     Damaged,
+    EnlistingStore,
     Found,
     Hear,
     Namespace,
@@ -42,6 +43,7 @@ from perdure.stores.encoding import Written, decode_namespace, encode_chains, en
 from perdure.stores.partitions import ALL_PARTITIONS, Partitions, partition_of
 from perdure.stores.postgres import reader, schema
 from perdure.stores.postgres.door import Door
+from perdure.stores.postgres.enlisting import Enlisting
 from perdure.stores.postgres.errors import store_error
 from perdure.stores.postgres.lane import Lane
 from perdure.stores.postgres.notices import Notices
@@ -101,6 +103,7 @@ class PostgresStore:
         self._settings = read_url(url)
         self._opened: _Open | None = None
         self._sql: dict[str, str] = {}
+        self._enlisting = Enlisting(self._settings, self._read)
 
     @property
     def is_shared(self) -> bool:
@@ -133,6 +136,11 @@ class PostgresStore:
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.close()
+
+    @property
+    def enlisting(self) -> EnlistingStore:
+        """See `Store.enlisting`."""
+        return self._enlisting
 
     @property
     def transactional(self) -> TransactionalStore | None:

@@ -87,6 +87,11 @@ class SqliteStore:
         return False
 
     @property
+    def enlisting(self) -> None:
+        """See `Store.enlisting`: other programs have no transaction here."""
+        return None
+
+    @property
     def transactional(self) -> SqliteStore:
         """See `Store.transactional`."""
         return self
