@@ -22,8 +22,8 @@ from perdure.frontend.grpc import bounds, frames
 from perdure.frontend.grpc.frames import Broken
 from perdure.frontend.grpc.receiving import (
     Cancelled,
-    Event,
     Faulty,
+    Other,
     Receiver,
     Reply,
     SettingsChanged,
@@ -130,7 +130,10 @@ class Connection(asyncio.Protocol):
         self._sender.settle()
         try:
             for event in self._receiver.receive(data):
-                self._take(event)
+                if isinstance(event, Stream):
+                    self._hear(event)
+                else:
+                    self._take(event)
                 if self._transport.is_closing():
                     return
         except Broken as error:
@@ -138,14 +141,9 @@ class Connection(asyncio.Protocol):
 
     # --- requests -------------------------------------------------------------------------------
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Other) -> None:
         """Raises Broken."""
         match event:
-            case Stream():
-                if event.is_admitted:
-                    self._take_data(event)
-                else:
-                    self._admit(event)
             case Widened():
                 if not self._sender.widen(event.stream, event.increment) and event.stream is not None:
                     self._reset(event.stream.stream_id, frames.FLOW_CONTROL_ERROR)
@@ -159,27 +157,50 @@ class Connection(asyncio.Protocol):
             case SettingsChanged():
                 self._sender.change(self.streams.values(), event.stream_window, event.frame_bytes_max)
 
-    def _admit(self, stream: Stream) -> None:
-        """Serve the call, or say why not."""
+    def _hear(self, stream: Stream) -> None:
+        """A call is here, or more of it. Raises Broken."""
+        if not stream.is_admitted and not self._admit(stream):
+            return
+        if stream.trailers is not None or stream.head.refusal:
+            self._pass_over(stream)
+            return
+        if stream.added:
+            self._keep(stream, stream.added)
+            if self._buffered > bounds.STREAM_WINDOW:
+                self._check_buffered()
+        if stream.inbox is not None:
+            self._take_messages(stream, stream.inbox)
+        elif stream.is_open:
+            self._measure(stream)
+        else:
+            self.ready.append(stream)
+            self._host.ready(self)
+
+    def _admit(self, stream: Stream) -> bool:
+        """Whether the call may be served, or at least be heard until it is refused."""
         if self._is_leaving:
             del self.streams[stream.stream_id]  # it was told: its client tries elsewhere
-            return
+            return False
         self._taken_stream_id = stream.stream_id
         if len(self.streams) > bounds.STREAMS_MAX:
             self._reset(stream.stream_id, frames.REFUSED_STREAM)
-            return
+            return False
         stream.is_admitted = True
         stream.window = self._sender.stream_window
-        if stream.head.refusal:
-            if not (stream.is_open and stream.head.is_awaited):
-                self._refuse_unread(stream)
-            return
-        self._host.opened(self, stream)
-        if not stream.is_open:
-            if stream.inbox is not None:
-                stream.inbox.put_nowait(None)
-            else:
-                self._complete(stream)
+        if not stream.head.refusal:
+            self._host.opened(self, stream)
+        elif not stream.head.is_awaited:
+            self._refuse_unread(stream)
+            return False
+        return True
+
+    def _pass_over(self, stream: Stream) -> None:
+        """More of what is refused."""
+        stream.data.clear()
+        if stream.trailers is not None:
+            return  # it is refused already, and that waits for the client's window
+        if not stream.is_open or stream.body_bytes > bounds.UNREAD_BYTES_MAX:
+            self._refuse_unread(stream)
 
     def _refuse_unread(self, stream: Stream) -> None:
         """Answer what is no call, whatever its body says."""
@@ -191,28 +212,9 @@ class Connection(asyncio.Protocol):
             body = frames.NO_CALL[call.refusal] if call.has_body else b""
             self._sender.answer_plainly(stream, frames.no_grpc_block(call.refusal, body), body)
 
-    def _take_data(self, stream: Stream) -> None:
-        """More of a request is here. Raises Broken."""
-        if stream.trailers is not None:
-            stream.data.clear()  # it is refused already, and that waits for the client's window
-        elif stream.head.refusal:
-            stream.data.clear()
-            if not stream.is_open or stream.body_bytes > bounds.UNREAD_BYTES_MAX:
-                self._refuse_unread(stream)
-        else:
-            if stream.added:
-                self._keep_more(stream)
-            if stream.inbox is not None:
-                self._take_messages(stream, stream.inbox)
-            elif stream.is_open:
-                self._measure(stream)
-            else:
-                self._complete(stream)
-
-    def _keep_more(self, stream: Stream) -> None:
-        """What was added. Raises Broken."""
-        self._keep(stream, stream.added)
-        is_too_much = self._host.buffered > bounds.BUFFERED_ALL_BYTES_MAX and self._buffered > bounds.STREAM_WINDOW
+    def _check_buffered(self) -> None:
+        """Raises Broken."""
+        is_too_much = self._host.buffered > bounds.BUFFERED_ALL_BYTES_MAX
         if is_too_much or self._buffered > bounds.BUFFERED_BYTES_MAX:
             raise Broken(frames.ENHANCE_YOUR_CALM, "too many requests that are not complete")
 
@@ -273,11 +275,6 @@ class Connection(asyncio.Protocol):
         if stream.kept_bytes:
             self._keep(stream, -stream.kept_bytes)
             stream.data = bytearray()
-
-    def _complete(self, stream: Stream) -> None:
-        """A call of one message is to be started."""
-        self.ready.append(stream)
-        self._host.ready(self)
 
     # --- answers --------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ encoder and no state.
 from __future__ import annotations
 
 import base64
+from struct import Struct
 from urllib.parse import quote
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -118,13 +119,35 @@ _STATUS_200 = b"\x88"
 _OK = _STATUS_200 + literal(b"content-type", b"application/grpc") + literal(b"grpc-accept-encoding", b"identity,gzip")
 _SUCCESS = literal(b"grpc-status", b"0")
 
-RESPONSE_HEAD = len(_OK).to_bytes(3, "big") + bytes((HEADERS, END_HEADERS))
-"""Before the stream id of a response's headers; RESPONSE_BLOCK comes behind it."""
 RESPONSE_BLOCK = _OK
-TRAILERS_HEAD = len(_SUCCESS).to_bytes(3, "big") + bytes((HEADERS, END_HEADERS | END_STREAM))
 TRAILERS_BLOCK = _SUCCESS
-DATA_HEAD = bytes((DATA, 0))
-"""Between the length and the stream id of a DATA frame."""
+_RESPONSE_HEAD = len(_OK).to_bytes(3, "big") + bytes((HEADERS, END_HEADERS))
+_TRAILERS_HEAD = len(_SUCCESS).to_bytes(3, "big") + bytes((HEADERS, END_HEADERS | END_STREAM))
+_pack_data_head = Struct(">IBI").pack
+_pack_response = Struct(f">5sI{len(_OK)}sIBIBI").pack
+_pack_headers = Struct(f">5sI{len(_OK)}s").pack
+_pack_trailers = Struct(f">5sI{len(_SUCCESS)}s").pack
+
+
+def response_headers(stream_id: int) -> bytes:
+    """The frame that begins an answer."""
+    return _pack_headers(_RESPONSE_HEAD, stream_id, _OK)
+
+
+def response_until_message(stream_id: int, size: int) -> bytes:
+    """The frame that begins an answer, and what comes before its one message, of so many bytes, in its one frame."""
+    return _pack_response(_RESPONSE_HEAD, stream_id, _OK, size + 5 << 8 | DATA, 0, stream_id, 0, size)
+
+
+def data_head(stream_id: int, size: int) -> bytes:
+    """What comes before the bytes of a DATA frame."""
+    return _pack_data_head(size << 8 | DATA, 0, stream_id)
+
+
+def trailers(stream_id: int) -> bytes:
+    """The frame that ends an answer, if all went well."""
+    return _pack_trailers(_TRAILERS_HEAD, stream_id, _SUCCESS)
+
 
 DETAILS_BYTES_MAX = 7_000
 """Clients read some 8 KiB of headers: larger details would cost the whole answer."""

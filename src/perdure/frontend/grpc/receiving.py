@@ -24,7 +24,16 @@ from struct import Struct
 from typing import NamedTuple
 
 from perdure.frontend.grpc import bounds, frames
-from perdure.frontend.grpc.frames import Broken
+from perdure.frontend.grpc.frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES_MAX,
+    HEADERS,
+    SETTINGS,
+    Broken,
+)
 from perdure.frontend.grpc.headers import Headers, Malformed
 from perdure.frontend.grpc.stream import Stream
 
@@ -63,12 +72,13 @@ class Reply(NamedTuple):
     data: bytes
 
 
-Event = Stream | Cancelled | Faulty | Widened | SettingsChanged | Reply
-"""A stream itself, when more of its request is here: the headers when it is new, then `stream.added` bytes."""
+Other = Cancelled | Faulty | Widened | SettingsChanged | Reply
+Event = Stream | Other
+"""A stream itself, when more of its request is here: the headers when it is new, and `stream.added` bytes."""
 
 _HEAD_BYTES = frames.FRAME_HEAD
-_read_head = Struct(">HBBBI").unpack_from
-"""Of a frame: its size (of three bytes), kind, flags and stream."""
+_read_head = Struct(">IBI").unpack_from
+"""Of a frame: its size (of three bytes) and kind in one number, flags and stream."""
 _CLOSED_KNOWN = 64
 _SKIPPED_KNOWN = 64
 
@@ -80,7 +90,8 @@ class Receiver:
         self.streams: dict[int, Stream] = {}
         """Those that are open or half closed."""
         self.has_preface = False
-        self._has_settings = False
+        self._due: int | None = SETTINGS
+        """The kind that the next frame must have. None: any that may begin something."""
         self._headers = Headers()
         self._rest: bytes = b""
         self._block: tuple[int, int, bytearray] | None = None
@@ -108,17 +119,19 @@ class Receiver:
             self.has_preface = True
             at = len(frames.PREFACE)
         while end - at >= _HEAD_BYTES:
-            size, size_low, kind, flags, stream_id = _read_head(data, at)
-            size = size << 8 | size_low
-            if size > frames.FRAME_BYTES_MAX:
+            size_and_kind, flags, stream_id = _read_head(data, at)
+            size = size_and_kind >> 8
+            if size > FRAME_BYTES_MAX:
                 raise Broken(frames.FRAME_SIZE_ERROR, "frame too large")
             begin = at + _HEAD_BYTES
             following = begin + size
             if following > end:
                 break
-            event = self._take(kind, flags, stream_id & 0x7FFF_FFFF, data[begin:following])
+            event = self._take(size_and_kind & 0xFF, flags, stream_id & 0x7FFF_FFFF, data[begin:following])
             at = following
             if event is not None:
+                if type(event) is Stream and event.is_open:
+                    at = self._take_along(event, data, at)
                 yield event
         self._rest = data[at:]
         if self._unrenewed >= bounds.CREDIT_BYTES:
@@ -133,25 +146,57 @@ class Receiver:
     # --- frames ---------------------------------------------------------------------------------
 
     def _take(self, kind: int, flags: int, stream_id: int, payload: bytes) -> Event | None:
-        if self._block is not None and kind != frames.CONTINUATION:
-            raise Broken(frames.PROTOCOL_ERROR, "a header block was interrupted")
-        if not self._has_settings:
-            if kind != frames.SETTINGS or flags & frames.ACK:
-                raise Broken(frames.PROTOCOL_ERROR, "a connection begins with SETTINGS")
-            self._has_settings = True
-        if kind == frames.DATA:
-            return self._data(flags, stream_id, payload)
-        if kind == frames.HEADERS:
+        if self._due is not None:
+            self._check_due(kind, flags)
+        if kind == HEADERS:
             return self._header_frame(flags, stream_id, payload)
+        if kind == DATA:
+            return self._data(flags, stream_id, payload)
         if kind == frames.WINDOW_UPDATE:
             return self._window_update(stream_id, payload)
         if kind == frames.RST_STREAM:
             return self._reset(stream_id, payload)
-        if kind == frames.CONTINUATION:
+        if kind == CONTINUATION:
             return self._continuation(flags, stream_id, payload)
         if kind == frames.PRIORITY:
             return self._priority(stream_id, payload)
         return self._of_the_connection(kind, flags, stream_id, payload)
+
+    def _check_due(self, kind: int, flags: int) -> None:
+        """Raises Broken for a frame that may not come now."""
+        if self._due == CONTINUATION:
+            if kind != CONTINUATION:
+                raise Broken(frames.PROTOCOL_ERROR, "a header block was interrupted")
+        elif kind != SETTINGS or flags & frames.ACK:
+            raise Broken(frames.PROTOCOL_ERROR, "a connection begins with SETTINGS")
+        else:
+            self._due = None
+
+    def _take_along(self, stream: Stream, data: bytes, at: int) -> int:
+        """The frames just behind that are more of the same request and nothing else: most calls come whole, in three
+        frames, and are one event. Whatever is not ordinary is left. Returns where the next frame begins."""
+        if stream.head.content_length is not None:
+            return at
+        end, this = len(data), stream.stream_id
+        while end - at >= _HEAD_BYTES:
+            size_and_kind, flags, stream_id = _read_head(data, at)
+            if stream_id != this or size_and_kind & 0xFF != DATA or flags > END_STREAM:
+                break
+            size = size_and_kind >> 8
+            following = at + _HEAD_BYTES + size
+            if following > end or size > FRAME_BYTES_MAX or size > stream.room:
+                break
+            if size:
+                stream.data += data[at + _HEAD_BYTES : following]
+                stream.added += size
+                stream.body_bytes += size
+                stream.room -= size
+                self._unrenewed += size
+            at = following
+            if flags:
+                stream.is_open = False
+                break
+        return at
 
     def _of_the_connection(self, kind: int, flags: int, stream_id: int, payload: bytes) -> Event | None:
         if kind == frames.PUSH_PROMISE:
@@ -183,9 +228,9 @@ class Receiver:
             raise Broken(frames.PROTOCOL_ERROR, "a client's streams are odd")
         if flags & (frames.PADDED | frames.HAS_PRIORITY):
             payload = frames.unpadded(flags, payload)
-        if flags & frames.END_HEADERS:
+        if flags & END_HEADERS:
             return self._take_block(flags, stream_id, payload)
-        self._block = stream_id, flags, bytearray(payload)
+        self._block, self._due = (stream_id, flags, bytearray(payload)), CONTINUATION
         return None
 
     def _continuation(self, flags: int, stream_id: int, payload: bytes) -> Event | None:
@@ -195,13 +240,13 @@ class Receiver:
         block += payload
         if len(block) > bounds.BLOCK_BYTES_MAX:
             raise Broken(frames.ENHANCE_YOUR_CALM, "headers too large")
-        if not flags & frames.END_HEADERS:
+        if not flags & END_HEADERS:
             return None
-        self._block = None
+        self._block = self._due = None
         return self._take_block(first_flags, stream_id, bytes(block))
 
     def _take_block(self, flags: int, stream_id: int, block: bytes) -> Event | None:
-        is_end = flags & frames.END_STREAM != 0
+        is_end = flags & END_STREAM != 0
         if stream_id <= self._last_stream_id:
             return self._trailers(stream_id, block, is_end)
         if stream_id > self._last_stream_id + 2:
@@ -213,7 +258,7 @@ class Receiver:
             return Faulty(stream_id, frames.PROTOCOL_ERROR, str(error))
         if is_end and call.content_length:
             return Faulty(stream_id, frames.PROTOCOL_ERROR, "content-length is not that of the body")
-        stream = self.streams[stream_id] = Stream(stream_id, call, stream_id.to_bytes(4, "big"), not is_end)
+        stream = self.streams[stream_id] = Stream(stream_id, call, not is_end)
         return stream
 
     def _trailers(self, stream_id: int, block: bytes, is_end: bool) -> Event | None:
@@ -265,7 +310,7 @@ class Receiver:
             if stream.room < 0:
                 return Faulty(stream_id, frames.FLOW_CONTROL_ERROR, "more than its window holds")
             stream.data += payload
-        return self._said(stream, len(payload), size, flags & frames.END_STREAM != 0)
+        return self._said(stream, len(payload), size, flags & END_STREAM != 0)
 
     def _said(self, stream: Stream, added: int, size: int, is_end: bool) -> Stream | Faulty:
         stream.added = added

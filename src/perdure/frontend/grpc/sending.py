@@ -14,14 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from perdure.frontend.grpc import bounds, frames
-from perdure.frontend.grpc.frames import (
-    DATA_HEAD,
-    RESPONSE_BLOCK,
-    RESPONSE_HEAD,
-    TRAILERS_BLOCK,
-    TRAILERS_HEAD,
-    Broken,
-)
+from perdure.frontend.grpc.frames import Broken, response_until_message, trailers
 from perdure.frontend.grpc.stream import MESSAGE_HEAD, Stream
 
 
@@ -65,18 +58,14 @@ class Sender:
 
     def respond(self, stream: Stream, message: bytes) -> None:
         """The one answer of a call, and its end."""
-        size = len(message) + MESSAGE_HEAD
-        id4 = stream.id4
-        if self.is_full or size > min(self._window, stream.window, self._frame_max):
-            stream.trailers = TRAILERS_HEAD + id4 + TRAILERS_BLOCK
-            self.send(stream, b"\0" + len(message).to_bytes(4, "big") + message)
+        stream_id, size = stream.stream_id, len(message)
+        room = size + MESSAGE_HEAD
+        if self.is_full or room > self._window or room > stream.window or room > self._frame_max:
+            stream.trailers = trailers(stream_id)
+            self.send(stream, b"\0" + size.to_bytes(4, "big") + message)
             return
-        self._window -= size
-        head, prefix = size.to_bytes(3, "big"), len(message).to_bytes(4, "big")
-        self.write(
-            RESPONSE_HEAD, id4, RESPONSE_BLOCK, head, DATA_HEAD, id4, b"\0", prefix, message,
-            TRAILERS_HEAD, id4, TRAILERS_BLOCK,
-        )  # fmt: skip
+        self._window -= room
+        self.write(response_until_message(stream_id, size), message, trailers(stream_id))
         if stream.undelivered is not None:
             self._in_transit.append(stream)
         self._over(stream)
@@ -203,13 +192,13 @@ class Sender:
         """The next part of its answer. Returns its size."""
         if not stream.sent_headers:
             stream.sent_headers = True
-            self.write(RESPONSE_HEAD + stream.id4 + RESPONSE_BLOCK)
+            self.write(frames.response_headers(stream.stream_id))
         first = stream.out[0]
         size = min(len(first), self._window, stream.window, self._frame_max)
-        self.write(size.to_bytes(3, "big") + DATA_HEAD + stream.id4)
+        self.write(frames.data_head(stream.stream_id, size))
         self._pieces.append(first[:size])
         if size == len(first):
-            stream.out.popleft()
+            del stream.out[0]
         else:
             stream.out[0] = first[size:]
         self._window -= size

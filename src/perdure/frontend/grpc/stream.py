@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections import deque
 from collections.abc import Callable
+from struct import Struct
 
 import msgspec
 
@@ -14,6 +14,8 @@ from perdure.frontend.grpc.bounds import MESSAGE_BYTES_MAX, STREAM_WINDOW
 from perdure.frontend.grpc.headers import Head
 
 MESSAGE_HEAD = 5
+_read_head = Struct(">BI").unpack_from
+"""Of a message: whether it is compressed, and its size."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -26,8 +28,6 @@ class Stream(msgspec.Struct, eq=False):
 
     stream_id: int
     head: Head
-    id4: bytes
-    """Its number, as frames have it."""
     is_open: bool
     """The client may still send."""
     window: int = 0
@@ -57,7 +57,7 @@ class Stream(msgspec.Struct, eq=False):
     undelivered: Callable[[], None] | None = None
     """Told when the response did not leave this process."""
     # what goes
-    out: deque[memoryview] = msgspec.field(default_factory=deque[memoryview])
+    out: list[memoryview] = []
     out_bytes: int = 0
     sent_headers: bool = False
     trailers: bytes | None = None
@@ -72,12 +72,12 @@ class Stream(msgspec.Struct, eq=False):
             raise Rejected(StatusCode.INTERNAL, "The request is not exactly one message.")
         if len(data) < MESSAGE_HEAD:
             raise Rejected(StatusCode.INTERNAL, "The request holds no message.")
-        size = int.from_bytes(data[1:MESSAGE_HEAD], "big")
+        is_packed, size = _read_head(data)
         if size > MESSAGE_BYTES_MAX:
             raise too_large(size)
         if len(data) != MESSAGE_HEAD + size:
             raise Rejected(StatusCode.INTERNAL, "The request is not exactly one message.")
-        return self.unpacked(data[0], bytes(data[MESSAGE_HEAD:]))
+        return self.unpacked(is_packed, bytes(data[MESSAGE_HEAD:]))
 
     def messages(self) -> list[Message]:
         """Take the complete messages of a streaming call. Raises Rejected."""
@@ -99,10 +99,11 @@ class Stream(msgspec.Struct, eq=False):
             return message
         if is_packed != 1:
             raise Rejected(StatusCode.INTERNAL, f"A message begins with 0 or 1, not with {is_packed}.")
-        if self.head.encoding == "identity":
-            raise Rejected(StatusCode.INTERNAL, "A message is compressed, and the call does not say how.")
-        if self.head.encoding != "gzip":
-            text = f"Compression {self.head.encoding!r} is not supported: use gzip or identity."
+        encoding = self.head.encoding
+        if encoding != "gzip":
+            if encoding == "identity":
+                raise Rejected(StatusCode.INTERNAL, "A message is compressed, and the call does not say how.")
+            text = f"Compression {encoding!r} is not supported: use gzip or identity."
             raise Rejected(StatusCode.UNIMPLEMENTED, text)
         unpacker = zlib.decompressobj(_GZIP)
         try:

@@ -18,9 +18,9 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from perdure.api.depth import decode
 from perdure.api.errors import Rejected, StatusCode
@@ -32,8 +32,9 @@ from perdure.frontend.grpc.connection import Connection
 from perdure.frontend.grpc.entries import LARGE_BYTES, check_entries
 from perdure.frontend.grpc.health import Health
 from perdure.frontend.grpc.reflection import reflect
-from perdure.frontend.grpc.stream import Message, Stream
-from perdure.frontend.rpcs import SERVICES, Rpc, rpcs
+from perdure.frontend.grpc.stream import Message as StreamMessage
+from perdure.frontend.grpc.stream import Stream
+from perdure.frontend.rpcs import SERVICES, Handler, Rpc, rpcs
 
 _log = logging.getLogger(__name__)
 
@@ -63,14 +64,32 @@ class Counts:
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
 
 
+class _Way(NamedTuple):
+    """What is known of an RPC before it is called."""
+
+    rpc: Rpc
+    name: str
+    request: type[Message]
+    handler: Handler
+    waits: bool
+    may_wait: bool
+    is_read: bool
+
+
+def _way(rpc: Rpc, handler: Handler) -> _Way:
+    name = rpc.name
+    return _Way(rpc, name, rpc.request, handler, name in WAITING, name == MAY_WAIT, name.startswith(READS))
+
+
 class Transport:
     """The gRPC server of one process. `objects` serve the RPCs, by full service name."""
 
     def __init__(self, objects: Mapping[str, object]) -> None:
         self.counts = Counts()
         self.unsent = self.buffered = 0
-        self._rpcs = {rpc.path: rpc for rpc in rpcs(objects)}
-        self._reads = frozenset(rpc.name for rpc in self._rpcs.values() if rpc.name.startswith(READS))
+        every = {rpc.path: rpc for rpc in rpcs(objects)}
+        self._unserved = {path: rpc for path, rpc in every.items() if rpc.handler is None}
+        self._ways = {path: _way(rpc, rpc.handler) for path, rpc in every.items() if rpc.handler is not None}
         self._health = Health()
         self._streaming: dict[str, Streaming] = {
             self._health.CHECK: self._health.check,
@@ -177,7 +196,12 @@ class Transport:
             self._loop.call_soon(self._start_some)
 
     def _may_start(self, connection: Connection) -> bool:
-        if not connection.ready or connection.running >= bounds.RUNNING_MAX or connection.is_clogged:
+        """Of one with a call that is ready."""
+        if connection.running >= bounds.RUNNING_MAX:
+            return False
+        if not self.unsent:
+            return True
+        if connection.is_clogged:
             return False
         if self.unsent <= bounds.UNSENT_ALL_BYTES_MAX or connection.unsent <= bounds.UNSENT_BYTES_MAX // 64:
             return True
@@ -192,11 +216,12 @@ class Transport:
         turn = self._turn
         for _ in range(self._starts):
             connection = turn.popleft()
-            if self._may_start(connection):
-                stream = connection.ready.popleft()
+            ready = connection.ready
+            if ready and self._may_start(connection):
+                stream = ready.popleft()
                 if not stream.is_cancelled:
                     self._start(connection, stream)
-            if self._may_start(connection):
+            if ready and self._may_start(connection):
                 turn.append(connection)
             else:
                 connection.is_in_turn = False
@@ -211,16 +236,15 @@ class Transport:
     # --- calls ----------------------------------------------------------------------------------
 
     def _start(self, connection: Connection, stream: Stream) -> None:
-        rpc = self._rpcs.get(stream.head.path)
+        head = stream.head
+        way = self._ways.get(head.path)
         try:
-            if rpc is None:
-                raise Rejected(StatusCode.UNIMPLEMENTED, f"unknown method {stream.head.path}")
-            if rpc.handler is None:
-                raise Rejected(StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
+            if way is None:
+                raise self._unknown(head.path)
             data = stream.message()
             if len(data) >= LARGE_BYTES:
-                check_entries(rpc.request, data)
-            request: Any = decode(rpc.request, data)
+                check_entries(way.request, data)
+            request: Any = decode(way.request, data)
         except Rejected as error:
             connection.refuse(stream, error)
             return
@@ -232,47 +256,51 @@ class Transport:
             connection.refuse(stream, Rejected(StatusCode.INTERNAL, "The request failed; the server's log says why."))
             return
         connection.release(stream)
-        name = rpc.name
+        name = way.name
         self.counts.calls[name] += 1
-        waits = name in WAITING or (name == MAY_WAIT and request.wait_new_event)
-        head = stream.head
         deadline = None if head.timeout_s is None else time.monotonic() + head.timeout_s
         call = Call(name, Origin.FAR, connection.principal, deadline, stream, head.authorization, head.trace)
-        stream.task = task = self._loop.create_task(self._work(connection, stream, rpc, request, call), name=name)
-        if not waits:
+        stream.task = task = self._loop.create_task(self._work(connection, stream, way, request, call), name=name)
+        if not (way.waits or (way.may_wait and request.wait_new_event)):
             answer_bytes = 0
-            if name in self._reads:
+            if way.is_read:
                 answer_bytes = self._usual.get(connection, {}).get(name, bounds.READ_BYTES)
                 connection.expect(answer_bytes)
             connection.running += 1
             # No `finally` would do: a call that is reset before its first step never gets there.
             task.add_done_callback(partial(self._ended, connection, answer_bytes))
 
-    async def _work(self, connection: Connection, stream: Stream, rpc: Rpc, request: Any, call: Call) -> None:
-        assert rpc.handler is not None
+    def _unknown(self, path: str) -> Rejected:
+        rpc = self._unserved.get(path)
+        if rpc is None:
+            return Rejected(StatusCode.UNIMPLEMENTED, f"unknown method {path}")
+        return Rejected(StatusCode.UNIMPLEMENTED, f"{rpc.service}/{rpc.name} is not implemented.")
+
+    async def _work(self, connection: Connection, stream: Stream, way: _Way, request: Any, call: Call) -> None:
         try:
-            response = await rpc.handler(request, call)
+            response = await way.handler(request, call)
             message = response.SerializeToString()
         except Rejected as error:
-            self.counts.refusals[rpc.name, error.code.name] += 1
+            self.counts.refusals[way.name, error.code.name] += 1
             if error.outside is not error.message:
-                self._tell(rpc, error)
+                self._tell(way.name, error)
             connection.refuse(stream, error)
         except asyncio.CancelledError:
             if not stream.is_cancelled:
                 raise
         except Exception as error:
-            refusal = Rejected(StatusCode.INTERNAL, f"{rpc.name} failed; the server's log says why.")
+            name = way.name
+            refusal = Rejected(StatusCode.INTERNAL, f"{name} failed; the server's log says why.")
             if is_shortage(error):
                 refusal = as_rejected(error, "The server")
-                self._tell(rpc, refusal)
+                self._tell(name, refusal)
             else:
-                self._faults.tell(error, "%s failed", rpc.name)
-            self.counts.refusals[rpc.name, refusal.code.name] += 1
+                self._faults.tell(error, "%s failed", name)
+            self.counts.refusals[name, refusal.code.name] += 1
             connection.refuse(stream, refusal)
         else:
-            if rpc.name in self._reads:
-                self._learn(connection, rpc.name, len(message))
+            if way.is_read:
+                self._learn(connection, way.name, len(message))
             connection.respond(stream, message)
 
     def _learn(self, connection: Connection, name: str, size: int) -> None:
@@ -281,12 +309,12 @@ class Transport:
         if usual is not None:
             usual[name] = max(size, usual.get(name, bounds.READ_BYTES) // 2)
 
-    def _tell(self, rpc: Rpc, error: Rejected) -> None:
+    def _tell(self, rpc: str, error: Rejected) -> None:
         """What the client is not told, once a second at most: while a store is in trouble, everybody is refused."""
         now = self._loop.time()
         if now - self._told_at >= bounds.TELL_S:
             self._told_at = now
-            _log.warning("%s was refused: %s", rpc.name, error.message)
+            _log.warning("%s was refused: %s", rpc, error.message)
 
     def _ended(self, connection: Connection, answer_bytes: int, task: asyncio.Task[None]) -> None:
         """There is room for another one."""
@@ -305,7 +333,7 @@ class Transport:
                 self.ready(connection)
 
     async def _converse(
-        self, connection: Connection, stream: Stream, inbox: asyncio.Queue[Message | None], serve: Streaming
+        self, connection: Connection, stream: Stream, inbox: asyncio.Queue[StreamMessage | None], serve: Streaming
     ) -> None:
         """A call of many messages."""
 
