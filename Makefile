@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PARALLEL := -n auto --dist worksteal
 QUICK := tests/core tests/engine tests/frontend tests/sdk tests/stores tests/testing tests/tidy
 
-.PHONY: help demo differential test test-quick test-typescript h2spec simulate attack kills share bench figures api check lint types layers tidy format coverage lock clean runtime dev
+.PHONY: help demo differential test test-quick test-stores test-typescript h2spec simulate attack kills share bench figures api check lint types layers tidy format coverage lock clean runtime dev
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,11 @@ test: dev ## all tests, in parallel processes
 
 test-quick: dev ## the tests of every room but those that start processes or servers: under a minute
 	@$(BIN)/pytest $(PARALLEL) $(QUICK) $(ARGS)
+
+test-stores: dev ## what every store must do, on one of them: STORE=postgres, pgbouncer, mariadb, mysql or sqlite
+	@PERDURE_TEST_STORE=$(STORE) $(BIN)/pytest $(PARALLEL) $(EVERY_STORE) $(ARGS)
+
+EVERY_STORE := tests/stores tests/differential
 
 test-typescript: dev ## Temporal's official TypeScript SDK against perdure server (needs node and npm)
 	@$(BIN)/python -m tests.typescript $(ARGS)

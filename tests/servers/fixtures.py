@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 
+from tests.servers.chosen import MYSQL
 from tests.servers.kinds import NotInstalled
 from tests.servers.server import Server
 
@@ -42,8 +43,8 @@ def postgres_server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[Server]:
-    """MariaDB, as a session shares it."""
-    with hold(Server.shared, "mariadb") as server:
+    """MariaDB, as a session shares it; MySQL in its place, where the tests are run for that."""
+    with hold(Server.shared, MYSQL) as server:
         yield server
 
 
@@ -100,7 +101,7 @@ def conninfo(server: Server, database: str = "postgres") -> str:
 def url(server: Server, database: str) -> str:
     """`postgresql://` or `mysql://`, over TCP on loopback."""
     where = server.address
-    scheme = "mysql" if server.kind == "mariadb" else "postgresql"
+    scheme = "mysql" if server.kind in ("mariadb", "mysql") else "postgresql"
     return f"{scheme}://{where['user']}@{where['host']}:{where['port']}/{database}"
 
 

@@ -49,8 +49,9 @@ class Kept:
             os.chown(self.directory, user, -1)
         durable = options.pop("durable", False)
         port = free_port()
-        place = self.directory / "socket" if kind == "mariadb" else self.directory
-        who = "root" if kind == "mariadb" else "tester"
+        is_mysql = kind in ("mariadb", "mysql")
+        place = self.directory / "socket" if is_mysql else self.directory
+        who = "root" if is_mysql else "tester"
         self.address = {"host": "127.0.0.1", "port": port, "socket": str(place), "user": who, **options}
         self.kind: Kind = KINDS[kind](self.directory, self.address, durable=durable)
         self.process: subprocess.Popen[bytes] | None = None

@@ -7,7 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGINT, SIGQUIT, SIGTERM, Signals
@@ -147,10 +147,18 @@ def _answers_postgres(address: Address, dbname: str = "postgres") -> bool:
 
 
 class MariaDb(Kind):
-    """MariaDB, or a MySQL that the machine has under MariaDB's names."""
+    """MariaDB."""
 
     name = "mariadb"
     stop_with = SIGTERM
+    own_settings: Mapping[str, object] = {}
+    careless: Mapping[str, object] = {
+        "innodb-flush-log-at-trx-commit": 0,
+        "innodb-doublewrite": 0,
+        "innodb-flush-method": "nosync",
+        "sync-frm": 0,
+    }
+    """Settings of a server that does not wait for the disk."""
 
     @staticmethod
     def programs() -> Sequence[str]:
@@ -176,17 +184,13 @@ class MariaDb(Kind):
             "innodb-fast-shutdown": 2,
             "skip-log-bin": None,
             "skip-name-resolve": None,
+            **self.own_settings,
             **self.address.get("settings", {}),
         }
         if not self.durable:
-            settings |= {
-                "innodb-flush-log-at-trx-commit": 0,
-                "innodb-doublewrite": 0,
-                "innodb-flush-method": "nosync",
-                "sync-frm": 0,
-            }
+            settings |= self.careless
         options = [f"--{name}" if value is None else f"--{name}={value}" for name, value in settings.items()]
-        return [self.programs()[1], "--no-defaults", *options]
+        return [self.programs()[-1], "--no-defaults", *options]
 
     def is_ready(self) -> bool:
         """A server that lets one in speaks first."""
@@ -198,6 +202,36 @@ class MariaDb(Kind):
             except OSError:
                 return False
         return len(greeting) > 4 and greeting[4] != 0xFF
+
+
+class MySql(MariaDb):
+    """MySQL itself. Debian has it in sid alone (`mysql-server-core`); what is first in PATH is taken."""
+
+    name = "mysql"
+    own_settings: Mapping[str, object] = {"mysqlx": "OFF", "performance-schema": "OFF", "secure-file-priv": "NULL"}
+    careless: Mapping[str, object] = {
+        "innodb-flush-log-at-trx-commit": 0,
+        "innodb-doublewrite": "OFF",
+        "innodb-flush-method": "nosync",
+    }
+
+    @staticmethod
+    def programs() -> Sequence[str]:
+        for folder in [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/sbin"]:
+            found = shutil.which("mysqld", path=folder)
+            if found and Path(found).resolve().name != "mariadbd":  # which Debian puts there under this name
+                return [found]
+        raise NotInstalled("mysqld is not on this machine: `apt-get install mysql-server-core`, of Debian sid")
+
+    def prepare(self) -> None:
+        users = self.directory / "users.sql"
+        users.write_text(
+            "CREATE USER root@'127.0.0.1';\nGRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n", encoding="utf-8"
+        )
+        data = self.directory / "data"
+        self.run(
+            [*self.programs(), "--no-defaults", "--initialize-insecure", f"--datadir={data}", f"--init-file={users}"]
+        )
 
 
 class PgBouncer(Kind):
@@ -233,4 +267,4 @@ default_pool_size = 20
         return _answers_postgres(self.address)
 
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Postgres, MariaDb, PgBouncer)}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Postgres, MariaDb, MySql, PgBouncer)}

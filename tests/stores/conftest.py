@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -22,11 +21,13 @@ from perdure.stores.memory import MemoryStore
 from perdure.stores.mysql import MysqlStore
 from perdure.stores.postgres import PostgresStore
 from perdure.stores.sqlite import SqliteStore
+from tests.servers.chosen import kinds
 from tests.servers.fixtures import conninfo, url
 from tests.servers.server import Server
+from tests.servers.stores import through
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "pgbouncer", "mysql"])
+@pytest.fixture(params=kinds("memory", "sqlite", "postgres", "pgbouncer", "mariadb"))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store, open while a coroutine test runs."""
     match request.param:
@@ -34,13 +35,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
             return MemoryStore()
         case "sqlite":
             return SqliteStore(tmp_path / "store.db")
+        case "mariadb" | "mysql":
+            return request.getfixturevalue("mysql")
         case database:
             return request.getfixturevalue(database)
-
-
-def through(pooler: Server, server: Server, database: str) -> str:
-    """The URL of a database behind a pooler."""
-    return f"{url(pooler, database)}?pgbouncer=true&listen={quote(url(server, database), safe='')}"
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +82,7 @@ def pgbouncer(
 
 @pytest.fixture
 def mysql(mysql_url: str) -> MysqlStore:
-    """An empty MariaDB store, not opened."""
+    """An empty MariaDB store, not opened; MySQL where that was chosen."""
     return MysqlStore(mysql_url)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from perdure.stores.api import StoreError
 from perdure.stores.mysql import MysqlStore
+from tests.servers.chosen import MYSQL
 from tests.servers.fixtures import hold, new_mariadb_database
 from tests.servers.server import Server
 from tests.stores.given import APPLIED, Run
@@ -30,7 +31,7 @@ def encrypted() -> Iterator[tuple[str, Path]]:
         subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
         key.chmod(0o644)
         settings = {"ssl-cert": str(certificate), "ssl-key": str(key)}
-        server = hold(Server.private, "mariadb", durable=False, settings=settings)
+        server = hold(Server.private, MYSQL, durable=False, settings=settings)
         with server, new_mariadb_database(server) as database:
             yield f"mysql://root@{{host}}:{server.address['port']}/{database}", certificate
 

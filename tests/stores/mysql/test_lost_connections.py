@@ -10,6 +10,7 @@ import pytest
 from perdure.stores.api import OutcomeUnknown, RecordChange, StoreError
 from perdure.stores.mysql import MysqlStore, lane, readers
 from perdure.stores.mysql.driver import Connection
+from tests.servers.chosen import MYSQL
 from tests.servers.fixtures import hold, new_mariadb_database, url
 from tests.servers.server import Server
 from tests.stores.given import APPLIED, CONFLICT, Run, queued, stored
@@ -105,7 +106,7 @@ async def test_a_writer_that_was_forgotten_says_that_it_does_not_know(store: Mys
 def test_a_server_that_is_killed_is_come_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "PATIENCE_S", 0.2)
     monkeypatch.setattr(lane, "UNKNOWN_S", 60.0)
-    with hold(Server.private, "mariadb") as server, new_mariadb_database(server) as name:
+    with hold(Server.private, MYSQL) as server, new_mariadb_database(server) as name:
         asyncio.run(_kill_amid_commits(server, url(server, name)))
 
 
@@ -139,7 +140,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for_without_end(monkeypatch
     monkeypatch.setattr(lane, "PATIENCE_S", 0.2)
     monkeypatch.setattr(lane, "UNKNOWN_S", 0.2)
     monkeypatch.setattr(readers, "PATIENCE_S", 0.2)
-    with hold(Server.private, "mariadb", durable=False) as server, new_mariadb_database(server) as name:
+    with hold(Server.private, MYSQL, durable=False) as server, new_mariadb_database(server) as name:
         asyncio.run(_pause_amid_commits(server, f"{url(server, name)}?timeout=0.5&connect_timeout=0.5"))
 
 

@@ -11,6 +11,7 @@ import pytest
 from perdure.stores.api import BEGINNING, RecordChange
 from perdure.stores.mysql import MysqlStore, door, notices
 from perdure.stores.mysql.driver import Connection
+from perdure.stores.mysql.positions import _SKIP_LOCKED as SKIP_LOCKED
 from tests.stores.given import APPLIED, CONFLICT, QUEUE, Run, message_id, queued, stored
 
 
@@ -130,7 +131,8 @@ async def number_of(store: MysqlStore, run: Run) -> int:
 
 async def has_begun(store: MysqlStore, connection: Connection) -> None:
     """Its transaction holds its writer's row."""
-    text = b"SELECT id FROM writers WHERE id = %d LOCK IN SHARE MODE SKIP LOCKED" % store._open().commits._id
+    opened = store._open()
+    text = b"SELECT id FROM writers WHERE id = %d" % opened.commits._id + SKIP_LOCKED[opened.readers.door.is_mariadb]
     for _ in range(10_000):
         if not (await connection.query(text))[0].rows:
             return

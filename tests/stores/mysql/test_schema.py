@@ -98,6 +98,24 @@ def test_a_wrong_password_is_told_and_not_shown(mariadb_server: Server, mariadb_
     assert "secret" not in str(refused.value)
 
 
+def test_a_user_with_a_password_is_let_in(mariadb_server: Server, mariadb_database: str) -> None:
+    """Also by MySQL, whose way to prove one needs RSA where nothing is encrypted."""
+    name = mariadb_database
+    who = f"{name}@'127.0.0.1'"
+    execute_mariadb(mariadb_server, f"CREATE USER {who} IDENTIFIED BY 'secret'; GRANT ALL ON {name}.* TO {who}")
+    try:
+        asyncio.run(look(url(mariadb_server, name).replace("root@", f"{name}:secret@")))
+    finally:
+        execute_mariadb(mariadb_server, f"DROP USER {who}")
+
+
+async def look(address: str) -> None:
+    store = MysqlStore(address)
+    await store.open()
+    assert await store.namespaces() == []
+    await store.close()
+
+
 def test_every_key_begins_with_the_partition() -> None:
     text = re.sub(r"--.*", "", schema.read_schema())
     tables = dict(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\) ENGINE", text, re.DOTALL))

@@ -11,6 +11,7 @@ from perdure.stores.mysql import MysqlStore
 from perdure.stores.mysql.literals import Statement, hash_of, literal, of_partitions
 from perdure.stores.partitions import ALL_PARTITIONS, Partitions
 from perdure.stores.visibility import ALL
+from tests.servers.chosen import MYSQL
 from tests.servers.fixtures import hold, new_mariadb_database, url
 from tests.servers.server import Server
 from tests.stores.given import APPLIED, Run, stored
@@ -80,7 +81,7 @@ async def test_a_name_that_is_too_long_is_refused_alone(store: MysqlStore) -> No
 
 
 def test_what_no_packet_holds_is_refused_alone_and_groups_are_cut_to_fit() -> None:
-    with hold(Server.private, "mariadb", durable=False) as server, new_mariadb_database(server) as name:
+    with hold(Server.private, MYSQL, durable=False) as server, new_mariadb_database(server) as name:
         asyncio.run(_fill_packets(url(server, name)))
 
 
