@@ -231,10 +231,9 @@ def messages_to_a_class(engine: Engine) -> None:
     assert_type(cart.update(Cart.add, "pen"), int)
     assert_type(cart.update(Cart.add, "pen", count=2), int)
     assert_type(cart.update(Cart.add, "pen", 2, update_id="add-1"), int)
-    removed: bool = cart.update(
-        Cart.remove, "pen"
-    )  # mypy knows it for a bool; to pyright a coroutine's result is Any here
-    assert removed
+    assert_type(cart.update(Cart.remove, "pen"), bool)
+    assert_type(cart.update(Cart.remove, "pen", update_id="remove-1"), bool)
+    assert_type(cart.update(Cart.remove, "pen", wait_for="completed"), bool)
     assert_type(cart.update(Cart.remove, "pen", wait_for="accepted"), UpdateHandle[bool])
     assert_type(cart.update(Cart.add, "pen", 2, update_id="add-1", wait_for="accepted"), UpdateHandle[int])
     assert_type(engine.get("cart-1").query(Cart.total), float)
@@ -254,8 +253,7 @@ async def messages_from_a_service(engine: AsyncEngine) -> None:
     cart = await engine.start(Cart, "Ada", id="cart-1")
     assert_type(cart, AsyncWorkflowHandle[int])
     assert_type(await cart.query(Cart.total), float)
-    removed: bool = await cart.update(Cart.remove, "pen")
-    assert removed
+    assert_type(await cart.update(Cart.remove, "pen"), bool)
     assert_type(await cart.update(Cart.add, "pen", 1, wait_for="accepted"), AsyncUpdateHandle[int])
     assert_type(await engine.get("cart-1").query(Cart.total), float)
     await cart.signal(Cart.pay, "visa")

@@ -9,8 +9,9 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.sdk.client import AsyncUpdateHandle, AsyncWorkflowHandle, WorkflowDescription
 from perdure.sdk.client.enlisting import refuse_awaited
-from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
+from perdure.sdk.client.message_options import Accepted, Awaited, Completed, Identified, SignalOptions
 from perdure.sdk.client.resets import Step
+from perdure.sdk.declare.handlers import UpdateMethod
 from perdure.sdk.deprecated import FormerlyAsync
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
@@ -101,11 +102,7 @@ class WorkflowHandle(Generic[R], metaclass=FormerlyAsync):
         return self._call(self._handle.query(query, *args, **options))
 
     @overload
-    def update(
-        self, update: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], *args: P.args, **named: P.kwargs
-    ) -> T: ...
-    @overload
-    def update(self, update: Callable[Concatenate[Any, P], T], *args: P.args, **named: P.kwargs) -> T: ...
+    def update(self, update: UpdateMethod[Concatenate[Any, P], Any, T], *args: P.args, **named: P.kwargs) -> T: ...
     @overload
     def update(
         self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Accepted]
@@ -114,10 +111,16 @@ class WorkflowHandle(Generic[R], metaclass=FormerlyAsync):
     def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Accepted]) -> UpdateHandle[T]: ...
     @overload
     def update(
-        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Completed]
+        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Identified]
     ) -> T: ...
     @overload
-    def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Completed]) -> T: ...
+    def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Identified]) -> T: ...
+    @overload
+    def update(
+        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Awaited]
+    ) -> T: ...
+    @overload
+    def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Awaited]) -> T: ...
     @overload
     def update(self, update: str, *args: Any, **options: Unpack[Accepted]) -> UpdateHandle[Any]: ...
     @overload

@@ -14,13 +14,13 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.sdk.client import enlisting, inquiry, messages
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.descriptions import WorkflowDescription
-from perdure.sdk.client.message_options import Accepted, Completed, SignalOptions
+from perdure.sdk.client.message_options import Accepted, Awaited, Completed, Identified, SignalOptions
 from perdure.sdk.client.outbound import describe
 from perdure.sdk.client.resets import Step, check_place, request_of, task_before
 from perdure.sdk.client.resets import name_of as step_name
 from perdure.sdk.client.results import next_run_of, result_of
 from perdure.sdk.client.sending import sends_texts
-from perdure.sdk.declare.handlers import addressed
+from perdure.sdk.declare.handlers import UpdateMethod, addressed
 from perdure.sdk.interceptors import (
     CancelWorkflowInput,
     DescribeWorkflowInput,
@@ -256,10 +256,8 @@ class AsyncWorkflowHandle(Generic[R]):
 
     @overload
     async def update(
-        self, update: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], *args: P.args, **named: P.kwargs
+        self, update: UpdateMethod[Concatenate[Any, P], Any, T], *args: P.args, **named: P.kwargs
     ) -> T: ...
-    @overload
-    async def update(self, update: Callable[Concatenate[Any, P], T], *args: P.args, **named: P.kwargs) -> T: ...
     @overload
     async def update(
         self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Accepted]
@@ -270,10 +268,16 @@ class AsyncWorkflowHandle(Generic[R]):
     ) -> messages.AsyncUpdateHandle[T]: ...
     @overload
     async def update(
-        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Completed]
+        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Identified]
     ) -> T: ...
     @overload
-    async def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Completed]) -> T: ...
+    async def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Identified]) -> T: ...
+    @overload
+    async def update(
+        self, update: Callable[[Any, *Ts], Coroutine[Any, Any, T]], *args: *Ts, **options: Unpack[Awaited]
+    ) -> T: ...
+    @overload
+    async def update(self, update: Callable[[Any, *Ts], T], *args: *Ts, **options: Unpack[Awaited]) -> T: ...
     @overload
     async def update(self, update: str, *args: Any, **options: Unpack[Accepted]) -> messages.AsyncUpdateHandle[Any]: ...
     @overload

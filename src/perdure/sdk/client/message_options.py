@@ -34,3 +34,17 @@ class Completed(_UpdateOptions, total=False):
     """Of one that gives back the answer."""
 
     wait_for: Literal["completed", WaitFor.COMPLETED]
+
+
+class Identified(TypedDict, total=False):
+    """The same, with `update_id` at the least: a call without options is another overload, and must match no second."""
+
+    update_id: Required[str | None]
+    returns: Any
+    wait_for: Literal["completed", WaitFor.COMPLETED]
+
+
+class Awaited(_UpdateOptions, total=False):
+    """The same, with `wait_for` at the least."""
+
+    wait_for: Required[Literal["completed", WaitFor.COMPLETED]]

@@ -9,9 +9,9 @@ other handler has.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MethodType
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from perdure.sdk.choices import member_of
 from perdure.sdk.declare.callables import Shape, is_async, is_generator, shape_of
@@ -24,6 +24,7 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 S = TypeVar("S")
 R = TypeVar("R")
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 Kind = Literal["signal", "query", "update"]
@@ -107,8 +108,11 @@ class Handler:
 # --- classes ----------------------------------------------------------------------------------------
 
 
-class UpdateMethod(Generic[P, R]):
-    """A method that handles an update; `.validator` decorates the one that may reject it before it is recorded."""
+class UpdateMethod(Generic[P, R, T]):
+    """A method that handles an update; `.validator` decorates the one that may reject it before it is recorded.
+
+    It takes P and gives back R; the update's answer is T: of an `async def`, what is awaited.
+    """
 
     def __init__(self, fn: Callable[P, R], name: str | None, unfinished: UnfinishedPolicy | str) -> None:
         self._fn = fn
@@ -120,10 +124,10 @@ class UpdateMethod(Generic[P, R]):
         self.handler()  # where it is wrong, it is wrong at its own line
 
     @overload
-    def __get__(self, instance: None, owner: type[Any] | None = None) -> UpdateMethod[P, R]: ...
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> UpdateMethod[P, R, T]: ...
     @overload
     def __get__(
-        self: UpdateMethod[Concatenate[S, Q], R], instance: S, owner: type[Any] | None = None
+        self: UpdateMethod[Concatenate[S, Q], R, T], instance: S, owner: type[Any] | None = None
     ) -> Callable[Q, R]: ...
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         return self if instance is None else MethodType(cast(Any, self._fn), instance)
@@ -148,6 +152,15 @@ class UpdateMethod(Generic[P, R]):
         return Handler(
             self._fn, "update", self._name, unfinished=self._unfinished, validator=self._validator, is_method=True
         )
+
+
+class UpdateDecorator(Protocol):
+    """`@workflow.update` with options, as type checkers see it."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> UpdateMethod[P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> UpdateMethod[P, R, R]: ...
 
 
 def check_markable(fn: Any, decorator: str) -> None:

@@ -22,12 +22,12 @@ the function, in a branch of its own; code runs until it waits, so nothing is ev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar, overload
 
 from perdure.sdk.declare.callables import own_name
 from perdure.sdk.declare.definitions import AnyWorkflow
-from perdure.sdk.declare.handlers import RUN_MARK, Handler, Kind, UpdateMethod, check_markable, marked
+from perdure.sdk.declare.handlers import RUN_MARK, Handler, Kind, UpdateDecorator, UpdateMethod, check_markable, marked
 from perdure.sdk.errors import DefinitionError
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, parse_duration
@@ -42,6 +42,7 @@ from perdure.sdk.workflow.timers import begin_timer, timer_handle
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -105,7 +106,9 @@ class Messages:
         return _method("query", fn, name, dynamic, "warn")
 
     @overload
-    def update(self, fn: Callable[P, R], /) -> UpdateMethod[P, R]: ...
+    def update(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> UpdateMethod[P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def update(self, fn: Callable[P, R], /) -> UpdateMethod[P, R, R]: ...
     @overload
     def update(
         self,
@@ -113,7 +116,7 @@ class Messages:
         name: str | None = None,
         dynamic: bool = False,
         unfinished: UnfinishedPolicy | str = UnfinishedPolicy.WARN,
-    ) -> Callable[[Callable[P, R]], UpdateMethod[P, R]]: ...
+    ) -> UpdateDecorator: ...
 
     def update(
         self,
@@ -129,7 +132,7 @@ class Messages:
         A FailureError that it raises is the client's answer; any other exception is a bug and fails the task.
         """
 
-        def decorate(function: Callable[..., Any]) -> UpdateMethod[..., Any]:
+        def decorate(function: Callable[..., Any]) -> UpdateMethod[..., Any, Any]:
             check_markable(function, "@workflow.update")
             return UpdateMethod(function, _name(function, name, dynamic), unfinished)
 
