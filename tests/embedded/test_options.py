@@ -82,6 +82,7 @@ REFUSALS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "TestEngine() retention": (lambda e: TEST_ENGINE(retention="1h"), "; the options are: url,"),
     "Retry() max": (lambda e: RETRY(max=3), ": write maximum_attempts; the options are: initial_interval,"),
     "Retry() factor": (lambda e: RETRY(factor=3), ": write backoff_coefficient;"),
+    "Retry() non_retryable": (lambda e: RETRY(non_retryable=["E"]), ": write non_retryable_error_types;"),
     "Calendar() hours": (lambda e: CALENDAR(hours="3"), ": write hour;"),
     "ApplicationError() retryable": (lambda e: ERROR("no", retryable=False), ": write non_retryable;"),
     "Saga() paralel": (lambda e: SAGA(paralel=True), ": write parallel;"),
@@ -166,6 +167,20 @@ async def test_an_async_engine_says_it_at_the_call_and_not_when_it_is_awaited() 
     engine: Any = AsyncEngine("memory://")
     with pytest.raises(TypeError, match="run\\(\\) has no option 'idd': write id"):
         engine.run(buy, "1", idd="1")
+
+
+@pytest.mark.parametrize("limit", [-1, 2**63, 1.5, None])
+def test_a_list_takes_a_limit_that_is_a_count(limit: Any) -> None:
+    with TestEngine() as engine:
+        for face in (engine, engine.schedules):
+            with pytest.raises((TypeError, ValueError), match="limit must be"):
+                face.list(limit=limit)
+
+
+def test_a_function_where_a_text_belongs_is_told_its_name() -> None:
+    named: Any = workflow.named
+    with pytest.raises(TypeError, match="name must be a str, not function: write name='charge'"):
+        named(charge.fn)
 
 
 def with_options() -> Iterator[tuple[str, Any]]:

@@ -75,6 +75,7 @@ _USUAL: Final[dict[str, tuple[str, ...]]] = {
     "max_workers": ("max_concurrent_activities", "activity_slots"),
     "maximum_attempts": ("retry",),
     "multiplier": ("backoff_coefficient",),
+    "non_retryable": ("non_retryable_error_types",),
     "on_conflict": ("id_conflict_policy",),
     "queue": ("task_queue",),
     "retries": ("maximum_attempts", "retry"),

@@ -47,7 +47,8 @@ def check_text(text: str | None, what: str) -> None:
 
 def no_text(what: str, value: object) -> TypeError:
     """What is said to a number, or anything else, where a text belongs."""
-    return TypeError(f"{what} must be a str, not {class_name(value)}: write {what}={str(value)!r}")
+    meant = getattr(value, "__name__", None) if callable(value) else None
+    return TypeError(f"{what} must be a str, not {class_name(value)}: write {what}={str(meant or value)!r}")
 
 
 def unsendable(what: str, text: str) -> ValueError:

@@ -248,11 +248,10 @@ class Nodes:
     async def _run(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._bell.wait(), self._beat_s)
+                async with asyncio.timeout(self._beat_s):
+                    await self._bell.wait()
             except TimeoutError:
                 pass  # it is time for the next beat
-            if self._task is None:  # `stop` came with the bell: `wait_for` of Python 3.11 lost its cancellation
-                return
             self._bell.clear()
             try:
                 await self._beat()

@@ -45,7 +45,7 @@ from perdure.sdk.declare.startable import Runs, StartableWorkflow, StartOptions
 from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.interceptors import Interceptor, StartWorkflowInput, checked_interceptors, put_headers
 from perdure.sdk.option_names import lists_options, takes_options
-from perdure.sdk.options import duration_message, positive_duration
+from perdure.sdk.options import count, duration_message, positive_duration
 from perdure.sdk.policies import IdConflictPolicy, IdReusePolicy, conflict_policy, reuse_policy
 from perdure.sdk.replay.checking import ReplayReport, Workflows
 from perdure.sdk.starting import put_notes, put_repetition, put_timeouts
@@ -356,7 +356,9 @@ class AsyncClient(Former):
 
         Raises:
             EngineError: the query cannot be answered.
+            TypeError, ValueError: a limit that is no count.
         """
+        count(limit, "limit")
         request = service.ListWorkflowExecutionsRequest(namespace=self._reach.namespace, query=query)
         found: builtins.list[WorkflowSummary] = []
         while len(found) < limit:

@@ -150,7 +150,11 @@ class AsyncSchedules:
         return described(id, response, self._reach.converter)
 
     async def list(self, query: str = "", *, limit: int = 1000) -> builtins.list[ScheduleSummary]:
-        """Schedules that a query finds, as `TemporalSchedulePaused = true`, in order of their ids; at most `limit`."""
+        """Schedules that a query finds, as `TemporalSchedulePaused = true`, in order of their ids; at most `limit`.
+
+        Raises EngineError; TypeError, ValueError: a limit that is no count.
+        """
+        count(limit, "limit")
         reach = self._reach
         found: list[ScheduleSummary] = []
         request = service.ListSchedulesRequest(namespace=reach.namespace, query=query)

@@ -118,7 +118,8 @@ class GrpcConnection:
         """Whether the other side says hello within the limit, in seconds."""
         assert self._channel is not None, "it was opened"
         try:
-            await asyncio.wait_for(self._channel.channel_ready(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self._channel.channel_ready()
         except TimeoutError:
             return False
         return True
