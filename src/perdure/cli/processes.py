@@ -210,7 +210,8 @@ class Processes:
             pause_s = _PAUSE_S if loop.time() - began > _SOON_S else pause_s
             _log.warning("%s (pid %d) %s: it is started again in %g s", place.name, process.pid, _ended(code), pause_s)
             try:
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
                 return
             except TimeoutError:
                 pause_s = min(2 * pause_s, _PAUSE_S_MAX)
