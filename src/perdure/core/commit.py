@@ -71,6 +71,23 @@ class Commit(msgspec.Struct, eq=False):
     """What the run can be found by, beside the fields of every run, is not what it was."""
     changed: bool = True
     """False: nothing to store, only replies to deliver."""
+    is_plain: bool = False
+    """It goes on with one run, and brings events, a state and a deadline, but nothing else that is stored or told of.
+    So do nearly all, and nobody need look for more. Said when the commit is closed; False says nothing."""
+
+    def close(self) -> None:
+        """Nothing is added any more."""
+        self.is_plain = self.expected_version != 0 and not (
+            self.add_tasks
+            or self.remove_tasks
+            or self.messages
+            or self.remove_messages
+            or self.updates
+            or self.parts
+            or self.take_records
+            or self.index_changed
+            or self.next_run is not None
+        )
 
     @property
     def starts_run(self) -> bool:

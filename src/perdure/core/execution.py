@@ -286,10 +286,12 @@ class Decision(msgspec.Struct, eq=False):
         left = iter(pollers)
         for turn in changed:
             settle(turn, left)
-        if len(changed) > 1:
+        first = changed[0].commit
+        if len(changed) == 1:
+            first.close()
+        else:
             for turn, following in pairwise(changed):
                 turn.commit.next_run = following.commit
-        first = changed[0].commit
         first.replies = self.replies
         return first
 

@@ -321,7 +321,10 @@ class Execution(msgspec.Struct, array_like=True):
         task = self.workflow_task or self.facts.transient_task
         if task is not None and (task.started_event_id or task.sticky):
             return True
-        return any(attempt.state == _STARTED for attempt in self.facts.attempts.values())
+        for attempt in self.facts.attempts.values():  # noqa: SIM110 - asked at every commit
+            if attempt.state == _STARTED:
+                return True
+        return False
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -50,15 +50,16 @@ class EncodedCommit(msgspec.Struct, eq=False):
     in_flight: bool
     batches: Sequence[Batch]
     """The new events; one batch, but of very many or large ones several, so that each is read in a moment."""
-    add_tasks: Sequence[Task]
-    remove_tasks: Sequence[TaskRef]
-    messages: Sequence[tuple[str, bytes, str, str]]
-    """Rows of the outbox: id, encoded message, namespace and workflow id that it is for."""
-    remove_messages: Sequence[str]
     history_bytes: int
-    index_rows: Sequence[IndexRow] | None
+    is_plain: bool
+    """There is nothing below."""
+    add_tasks: Sequence[Task] = ()
+    remove_tasks: Sequence[TaskRef] = ()
+    messages: Sequence[tuple[str, bytes, str, str]] = ()
+    """Rows of the outbox: id, encoded message, namespace and workflow id that it is for."""
+    remove_messages: Sequence[str] = ()
+    index_rows: Sequence[IndexRow] | None = None
     """What the run can be found by beside the fields above, if this commit changes it. None: it does not."""
-
     parts: Sequence[tuple[int, bytes]] = ()
     """What is kept beside the snapshot and changes, by event; empty bytes: it goes."""
     take_records: Sequence[RecordRef] = ()
@@ -86,7 +87,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
     if wake_at_ns is not None and wake_at_ns not in _INTEGERS:
         _check_integer("wake_at_ns", wake_at_ns)
     events = commit.events
-    return EncodedCommit(
+    encoded = EncodedCommit(
         commit.key,
         commit.expected_version,
         commit.expected_current_run_id,
@@ -101,15 +102,26 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         wake_at_ns,
         execution.in_flight,
         _batches(events[0].event_id, commit.encoded) if events else (),
-        _own(commit.key, commit.add_tasks) if commit.add_tasks else (),
-        _own(commit.key, commit.remove_tasks) if commit.remove_tasks else (),
-        [_message_row(message) for message in commit.messages] if commit.messages else (),
-        tuple(commit.remove_messages) if commit.remove_messages else (),
         execution.history_bytes,
-        None if commit.expected_version and not commit.index_changed else _index_rows(commit, execution),
-        tuple(commit.parts.items()) if commit.parts else (),
-        tuple(commit.take_records) if commit.take_records else (),
+        commit.is_plain,
     )
+    if not commit.is_plain:
+        _encode_rest(encoded, commit, execution)
+    return encoded
+
+
+def _encode_rest(encoded: EncodedCommit, commit: Commit, execution: Execution) -> None:
+    if commit.add_tasks:
+        encoded.add_tasks = _own(commit.key, commit.add_tasks)
+    if commit.remove_tasks:
+        encoded.remove_tasks = _own(commit.key, commit.remove_tasks)
+    if commit.messages:
+        encoded.messages = [_message_row(message) for message in commit.messages]
+    encoded.remove_messages = tuple(commit.remove_messages)
+    if commit.index_changed or not commit.expected_version:
+        encoded.index_rows = _index_rows(commit, execution)
+    encoded.parts = tuple(commit.parts.items())
+    encoded.take_records = tuple(commit.take_records)
 
 
 def _message_row(message: Message) -> tuple[str, bytes, str, str]:

@@ -21,6 +21,8 @@ _BASE_BYTES = 4096
 _ACTIVITY_BYTES = 1024
 _EVENT_BYTES = 900
 """An event's objects in Python and C, beside what is in it: measured."""
+_SLACK_BYTES = 1024
+"""So much may a run grow or shrink before it is weighed again."""
 _CONTENT_FACTOR = 2
 """Bytes in memory for a byte of a serialised event: measured."""
 
@@ -43,6 +45,17 @@ class RestingCache:
         execution = mailbox.execution
         assert execution is not None, "only what holds a state is worth keeping"
         facts = execution.facts
+        if execution.closed_at_ns is not None:
+            shelf = self._closed
+        elif execution.activities or execution.workflow_task is not None or facts.transient_task is not None:
+            shelf = self._waiting
+        else:
+            shelf = self._sleeping
+        grown = facts.state_bytes + execution.history_bytes
+        if mailbox.shelf is shelf and -_SLACK_BYTES < grown - mailbox.weighed_bytes < _SLACK_BYTES:
+            shelf.move_to_end(mailbox)
+            return
+        mailbox.weighed_bytes = grown
         size = (
             _BASE_BYTES
             + facts.state_bytes
@@ -50,12 +63,6 @@ class RestingCache:
             + _EVENT_BYTES * len(mailbox.tail)
             + _CONTENT_FACTOR * (execution.history_bytes - mailbox.tail_base_bytes)
         )
-        if execution.closed_at_ns is not None:
-            shelf = self._closed
-        elif execution.activities or execution.workflow_task is not None or facts.transient_task is not None:
-            shelf = self._waiting
-        else:
-            shelf = self._sleeping
         if mailbox.shelf is shelf:
             shelf.move_to_end(mailbox)
             self._bytes += size - mailbox.cached_bytes

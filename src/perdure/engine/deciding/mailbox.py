@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
@@ -53,6 +54,7 @@ class Mailbox:
         "tail",
         "tail_base_bytes",
         "tail_run_id",
+        "weighed_bytes",
         "workflow_id",
     )
 
@@ -87,6 +89,8 @@ class Mailbox:
         self.shelf: OrderedDict[Mailbox, None] | None = None
         """The list of the cache that holds this mailbox: when it is at rest, and mostly when it is busy."""
         self.cached_bytes = 0
+        self.weighed_bytes = 0
+        """Of history and state, when the cache found out how much it is."""
 
     def learn(self, execution: Execution | None, gaps: int) -> None:
         """Take what the store holds for the current run; the tail begins with its next event."""
@@ -171,3 +175,16 @@ class Mailbox:
         if first_event_id < oldest or last_event_id > oldest + len(tail) - 1:
             return None
         return tail[first_event_id - oldest : last_event_id - oldest + 1]
+
+
+def too_many(workflow_id: str) -> Rejected:
+    """The refusal of a command for which there is no room."""
+    return Rejected(
+        StatusCode.RESOURCE_EXHAUSTED,
+        f"Too many requests wait for workflow {workflow_id!r} or this engine: slow down and try again.",
+    )
+
+
+def stopping() -> Rejected:
+    """The refusal of whatever comes when the engine does not accept calls any more."""
+    return Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and repeat the request.")

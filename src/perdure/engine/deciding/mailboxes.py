@@ -33,7 +33,7 @@ from perdure.engine.deciding.cache import RestingCache
 from perdure.engine.deciding.committer import Committer
 from perdure.engine.deciding.contention import Contention
 from perdure.engine.deciding.loader import Loader
-from perdure.engine.deciding.mailbox import Call, Mailbox
+from perdure.engine.deciding.mailbox import Call, Mailbox, stopping, too_many
 from perdure.engine.deciding.transactor import Transactor
 from perdure.engine.feed.feed import Feed
 from perdure.engine.matching.matching import Matching
@@ -132,7 +132,7 @@ class Mailboxes:
         for task in self._long:
             task.cancel()
         for mailbox in list(self._mailboxes.values()):
-            self._fail([*mailbox.calls, *mailbox.pending], _stopping())
+            self._fail([*mailbox.calls, *mailbox.pending], stopping())
             mailbox.calls = []
             mailbox.pending.clear()
             self._release(mailbox)
@@ -161,15 +161,15 @@ class Mailboxes:
         Raises Rejected RESOURCE_EXHAUSTED when too much waits already, UNAVAILABLE when the engine is stopped.
         """
         if not self._is_open:
-            raise _stopping()
+            raise stopping()
         place = (namespace, workflow_id)
         mailbox = self._mailboxes.get(place)
         if self._owed >= self._calls_max:
-            raise _too_many(workflow_id)
+            raise too_many(workflow_id)
         if mailbox is None:
             mailbox = self._mailboxes[place] = Mailbox(namespace, workflow_id)
         elif len(mailbox.pending) >= self._calls_per_mailbox_max:
-            raise _too_many(workflow_id)
+            raise too_many(workflow_id)
         future: asyncio.Future[Any] = self._loop.create_future()
         mailbox.pending.append(Call(run_id or None, command, future))
         self._owed += 1
@@ -242,17 +242,19 @@ class Mailboxes:
                 pending.popleft()
                 self._settle_debt(1)
                 continue
-            is_foreign = _is_foreign(mailbox, head)
-            is_at_hand = mailbox.is_known and not is_foreign and not self._is_shared
-            if not is_at_hand and not self._has_state_for(mailbox, head, is_foreign):
-                return
-            execution = _foreign_state(mailbox) if is_foreign else mailbox.execution
-            if not isinstance(head.command, _OF_THE_SHELL):
+            command, execution = head.command, mailbox.execution
+            run_id = head.run_id
+            is_foreign = run_id is not None and (execution is None or execution.key.run_id != run_id)
+            if is_foreign or self._is_shared or not mailbox.is_known:
+                if not self._has_state_for(mailbox, head, is_foreign):
+                    return
+                execution = _foreign_state(mailbox) if is_foreign else mailbox.execution
+            if not isinstance(command, _OF_THE_SHELL):
                 if self._decide(mailbox, head, execution):
                     return
-            elif isinstance(head.command, Read):
+            elif isinstance(command, Read):
                 pending.popleft()
-                self._look(execution, head, head.command)
+                self._look(execution, head, command)
             else:
                 mailbox.calls = [pending.popleft()]
                 self._transactor.add(mailbox)
@@ -291,7 +293,12 @@ class Mailboxes:
             self._long.add(task)
             task.add_done_callback(self._long.discard)
             return True
-        calls = self._take_calls(mailbox, head, execution)
+        pending = mailbox.pending
+        if len(pending) == 1:  # nearly always
+            calls = [pending.popleft()]
+            mailbox.solo = 0
+        else:
+            calls = self._take_calls(mailbox, head, execution)
         context = self._tell(self._context, execution)
         try:
             asked: list[Any] = [call.command for call in calls]
@@ -352,8 +359,6 @@ class Mailboxes:
         calls = [pending.popleft()]
         if mailbox.solo:
             mailbox.solo -= 1
-            return calls
-        if not pending:
             return calls
         run_id = None if execution is None else execution.key.run_id
         foreign = _is_foreign(mailbox, head)
@@ -463,7 +468,7 @@ class Mailboxes:
             else:
                 mailbox.forget()
             self._feed.publish(commit)
-            if commit.dispatches or commit.next_run is not None:
+            if commit.dispatches or not commit.is_plain:
                 self._matching.deliver(commit)
         except Exception as error:  # what was not delivered is found by its time-out; the answer is durable
             self._faults.tell(error, "a commit of workflow %r could not be published", mailbox.workflow_id)
@@ -549,7 +554,9 @@ class Mailboxes:
                 future.set_exception(reply)
             else:
                 future.set_result(reply)
-        self._settle_debt(len(calls))
+        self._owed -= len(calls)
+        if not self._owed:
+            self.quiet.emit()
 
     def _fail(self, calls: list[Call], error: Rejected) -> None:
         for call in calls:
@@ -587,14 +594,3 @@ async def _in_turns(steps: Steps[Decision]) -> Decision:
         except StopIteration as end:
             return end.value
         await asyncio.sleep(0)
-
-
-def _too_many(workflow_id: str) -> Rejected:
-    return Rejected(
-        StatusCode.RESOURCE_EXHAUSTED,
-        f"Too many requests wait for workflow {workflow_id!r} or this engine: slow down and try again.",
-    )
-
-
-def _stopping() -> Rejected:
-    return Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and repeat the request.")

@@ -139,12 +139,13 @@ class Feed:
             assert execution is not None, "a commit that was stored has a state"
             wake_at_ns = link.wake_at_ns
             topics = _DEADLINES if wake_at_ns is not None and wake_at_ns < self.waker.next_ns else 0
-            if link.add_tasks:
-                topics |= _ROWS
-            if link.messages or link.remove_messages:
-                topics |= _MESSAGES
-            if link.updates:
-                topics |= _UPDATES
+            if not link.is_plain:
+                if link.add_tasks:
+                    topics |= _ROWS
+                if link.messages or link.remove_messages:
+                    topics |= _MESSAGES
+                if link.updates:
+                    topics |= _UPDATES
             if execution.closed_at_ns is not None:
                 topics |= _ENDS
             if execution.next_event_id % _GROWTH_EVENTS < len(link.events) or execution.facts.state_bytes > self._large:

@@ -152,11 +152,12 @@ class Matching:
 
     def sit(self, seat: Waiting) -> bool:
         """A seat waits for its next task. False: its worker or this engine has ended."""
-        name = seat.queue.name
+        queue = seat.queue
+        name = queue.name
         if not self._is_open or (self._ended and (name.namespace, seat.worker) in self._ended):
             return False
-        queue = seat.queue = self._queues.get(name) or self._open(name)
-        queue.note(seat.identity, self._loop.time())
+        if self._queues.get(name) is not queue:
+            queue = seat.queue = self._queues.get(name) or self._open(name)
         queue.seats.append(seat)
         if queue.has_work:
             self._match(queue)
@@ -178,7 +179,12 @@ class Matching:
         if len(self._ended) > _ENDED_WORKERS_MAX:
             self._ended.popitem(last=False)
         for name, workers in list(self._near.items()):
-            if name.namespace == namespace and workers.pop(worker, None) is not None and not workers:
+            identity = workers.pop(worker, None) if name.namespace == namespace else None
+            if identity is None:
+                continue
+            if name in self._queues:
+                self._queues[name].note(identity, self._loop.time())  # until now it did not cease to ask
+            if not workers:
                 del self._near[name]
         for poller in list(self.waiting_polls()):
             if poller.worker == worker and poller.queue.name.namespace == namespace:
@@ -244,6 +250,8 @@ class Matching:
 
     def is_polled(self, name: QueueName) -> bool:
         """Whether somebody waits on a queue, or did within `polled_ns`."""
+        if name in self._near:
+            return True
         queue = self._queues.get(name)
         if queue is None:
             return False
@@ -295,7 +303,8 @@ class Matching:
             queue = self._queues.get(task.queue)
             poller = None if queue is None else queue.next_poller()
             if poller is not None:
-                poller.queue.polled_at = self._loop.time()
+                if poller.since:  # no seat
+                    poller.queue.polled_at = self._loop.time()
                 self._metrics.sync_matches += 1
             pollers.append(poller)
         return pollers
@@ -332,7 +341,8 @@ class Matching:
                 if poller.future.done():
                     self.give_back(poller, dispatch.task)
                 else:
-                    poller.queue.polled_at = self._loop.time()
+                    if poller.since:
+                        poller.queue.polled_at = self._loop.time()
                     poller.future.set_result(dispatch.task)
             link = link.next_run
 

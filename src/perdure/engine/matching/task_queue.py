@@ -54,6 +54,7 @@ class Waiting:
         """The worker's instance key, or "": what its shutdown is told by."""
         self.future = future
         self.since = since
+        """Loop time at which it was sent; 0: a seat, which never ceases to ask."""
         self.expires_at = since + wait_s
 
     def end(self) -> None:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from perdure.engine.node.clock import Clock
 
 _NS_PER_MS = 1_000_000
-_RANDOM_BITS = 74
-_LAST_MASK = (1 << 48) - 1
+_RANDOM_BITS = 73
+_COUNT_BITS = 47
+_COUNT_MASK = (1 << _COUNT_BITS) - 1
 _VARIANT = 0x8000
-_BYTES = 10
-_STOCK = 128
 
 _forks = [0]
 """How many forks lie between the first process and this one."""
@@ -29,42 +28,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-class SystemEntropy:
-    """The operating system's random bits, fetched for many ids at once: a system call each is the price of the rest.
-
-    A forked process fetches its own.
-    """
-
-    def __init__(self) -> None:
-        self._stock: list[int] = []
-        self._made_after = 0
-
-    def __call__(self, bits: int) -> int:
-        """So many random bits as an integer, at most 80."""
-        if not self._stock or self._made_after != _forks[0]:
-            data = os.urandom(_STOCK * _BYTES)
-            self._stock = [int.from_bytes(data[at : at + _BYTES], "big") for at in range(0, len(data), _BYTES)]
-            self._made_after = _forks[0]
-        return self._stock.pop() >> 8 * _BYTES - bits
+def _system_bits(count: int) -> int:
+    return int.from_bytes(os.urandom((count + 7) // 8), "big") & (1 << count) - 1
 
 
 class TimeOrderedIds:
     """Call it for a fresh UUIDv7 in its usual spelling.
 
+    Its 26 random bits are the process's own, and its other 48 count on from a random number (RFC 9562, 6.2): chance is
+    asked for once, and what is made within one millisecond is in order too.
+
     `random_bits(n)` gives n random bits as an integer; the operating system's by default, because
     ids must not repeat in a process that was forked.
     """
 
-    def __init__(self, clock: Clock, random_bits: Callable[[int], int] | None = None) -> None:
+    def __init__(self, clock: Clock, random_bits: Callable[[int], int] = _system_bits) -> None:
         self._now_ns = clock.now_ns
-        self._random_bits = random_bits or SystemEntropy()
-        self._stamp = -1
-        self._head = ""
+        self._random_bits = random_bits
+        self._made_after = -1
+        self._middle = ""
+        self._count = 0
 
     def __call__(self) -> str:
         stamp = self._now_ns() // _NS_PER_MS
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._head = f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}"
+        if self._made_after != _forks[0]:
+            self._draw()
+        self._count += 1
+        return f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}{self._middle}{self._count:012x}"
+
+    def _draw(self) -> None:
+        """What makes the ids of this process its own. The count has room for as many as are ever made."""
         chance = self._random_bits(_RANDOM_BITS)
-        return f"{self._head}-7{chance >> 62:03x}-{_VARIANT | chance >> 48 & 0x3FFF:04x}-{chance & _LAST_MASK:012x}"
+        self._count = chance & _COUNT_MASK
+        chance >>= _COUNT_BITS
+        self._middle = f"-7{chance >> 14:03x}-{_VARIANT | chance & 0x3FFF:04x}-"
+        self._made_after = _forks[0]

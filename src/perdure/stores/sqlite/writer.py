@@ -222,25 +222,29 @@ class Writer:
                 for batch in link.batches:
                     checksum = checksums.of_event_bytes(batch.data, number, batch.first_event_id)
                     plan[_APPEND].append((number, batch.first_event_id, batch.data, checksum))
-                if link.parts:
-                    plan[_DROP_PART].extend((number, event_id) for event_id, part in link.parts if not part)
-                    plan[_PUT_PART].extend(
-                        (number, event_id, part, checksums.of_event_bytes(part, number, event_id))
-                        for event_id, part in link.parts
-                        if part
-                    )
-                if link.index_rows is not None:
-                    if link.expected_version:
-                        plan[_UNINDEX].append((number,))
-                    plan[_INDEX].extend((number, *row) for row in link.index_rows)
-                if link.remove_tasks or link.add_tasks:
-                    self._plan_tasks(plan, number, link)
-                if link.take_records:
-                    plan[_TAKE].extend((one.kind, one.namespace, one.name, one.version) for one in link.take_records)
-                if link.messages or link.remove_messages:
-                    self._plan_messages(plan, link)
                 plan.newest = (number, link.version)
+                if not link.is_plain:
+                    self._plan_rest(plan, number, link)
         return plan
+
+    def _plan_rest(self, plan: _Plan, number: int, link: EncodedCommit) -> None:
+        if link.parts:
+            plan[_DROP_PART].extend((number, event_id) for event_id, part in link.parts if not part)
+            plan[_PUT_PART].extend(
+                (number, event_id, part, checksums.of_event_bytes(part, number, event_id))
+                for event_id, part in link.parts
+                if part
+            )
+        if link.index_rows is not None:
+            if link.expected_version:
+                plan[_UNINDEX].append((number,))
+            plan[_INDEX].extend((number, *row) for row in link.index_rows)
+        if link.remove_tasks or link.add_tasks:
+            self._plan_tasks(plan, number, link)
+        if link.take_records:
+            plan[_TAKE].extend((one.kind, one.namespace, one.name, one.version) for one in link.take_records)
+        if link.messages or link.remove_messages:
+            self._plan_messages(plan, link)
 
     def _plan_start(self, plan: _Plan, link: EncodedCommit) -> int:
         self._last_id = number = self._last_id + 1
