@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from perdure import (
     activity,
     call,
     on_event,
+    start,
     workflow,
 )
 from perdure.errors import EngineClosedError
@@ -123,6 +125,50 @@ def test_a_worker_that_runs_ends_when_it_is_stopped(perdure_url: str) -> None:
     running.start()
     eventually(lambda: worker._worker._worker._runners, "it polls")
     worker.stop()
+    running.join(PATIENCE_S)
+    assert not running.is_alive()
+
+
+async def test_a_client_that_is_closed_lets_its_workers_report_what_they_have_in_hand(perdure_url: str) -> None:
+    queue, begun, go = fresh(), asyncio.Event(), asyncio.Event()
+
+    @activity(name="alone.lasting")
+    async def lasting() -> str:
+        begun.set()
+        await go.wait()
+        return "reported"
+
+    @workflow(name="alone.waiting")
+    async def waiting() -> str:
+        return await start(lasting)
+
+    client = await AsyncClient.connect(perdure_url, task_queue=queue)
+    working = asyncio.create_task(AsyncWorker(client, workflows=[waiting], activities=[lasting]).run())
+    await client.start(waiting, id=queue)
+    async with asyncio.timeout(PATIENCE_S):
+        await begun.wait()
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        go.set()
+        await closing
+        await working
+    async with await AsyncClient.connect(perdure_url, task_queue=queue) as another:
+        history = await another.get(queue).history()
+        assert [
+            event.activity_task_completed_event_attributes.result.payloads[0].data
+            for event in history
+            if event.HasField("activity_task_completed_event_attributes")
+        ] == [b'"reported"']
+
+
+def test_a_worker_that_blocks_ends_with_its_client(perdure_url: str) -> None:
+    client = Client.connect(perdure_url, task_queue=fresh())
+    worker = Worker(client, workflows=[adding], activities=[])
+    running = threading.Thread(target=worker.run)
+    running.start()
+    eventually(lambda: worker._worker._worker._runners, "it polls")
+    client.close()
     running.join(PATIENCE_S)
     assert not running.is_alive()
 

@@ -166,6 +166,7 @@ class AsyncEngine(AsyncClient):
         self._state = "closed"
         self._closing.set()
         try:
+            await self._stop_workers(at_once=at_once)
             await self._workers.stop(at_once=at_once)
         finally:
             collector.restore()

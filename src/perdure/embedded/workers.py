@@ -126,6 +126,7 @@ class AsyncWorker:
         if not issubclass(kind, AsyncClient):
             raise TypeError(f"an AsyncWorker takes an AsyncClient, not {client!r}; Worker takes what blocks")
         self._reach = reach = client._reach  # pyright: ignore[reportPrivateUsage] - the worker beside it
+        self._beside = client._working  # pyright: ignore[reportPrivateUsage]
         around = client._interceptors  # pyright: ignore[reportPrivateUsage]
         self._registry = registry_of(workflows, activities, alert)
         # A far server paces the attempts of a workflow task, a near one leaves that to the worker.
@@ -191,6 +192,7 @@ class AsyncWorker:
         if self._has_begun:
             raise EngineError("the worker was started before; make a new one")
         self._has_begun = True
+        self._beside.add(self)
         try:
             await self._worker.start()
             await listen_to_events(self._reach, self.task_queue, self._registry)
@@ -209,6 +211,7 @@ class AsyncWorker:
             self._worker.hurry()  # whoever is stopping it already
         async with self._stopping:
             await self._worker.stop(at_once=at_once)
+            self._beside.discard(self)
             owned, self._owned = self._owned, None
             if owned is not None:
                 await owned.close()

@@ -7,12 +7,14 @@ noting that it had started simply starts again. Another request under that id is
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import json
+import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from temporalio.api.common.v1 import Payload, WorkflowType
 from temporalio.api.enums.v1 import WorkflowIdConflictPolicy, WorkflowIdReusePolicy
@@ -62,6 +64,16 @@ _DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(StartOptions.__annotations__),
     **dict.fromkeys(("start_signal_args", "start_update_args"), ()),
 }
+
+
+_log = logging.getLogger("perdure.client")
+
+
+class Stoppable(Protocol):
+    """Who works through a client, and must have stopped before its connection goes."""
+
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Stop, with grace for what is in hand unless it is `at_once`."""
 
 
 if TYPE_CHECKING:  # type checkers know the names of now alone
@@ -115,6 +127,8 @@ class AsyncClient(Former):
         self._reach.outbound = composed(self._interceptors, self._reach, self._begin, schedule)
         self._task_queue = task_queue
         self._owned: FarConnection | None = None
+        self._working: set[Stoppable] = set()
+        """Those that work through this client's connection."""
 
     @staticmethod
     async def connect(
@@ -160,11 +174,21 @@ class AsyncClient(Former):
         return client
 
     async def close(self) -> None:
-        """Close the connection that `connect` has made. Idempotent: a second time raises nothing."""
+        """Close the connection that `connect` has made. Idempotent: a second time raises nothing.
+
+        Workers that have it are stopped first, for what they have in hand could not be reported any more.
+        """
         owned, self._owned = self._owned, None
         if owned is not None:
+            await self._stop_workers()
             self._reach.check = _refuse_closed
             await owned.close()
+
+    async def _stop_workers(self, *, at_once: bool = False) -> None:
+        """Stop those that others started beside this client, while it can still be asked."""
+        if self._working:
+            _log.warning("a client is closed whose workers are at work: they stop first (%d)", len(self._working))
+            await asyncio.gather(*(worker.stop(at_once=at_once) for worker in self._working))
 
     async def __aenter__(self) -> Self:
         return self
