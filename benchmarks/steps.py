@@ -99,7 +99,7 @@ def _run(style: str, concurrency: int, window: list[bool]) -> None:
 def _run_server(concurrency: int, directory: str, window: list[bool]) -> None:
     """The server in a thread that is traced as `threading` says now; the client here."""
     from benchmarks import server_load
-    from perdure.cli.server import uvloop
+    from perdure.cli.serving import uvloop
     from perdure.frontend.server.server import Server, ServerConfig
     from perdure.stores.open import open_store
 
