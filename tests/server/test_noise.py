@@ -43,6 +43,8 @@ class Host:
         while connection.ready:
             self.held.append(connection.ready.popleft())
 
+    heard = ready
+
     def answer(self, connection: Connection) -> None:
         """Some of those that wait."""
         self._chance.shuffle(self.held)

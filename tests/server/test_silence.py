@@ -57,6 +57,8 @@ class Nobody:
     def ready(self, connection: Connection) -> None:
         """Nobody serves it."""
 
+    heard = ready
+
     def opened(self, connection: Connection, stream: Stream) -> None:
         """Nobody listens."""
 

@@ -62,6 +62,10 @@ class Host(Protocol):
         """A connection has a call to start, and may."""
         ...
 
+    def heard(self, connection: Connection) -> None:
+        """As `ready`, of a connection whose client has said what it had to say for now."""
+        ...
+
     def opened(self, connection: Connection, stream: Stream) -> None:
         """The headers of a call are here: whoever sends more than one message is served from now on."""
         ...
@@ -138,6 +142,9 @@ class Connection(asyncio.Protocol):
                     return
         except Broken as error:
             self.end(error.code, str(error).encode())
+        else:
+            if self.ready:
+                self._host.heard(self)
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -174,7 +181,6 @@ class Connection(asyncio.Protocol):
             self._measure(stream)
         else:
             self.ready.append(stream)
-            self._host.ready(self)
 
     def _admit(self, stream: Stream) -> bool:
         """Whether the call may be served, or at least be heard until it is refused."""
@@ -272,8 +278,9 @@ class Connection(asyncio.Protocol):
 
     def release(self, stream: Stream) -> None:
         """The bytes of its request are not needed any more."""
-        if stream.kept_bytes:
-            self._keep(stream, -stream.kept_bytes)
+        kept = stream.kept_bytes
+        if kept:
+            self._keep(stream, -kept)
             stream.data = bytearray()
 
     # --- answers --------------------------------------------------------------------------------

@@ -134,9 +134,11 @@ def response_headers(stream_id: int) -> bytes:
     return _pack_headers(_RESPONSE_HEAD, stream_id, _OK)
 
 
-def response_until_message(stream_id: int, size: int) -> bytes:
-    """The frame that begins an answer, and what comes before its one message, of so many bytes, in its one frame."""
-    return _pack_response(_RESPONSE_HEAD, stream_id, _OK, size + 5 << 8 | DATA, 0, stream_id, 0, size)
+def response(stream_id: int, message: bytes) -> bytes:
+    """A whole answer of one message in one frame, if all went well."""
+    size = len(message)
+    head = _pack_response(_RESPONSE_HEAD, stream_id, _OK, size + 5 << 8 | DATA, 0, stream_id, 0, size)
+    return head + message + _pack_trailers(_TRAILERS_HEAD, stream_id, _SUCCESS)
 
 
 def data_head(stream_id: int, size: int) -> bytes:

@@ -77,8 +77,10 @@ Event = Stream | Other
 """A stream itself, when more of its request is here: the headers when it is new, and `stream.added` bytes."""
 
 _HEAD_BYTES = frames.FRAME_HEAD
-_read_head = Struct(">IBI").unpack_from
-"""Of a frame: its size (of three bytes) and kind in one number, flags and stream."""
+_read_head = Struct(">HBHI").unpack_from
+"""Of a frame: its size (of three bytes), kind and flags in one number, and stream."""
+_DATA_ALONE = DATA << 8 | END_STREAM
+"""The highest kind with flags of a frame of data that says nothing else than, perhaps, that they are all."""
 _CLOSED_KNOWN = 64
 _SKIPPED_KNOWN = 64
 
@@ -119,15 +121,15 @@ class Receiver:
             self.has_preface = True
             at = len(frames.PREFACE)
         while end - at >= _HEAD_BYTES:
-            size_and_kind, flags, stream_id = _read_head(data, at)
-            size = size_and_kind >> 8
+            size, size_low, kind, stream_id = _read_head(data, at)
+            size = size << 8 | size_low
             if size > FRAME_BYTES_MAX:
                 raise Broken(frames.FRAME_SIZE_ERROR, "frame too large")
             begin = at + _HEAD_BYTES
             following = begin + size
             if following > end:
                 break
-            event = self._take(size_and_kind & 0xFF, flags, stream_id & 0x7FFF_FFFF, data[begin:following])
+            event = self._take(kind >> 8, kind & 0xFF, stream_id & 0x7FFF_FFFF, data[begin:following])
             at = following
             if event is not None:
                 if type(event) is Stream and event.is_open:
@@ -177,25 +179,27 @@ class Receiver:
         frames, and are one event. Whatever is not ordinary is left. Returns where the next frame begins."""
         if stream.head.content_length is not None:
             return at
-        end, this = len(data), stream.stream_id
-        while end - at >= _HEAD_BYTES:
-            size_and_kind, flags, stream_id = _read_head(data, at)
-            if stream_id != this or size_and_kind & 0xFF != DATA or flags > END_STREAM:
-                break
-            size = size_and_kind >> 8
-            following = at + _HEAD_BYTES + size
-            if following > end or size > FRAME_BYTES_MAX or size > stream.room:
+        this, added, room = stream.stream_id, 0, stream.room
+        last = len(data) - _HEAD_BYTES
+        while at <= last:
+            size, size_low, kind, stream_id = _read_head(data, at)
+            size = size << 8 | size_low
+            if kind > _DATA_ALONE or stream_id != this or size > FRAME_BYTES_MAX or at + size > last:
                 break
             if size:
-                stream.data += data[at + _HEAD_BYTES : following]
-                stream.added += size
-                stream.body_bytes += size
-                stream.room -= size
-                self._unrenewed += size
-            at = following
-            if flags:
+                if added + size > room:
+                    break
+                added += size
+                stream.data += data[at + _HEAD_BYTES : at + _HEAD_BYTES + size]
+            at += _HEAD_BYTES + size
+            if kind:
                 stream.is_open = False
                 break
+        if added:
+            stream.added += added
+            stream.body_bytes += added
+            stream.room -= added
+            self._unrenewed += added
         return at
 
     def _of_the_connection(self, kind: int, flags: int, stream_id: int, payload: bytes) -> Event | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from perdure.frontend.grpc import bounds, frames
-from perdure.frontend.grpc.frames import Broken, response_until_message, trailers
+from perdure.frontend.grpc.frames import Broken, response
 from perdure.frontend.grpc.stream import MESSAGE_HEAD, Stream
 
 
@@ -58,14 +58,13 @@ class Sender:
 
     def respond(self, stream: Stream, message: bytes) -> None:
         """The one answer of a call, and its end."""
-        stream_id, size = stream.stream_id, len(message)
-        room = size + MESSAGE_HEAD
-        if self.is_full or room > self._window or room > stream.window or room > self._frame_max:
-            stream.trailers = trailers(stream_id)
-            self.send(stream, b"\0" + size.to_bytes(4, "big") + message)
+        size = len(message) + MESSAGE_HEAD
+        if self.is_full or size > self._window or size > stream.window or size > self._frame_max:
+            stream.trailers = frames.trailers(stream.stream_id)
+            self.send(stream, b"\0" + len(message).to_bytes(4, "big") + message)
             return
-        self._window -= room
-        self.write(response_until_message(stream_id, size), message, trailers(stream_id))
+        self._window -= size
+        self.write(response(stream.stream_id, message))
         if stream.undelivered is not None:
             self._in_transit.append(stream)
         self._over(stream)
@@ -207,11 +206,11 @@ class Sender:
         self.progress_at = self._loop.time()
         return size
 
-    def write(self, *data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """With everything else of this moment in one go."""
         if not self._pieces:
             self._loop.call_soon(self.flush)
-        self._pieces += data
+        self._pieces.append(data)
 
     def flush(self) -> None:
         """Now."""

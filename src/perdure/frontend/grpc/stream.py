@@ -70,12 +70,13 @@ class Stream(msgspec.Struct, eq=False):
         data = self.data
         if self.is_too_long:
             raise Rejected(StatusCode.INTERNAL, "The request is not exactly one message.")
-        if len(data) < MESSAGE_HEAD:
+        size = len(data) - MESSAGE_HEAD
+        if size < 0:
             raise Rejected(StatusCode.INTERNAL, "The request holds no message.")
-        is_packed, size = _read_head(data)
-        if size > MESSAGE_BYTES_MAX:
-            raise too_large(size)
-        if len(data) != MESSAGE_HEAD + size:
+        is_packed, said = _read_head(data)
+        if said > MESSAGE_BYTES_MAX:
+            raise too_large(said)
+        if said != size:
             raise Rejected(StatusCode.INTERNAL, "The request is not exactly one message.")
         return self.unpacked(is_packed, bytes(data[MESSAGE_HEAD:]))
 

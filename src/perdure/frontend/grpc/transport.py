@@ -195,6 +195,15 @@ class Transport:
             self._is_turning = True
             self._loop.call_soon(self._start_some)
 
+    def heard(self, connection: Connection) -> None:
+        """See `connection.Host`. When nobody else waits for a turn, it has its first at once."""
+        if self._is_turning or connection.is_in_turn:
+            self.ready(connection)
+            return
+        connection.is_in_turn = self._is_turning = True
+        self._turn.append(connection)
+        self._start_some()
+
     def _may_start(self, connection: Connection) -> bool:
         """Of one with a call that is ready."""
         if connection.running >= bounds.RUNNING_MAX:
@@ -225,10 +234,10 @@ class Transport:
                 turn.append(connection)
             else:
                 connection.is_in_turn = False
-            if not turn:
-                self._is_turning = False
-                self._turned_at = _LONG_AGO
-                return
+                if not turn:
+                    self._is_turning = False
+                    self._turned_at = _LONG_AGO
+                    return
             if time.perf_counter() - began > bounds.TURN_S:
                 break  # a large request takes its time to be decoded
         self._loop.call_soon(self._start_some)
