@@ -106,7 +106,7 @@ def _run_server(concurrency: int, directory: str, window: list[bool]) -> None:
     started: queue.Queue[tuple[str, Callable[[], object]]] = queue.Queue()
 
     async def serve() -> None:
-        server = Server(open_store(f"sqlite:///{directory}/perdure.db"), ServerConfig("127.0.0.1:0", ""))
+        server = Server(open_store(f"sqlite:///{directory}/perdure.db"), ServerConfig("127.0.0.1:0", http_address=""))
         await server.start()
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
         started.put((server.address, lambda: loop.call_soon_threadsafe(ended.set)))
