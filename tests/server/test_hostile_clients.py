@@ -212,16 +212,14 @@ async def test_a_task_that_left_the_process_is_not_handed_out_again_when_its_con
 
 @served
 async def test_a_call_that_is_reset_before_its_first_step_gives_its_place_back(world: World) -> None:
-    client, loop = Hostile(world.transport), asyncio.get_running_loop()
+    client = Hostile(world.transport)
     for _ in range(10):
         stream_id, call = client.call("GetWorkflowExecutionHistory", history_request())
         for _ in range(5):  # nobody's turn comes now
             await asyncio.sleep(0)
-        client.send(call)
-        started = loop.create_future()
-        loop.call_soon(client.send, frames.reset(stream_id, CANCEL))  # right behind the start of the call
-        loop.call_soon(started.set_result, None)
-        await started
+        client.send(call)  # so it is started at once
+        client.send(frames.reset(stream_id, CANCEL))
+        await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert world.transport.counts.calls["GetWorkflowExecutionHistory"] == 10, "they were all started"
     assert (client.connection.running, client.connection.unsent, world.transport.unsent) == (0, 0, 0)
