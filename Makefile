@@ -61,8 +61,10 @@ differential: dev ## the same scenarios on Temporal's own server and on ours, si
 bench: runtime ## perdure against DBOS, interleaved, with a profile by stage; then signals; then the server beside Temporal's
 	@$(PYTHON) scripts/bootstrap.py bench
 	@$(BIN)/python -m benchmarks $(ARGS)
+ifeq ($(findstring --store,$(ARGS)),)
 	@$(BIN)/python -m benchmarks.signals
 	@$(BIN)/python -m benchmarks.server_order
+endif
 
 neighbours: dev ## eight honest clients beside each attack in turn: what they notice
 	@$(BIN)/python -m benchmarks.neighbours $(ARGS)

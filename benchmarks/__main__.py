@@ -19,7 +19,7 @@ from benchmarks.rows import Row
 
 CONTENDERS: dict[str, Sequence[str]] = {
     "perdure": ("benchmarks.perdure_order", "def"),
-    "dbos": ("benchmarks.dbos_order",),
+    "dbos": ("benchmarks.dbos_order", "def"),
     "perdure async": ("benchmarks.perdure_order", "async"),
 }
 RIVAL = "dbos"
@@ -94,9 +94,18 @@ def verdict(results: Sequence[Row]) -> list[str]:
 @click.option("--concurrency", "concurrencies", multiple=True, type=int, default=(1, 50, 200), show_default=True)
 @click.option("--scale", default=1.0, show_default=True, help="More or fewer workflows in each round.")
 @click.option("--stages/--no-stages", "with_stages", default=True, show_default=True, help="Profile ours by stage.")
-def main(rounds: int, concurrencies: tuple[int, ...], scale: float, with_stages: bool) -> None:
+@click.option(
+    "--store", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", show_default=True,
+    help="postgresql: on servers of databases, started for it, with 50 in flight.",
+)  # fmt: skip
+def main(rounds: int, concurrencies: tuple[int, ...], scale: float, with_stages: bool, store: str) -> None:
     """Run the order workflow on perdure and on DBOS, in turn, and say where our time goes."""
     console = Console(width=None if sys.stdout.isatty() else 120)
+    if store == "postgresql":
+        from benchmarks import databases  # which needs what the tests need
+
+        databases.main(rounds, 50, scale, console)
+        return
     measured_on = rows.machine()
     results = run_rounds(rounds, concurrencies, scale, console)
     console.print(comparison(results))

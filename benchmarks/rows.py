@@ -20,7 +20,8 @@ class Row:
     """What one contender did under one load.
 
     `cpu_ms_per_workflow` is user and system time of the whole process (load generator included)
-    over the measured part; `rss_mb` is the most the process ever held.
+    over the measured part, `server_cpu_ms_per_workflow` that of the database server, where there is one; `rss_mb` is
+    the most the process ever held.
     """
 
     engine: str
@@ -33,6 +34,7 @@ class Row:
     cpu_ms_per_workflow: float
     rss_mb: float
     note: str = ""
+    server_cpu_ms_per_workflow: float = 0.0
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:
@@ -45,6 +47,7 @@ def median_row(rows: Sequence[Row]) -> Row:
     first = rows[0]
     figures = (
         "workflows_per_s", "steps_per_s", "p50_ms", "p99_ms", "cpu_ms_per_workflow", "rss_mb",
+        "server_cpu_ms_per_workflow",
     )  # fmt: skip
     medians = {name: round(statistics.median(getattr(row, name) for row in rows), 3) for name in figures}
     return Row(engine=first.engine, count=first.count, concurrency=first.concurrency, note=first.note, **medians)

@@ -45,10 +45,10 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-def command(name: str, port: int, directory: Path) -> Sequence[str]:
-    """How a contender's server is started."""
+def command(name: str, port: int, directory: Path, store: str = "") -> Sequence[str]:
+    """How a contender's server is started. `store`: the URL of ours, a file if it is not said."""
     if name == OURS:
-        store = f"sqlite:///{directory / 'perdure.db'}"
+        store = store or f"sqlite:///{directory / 'perdure.db'}"
         address, http = f"127.0.0.1:{port}", "127.0.0.1:0"
         return [str(BIN / "perdure"), "server", "--store", store, "--address", address, "--http-address", http]
     on_disk = ["--db-filename", str(directory / "temporal.db")] if name == DISK else []
@@ -60,12 +60,12 @@ def command(name: str, port: int, directory: Path) -> Sequence[str]:
 
 
 @contextmanager
-def server(name: str) -> Generator[tuple[str, int], None, None]:
+def server(name: str, store: str = "") -> Generator[tuple[str, int], None, None]:
     """A server in an empty directory: its address and process id."""
     with tempfile.TemporaryDirectory(prefix="perdure-bench-") as directory:
         port = free_port()
         process = subprocess.Popen(
-            command(name, port, Path(directory)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(name, port, Path(directory), store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             await_port(port, process)
@@ -88,9 +88,9 @@ def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"the server did not listen within {READY_S} s")
 
 
-def run_once(name: str, count: int, concurrency: int) -> Row:
+def run_once(name: str, count: int, concurrency: int, store: str = "") -> Row:
     """One contender under one load."""
-    with server(name) as (address, pid):
+    with server(name, store) as (address, pid):
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.server_load", name, address, *map(str, (count, concurrency, pid))],
             cwd=ROOT,
