@@ -182,7 +182,7 @@ _JUDGED_KINDS = frozenset({Duration.DESCRIPTOR.full_name, "temporal.api.common.v
 class _Look:
     """Where in a kind of message there is something to look at. Filled after it is made: kinds contain themselves."""
 
-    __slots__ = ("choices", "many", "maps", "numbers", "singles")
+    __slots__ = ("choices", "has_more", "many", "maps", "numbers", "singles")
 
     def __init__(self) -> None:
         self.numbers: list[str] = []
@@ -191,16 +191,20 @@ class _Look:
         """By `oneof`: a single question says which of its members there is."""
         self.many: list[tuple[str, _Check]] = []
         self.maps: list[tuple[str, _Check | None]] = []
+        self.has_more = False
+        """Than `singles`: most kinds have not."""
 
     def check(self, message: Any, entries_max: int) -> None:
         """Raises OutOfBounds."""
         name = ""
         try:
-            for name in self.numbers:
-                _check_number(getattr(message, name), entries_max)
             for name, check_one in self.singles:
                 if message.HasField(name):
                     check_one(getattr(message, name), entries_max)
+            if not self.has_more:
+                return
+            for name in self.numbers:
+                _check_number(getattr(message, name), entries_max)
             for oneof, checks in self.choices:
                 name = message.WhichOneof(oneof)
                 if name in checks:
@@ -255,6 +259,7 @@ def _make_look(descriptor: Any) -> _Look | None:
             else:
                 look.singles.append((field.name, check_one))
     look.choices = list(choices.items())
+    look.has_more = bool(look.numbers or look.choices or look.many or look.maps)
     return look
 
 

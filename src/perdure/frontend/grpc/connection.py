@@ -166,9 +166,10 @@ class Connection(asyncio.Protocol):
 
     def _hear(self, stream: Stream) -> None:
         """A call is here, or more of it. Raises Broken."""
-        if not stream.is_admitted and not self._admit(stream):
-            return
-        if stream.trailers is not None or stream.head.refusal:
+        if not stream.is_admitted:
+            if not self._admit(stream):
+                return
+        elif stream.trailers is not None or stream.head.refusal:
             self._pass_over(stream)
             return
         if stream.added:
@@ -183,7 +184,7 @@ class Connection(asyncio.Protocol):
             self.ready.append(stream)
 
     def _admit(self, stream: Stream) -> bool:
-        """Whether the call may be served, or at least be heard until it is refused."""
+        """Whether the call is served."""
         if self._is_leaving:
             del self.streams[stream.stream_id]  # it was told: its client tries elsewhere
             return False
@@ -195,10 +196,12 @@ class Connection(asyncio.Protocol):
         stream.window = self._sender.stream_window
         if not stream.head.refusal:
             self._host.opened(self, stream)
-        elif not stream.head.is_awaited:
+            return True
+        if stream.head.is_awaited:
+            self._pass_over(stream)
+        else:
             self._refuse_unread(stream)
-            return False
-        return True
+        return False
 
     def _pass_over(self, stream: Stream) -> None:
         """More of what is refused."""

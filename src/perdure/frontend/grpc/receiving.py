@@ -79,6 +79,8 @@ Event = Stream | Other
 _HEAD_BYTES = frames.FRAME_HEAD
 _read_head = Struct(">HBHI").unpack_from
 """Of a frame: its size (of three bytes), kind and flags in one number, and stream."""
+_HEADERS_ALONE = HEADERS << 8 | END_HEADERS
+"""Kind and flags of the frame with which nearly every call begins."""
 _DATA_ALONE = DATA << 8 | END_STREAM
 """The highest kind with flags of a frame of data that says nothing else than, perhaps, that they are all."""
 _CLOSED_KNOWN = 64
@@ -120,7 +122,8 @@ class Receiver:
                 return
             self.has_preface = True
             at = len(frames.PREFACE)
-        while end - at >= _HEAD_BYTES:
+        last = end - _HEAD_BYTES
+        while at <= last:
             size, size_low, kind, stream_id = _read_head(data, at)
             size = size << 8 | size_low
             if size > FRAME_BYTES_MAX:
@@ -129,7 +132,11 @@ class Receiver:
             following = begin + size
             if following > end:
                 break
-            event = self._take(kind >> 8, kind & 0xFF, stream_id & 0x7FFF_FFFF, data[begin:following])
+            stream_id &= 0x7FFF_FFFF
+            if kind == _HEADERS_ALONE and stream_id & 1 and self._due is None:
+                event = self._take_block(0, stream_id, data[begin:following])
+            else:
+                event = self._take(kind >> 8, kind & 0xFF, stream_id, data[begin:following])
             at = following
             if event is not None:
                 if type(event) is Stream and event.is_open:
@@ -184,10 +191,10 @@ class Receiver:
         while at <= last:
             size, size_low, kind, stream_id = _read_head(data, at)
             size = size << 8 | size_low
-            if kind > _DATA_ALONE or stream_id != this or size > FRAME_BYTES_MAX or at + size > last:
+            if kind > _DATA_ALONE or stream_id != this or at + size > last:
                 break
             if size:
-                if added + size > room:
+                if size > FRAME_BYTES_MAX or added + size > room:
                     break
                 added += size
                 stream.data += data[at + _HEAD_BYTES : at + _HEAD_BYTES + size]

@@ -196,13 +196,14 @@ class Transport:
             self._loop.call_soon(self._start_some)
 
     def heard(self, connection: Connection) -> None:
-        """See `connection.Host`. When nobody else waits for a turn, it has its first at once."""
-        if self._is_turning or connection.is_in_turn:
-            self.ready(connection)
-            return
-        connection.is_in_turn = self._is_turning = True
-        self._turn.append(connection)
-        self._start_some()
+        """See `connection.Host`. When nobody waits for a turn, its first call is started at once."""
+        if not self._is_turning and self._may_start(connection):
+            stream = connection.ready.popleft()
+            if not stream.is_cancelled:
+                self._start(connection, stream)
+            if not connection.ready:
+                return
+        self.ready(connection)
 
     def _may_start(self, connection: Connection) -> bool:
         """Of one with a call that is ready."""
