@@ -34,24 +34,26 @@ def folds(event_type: int) -> Callable[[Fold], Fold]:
     return register
 
 
-def evolve(execution: Execution, event: HistoryEvent, size: int | None = None, at_ns: int | None = None) -> None:
+def evolve(execution: Execution, event: HistoryEvent) -> None:
     """Fold one event into the state: the only writer of what history says.
 
-    `size`: of the event when it is serialised, in bytes; `at_ns`: its time. They are read off it if they are not said.
     Raises UnknownEvent for an event type without a fold.
     """
+    evolve_measured(execution, event, event.ByteSize(), timestamp_ns(event.event_time))
+
+
+def evolve_measured(execution: Execution, event: HistoryEvent, size: int, at_ns: int) -> None:
+    """As `evolve`, by who knows the event's size when it is serialised, in bytes, and its time already."""
     try:
         fold = _FOLDS[event.event_type]
     except KeyError:
         unknown = f"Event {event.event_id} has type {event.event_type}, which this version cannot fold."
         raise UnknownEvent(unknown) from None
     fold(execution, event)
-    if at_ns is None:
-        at_ns = timestamp_ns(event.event_time)
     if at_ns > execution.last_event_ns:
         execution.last_event_ns = at_ns
     execution.next_event_id = event.event_id + 1
-    execution.history_bytes += event.ByteSize() if size is None else size
+    execution.history_bytes += size
 
 
 def blank(key: ExecutionKey) -> Execution:

@@ -13,10 +13,10 @@ from temporalio.api.command.v1 import Command
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.enums import PAUSED
-from perdure.api.times import LONG_MAX, timestamp
+from perdure.api.times import LONG_MAX, timestamp, timestamp_ns
 from perdure.core.commit import Commit
 from perdure.core.context import Context
-from perdure.core.fold import evolve
+from perdure.core.fold import evolve_measured
 from perdure.core.limits import DEFAULT_LIMITS, Limits
 from perdure.core.message import Message
 from perdure.core.names import QueueName, Task, TaskKind, TaskRef
@@ -65,7 +65,7 @@ class Turn(msgspec.Struct, eq=False):
         execution, commit = self.execution, self.commit
         event_id = event.event_id = execution.next_event_id
         data = event.SerializeToString()
-        evolve(execution, event, len(data), at_ns)
+        evolve_measured(execution, event, len(data), timestamp_ns(event.event_time) if at_ns is None else at_ns)
         commit.events.append(event)
         commit.encoded.append(data)
         commit.changed = True

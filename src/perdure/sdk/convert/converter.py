@@ -30,6 +30,7 @@ DEFAULT_LIMIT_BYTES = 2 << 20
 
 _NULL = {"encoding": b"binary/null"}
 _BINARY = {"encoding": b"binary/plain"}
+_JSON = Payload(metadata={"encoding": b"json/plain"})
 
 
 class Converter:
@@ -123,8 +124,10 @@ def _encode(value: Any, what: str) -> Payload:
     if type(value) is RawValue:
         return value.payload
     try:
-        payload = Payload(data=encode_json(value))
-        payload.metadata["encoding"] = b"json/plain"  # a map given to the constructor is copied in Python
+        data = encode_json(value)
+        payload = Payload()
+        payload.CopyFrom(_JSON)  # a map given to the constructor is copied in Python
+        payload.data = data
         return payload
     except Exception as error:  # the value's own code runs here (model hooks), so anything can be raised
         try:

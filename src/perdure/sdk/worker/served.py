@@ -45,8 +45,9 @@ class Served(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._leave: Callable[[], None] | None = None
-        self._busy: set[_Hand] = set()
+        self._hands: list[_Hand] = []
         self._idle: list[_Hand] = []
+        self._in_hand = 0
         self._drained: asyncio.Future[None] | None = None
 
     def start(self) -> None:
@@ -64,14 +65,14 @@ class Served(Generic[T]):
 
     async def drain(self, limit_s: float) -> bool:
         """Wait for what is in hand; whether all of it ended within the limit."""
-        if self._busy:
+        if self._in_hand:
             self._drained = self._loop.create_future()
             await asyncio.wait([self._drained], timeout=limit_s)
-        return not self._busy
+        return not self._in_hand
 
     async def abandon(self) -> None:
         """Cancel what is still in hand and wait until it has noticed; code that will not be cancelled is left."""
-        hands = [hand.worker for hand in (*self._busy, *self._idle) if hand.worker is not None]
+        hands = [hand.worker for hand in self._hands if hand.worker is not None]
         self._idle.clear()
         for _ in range(ABANDON_TRIES):
             hands = [worker for worker in hands if not worker.done()]
@@ -83,11 +84,14 @@ class Served(Generic[T]):
         logger.warning("%d tasks of %s ignore their cancellation and are left behind", len(hands), self._what)
 
     def _take(self, task: T, free: Callable[[], None]) -> None:
-        hand = self._idle.pop() if self._idle else _Hand(self._loop)
-        self._busy.add(hand)
+        self._in_hand += 1
+        if self._idle:
+            self._idle.pop().work.set_result((task, free))
+            return
+        hand = _Hand(self._loop)
+        self._hands.append(hand)
         hand.work.set_result((task, free))
-        if hand.worker is None:
-            hand.worker = self._loop.create_task(self._run(hand), context=self._context.copy())
+        hand.worker = self._loop.create_task(self._run(hand), context=self._context.copy())
 
     async def _run(self, hand: _Hand) -> None:
         while True:
@@ -98,8 +102,8 @@ class Served(Generic[T]):
                 # A bug of ours or a refusal of the server: the task will time out and come again; the others go on.
                 logger.exception("a task of %s was not answered", self._what)
             finally:
-                self._busy.discard(hand)
-                if self._drained is not None and not self._busy and not self._drained.done():
+                self._in_hand -= 1
+                if self._drained is not None and not self._in_hand and not self._drained.done():
                     self._drained.set_result(None)
             del task
             hand.work = self._loop.create_future()
