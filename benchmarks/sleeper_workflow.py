@@ -6,6 +6,7 @@ from perdure import workflow
 
 
 @workflow
-def sleeper(number: int) -> int:
-    workflow.sleep(days=30)
+def sleeper(number: int, due_s: float) -> int:
+    """Sleeps until `due_s`, seconds since the epoch."""
+    workflow.sleep(seconds=max(0.001, due_s - workflow.time()))
     return number

@@ -124,6 +124,7 @@ class Postgres(Kind):
             "max_connections": "200",
             "shared_buffers": "64MB",
             "max_prepared_transactions": "10",
+            **self.address.get("settings", {}),
         }
         if not self.durable:
             settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
@@ -144,6 +145,14 @@ def _answers_postgres(address: Address, dbname: str = "postgres") -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def postgres_tool(name: str) -> str:
+    """The path of a program that came with the server. Raises NotInstalled."""
+    found = Path(Postgres.programs()[0]).resolve().with_name(name)
+    if not found.exists():
+        raise NotInstalled(f"{name} is not on this machine: `apt-get install postgresql-client`")
+    return str(found)
 
 
 class MariaDb(Kind):

@@ -185,6 +185,33 @@ class Found:
 
 
 @dataclass(slots=True, frozen=True)
+class TableSize:
+    """What one table takes."""
+
+    name: str
+    rows: int
+    is_estimate: bool
+    """`rows` is about right: the database was not asked to count."""
+    bytes: int
+    """Of the table, with what lies beside its rows because it is large."""
+    indexes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Bytes of each index. A key that the rows themselves are kept by is none."""
+
+    @property
+    def all_bytes(self) -> int:
+        """With the indexes."""
+        return self.bytes + sum(self.indexes.values())
+
+
+class HistorySize(NamedTuple):
+    """How long one execution's history is."""
+
+    key: ExecutionKey
+    events: int
+    bytes: int
+
+
+@dataclass(slots=True, frozen=True)
 class Record:
     """Something named that is kept and is no execution: a schedule, an endpoint, a batch operation, ...
 
@@ -358,6 +385,17 @@ class Store(Protocol):
         """How many of the executions found have each WorkflowExecutionStatus; a status that none has is left out.
 
         A list or count that would take too long raises ReadTooLong, ReadsBusy when too many such are asked for.
+        """
+        ...
+
+    async def table_sizes(self) -> Sequence[TableSize]:
+        """What each table of the store takes. May read all of it. Raises ReadTooLong."""
+        ...
+
+    async def largest_histories(self, limit: int) -> Sequence[HistorySize]:
+        """The executions with the most events, the longest first, at most `limit`. Reads all states, in slices.
+
+        Raises ReadTooLong.
         """
         ...
 

@@ -15,7 +15,7 @@ import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from itertools import islice
 
 from perdure.core.commit import Commit
@@ -28,6 +28,7 @@ from perdure.stores.api import (
     Deferred,
     Found,
     Hear,
+    HistorySize,
     Namespace,
     Outcome,
     Page,
@@ -38,6 +39,7 @@ from perdure.stores.api import (
     RecordChange,
     Reference,
     StoreError,
+    TableSize,
     Unstorable,
     is_for,
     paged,
@@ -325,6 +327,29 @@ class MemoryStore:
         async for execution, _, _ in self._matching(namespace, query):
             found[execution.status] += 1
         return dict(found)
+
+    async def table_sizes(self) -> Sequence[TableSize]:
+        """See `Store.table_sizes`: what is kept as bytes, and of the rest the rows."""
+        self._check_open()
+        runs = self._runs.values()
+        batches = [batch for run in runs for batch in run.batches]
+        snapshots = sum(len(run.latest.snapshot) + sum(map(len, run.parts.values())) for run in runs)
+        return [
+            TableSize("executions", len(runs), False, snapshots),
+            TableSize("history", len(batches), False, sum(len(batch.data) for batch in batches)),
+            TableSize("tasks", len(self._tasks), False, 0),
+            TableSize("messages", len(self._messages), False, 0),
+            TableSize("records", len(self._records), False, sum(len(one.data) for one in self._records.values())),
+        ]
+
+    async def largest_histories(self, limit: int) -> Sequence[HistorySize]:
+        """See `Store.largest_histories`."""
+        self._check_open()
+        longest = nlargest(limit, self._runs.items(), key=lambda item: item[1].latest.history_length)
+        return [
+            HistorySize(key, run.latest.history_length, sum(len(batch.data) for batch in run.batches))
+            for key, run in longest
+        ]
 
     async def closed_before(
         self, namespace: str, closed_before_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS

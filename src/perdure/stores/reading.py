@@ -21,7 +21,7 @@ from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey, QueueName, Task
 from perdure.stores import folding
 from perdure.stores.api import BEGINNING, Reference, StoreError
-from perdure.stores.open import sqlite_path
+from perdure.stores.open import shown_url, sqlite_path
 from perdure.stores.sqlite import backup, checking, reader
 from perdure.stores.sqlite.mark import missing
 from perdure.stores.sqlite.ownership import mark_beside
@@ -51,7 +51,7 @@ def path_of(url: str) -> Path:
     if url.startswith("sqlite:"):
         return sqlite_path(url)
     if "://" in url:
-        raise StoreError(f"{url} cannot be read from outside: name a SQLite store, as in sqlite:///orders.db.")
+        raise StoreError(f"{shown_url(url)} is no file: name a SQLite store, as in sqlite:///orders.db.")
     return Path(url)
 
 

@@ -23,6 +23,7 @@ from perdure.stores.api import (
     Damaged,
     Found,
     Hear,
+    HistorySize,
     Namespace,
     Outcome,
     Page,
@@ -35,11 +36,12 @@ from perdure.stores.api import (
     RecordChange,
     Reference,
     StoreError,
+    TableSize,
     TransactionalStore,
     paged,
 )
 from perdure.stores.encoding import Written, encode_chains, put_back
-from perdure.stores.mysql import deleting, reader, schema
+from perdure.stores.mysql import deleting, reader, schema, sizes
 from perdure.stores.mysql.door import Door
 from perdure.stores.mysql.errors import is_late, store_error
 from perdure.stores.mysql.lane import Lane
@@ -325,6 +327,14 @@ class MysqlStore:
     async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
         """See `Store.count_executions`."""
         return dict(await self._scan(_text_of(filters.count(MYSQL, namespace, query))))
+
+    async def table_sizes(self) -> Sequence[TableSize]:
+        """See `Store.table_sizes`: as the database keeps them by heart. MySQL 8 looks once a day, MariaDB each time."""
+        return await sizes.table_sizes(self._scan)
+
+    async def largest_histories(self, limit: int) -> Sequence[HistorySize]:
+        """See `Store.largest_histories`."""
+        return await sizes.largest_histories(self._scan, limit)
 
     # --- records --------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from perdure.stores.api import (
     EnlistingStore,
     Found,
     Hear,
+    HistorySize,
     Namespace,
     Outcome,
     Page,
@@ -36,12 +37,13 @@ from perdure.stores.api import (
     RecordChange,
     Reference,
     StoreError,
+    TableSize,
     TransactionalStore,
     paged,
 )
 from perdure.stores.encoding import Written, decode_namespace, encode_chains, encode_namespace, put_back
 from perdure.stores.partitions import ALL_PARTITIONS, Partitions, partition_of
-from perdure.stores.postgres import reader, schema
+from perdure.stores.postgres import reader, schema, sizes
 from perdure.stores.postgres.door import Door
 from perdure.stores.postgres.enlisting import Enlisting
 from perdure.stores.postgres.errors import store_error
@@ -327,6 +329,14 @@ class PostgresStore:
         """See `Store.count_executions`."""
         rows = await self._scan_filter(filters.count(POSTGRES, namespace, query))
         return {row[0]: row[1] for row in rows}
+
+    async def table_sizes(self) -> Sequence[TableSize]:
+        """See `Store.table_sizes`: as PostgreSQL knows them, rows as its statistics have them."""
+        return sizes.tables_of(await self._scan("list_table_sizes", self._settings.schema))
+
+    async def largest_histories(self, limit: int) -> Sequence[HistorySize]:
+        """See `Store.largest_histories`."""
+        return await sizes.largest_histories(self._scan, limit)
 
     async def _scan_filter(self, statement: Any) -> Sequence[Sequence[Any]]:
         parameters = [escape(value) if isinstance(value, str) else value for value in statement.parameters]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar
 
@@ -131,6 +132,10 @@ class ReadOnlyStore(SqliteStore):
 
     def _opened(self) -> NoReturn:
         raise StoreError(f"The store {self.path} is open for reading alone: nothing can be changed through it.")
+
+    def _paging(self) -> AbstractAsyncContextManager[object]:
+        """Nobody else reads through this."""
+        return nullcontext()
 
     def _read(
         self,

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
@@ -28,6 +29,7 @@ from perdure.stores.api import (
     Deferred,
     Found,
     Hear,
+    HistorySize,
     Namespace,
     Outcome,
     Page,
@@ -38,10 +40,11 @@ from perdure.stores.api import (
     RecordChange,
     Reference,
     StoreError,
+    TableSize,
 )
 from perdure.stores.encoding import Written, encode_chains, encode_namespace, put_back
 from perdure.stores.partitions import ALL_PARTITIONS, Partitions
-from perdure.stores.sqlite import backup, checking, reader
+from perdure.stores.sqlite import backup, checking, reader, sizes
 from perdure.stores.sqlite.errors import as_store_error, store_error
 from perdure.stores.sqlite.open_file import OpenFile
 from perdure.stores.sqlite.queries import query
@@ -165,8 +168,12 @@ class SqliteStore:
     ) -> Page[Found]:
         """See `Store.find_executions`. Places are found in a thread; the rows are read here, a few at a time."""
         places = await self._scan(reader.find_executions, namespace, query, after, limit)
-        async with self._opened().pages:
+        async with self._paging():
             return await self._load_page(places, limit, limit_bytes)
+
+    def _paging(self) -> AbstractAsyncContextManager[object]:
+        """The turn of a list that reads its rows."""
+        return self._opened().pages
 
     async def _load_page(self, places: Sequence[Cursor], limit: int, limit_bytes: int) -> Page[Found]:
         found, size = Page[Found](), 0
@@ -195,6 +202,14 @@ class SqliteStore:
     async def count_executions(self, namespace: str, query: Query = ALL) -> dict[int, int]:
         """See `Store.count_executions`."""
         return await self._scan(reader.count_executions, namespace, query)
+
+    async def table_sizes(self) -> Sequence[TableSize]:
+        """See `Store.table_sizes`."""
+        return await self._scan(sizes.table_sizes)
+
+    async def largest_histories(self, limit: int) -> Sequence[HistorySize]:
+        """See `Store.largest_histories`."""
+        return await self._scan(sizes.largest_histories, limit)
 
     async def closed_before(
         self, namespace: str, closed_before_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS
