@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -284,12 +284,17 @@ async def wake(url: str, due: int, base_s: float, orders_per_s: float) -> dict[s
     return {
         "opened_s": opened_s,
         "orders": len(orders),
-        "orders_before_ms": [rows.quantile(calm, q) * 1e3 for q in (0.5, 0.99)],
-        "orders_while_ms": [rows.quantile(busy, q) * 1e3 for q in (0.5, 0.99, 1.0)],
+        "orders_before_ms": _spread_ms(calm),
+        "orders_while_ms": _spread_ms(busy),
         "rss_before_mb": before_mb,
         "peak_rss_mb": peak_rss_mb(),
         "cpu_s": cpu_s,
     }
+
+
+def _spread_ms(ordered: Sequence[float]) -> list[float]:
+    """Median, 99th percentile and the longest; nothing, of none."""
+    return [rows.quantile(ordered, q) * 1e3 for q in (0.5, 0.99, 1.0)] if ordered else []
 
 
 async def _still_due(store: Store, until_ns: int) -> int:
