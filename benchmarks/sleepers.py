@@ -278,6 +278,7 @@ async def wake(url: str, due: int, base_s: float, orders_per_s: float) -> dict[s
             pace += 1 / orders_per_s
             await asyncio.sleep(max(0.0, pace - time.monotonic()))
         await asyncio.gather(*running)
+        await all_sleep(store_of(engine))
         cpu_s = time.process_time() - cpu
     calm = sorted(took for at, took in orders if at < begins_s)
     busy = sorted(took for at, took in orders if at >= begins_s)

@@ -16,6 +16,7 @@ from tests.engine.world import (
     Worker,
     World,
     activity_poll,
+    complete,
     completion,
     describe_request,
     history,
@@ -86,6 +87,48 @@ async def test_ten_thousand_due_at_once_go_by_in_pages(world: World) -> None:
         assert engine.waker.next_ns == NEVER_NS
         for number in (0, 4_999, 9_999):
             assert "WORKFLOW_TASK_SCHEDULED" in names(await history(WorkflowService(engine), f"order-{number}"))
+
+
+@virtual
+async def test_what_is_started_while_very_many_wake_stands_behind_a_page_or_two_of_them(world: World) -> None:
+    async with world.engine() as engine:
+        for number in range(1_000):
+            request = start_request(f"order-{number}")
+            request.workflow_start_delay.seconds = 100 * HOUR
+            await engine.submit("default", request.workflow_id, None, StartWorkflow(request))
+    world.loop.advance(200 * HOUR * 10**9)
+    async with world.engine(wake_page=50) as engine:
+        connection = WorkflowService(engine)
+        before: list[str] = []
+        most = 0
+        while len(before) < 1_000:
+            if len(before) == 300:
+                await connection.start_workflow_execution(start_request("new"))
+            task = await connection.poll_workflow_task_queue(workflow_poll())
+            before.append(task.workflow_execution.workflow_id)
+            most = max(most, sum([await world.store.count_tasks(queue) for queue in await world.store.queues()]))
+            await connection.respond_workflow_task_completed(completion(task.task_token, complete()))
+            await asyncio.sleep(0.01)
+        assert before.index("new") < 450
+        assert most <= 150
+
+
+@virtual
+async def test_workers_that_take_nothing_hold_up_nobody_who_is_due_for_long(world: World) -> None:
+    async with world.engine() as engine:
+        for number in range(200):
+            request = start_request(f"order-{number}")
+            request.workflow_start_delay.seconds = 100 * HOUR
+            await engine.submit("default", request.workflow_id, None, StartWorkflow(request))
+    world.loop.advance(200 * HOUR * 10**9)
+    async with world.engine(wake_page=20, wake_patience_ns=3 * 10**9) as engine:
+        begin = world.loop.now_ns
+        connection = WorkflowService(engine)
+        polled = await connection.poll_workflow_task_queue(workflow_poll())  # one task, and the queue counts as polled
+        assert polled.task_token
+        await engine.waker.passes.reached(1)
+        assert engine.metrics().wakes >= 200  # and perhaps once more for the task that was taken and not answered
+        assert 0 < (world.loop.now_ns - begin) / 10**9 <= 10 * 3
 
 
 @virtual

@@ -110,6 +110,7 @@ class Engine:
         self.unpolled = Unpolled(store, self.config, self.matching, self.read, self._looks_after)
         self.recovery = Recovery(store, self.config, self._metrics, duties, self.submit)
         self.waker = Waker(store, self._watched, self.config, self._metrics, duties, self.submit)
+        self.waker.is_crowded, self.waker.taken = self.matching.is_crowded, self.matching.takes
         self.watchers = Watchers(self.config, self.feed)
         self.histories = Histories(store, self.config, self._metrics, self.mailboxes)
         self.outbox = Outbox(store, self.config, self._metrics, duties, self.namespaces, self.submit)

@@ -2,8 +2,10 @@
 
 All deadlines are in the store; the waker knows one number, the earliest. It sleeps until then, reads
 what is due in pages, and submits a Wake for each, one page at a time, so that a hundred thousand
-sleepers due at once need the memory of one page. A deadline may be stored too early, never too late:
-a Wake that finds nothing due is a no-op that corrects it.
+sleepers due at once need the memory of one page. A page waits a little while workers are behind with
+the one before: the rest is as well off in the store, and what is started meanwhile stands behind a page
+or two of them and not behind all. A deadline may be stored too early, never too late: a Wake that finds
+nothing due is a no-op that corrects it.
 
 When the wall clock is set, everything that is in hand is told before anybody is woken by the new time (`MoveClock`).
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from perdure.api.errors import Rejected
@@ -69,6 +72,10 @@ class Waker:
         """What those in hand are not told of yet."""
         self.next_ns = NEVER_NS
         self.passes = Signal()
+        self.is_crowded: Callable[[int], bool] = _never
+        """Whether on some queue that is polled here so many tasks wait for a worker."""
+        self.taken = Signal()
+        """Emitted for each of them that a worker takes."""
         duties.subscribe(self.gap)
 
     async def start(self) -> None:
@@ -229,6 +236,8 @@ class Waker:
             woken = set(page)
             if not page and len(due) < limit:
                 break
+            if page and len(due) >= limit:
+                await self._let_workers_catch_up()
         else:
             now_ns = self._now_ns()
         self._stuck.keep(stuck)
@@ -239,6 +248,15 @@ class Waker:
             rest_s = self._stuck.rest_s()
             self._again_at = None if rest_s is None else self._loop.time() + rest_s
         return await self._store.next_wake_at_ns(now_ns, self._duties.partitions) or NEVER_NS
+
+    async def _let_workers_catch_up(self) -> None:
+        """Before the next page, if tasks of this one wait; not for long, for others may be due that wait for nobody."""
+        try:
+            async with asyncio.timeout(self._config.wake_patience_ns / 1e9):
+                while not self._jumps and self.is_crowded(self._config.wake_page):
+                    await self.taken.reached(self.taken.count + 1)
+        except TimeoutError:
+            pass  # long enough
 
     def _note(self, failed: dict[ExecutionKey, BaseException]) -> int:
         """Say why these could not be woken and when they are tried again; returns how many it may be a moment later."""
@@ -283,3 +301,8 @@ class Waker:
             if error is not None:
                 failed[key] = error
         return failed
+
+
+def _never(tasks: int) -> bool:
+    """Nobody knows of any queue."""
+    return False

@@ -78,6 +78,8 @@ class Matching:
         """The queues that were polled at another node in the last five minutes."""
         self.polls = Signal()
         """Emitted for every poll that begins to wait."""
+        self.takes = Signal()
+        """Emitted for every row that goes to a poller."""
         self.pages = Signal()
         """Emitted for every page of rows that was read, well or not."""
 
@@ -256,6 +258,10 @@ class Matching:
         if queue is None:
             return False
         return queue.has_poller() or self._loop.time() - queue.polled_at < self._config.polled_ns / 1e9
+
+    def is_crowded(self, tasks: int) -> bool:
+        """Whether on some queue that is polled at this node so many rows wait for somebody, as far as is known here."""
+        return any(len(queue.backlog) >= tasks and self.is_polled(name) for name, queue in self._queues.items())
 
     def polled_now(self) -> list[QueueName]:
         """The queues that are polled at this node, as `is_polled` says."""
@@ -441,6 +447,7 @@ class Matching:
         poller = queue.next_poller()
         assert poller is not None, "asked only when somebody waits"
         self._metrics.row_starts += 1
+        self.takes.emit()
         try:
             reply = self._ask(task.key, StartTask(task, poller))
         except Rejected as error:
