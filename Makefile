@@ -45,9 +45,10 @@ simulate: dev ## crash generated programs at every commit, on one node and on fl
 attack: dev ## ask every RPC, 100,000 times, for what nobody should ask for; a finding prints its seed
 	@$(BIN)/python -m tests.badinput $(ARGS)
 
-kills: dev ## kill -9 an engine hundreds of times under messages, then under transactions, and audit its file
+kills: dev ## kill -9 an engine under messages, under transactions, and with PostgreSQL under a program's own; audit each
 	@$(BIN)/python -m benchmarks.kills $(ARGS)
 	@$(BIN)/python -m benchmarks.transactional_kills
+	@$(BIN)/python -m benchmarks.application_kills
 
 share: dev ## a web service of four processes on one file, killed at random while it is asked and steered
 	@$(BIN)/python -m benchmarks.sharing $(ARGS)

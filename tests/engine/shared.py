@@ -43,6 +43,9 @@ class Face:
 
     is_shared = False  # a test says by its configuration which engines are nodes
 
+    enlisting = None
+    is_concurrent = False
+
     @property
     def transactional(self) -> Any:
         return self if self.shared.inner.transactional is not None else None

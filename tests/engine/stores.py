@@ -38,6 +38,9 @@ class WrappedStore:
 
     is_shared = False
 
+    enlisting = None
+    is_concurrent = False
+
     @property
     def transactional(self) -> Any:
         return self

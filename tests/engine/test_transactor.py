@@ -12,7 +12,7 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.deciding import mailboxes
 from perdure.frontend import WorkflowService
-from perdure.stores.api import Outcome, StoreError
+from perdure.stores.api import NotKept, Outcome, StoreError
 from tests.engine.world import (
     World,
     activity_poll,
@@ -169,7 +169,7 @@ async def test_one_that_ends_the_transaction_is_told_and_the_others_are_done_aga
             calls.append(len(deferred))
             if len(calls) > 1:
                 return await real(deferred)
-            return [StoreError("it was the first of them"), Outcome.CONFLICT]
+            return [NotKept("it was the first of them"), Outcome.CONFLICT]
 
         setattr(world.store.inner, "transact", transact)
         first, second = await asyncio.gather(

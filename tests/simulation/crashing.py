@@ -136,6 +136,8 @@ class NodeStore:
 
     is_shared = False  # the plan says how many nodes there are
 
+    enlisting = None
+
     @property
     def transactional(self) -> None:
         """See `Store.transactional`: no program needs it."""

@@ -330,8 +330,8 @@ class Engine:
         if self.store.transactional is None:
             raise Rejected(
                 StatusCode.UNIMPLEMENTED,
-                "This store cannot take rows of yours into its transactions: transactional activities need an "
-                "embedded engine on SQLite, Engine('sqlite:///...').",
+                "This store cannot take rows of yours into its transactions: transactional activities need an embedded "
+                "engine on SQLite or PostgreSQL, Engine('sqlite:///...') or Engine('postgresql://...').",
             )
         return self.mailboxes.submit(namespace, workflow_id, run_id, InTransaction(command, work))
 

@@ -47,6 +47,10 @@ class OutcomeUnknown(StoreError):
     """
 
 
+class NotKept(StoreError):
+    """The transaction of a user's function could not be kept for what the function did there: nothing of it was."""
+
+
 @final
 class Unstorable(StoreError):
     """What became of one commit or one change of a record that cannot be stored, now or later: its message says why.
@@ -520,12 +524,17 @@ class EnlistingStore(Protocol):
 class TransactionalStore(Protocol):
     """A store that can let a user's function write in the transaction of a commit: `Store.transactional`."""
 
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether functions may run beside one another, each in a transaction of its own."""
+        ...
+
     async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
-        """Run and decide each in turn, in one transaction; durable when this returns.
+        """Run and decide each, in turn and in one transaction unless it `is_concurrent`; durable when this returns.
 
         Of each: APPLIED (its rows and its commit are kept), CONFLICT (neither is, do it again), None (it said that
-        nothing is to be kept), or a StoreError (its function ended the transaction, or the commit is Unstorable:
-        nothing of it is kept).
+        nothing is to be kept), or a StoreError, and nothing of it is kept: NotKept, Unstorable, another one where the
+        store cannot be reached (OutcomeUnknown: both may be kept, or neither).
         One that fails does not touch the others. At most one of a workflow id. Raises StoreError when nothing
         of the batch was kept.
         """

@@ -30,6 +30,7 @@ from perdure.stores.api import (
     Hear,
     HistorySize,
     Namespace,
+    NotKept,
     Outcome,
     Page,
     PendingMessage,
@@ -131,6 +132,11 @@ class MemoryStore:
         outcomes = [self._apply(chain) for chain in chains]
         return put_back(outcomes, apart) if apart else outcomes
 
+    @property
+    def is_concurrent(self) -> bool:
+        """See `TransactionalStore.is_concurrent`."""
+        return False
+
     async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
         """See `TransactionalStore.transact`. The users' tables are kept beside the executions."""
         self._check_open()
@@ -145,7 +151,7 @@ class MemoryStore:
         try:
             kept = run_guarded(self._tables, one.run)
             if not self._tables.in_transaction:
-                return StoreError("The transactional activity rolled its transaction back.") if kept else None
+                return NotKept("The transactional activity rolled its transaction back.") if kept else None
             commit = one.decide() if kept else None
             if commit is not None:
                 encoded = encode_or_refuse(commit)

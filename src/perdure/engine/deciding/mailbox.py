@@ -183,8 +183,3 @@ def too_many(workflow_id: str) -> Rejected:
         StatusCode.RESOURCE_EXHAUSTED,
         f"Too many requests wait for workflow {workflow_id!r} or this engine: slow down and try again.",
     )
-
-
-def stopping() -> Rejected:
-    """The refusal of whatever comes when the engine does not accept calls any more."""
-    return Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and repeat the request.")

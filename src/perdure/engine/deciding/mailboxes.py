@@ -33,13 +33,13 @@ from perdure.engine.deciding.cache import RestingCache
 from perdure.engine.deciding.committer import Committer
 from perdure.engine.deciding.contention import Contention
 from perdure.engine.deciding.loader import Loader
-from perdure.engine.deciding.mailbox import Call, Mailbox, stopping, too_many
+from perdure.engine.deciding.mailbox import Call, Mailbox, too_many
 from perdure.engine.deciding.transactor import Transactor
 from perdure.engine.feed.feed import Feed
 from perdure.engine.matching.matching import Matching
 from perdure.engine.node.clock import Clock
 from perdure.engine.node.config import EngineConfig
-from perdure.engine.node.faults import Faults, as_rejected, broken, is_shortage
+from perdure.engine.node.faults import Faults, as_rejected, broken, is_shortage, stopping
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.node.signal import Signal
 from perdure.engine.node.zones import find_zone
@@ -394,7 +394,10 @@ class Mailboxes:
             return None
         if not commit.changed:
             mailbox.calls = []
-            self._answer([call], commit.replies)
+            if self._is_shared and not mailbox.is_fresh:
+                self._doubt(mailbox, [call])
+            else:
+                self._answer([call], commit.replies)
             return None
         if not isinstance(commit.replies[0], Rejected):
             commit.replies = [True]

@@ -3,11 +3,12 @@
 Beside the committer, because here the order is turned round: the transaction begins, the user's function
 writes in it, and only then is the command decided, for its result is in the event. A mailbox
 that waits here has nothing in the committer, so neither can wait for the other but for the disk.
-What gathers while one transaction is written shares the next one.
+What gathers while one transaction is written shares the next one; where the store lets them, each has its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, cast
@@ -19,7 +20,7 @@ from perdure.engine.node.faults import Faults, as_rejected
 from perdure.engine.node.gatherer import Gatherer
 from perdure.engine.node.metrics import Metrics
 from perdure.engine.submission import InTransaction
-from perdure.stores.api import Outcome, Store, StoreError, Unstorable
+from perdure.stores.api import NotKept, Outcome, Store, StoreError, TransactionalStore
 
 _log = logging.getLogger(__name__)
 
@@ -48,11 +49,31 @@ class Transactor(Gatherer[Mailbox]):
         self._decide = decide
         self._done = done
         self._failed = failed
+        self._serving: set[asyncio.Task[None]] = set()
+        """Those that have a transaction each."""
         self._faults = Faults(_log)
+
+    async def stop(self) -> None:
+        """See `Gatherer.stop`."""
+        await super().stop()
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        if serving:
+            await asyncio.wait(serving)
 
     async def _work(self, batch: list[Mailbox]) -> None:
         store = self._store.transactional
         assert store is not None, "the engine looked before it queued"
+        if not store.is_concurrent:
+            await self._serve(store, batch)
+            return
+        for mailbox in batch:
+            task = asyncio.get_running_loop().create_task(self._serve(store, [mailbox]))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, store: TransactionalStore, batch: list[Mailbox]) -> None:
         try:
             outcomes = await store.transact([_Deferred(mailbox, self._decide) for mailbox in batch])
         except Exception as error:
@@ -62,10 +83,10 @@ class Transactor(Gatherer[Mailbox]):
             return
         self._metrics.batches += 1
         for mailbox, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Unstorable):
-                self._failed(mailbox, as_rejected(outcome))
-            elif isinstance(outcome, StoreError):
+            if isinstance(outcome, NotKept):
                 self._failed(mailbox, Rejected(StatusCode.FAILED_PRECONDITION, str(outcome)))
+            elif isinstance(outcome, StoreError):
+                self._failed(mailbox, self._explain(outcome))
             else:
                 self._done(mailbox, outcome)
 

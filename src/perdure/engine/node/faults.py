@@ -76,6 +76,11 @@ def as_rejected(error: Exception, who: str = "The engine") -> Rejected:
     return broken(f"{who} failed unexpectedly: {error!r}")
 
 
+def stopping() -> Rejected:
+    """UNAVAILABLE: what waits when the engine stops is told so, and whoever comes later."""
+    return Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and repeat the request.")
+
+
 def broken(message: str) -> Rejected:
     """INTERNAL: a bug, of which a client in another process is told no more than that."""
     return Rejected(StatusCode.INTERNAL, message, outside=_FAULT)

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.engine.node.config import EngineConfig
-from perdure.engine.node.faults import Faults, as_rejected
+from perdure.engine.node.faults import Faults, as_rejected, stopping
 from perdure.engine.node.gatherer import Gatherer
 from perdure.engine.node.metrics import Metrics
 from perdure.stores.api import Outcome, Record, RecordChange, Store, StoreError, Unstorable
@@ -64,7 +64,7 @@ class Records(Gatherer[_Waiting]):
         await super().stop()
         for applied in list(self._waiting):
             if not applied.done():
-                applied.set_exception(_stopping())
+                applied.set_exception(stopping())
 
     async def change(
         self,
@@ -124,7 +124,7 @@ class Records(Gatherer[_Waiting]):
         Raises Rejected UNAVAILABLE, INVALID_ARGUMENT for what cannot be stored.
         """
         if not self._is_open:
-            raise _stopping()
+            raise stopping()
         applied: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.add(applied)
         self.add(_Waiting(change, applied))
@@ -183,7 +183,3 @@ class Records(Gatherer[_Waiting]):
 def _fail(one: _Waiting, error: Rejected) -> None:
     if not one.applied.done():
         one.applied.set_exception(error)
-
-
-def _stopping() -> Rejected:
-    return Rejected(StatusCode.UNAVAILABLE, "The engine is stopped or stopping: connect again and repeat the request.")

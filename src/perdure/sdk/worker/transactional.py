@@ -32,8 +32,9 @@ async def run_in_transaction(
     name = attempt.definition.name
     if not isinstance(connection, TransactionalConnection):
         unavailable = errors.ApplicationError(
-            f"activity {name} is transactional: it needs the engine in this process, Engine('sqlite:///...'), for a "
-            "server cannot lend its transaction; give it an idempotency key instead (perdure.idempotency)",
+            f"activity {name} is transactional: it needs the engine in this process, Engine('sqlite:///...') or "
+            "Engine('postgresql://...'), for a server cannot lend its transaction; give it an idempotency key instead "
+            "(perdure.idempotency)",
             type="TransactionUnavailable",
             non_retryable=True,
         )

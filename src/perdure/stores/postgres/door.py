@@ -12,7 +12,7 @@ from perdure.stores.postgres.url import Settings
 
 _log = logging.getLogger(__name__)
 
-_WRITING = {
+WRITING = {
     # Every statement is planned once, and finds its rows by their keys however few there were when it was planned.
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
@@ -38,7 +38,7 @@ class Door:
         is_pooled = settings.is_pooled and dsn is None
         session = {"application_name": f"perdure {purpose}"}
         if not is_pooled:
-            session.update(_WRITING if writes else {"jit": "off"})
+            session.update(WRITING if writes else {"jit": "off"})
             session["statement_timeout"] = str(int(settings.timeout_s * 2_000))  # the one here comes first
             session["idle_in_transaction_session_timeout"] = str(int(settings.timeout_s * 2_000))
         connecting = asyncio.ensure_future(

@@ -16,11 +16,11 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from perdure.stores.api import OutcomeUnknown
-from perdure.stores.postgres.door import Door
+from perdure.stores.api import NotKept, OutcomeUnknown
+from perdure.stores.postgres.door import WRITING, Door
 from perdure.stores.postgres.driver import Connection, sqlstate
 from perdure.stores.postgres.errors import is_lost, is_transient, store_error
 from perdure.stores.postgres.queries import query
@@ -38,15 +38,21 @@ _TRIES_MAX = 10
 """Of a statement that the database ended for the sake of another one."""
 
 
+_AS_WRITING = "; ".join(f"SET LOCAL {name} = {value}" for name, value in WRITING.items())
+
+
 class Lane:
     """See the module's text. One statement at a time: who calls holds `turn`.
 
     Attributes:
         turn: held by whoever writes.
+
+    `for_users`: what is planned on it is not planned as the store's own statements are.
     """
 
-    def __init__(self, door: Door, purpose: str) -> None:
+    def __init__(self, door: Door, purpose: str, *, for_users: bool = False) -> None:
         self._door = door
+        self._for_users = for_users
         self._purpose = purpose
         self._connection: Connection | None = None
         self._id = secrets.randbits(62)
@@ -110,6 +116,61 @@ class Lane:
                 else:
                     await patience.pause()
 
+    async def transact(self, work: Callable[[Connection], Awaitable[tuple[str, Sequence[Any]] | None]]) -> list[int]:
+        """The places of what was applied by the last statement of a transaction, in which `work` writes first.
+
+        `work(connection)` gives that statement, as of `write`, and its values; None: nothing is to be kept, as when the
+        statement applies nothing. Raises NotKept when COMMIT is refused for what is there, OutcomeUnknown, StoreError
+        when the database cannot be reached, the driver's errors and what `work` raises: then nothing was applied.
+        """
+        await self.repeat("SELECT 1")
+        connection = self._connection
+        assert connection is not None, "it was asked a moment ago"
+        self._group = group = self._group + 1
+        is_pending = False
+        try:
+            await connection.execute("BEGIN", timeout=self._door.settings.timeout_s)
+            statement = await work(connection)
+            applied = [] if statement is None else await self._apply(connection, group, *statement)
+            is_pending = bool(applied)
+            await connection.execute("COMMIT" if applied else "ROLLBACK", timeout=self._door.settings.timeout_s)
+            return applied
+        except BaseException as error:
+            is_ours = isinstance(error, Exception)
+            if not is_ours or is_lost(error) or sqlstate(error) == FENCED or connection.is_closed():
+                self._hang_up()
+            elif connection.is_in_transaction():
+                await self._undo(connection)
+            if is_pending and is_ours and is_lost(error):
+                _log.warning("the store was lost at a commit, asking what became of it: %s", error)
+                return await self._find_out(group)
+            if is_pending and is_ours and not is_transient(error):
+                raise NotKept(f"The transaction was refused at its end: {error}.") from error
+            raise
+
+    async def _apply(self, connection: Connection, group: int, sql: str, values: Sequence[Any]) -> list[int]:
+        timeout_s = self._door.settings.timeout_s
+        await connection.execute(_AS_WRITING, timeout=timeout_s)
+        [row] = await connection.fetch(sql, self._id, self._epoch, group, *values, timeout=timeout_s)
+        return row[0]
+
+    async def _undo(self, connection: Connection) -> None:
+        try:
+            await connection.execute("ROLLBACK", timeout=self._door.settings.timeout_s)
+        except Exception as error:  # the server rolls back what nobody goes on with
+            _log.warning("a transaction could not be rolled back in order: %s", error)
+            self._hang_up()
+
+    async def _find_out(self, group: int) -> list[int]:
+        """What became of a group that was on its way when the connection was lost. Raises OutcomeUnknown."""
+        patience = Patience(UNKNOWN_S)
+        while True:
+            try:
+                applied = await self._begin()
+                return applied if self._was_applied(group) else []
+            except Exception as error:
+                await self._wait(error, patience, is_pending=True)
+
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
         """Several statements in one transaction. Raises OutcomeUnknown when the connection is lost, at whatever."""
@@ -170,7 +231,7 @@ class Lane:
 
     async def _begin(self) -> list[int]:
         """Connect and raise the epoch; the places that the newest applied group has applied."""
-        connection = await self._door.connect(self._purpose, writes=True)
+        connection = await self._door.connect(self._purpose, writes=not self._for_users)
         try:
             [row] = await self._door.fetch(connection, self._raise_epoch, [self._id])
         except BaseException:

@@ -52,6 +52,7 @@ from perdure.stores.postgres.notices import Notices
 from perdure.stores.postgres.queries import query
 from perdure.stores.postgres.readers import Busy, Readers
 from perdure.stores.postgres.texts import escape, in_schema, unescape
+from perdure.stores.postgres.transactions import Transactions
 from perdure.stores.postgres.url import read_url
 from perdure.stores.postgres.writer import CommitWriter, RecordWriter
 from perdure.stores.sql import filters
@@ -87,10 +88,12 @@ class _Open:
         self.notices = Notices(door)
         self.writer = CommitWriter(self.commits, self.readers, settings, self.memory)
         self.records = RecordWriter(self.changes, settings)
+        self.transactions = Transactions(door, self.readers, self.memory)
 
     async def close(self) -> None:
         """Wait for what is being written, and let everything go."""
         await self.notices.close()
+        await self.transactions.close()
         for lane in (self.commits, self.changes):
             async with lane.turn:
                 await lane.close()
@@ -145,9 +148,9 @@ class PostgresStore:
         return self._enlisting
 
     @property
-    def transactional(self) -> TransactionalStore | None:
-        """See `Store.transactional`: not yet."""
-        return None
+    def transactional(self) -> TransactionalStore:
+        """See `Store.transactional`. Raises StoreError when it is not open."""
+        return self._open().transactions
 
     # --- commits --------------------------------------------------------------------------------
 

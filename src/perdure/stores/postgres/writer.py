@@ -7,20 +7,22 @@ written, and the group is taken apart by halves until what ends it stands alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, cast
 
 from perdure.core.names import ExecutionKey
 from perdure.stores import checksums
-from perdure.stores.api import Outcome, RecordChange, StoreError
+from perdure.stores.api import NotKept, Outcome, RecordChange, StoreError, Unstorable
 from perdure.stores.encoding import Chain, Written, check_change, unstorable
 from perdure.stores.partitions import partition_of
-from perdure.stores.postgres.driver import sqlstate
-from perdure.stores.postgres.errors import is_of_a_value, set_apart, store_error
+from perdure.stores.postgres.driver import Connection, sqlstate
+from perdure.stores.postgres.errors import is_lost, is_of_a_value, is_transient, set_apart, store_error
 from perdure.stores.postgres.lane import Lane
 from perdure.stores.postgres.queries import query
 from perdure.stores.postgres.reader import keys_parameters
 from perdure.stores.postgres.readers import Readers
-from perdure.stores.postgres.statement import TORN, columns, parameters, parts_of, statement
+from perdure.stores.postgres.statement import FENCED, TORN, columns, parameters, parts_of, statement
 from perdure.stores.postgres.texts import in_schema
 from perdure.stores.postgres.url import Settings
 from perdure.stores.sql.plan import Known, Memory, Plan, Planner, Unexpected
@@ -31,6 +33,16 @@ _TRIES_MAX = 32
 """How often a group can be halved, and some."""
 _UNIQUE_VIOLATION = "23505"
 _RUN_KEY = "executions_key"
+_FAILED_TRANSACTION = "25P02"
+
+
+class _Behind:
+    """A chain that is written behind a user's rows: what gives it, and what it is once that was asked."""
+
+    def __init__(self, run: Callable[[Connection], Awaitable[Chain | Unstorable | None]]) -> None:
+        self.run = run
+        self.chain: Chain | Unstorable | None = None
+        self.plan: Plan | None = None
 
 
 class CommitWriter:
@@ -64,6 +76,57 @@ class CommitWriter:
             except Exception as error:
                 raise store_error(error, self._settings) from error
             return outcomes
+
+    async def write_behind(self, run: Callable[[Connection], Awaitable[Chain | Unstorable | None]]) -> Written | None:
+        """Apply the chain that `run(connection)` gives, in the transaction in which it wrote, or keep nothing of both.
+
+        None, if that is what it gives. Raises StoreError, also when the transaction cannot be kept.
+        """
+        behind = _Behind(run)
+        async with self._lane.turn:
+            try:
+                applied = await self._lane.transact(partial(self._write_then_plan, behind))
+            except Exception as error:
+                return self._not_kept(error, behind)
+        chain, plan = behind.chain, behind.plan
+        if plan is None:
+            return cast("Unstorable | None", chain)  # a chain was planned
+        if applied:
+            self._memory.learn_applied(plan, 0)
+            return Outcome.APPLIED
+        self._memory.learn_refused(plan, 0)
+        return Outcome.CONFLICT
+
+    async def _write_then_plan(self, behind: _Behind, connection: Connection) -> tuple[str, Sequence[Any]] | None:
+        """What the user's function has to say first, and then what is to be written of it."""
+        chain = behind.chain = await behind.run(connection)
+        if chain is None or isinstance(chain, Unstorable):
+            return None
+        unknown = self._planner.unknown([chain])
+        if unknown:
+            await self._look_up(unknown)
+        if not all(link.expected_version for link in chain):
+            await self._take_numbers(len(chain))
+        plan = behind.plan = self._planner.plan([chain])
+        return self._prepared(plan)
+
+    def _not_kept(self, error: Exception, behind: _Behind) -> Written:
+        """What became of a transaction that an error has ended. Raises StoreError."""
+        chain = behind.chain
+        if behind.plan is not None:
+            self._memory.learn_refused(behind.plan, 0)
+        if isinstance(error, StoreError) or is_lost(error) or chain is None or isinstance(chain, Unstorable):
+            raise store_error(error, self._settings) from error
+        if sqlstate(error) == _FAILED_TRANSACTION:
+            raise NotKept(
+                "A statement of the transactional activity has failed, which ends its transaction, and the function "
+                "went on: let the error out, or have such a statement behind a savepoint."
+            ) from error
+        if is_transient(error) or sqlstate(error) == FENCED:
+            return Outcome.CONFLICT
+        if isinstance(error, Unexpected) or sqlstate(error) == TORN or is_of_a_value(error):
+            return _told_apart(error, chain)
+        raise store_error(error, self._settings) from error
 
     def _number(self) -> int:
         self._next_number += 1
@@ -109,13 +172,16 @@ class CommitWriter:
                 self._memory.learn_refused(plan, number)
 
     async def _execute(self, plan: Plan) -> list[int]:
+        return await self._lane.write(*self._prepared(plan))
+
+    def _prepared(self, plan: Plan) -> tuple[str, list[Any]]:
         parts = parts_of(plan)
         is_chained = max(plan.gates) > 1
         sql = self._statements.get((parts, is_chained))
         if sql is None:
             sql = in_schema(statement(parts, is_chained), self._settings.schema)
             self._statements[parts, is_chained] = sql
-        return await self._lane.write(sql, parameters(plan, parts, is_chained))
+        return sql, parameters(plan, parts, is_chained)
 
 
 def _told_apart(error: Exception, chain: Chain) -> Written:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from perdure.stores.api import Deferred, Outcome, StoreError, Unstorable
+from perdure.stores.api import Deferred, NotKept, Outcome, StoreError, Unstorable
 from perdure.stores.encoding import Written, encode_or_refuse
 from perdure.stores.sqlite import mark as mark_module
 from perdure.stores.sqlite import schema
@@ -334,8 +334,8 @@ async def _pause(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def _transaction_lost() -> StoreError:
-    return StoreError(
+def _transaction_lost() -> NotKept:
+    return NotKept(
         "A statement of the transactional activity rolled the whole transaction back (`OR ROLLBACK`, RAISE(ROLLBACK), "
         "a full disk) and the function went on all the same: nothing was kept; let such errors leave the function."
     )

@@ -108,6 +108,11 @@ class SqliteStore:
             outcomes = await file.transact(lambda: file.writer.write(chains), len(chains))
         return put_back(outcomes, apart) if apart else outcomes
 
+    @property
+    def is_concurrent(self) -> bool:
+        """See `TransactionalStore.is_concurrent`."""
+        return False
+
     async def transact(self, deferred: Sequence[Deferred]) -> Sequence[Outcome | StoreError | None]:
         """See `TransactionalStore.transact`. The functions run in the thread that waits for the disk."""
         file = self._opened()
