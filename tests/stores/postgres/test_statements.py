@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from perdure.core.names import QueueName, TaskKind
+from perdure.core.names import QueueName, RecordRef, TaskKind
 from perdure.stores.encoding import encode_chain
 from perdure.stores.postgres import PostgresStore, queries
 from perdure.stores.postgres.door import Door
@@ -64,6 +64,7 @@ def whole_plan() -> Plan:
     )
     commit.parts = {5: b"x", 6: b""}
     commit.index_changed = True
+    commit.take_records = [RecordRef("request", "default", "order-1", 1)]
     run.execution.memo = {"note": b"x"}
     return planner.plan([encode_chain(commit), encode_chain(Run("order-2").commit())])
 
