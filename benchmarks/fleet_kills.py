@@ -10,18 +10,21 @@ more time may have passed than a stall may last.
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import contextlib
 import itertools
 import json
 import os
 import random
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -33,45 +36,42 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
+from benchmarks.fleet_faults import CUT_S, Absences, Database, FailOver, Fault, OneServer, longest_gap_s
 from benchmarks.fleet_worker import STEPS, FleetOrder, charges, make_ledger
 from benchmarks.server_kills import RETRYABLE
-from benchmarks.server_order import BIN, await_port, free_port
-from tests.servers.fixtures import execute_mariadb, url
-from tests.servers.server import Server
+from benchmarks.server_order import BIN, READY_S, free_port
+from tests.servers.kinds import NotInstalled
+from tests.servers.machine import leave_with_parent
+from tests.servers.network import WAYS, Host, move_out
 
 QUEUE = "fleet"
 _CALL_S = 5
 _OPEN_MAX = 200
 """Orders in flight: who is faster than the fleet waits for it."""
+_NOTICED_MAX_S = 10.0
+"""How long a node may say that it is ready while it is cut off, or that it is not when it is healed."""
 _SETTLE_S = 120
 """After the last kill everything must have ended by then."""
-
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
-
-
-def _leave_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 class Child:
     """A process that is killed and started again."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, port: int = 0) -> None:
+    def __init__(self, name: str, command: Sequence[str], log: Path, at: tuple[str, int] | None = None) -> None:
         self.name = name
         self._command = command
         self._log = log
-        self.port = port
+        self._at = at
+        """Where it listens."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Return when it listens, if it does."""
         with self._log.open("ab") as log:
             # It ends with this one, whoever ends that: no node is left behind.
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, preexec_fn=_leave_with_parent)
-        if self.port:
-            await_port(self.port, self._process)
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, preexec_fn=leave_with_parent)
+        if self._at is not None:
+            _await_listener(self._at, self._process)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -91,30 +91,6 @@ class Child:
         return self._process.wait(30)
 
 
-class Database:
-    """The server that the nodes share, as a child."""
-
-    name = "database"
-
-    def __init__(self, kind: str) -> None:
-        self._server = Server.private(kind)
-        if kind == "mariadb":
-            execute_mariadb(self._server, "CREATE DATABASE perdure")
-        self.url = url(self._server, "perdure" if kind == "mariadb" else "postgres")
-
-    def start(self) -> None:
-        """Return when it serves."""
-        self._server.start()
-
-    def kill(self) -> None:
-        """SIGKILL, of all its processes."""
-        self._server.kill()
-
-    def release(self) -> None:
-        """It is not needed any more."""
-        self._server.release()
-
-
 @dataclass
 class Findings:
     """What a campaign saw."""
@@ -130,32 +106,57 @@ class Findings:
     """One sentence for everything that must not be."""
     checked: str = ""
 
+    absences: Absences = field(default_factory=Absences)
+    """Of the database."""
+    refused_after_s: list[float] = field(default_factory=list[float])
+    """How long those who wanted to start an order waited for a no."""
+    unready_after_s: list[float] = field(default_factory=list[float])
+    """How long a node that was cut off said that it was ready."""
+    ready_after_s: list[float] = field(default_factory=list[float])
+    """How long it said that it was not, when it was healed."""
+
     @property
-    def longest_stall_s(self) -> float:
-        """Between two completions, while orders were started."""
-        return max((later - earlier for earlier, later in itertools.pairwise(sorted(self.ended_at))), default=0.0)
+    def stalls_s(self) -> tuple[float, float]:
+        """The most time between two completions while orders were started, and of it while the database was there."""
+        return longest_gap_s(self.ended_at, self.absences)
 
 
 class Fleet:
     """The processes of one campaign."""
 
-    def __init__(self, directory: Path, kind: str, nodes: int, workers: int) -> None:
-        self.directory = directory
+    def __init__(
+        self, logs: Path, directory: Path, database: Database, nodes: int, workers: int, *, is_apart: bool
+    ) -> None:
+        self._logs = logs
         self.ledger = str(directory / "ledger.db")
         make_ledger(self.ledger)
-        self.database = Database(kind)
+        self.database = database
+        database.start_all()
+        self.hosts = [Host(number) for number in range(nodes)] if is_apart else []
+        """Where the nodes are, if each is on a machine of its own."""
+        self.addresses: list[str] = []
+        self.doors: list[str] = []
+        """Their side doors."""
         self.nodes = [self._node(number) for number in range(nodes)]
         self.workers = [self._worker(number) for number in range(workers)]
 
     def _node(self, number: int) -> Child:
-        port = free_port()
-        command = [str(BIN / "perdure"), "server", "--store", self.database.url, "--address", f"127.0.0.1:{port}"]
-        return Child(f"node {number}", [*command, "--http-address", ""], self.directory / f"node-{number}.log", port)
+        host, url = "127.0.0.1", self.database.url(number)
+        port, side_port = free_port(), free_port()
+        if self.hosts:
+            host, url = self.hosts[number].address, url.replace(host, self.hosts[number].database)
+        self.addresses.append(f"{host}:{port}")
+        self.doors.append(f"{host}:{side_port}")
+        command = [str(BIN / "perdure"), "server", "--store", url, "--address", self.addresses[-1]]
+        command += ["--http-address", self.doors[-1]]
+        if self.hosts:
+            command = self.hosts[number].command(*command)
+        return Child(f"node {number}", command, self._logs / f"node-{number}.log", (host, port))
 
     def _worker(self, number: int) -> Child:
-        port = self.nodes[number % len(self.nodes)].port
-        command = [sys.executable, "-m", "benchmarks.fleet_worker", f"127.0.0.1:{port}", QUEUE, self.ledger]
-        return Child(f"worker {number}", command, self.directory / f"worker-{number}.log")
+        address = self.addresses[number % len(self.nodes)]
+        command = [sys.executable, "-m", "benchmarks.fleet_worker", address, QUEUE, self.ledger]
+        return Child(f"worker {number}", command, self._logs / f"worker-{number}.log")
 
     def start(self) -> None:
         """Everything, one after another."""
@@ -170,9 +171,19 @@ class Fleet:
         codes = {node.name: node.stop() for node in self.nodes}
         return gone + [f"{name} ended with code {code}" for name, code in codes.items() if code]
 
+    def faults(self) -> list[Fault]:
+        """Its nodes and three of its workers are killed."""
+        killed = [("node", one) for one in self.nodes] + [("worker", one) for one in self.workers[:3]]
+        return [Fault(kind, one.kill, one.start) for kind, one in killed]
+
+    def release(self) -> None:
+        """What is left of it ends."""
+        for host in self.hosts:
+            host.release()
+
     def check(self, findings: Findings) -> None:
         """`perdure store check`, while nobody works."""
-        command = [str(BIN / "perdure"), "store", "check", "--json", "--store", self.database.url]
+        command = [str(BIN / "perdure"), "store", "check", "--json", "--store", self.database.url(0)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         findings.checked = done.stdout
         if done.returncode:
@@ -184,6 +195,7 @@ async def _one_order(clients: Sequence[Client], number: int, findings: Findings)
     order, begin = f"order-{number}", time.monotonic()
     is_started = False
     for client in itertools.islice(itertools.cycle(clients), number, None):
+        asked_at = time.monotonic()
         try:
             if not is_started:
                 await client.start_workflow(
@@ -199,6 +211,7 @@ async def _one_order(clients: Sequence[Client], number: int, findings: Findings)
             pass  # by a call whose answer was lost
         except RPCError as error:
             _note(findings, order, error)
+            findings.refused_after_s.append(time.monotonic() - asked_at)
             await asyncio.sleep(0.1)
             continue
         if not is_started:
@@ -224,25 +237,71 @@ def _note(findings: Findings, order: str, error: BaseException) -> None:
         findings.wrong.append(f"{order}: the client was told {error.status.name}: {error.message}")
 
 
-async def _kill(fleet: Fleet, findings: Findings, seconds: float, between_s: tuple[float, float], seed: int) -> None:
-    """Somebody every few seconds; who is killed is away for up to three."""
+def _cuts(fleet: Fleet, findings: Findings, seed: int) -> list[Fault]:
+    """Each node is cut off from its database, and looked at: does it say so?"""
+    chance = random.Random(seed)
+
+    def fault(host: Host, door: str) -> Fault:
+        def strike() -> None:
+            host.cut(chance.choice(WAYS))
+            findings.unready_after_s.append(_await_page(f"http://{door}/readyz", 503))
+
+        def heal() -> None:
+            host.heal()
+            findings.ready_after_s.append(_await_page(f"http://{door}/readyz", 200))
+
+        return Fault("network", strike, heal, CUT_S)
+
+    return [fault(host, door) for host, door in zip(fleet.hosts, fleet.doors, strict=True)]
+
+
+def _await_page(url: str, status: int) -> float:
+    """Seconds until a page has this status, `_NOTICED_MAX_S` at most."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < _NOTICED_MAX_S:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as error:
+            found = error.code
+        except OSError:
+            found = 0
+        if found == status:
+            break
+        time.sleep(0.1)
+    return time.monotonic() - begin
+
+
+def _await_listener(at: tuple[str, int], process: subprocess.Popen[bytes]) -> None:
+    """Return when somebody listens. Raises RuntimeError."""
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(at) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"a node did not listen at {at}: {process.poll()}")
+
+
+async def _strike(
+    deck: Sequence[Fault], findings: Findings, seconds: float, between_s: tuple[float, float], seed: int
+) -> None:
+    """One fault every few seconds, each once before one comes again."""
     chance = random.Random(seed)
     end = time.monotonic() + seconds
-    victims: list[tuple[str, Child | Database]] = []
+    to_come: list[Fault] = []
     while True:
         await asyncio.sleep(chance.uniform(*between_s))
         if time.monotonic() > end:
             return
-        if not victims:
-            victims.extend(("node", one) for one in fleet.nodes)
-            victims.extend(("worker", one) for one in fleet.workers[:3])
-            victims += [("database", fleet.database)] * 2
-            chance.shuffle(victims)
-        kind, victim = victims.pop()
-        findings.kills[kind] += 1
-        await asyncio.to_thread(victim.kill)
-        await asyncio.sleep(chance.uniform(0, 3))
-        await asyncio.to_thread(victim.start)
+        if not to_come:
+            to_come = list(deck)
+            chance.shuffle(to_come)
+        fault = to_come.pop()
+        findings.kills[fault.kind] += 1
+        await asyncio.to_thread(fault.strike)
+        await asyncio.sleep(chance.uniform(*fault.away_s))
+        await asyncio.to_thread(fault.heal)
 
 
 async def _audit(client: Client, fleet: Fleet, findings: Findings, orders: int) -> None:
@@ -263,34 +322,41 @@ async def _audit(client: Client, fleet: Fleet, findings: Findings, orders: int) 
         findings.wrong.append(f"{orders} were started and {count} are known")
 
 
-async def campaign(fleet: Fleet, orders: int, seconds: float, between_s: tuple[float, float], seed: int) -> Findings:
+async def campaign(
+    fleet: Fleet, is_cut: bool, orders: int, seconds: float, between_s: tuple[float, float], seed: int
+) -> Findings:
     """All of it."""
     findings = Findings()
     await asyncio.to_thread(fleet.start)
+    is_over = threading.Event()
+    probing = asyncio.create_task(asyncio.to_thread(findings.absences.watch, fleet.database.probe(), is_over.is_set))
     quiet = Runtime(telemetry=TelemetryConfig(logging=None))
-    clients = [await Client.connect(f"127.0.0.1:{node.port}", runtime=quiet, lazy=True) for node in fleet.nodes]
+    clients = [await Client.connect(address, runtime=quiet, lazy=True) for address in fleet.addresses]
     room = asyncio.Semaphore(_OPEN_MAX)
     running: set[asyncio.Task[None]] = set()
 
-    def is_over(task: asyncio.Task[None]) -> None:
+    def note_end(task: asyncio.Task[None]) -> None:
         running.discard(task)
         room.release()
         if not task.cancelled() and task.exception() is not None:
             findings.wrong.append(f"an order was given up: {task.exception()!r}")
 
     begin = time.monotonic()
-    killing = asyncio.create_task(_kill(fleet, findings, seconds, between_s, seed))
+    deck = _cuts(fleet, findings, seed) if is_cut else fleet.database.faults(fleet.faults())
+    killing = asyncio.create_task(_strike(deck, findings, seconds, between_s, seed))
     for number in range(orders):
         await asyncio.sleep(max(0.0, begin + number * seconds / orders - time.monotonic()))
         await room.acquire()
         task = asyncio.create_task(_one_order(clients, number, findings))
         running.add(task)
-        task.add_done_callback(is_over)
+        task.add_done_callback(note_end)
     await killing
     _, late = await asyncio.wait([*running, asyncio.create_task(asyncio.sleep(0))], timeout=_SETTLE_S)
     findings.wrong += [f"{len(late)} orders did not end within {_SETTLE_S} s"] if late else []
     for task in late:
         task.cancel()
+    is_over.set()
+    await probing
     await _audit(clients[0], fleet, findings, orders)
     findings.wrong += await asyncio.to_thread(fleet.stop)
     await asyncio.to_thread(fleet.check, findings)
@@ -299,59 +365,95 @@ async def campaign(fleet: Fleet, orders: int, seconds: float, between_s: tuple[f
 
 def report(findings: Findings, seconds: float) -> Sequence[str]:
     """In words."""
-    kills = ", ".join(f"{count} of {kind}s" for kind, count in sorted(findings.kills.items()))
+    kills = ", ".join(f"{count} of {kind}" for kind, count in sorted(findings.kills.items()))
     told = ", ".join(f"{name} {count} times" for name, count in sorted(findings.told.items())) or "nothing"
-    return [
-        f"{sum(findings.kills.values())} kills ({kills}) in {seconds:.0f} s: {len(findings.started)} orders were seen "
+    stall_s, ours_s = findings.stalls_s
+    lines = [
+        f"{sum(findings.kills.values())} faults ({kills}) in {seconds:.0f} s: {len(findings.started)} orders were seen "
         f"to start, {len(findings.ended_at)} to end; {len(findings.wrong)} things are wrong",
-        f"the longest time without a completion: {findings.longest_stall_s:.1f} s; the slowest order: "
-        f"{findings.longest_s:.1f} s",
+        f"the longest time without a completion: {stall_s:.1f} s; the slowest order: {findings.longest_s:.1f} s",
         f"beyond what it tried again on by itself, the client was told: {told}",
-        f"store check: {findings.checked.strip()}",
-        *findings.wrong[:20],
     ]
+    if findings.absences.spans:
+        lines.append(
+            f"the database took no commits {len(findings.absences.spans)} times, {findings.absences.longest_s:.1f} s "
+            f"at most; the longest time without a completion while it did: {ours_s:.1f} s"
+        )
+    for what, times in (
+        ("a start was refused", findings.refused_after_s),
+        ("a node that was cut off said so", findings.unready_after_s),
+        ("a node that was healed said so", findings.ready_after_s),
+    ):
+        if times:
+            middle = sorted(times)[len(times) // 2]
+            lines.append(f"{what} after {middle:.1f} s in the middle, {max(times):.1f} s at most ({len(times)} times)")
+    return [*lines, f"store check: {findings.checked.strip()}", *findings.wrong[:20]]
+
+
+def row(findings: Findings) -> dict[str, object]:
+    """The figures, to be kept."""
+    stall_s, ours_s = findings.stalls_s
+    kills = {f"killed_{one}s": findings.kills[one] for one in ("node", "worker", "database")}
+    return {
+        **kills, "faults": findings.kills,
+        "acknowledged": len(findings.started), "ended": len(findings.ended_at), "wrong": findings.wrong,
+        "longest_stall_s": stall_s, "longest_absence_s": findings.absences.longest_s,
+        "longest_stall_of_ours_s": ours_s, "slowest_order_s": findings.longest_s,
+        "refused_after_s": max(findings.refused_after_s, default=0.0),
+        "unready_after_s": max(findings.unready_after_s, default=0.0),
+        "ready_after_s": max(findings.ready_after_s, default=0.0),
+        "told": findings.told, "checked": json.loads(findings.checked or "null"),
+        "failures": len(findings.wrong),
+    }  # fmt: skip
+
+
+_DATABASES: dict[str, Callable[[], Database]] = {
+    "postgres": lambda: OneServer("postgres"),
+    "mariadb": lambda: OneServer("mariadb"),
+    "patroni": FailOver,
+}
 
 
 @click.command()
-@click.option("--kind", type=click.Choice(["postgres", "mariadb"]), default="postgres", show_default=True)
+@click.option("--kind", type=click.Choice([*_DATABASES]), default="postgres", show_default=True, help="Of database.")
+@click.option("--cuts", is_flag=True, help="Cut the network between a node and its database; nobody is killed.")
 @click.option("--nodes", default=3, show_default=True)
 @click.option("--workers", default=4, show_default=True)
 @click.option("--orders", default=5000, show_default=True)
 @click.option("--seconds", default=600, show_default=True, help="In which they are started.")
 @click.option(
-    "--between", nargs=2, type=float, default=(5.0, 20.0), show_default=True, help="Seconds between two kills."
+    "--between", nargs=2, type=float, default=(5.0, 20.0), show_default=True, help="Seconds between two faults."
 )
 @click.option("--stall", default=15.0, show_default=True, help="Seconds without a completion that are too many.")
-@click.option("--seed", default=1, show_default=True, help="Who is killed, and when.")
+@click.option("--seed", default=1, show_default=True, help="Which fault comes, and when.")
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Add the figures to that file.")
+@click.option("--logs", type=click.Path(path_type=Path, file_okay=False), help="Where the nodes' logs are kept.")
 def main(
-    kind: str, nodes: int, workers: int, orders: int, seconds: int, between: tuple[float, float], stall: float,
-    seed: int, save: Path | None,
+    kind: str, cuts: bool, nodes: int, workers: int, orders: int, seconds: int, between: tuple[float, float],
+    stall: float, seed: int, save: Path | None, logs: Path | None,
 ) -> None:  # fmt: skip
-    """Kill nodes, workers and the database under load, and audit every order."""
+    """Kill nodes, workers and the database under load, or cut them apart, and audit every order."""
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="perdure-fleet-") as directory:
-        fleet = Fleet(Path(directory), kind, nodes, workers)
-        try:
-            findings = asyncio.run(campaign(fleet, orders, seconds, between, seed))
-        finally:
-            fleet.database.release()
-    if findings.longest_stall_s > stall:
-        findings.wrong.append(f"nothing was completed for {findings.longest_stall_s:.1f} s")
+    try:
+        if cuts:
+            move_out()
+        database = _DATABASES[kind]()
+    except NotInstalled as error:
+        raise click.ClickException(str(error)) from error
+    with contextlib.ExitStack() as stack:
+        stack.callback(database.release)
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="perdure-fleet-"))
+        fleet = Fleet(logs or Path(directory), Path(directory), database, nodes, workers, is_apart=cuts)
+        stack.callback(fleet.release)
+        findings = asyncio.run(campaign(fleet, cuts, orders, seconds, between, seed))
+    if findings.stalls_s[0] > stall:
+        findings.wrong.append(f"nothing was completed for {findings.stalls_s[0]:.1f} s")
     for line in report(findings, time.monotonic() - begin):
         click.echo(line)
     if save is not None:
         told = json.loads(save.read_text()) if save.exists() else {"machine": {"cpus": os.cpu_count()}, "rows": []}
-        kills = {f"killed_{one}s": findings.kills[one] for one in ("node", "worker", "database")}
-        told["rows"].append(
-            {
-                "kind": kind, "nodes": nodes, "workers": workers, "seconds": seconds, "seed": seed, **kills,
-                "acknowledged": len(findings.started), "ended": len(findings.ended_at), "wrong": findings.wrong,
-                "longest_stall_s": findings.longest_stall_s, "slowest_order_s": findings.longest_s,
-                "told": findings.told, "checked": json.loads(findings.checked or "null"),
-                "failures": len(findings.wrong),
-            }
-        )  # fmt: skip
+        what = {"kind": kind, "cuts": cuts, "nodes": nodes, "workers": workers, "seconds": seconds, "seed": seed}
+        told["rows"].append({**what, **row(findings)})
         save.write_text(json.dumps(told, indent=2) + "\n")
     if findings.wrong:
         raise SystemExit(1)
