@@ -91,6 +91,7 @@ async def test_the_side_door_tells_health_and_metrics_and_nothing_else(world: Wo
     await world.client.call("GetSystemInfo", service.GetSystemInfoRequest())
     await world.client.refusal("DescribeNamespace", service.DescribeNamespaceRequest(namespace="nowhere"))
     assert await fetch(world, "GET /healthz HTTP/1.1") == ("HTTP/1.1 200 OK", "serving\n")
+    assert await fetch(world, "GET /readyz HTTP/1.1") == ("HTTP/1.1 200 OK", "ready\n")
     _, metrics = await fetch(world, "GET /metrics HTTP/1.1")
     assert 'perdure_rpc_calls_total{rpc="GetSystemInfo"} 1\n' in metrics
     assert 'perdure_rpc_refusals_total{rpc="DescribeNamespace",code="NOT_FOUND"} 1\n' in metrics

@@ -85,6 +85,10 @@ class Kept:
     def pause(self) -> None:
         """It does nothing any more, and closes nothing."""
         self._signal_all(signal.SIGSTOP)
+        assert self.process is not None
+        ends_at = time.monotonic() + STOP_S
+        while not _stands_still(self.process.pid) and time.monotonic() < ends_at:
+            time.sleep(0.001)  # its threads stop one after another, and may answer until then
 
     def resume(self) -> None:
         self._signal_all(signal.SIGCONT)
@@ -109,6 +113,11 @@ class Kept:
         except subprocess.TimeoutExpired:
             _kill_group(process.pid)
             process.wait()
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether all threads of a process are stopped."""
+    return all(") T " in stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
 
 
 def _kill_group(leader: int) -> None:

@@ -82,10 +82,10 @@ class Machine:
         process.kill()
         process.wait()
         ends_at = time.monotonic() + 10
-        while any(_is_there(pid) for pid in first):  # the kernel ends them, and tells nobody who is not their parent
+        while any(_is_there(pid) for pid in first):
             if time.monotonic() > ends_at:
                 raise RuntimeError(f"{self._command[0]} did not end")
-            time.sleep(0.01)
+            time.sleep(0.01)  # the kernel ends them, and tells nobody who is not their parent
 
     @property
     def is_alive(self) -> bool:

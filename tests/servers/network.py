@@ -26,8 +26,9 @@ table ip wires {
     set to { type ifname; }
     set from { type ifname; }
     chain arrive { type filter hook prerouting priority raw; iifname @to drop; }
-    chain leave { type filter hook output priority raw; oifname @from drop; }
+    chain leave { type filter hook postrouting priority raw; oifname @from drop; }
     chain forward { type nat hook prerouting priority dstnat; iifname "db*" dnat to 127.0.0.1; }
+    chain hide { type nat hook input priority 100; iifname "db*" snat to 127.0.0.1; }
 }
 """
 

@@ -20,7 +20,7 @@ from perdure.frontend.server.settings import read_settings
 @click.command(short_help="Serve Temporal's gRPC API.")
 @click.option("--store", "store", default="sqlite:///perdure.db", show_default=True, help="The store's URL.")
 @click.option("--address", default="127.0.0.1:7233", show_default=True, help="Of gRPC; port 0: a free one.")
-@click.option("--http-address", default="127.0.0.1:8233", show_default=True, help='Of /healthz and /metrics; "": none.')
+@click.option("--http-address", default="127.0.0.1:8233", show_default=True, help='Of its side door; "": none.')
 @click.option("--processes", default=1, show_default=True, help="So many, behind one address; HTTP: a port each.")
 @click.option("--namespace", "namespaces", multiple=True, default=("default",), help="Made if missing; repeatable.")
 @click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="Of its log.")

@@ -283,6 +283,11 @@ class Engine:
     def is_started(self) -> bool:
         return self._is_started
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is of use to whoever may as well ask another node: it is started, and reaches its store."""
+        return self._is_started and self.duties.is_heard
+
     def clock_moved(self) -> None:
         """The clock was set forward by whoever gave it to this engine: look for what is due."""
         self._watched.accept()

@@ -144,6 +144,13 @@ def test_a_server_that_does_not_answer_is_not_waited_for_without_end(monkeypatch
         asyncio.run(_pause_amid_commits(server, f"{url(server, name)}?timeout=0.5&connect_timeout=0.5"))
 
 
+async def _until_reached(store: MysqlStore) -> None:
+    """Until somebody answers, whoever asks is refused at once."""
+    async with asyncio.timeout(20):
+        while store._open().commits._door.reach.is_cut:
+            await asyncio.sleep(0.02)  # the store tries, and tells nobody when it has gone well
+
+
 async def _pause_amid_commits(server: Server, address: str) -> None:
     store = MysqlStore(address)
     await store.open()
@@ -158,6 +165,7 @@ async def _pause_amid_commits(server: Server, address: str) -> None:
             await store.load([run.reference])
     finally:
         server.resume()
+    await _until_reached(store)
 
     async def pause(send: Any) -> Any:
         server.pause()
@@ -169,6 +177,7 @@ async def _pause_amid_commits(server: Server, address: str) -> None:
     with pytest.raises(OutcomeUnknown, match="whether it was applied is not known"):
         await store.commit([run.commit(events=1)])
     server.resume()
+    await _until_reached(store)
     version, events = await stored(store, run)
     assert (version, events) in ((1, [1]), (2, [1, 2])), "one or the other"
     await store.close()

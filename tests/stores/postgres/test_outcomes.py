@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -156,3 +158,42 @@ async def test_reads_go_on_when_connections_were_cut(address: str) -> None:
         for _ in range(3):
             assert (await stored(store, Run()))[0] == 1
             proxy.cut_all()
+
+
+async def test_a_server_that_takes_no_commits_any_more_is_left_for_the_one_that_does(address: str) -> None:
+    """As one that a proxy has led to a stand-by, or whose leader was deposed: nothing was done there."""
+    async with opened(address) as (_, store):
+        run = Run()
+        connection = store._open().commits._connection
+        assert connection is not None
+        await connection.execute("SET default_transaction_read_only = on")
+        assert await store.commit([run.commit(events=2)]) == [APPLIED]
+        assert connection.is_closed()
+        assert await stored(store, run) == (1, [1, 2])
+
+
+async def test_while_only_a_stand_by_answers_it_is_known_that_nothing_was_done(
+    address: str, postgres_server: Server, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "PATIENCE_S", 0.2)
+    async with opened(address) as (proxy, store):
+        with psycopg.connect(conninfo(postgres_server, postgres_database), autocommit=True) as other:
+            other.execute(f"ALTER DATABASE {postgres_database} SET default_transaction_read_only = on".encode())
+            try:
+                proxy.cut_all()
+                with pytest.raises(StoreError, match="is a stand-by, or is read-only") as refused:
+                    await store.commit([Run().commit()])
+                assert not isinstance(refused.value, OutcomeUnknown)
+            finally:
+                other.execute("SET default_transaction_read_only = off")
+                other.execute(f"ALTER DATABASE {postgres_database} RESET default_transaction_read_only".encode())
+        assert await store.commit([Run().commit()]) == [APPLIED]
+
+
+async def test_both_ends_let_go_of_a_connection_that_nobody_acknowledges(address: str) -> None:
+    async with opened(address) as (_, store):
+        connection: Any = store._open().commits._connection
+        sock = connection._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5_000
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert await connection.fetchval("SHOW tcp_user_timeout") in ("5000", "5s")

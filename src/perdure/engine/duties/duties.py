@@ -81,6 +81,11 @@ class Duties:
             self._nodes.tell()
 
     @property
+    def is_heard(self) -> bool:
+        """Whether this node reaches its store, and the others know that it lives."""
+        return self._nodes is None or self._nodes.is_heard
+
+    @property
     def is_alone(self) -> bool:
         """Whether no other node lives, as far as is known."""
         return self._nodes is None or not self._nodes.others

@@ -150,6 +150,8 @@ class Nodes:
         self.on_followed: Callable[[], None] = _ignore
         """Called when the machine's clock, which was set, is gone by."""
         self.live: frozenset[str] = frozenset()
+        self._beat_at = 0.0
+        """Loop time of the newest beat that went well."""
 
     def tell(self) -> None:
         """Something about this node has changed: beat now."""
@@ -159,6 +161,11 @@ class Nodes:
         """The nodes that have stopped or died since this was last asked, by id."""
         gone, self._gone = self._gone, {}
         return gone
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether this node lives, to the others: its store has taken a beat of it of late."""
+        return asyncio.get_running_loop().time() - self._beat_at < self._silence_s
 
     @property
     def others(self) -> list[str]:
@@ -267,6 +274,7 @@ class Nodes:
     async def _beat(self) -> None:
         now_s = asyncio.get_running_loop().time()
         await self._announce()
+        self._beat_at = now_s
         await self._look(now_s)
         if self._clock.held_ns:
             self._judge_clock(now_s)

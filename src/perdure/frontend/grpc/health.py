@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from perdure.api.errors import Rejected, StatusCode
 
+_LOOK_S = 1.0
+"""How often it is looked for whoever watches."""
+
 
 class Health:
-    """Which services are served. A watcher is told now and when it ends."""
+    """Which services are served. A watcher is told now, when it changes, and when it ends."""
 
     NAME = "grpc.health.v1.Health"
     CHECK = f"/{NAME}/Check"
     WATCH = f"/{NAME}/Watch"
 
-    def __init__(self) -> None:
+    def __init__(self, is_ready: Callable[[], bool]) -> None:
+        self._is_ready = is_ready
         self._serving: set[str] = set()
         self._known: set[str] = set()
         self._stopped = asyncio.Event()
@@ -35,7 +39,7 @@ class Health:
     def _status(self, name: str) -> HealthCheckResponse:
         if name not in self._known:
             return HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
-        is_serving = name in self._serving
+        is_serving = name in self._serving and self._is_ready()
         return HealthCheckResponse(
             status=HealthCheckResponse.SERVING if is_serving else HealthCheckResponse.NOT_SERVING
         )
@@ -53,7 +57,16 @@ class Health:
         """Watch: the state now, and again when it changes."""
         async for data in requests:
             name = HealthCheckRequest.FromString(data).service
-            yield self._status(name).SerializeToString()
-            await self._stopped.wait()
-            yield self._status(name).SerializeToString()
+            told = self._status(name)
+            yield told.SerializeToString()
+            while not self._stopped.is_set():
+                try:
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._stopped.wait()
+                except TimeoutError:
+                    pass  # it is time to look
+                status = self._status(name)
+                if status != told or self._stopped.is_set():
+                    told = status
+                    yield told.SerializeToString()
             return

@@ -82,15 +82,19 @@ def _way(rpc: Rpc, handler: Handler) -> _Way:
 
 
 class Transport:
-    """The gRPC server of one process. `objects` serve the RPCs, by full service name."""
+    """The gRPC server of one process.
 
-    def __init__(self, objects: Mapping[str, object]) -> None:
+    `objects` serve the RPCs, by full service name; while it is not `is_ready()` health is NOT_SERVING, for whoever
+    shares out clients among servers, and all calls are served as ever.
+    """
+
+    def __init__(self, objects: Mapping[str, object], is_ready: Callable[[], bool] = lambda: True) -> None:
         self.counts = Counts()
         self.unsent = self.buffered = 0
         every = {rpc.path: rpc for rpc in rpcs(objects)}
         self._unserved = {path: rpc for path, rpc in every.items() if rpc.handler is None}
         self._ways = {path: _way(rpc, rpc.handler) for path, rpc in every.items() if rpc.handler is not None}
-        self._health = Health()
+        self._health = Health(is_ready)
         self._streaming: dict[str, Streaming] = {
             self._health.CHECK: self._health.check,
             self._health.WATCH: self._health.watch,

@@ -1,4 +1,4 @@
-"""The side door: `/healthz` for whoever watches the process, `/metrics` for Prometheus.
+"""The side door: `/healthz` and `/readyz` for whoever watches the process, `/metrics` for Prometheus.
 
 A few lines of HTTP/1.1 over asyncio, for GET and HEAD alone: one request per connection, a bounded
 head, a bounded number of connections, and not longer than a few seconds for any of it. Nothing that

@@ -32,7 +32,7 @@ class ServerConfig:
     shares_port: bool = False
     """Other processes of this host listen on the same address."""
     http_address: str = "127.0.0.1:8233"
-    """Of `/healthz` and `/metrics`; "" for neither."""
+    """Of `/healthz`, `/readyz` and `/metrics`; "" for none."""
     namespaces: Sequence[str] = ("default",)
     """Made at start when they are not there."""
     drain_ns: int = 5_000_000_000
@@ -67,7 +67,7 @@ class Server:
         self.lag = LagWatch()
         self.address = self.config.address
         self.http_address = self.config.http_address
-        self._side_door = SideDoor({"/healthz": self._health, "/metrics": self._metrics})
+        self._side_door = SideDoor({"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._metrics})
 
     async def start(self) -> None:
         """Open the store, then listen. Raises StoreError, OSError; then nothing is left running."""
@@ -79,7 +79,7 @@ class Server:
             if self._skipper is not None:
                 await self._skipper.start()
             self.lag.start()
-            self.transport = Transport(self.services())
+            self.transport = Transport(self.services(), lambda: self.engine.is_ready)
             self.address = await self.transport.start(self.config.address, shares_port=self.config.shares_port)
             if engine.duties.me is not None:
                 engine.duties.me.address = self.address
@@ -110,6 +110,11 @@ class Server:
     def _health(self) -> tuple[int, str, str]:
         is_serving = self.engine.is_started and self.transport is not None
         return (200, _PLAIN, "serving\n") if is_serving else (503, _PLAIN, "stopping\n")
+
+    def _readiness(self) -> tuple[int, str, str]:
+        if self.engine.is_ready and self.transport is not None:
+            return 200, _PLAIN, "ready\n"
+        return 503, _PLAIN, "the store is not reached\n" if self.engine.is_started else "stopping\n"
 
     def _metrics(self) -> tuple[int, str, str]:
         counts = self.transport.counts if self.transport is not None else Counts()

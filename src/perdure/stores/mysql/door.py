@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 from perdure.stores.api import StoreError
 from perdure.stores.mysql.driver import Answer, Connection
 from perdure.stores.mysql.url import Settings
+from perdure.stores.sql.reach import Reach
 
 _LOCK_WAIT_S = 5
 """How long a statement waits for a row; then its transaction is undone and begun again."""
@@ -25,19 +27,25 @@ _SESSION = (
 
 
 class Door:
-    """Makes connections as a URL says."""
+    """Makes connections as a URL says.
+
+    Attributes:
+        reach: what became of them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.reach = Reach(self._look)
         self.is_mariadb = True
         """Which of the two it is, once there was a connection."""
 
     async def connect(self, *, writes: bool = False) -> Connection:
         """A connection.
 
-        Raises StoreError for a database that is too old, the driver's errors, OSError, TimeoutError.
+        Raises StoreError for a database that is too old, the driver's errors, OSError.
         """
         # In a task of its own: the driver's `wait_for`, up to Python 3.11, may take a cancellation for nothing.
+        self.reach.check()
         connecting = asyncio.ensure_future(self._connect(writes))
         try:
             return await asyncio.shield(connecting)
@@ -45,27 +53,41 @@ class Door:
             connecting.add_done_callback(_let_go)
             connecting.cancel()
             raise
+        except Exception as error:
+            self.reach.note(error)
+            raise
+
+    async def _look(self) -> None:
+        (await self._connect(writes=False)).terminate()
 
     async def _connect(self, writes: bool) -> Connection:
-        settings = self.settings
-        async with asyncio.timeout(settings.connect_timeout_s):
-            connection = await Connection.to(
-                host=settings.host,
-                port=settings.port,
-                unix_socket=settings.unix_socket,
-                user=settings.user,
-                password=settings.password,
-                database=settings.database,
-                ssl=settings.tls,
-                connect_timeout=max(1, int(settings.connect_timeout_s)),
-                charset="utf8mb4",
-                autocommit=None,
-            )
-            try:
-                await self._prepare(connection, writes)
-            except BaseException:
-                connection.terminate()
-                raise
+        timeout_s = self.settings.connect_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._to(self.settings, writes)
+        except TimeoutError as error:
+            # Not a TimeoutError: of a statement it would mean something else.
+            raise ConnectionError(errno.ETIMEDOUT, f"no connection within {timeout_s:g} s") from error
+
+    async def _to(self, settings: Settings, writes: bool) -> Connection:
+        connection = await Connection.to(
+            host=settings.host,
+            port=settings.port,
+            unix_socket=settings.unix_socket,
+            user=settings.user,
+            password=settings.password,
+            database=settings.database,
+            ssl=settings.tls,
+            connect_timeout=int(settings.connect_timeout_s) + 2,  # the one here comes first
+            charset="utf8mb4",
+            autocommit=None,
+        )
+        connection.notice_silence(settings.connect_timeout_s)
+        try:
+            await self._prepare(connection, writes)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def _prepare(self, connection: Connection, writes: bool) -> None:
@@ -86,8 +108,12 @@ class Door:
 
     async def query(self, connection: Connection, text: bytes) -> list[Answer]:
         """The answers of the statements of a text. Raises the driver's errors, OSError, TimeoutError."""
-        async with asyncio.timeout(self.settings.timeout_s + _LATE_S):
-            return await connection.query(text)
+        try:
+            async with asyncio.timeout(self.settings.timeout_s + _LATE_S):
+                return await connection.query(text)
+        except Exception as error:
+            self.reach.note(error)
+            raise
 
 
 def _let_go(connecting: asyncio.Future[Connection]) -> None:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from perdure.stores.api import StoreError
+from perdure.stores.sql import reach
 
 
 class Answer(NamedTuple):
@@ -62,6 +63,10 @@ class Connection:
     @property
     def is_closed(self) -> bool:
         return not self._connection.connected
+
+    def notice_silence(self, seconds: float) -> None:
+        """See `perdure.stores.sql.reach.notice_silence`."""
+        reach.notice_silence(getattr(self._connection, "_transport", None), seconds)
 
     async def query(self, text: bytes) -> list[Answer]:
         """The answers of the statements of a text. Raises the driver's errors, OSError.

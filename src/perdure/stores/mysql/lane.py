@@ -27,6 +27,7 @@ from perdure.stores.mysql.door import Door
 from perdure.stores.mysql.driver import Answer, Connection
 from perdure.stores.mysql.errors import is_lost, is_transient, store_error
 from perdure.stores.mysql.literals import Rows, statement
+from perdure.stores.sql.reach import CUT_S
 from perdure.stores.sql.waiting import Patience
 
 _log = logging.getLogger(__name__)
@@ -227,6 +228,8 @@ class Lane:
     async def _wait(self, error: Exception, patience: Patience, is_pending: bool) -> None:
         if not is_lost(error) and not is_transient(error) and not isinstance(error, StoreError) and not is_pending:
             raise store_error(error, self._door.settings) from error
+        if self._door.reach.is_cut:
+            patience.shorten(CUT_S if is_pending else 0.0)
         if patience.is_over or isinstance(error, StoreError):
             told = store_error(error, self._door.settings)
             if is_pending:

@@ -49,7 +49,7 @@ class Readers:
                     raise
                 self._check_open()
                 patience = patience or Patience(PATIENCE_S)
-                if patience.is_over:
+                if patience.is_over or self.door.reach.is_cut:
                     raise store_error(error, self.door.settings) from error
                 await patience.pause()
 

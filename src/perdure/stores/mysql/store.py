@@ -77,6 +77,7 @@ class _Open:
     """What a store has while it is open."""
 
     def __init__(self, door: Door) -> None:
+        self._door = door
         self.memory = Memory()
         self.readers = Readers(door, door.settings.readers, _READS_MAX)
         self.scanners = Readers(door, _SCANNERS, _SCANS_MAX)
@@ -94,6 +95,7 @@ class _Open:
                 await lane.close()
         await self.readers.close()
         await self.scanners.close()
+        await self._door.reach.close()
 
 
 class MysqlStore:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from perdure.stores.api import StoreError
+from perdure.stores.sql import reach
 
 Heard = Callable[[Any, int, str, str], None]
 """Called with the connection, the other's process, the channel and the notice."""
@@ -38,6 +39,11 @@ def library() -> Any:
             f"A PostgreSQL store needs asyncpg ({error.name} is missing): pip install 'perdure[postgres]'."
         ) from error
     return asyncpg
+
+
+def notice_silence(connection: Any, seconds: float) -> None:
+    """See `perdure.stores.sql.reach.notice_silence`."""
+    reach.notice_silence(getattr(connection, "_transport", None), seconds)
 
 
 def sqlstate(error: BaseException) -> str:

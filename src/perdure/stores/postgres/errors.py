@@ -11,6 +11,7 @@ from perdure.stores.encoding import unstorable
 from perdure.stores.postgres.driver import library, sqlstate
 from perdure.stores.postgres.url import Settings
 
+_READ_ONLY = "25006"
 _SENTENCES = {
     "28P01": "PostgreSQL refuses the password of the store {url}: set it in the URL, in PGPASSWORD or in ~/.pgpass.",
     "28000": "PostgreSQL does not let this user connect to the store {url} ({error}): look at pg_hba.conf.",
@@ -18,7 +19,7 @@ _SENTENCES = {
     "42501": "The store's user lacks a right ({error}): see docs/postgresql.md for what it needs. {url}",
     "53300": "PostgreSQL has no connection left for the store {url}: raise max_connections, or lower `connections`.",
     "53100": "The disk of the store {url} is full ({error}): nothing was kept; free some space and it serves again.",
-    "25006": "The store {url} is read-only, as a stand-by is: name the primary, or set target_session_attrs=primary.",
+    _READ_ONLY: "The store {url} is a stand-by, or is read-only: name the primary, or all of them.",
     "42P01": "The store {url} lacks a table ({error}): restart the engine to create it, or restore a backup.",
     "57014": "The store {url} took too long and was interrupted: look at its load, or raise `timeout` in the URL.",
     "57P03": "The store {url} is starting or stopping ({error}): it is tried again.",
@@ -29,9 +30,14 @@ _CONTRADICTIONS = ("23",)
 _TRANSIENT = ("40001", "40P01", "55P03")
 
 
+def is_read_only(error: BaseException) -> bool:
+    """Whether who answers is a stand-by, or was asked to lead no more: it has done nothing."""
+    return sqlstate(error) == _READ_ONLY or isinstance(error, library().TargetServerAttributeNotMatched)
+
+
 def is_lost(error: BaseException) -> bool:
-    """Whether there may be no connection any more, so that nothing is known of what was asked last."""
-    if isinstance(error, (OSError, TimeoutError)):
+    """Whether there may be no connection any more to who takes commits, so nothing is known of what was asked last."""
+    if isinstance(error, (OSError, TimeoutError)) or is_read_only(error):
         return True
     driver = library()
     if isinstance(error, (driver.PostgresConnectionError, driver.InternalClientError)):
@@ -65,7 +71,7 @@ def store_error(error: BaseException, settings: Settings) -> StoreError:
     if isinstance(error, StoreError):
         return error
     detail = str(error) or type(error).__name__
-    sentence = _SENTENCES.get(sqlstate(error))
+    sentence = _SENTENCES.get(_READ_ONLY if is_read_only(error) else sqlstate(error))
     if sentence is None and isinstance(error, TimeoutError):
         sentence = "The store {url} did not answer in time: look at its load and at the network."
     elif sentence is None and is_lost(error):

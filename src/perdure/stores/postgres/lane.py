@@ -22,10 +22,11 @@ from typing import Any
 from perdure.stores.api import NotKept, OutcomeUnknown
 from perdure.stores.postgres.door import WRITING, Door
 from perdure.stores.postgres.driver import Connection, sqlstate
-from perdure.stores.postgres.errors import is_lost, is_transient, store_error
+from perdure.stores.postgres.errors import is_lost, is_read_only, is_transient, store_error
 from perdure.stores.postgres.queries import query
 from perdure.stores.postgres.statement import FENCED
 from perdure.stores.postgres.texts import in_schema
+from perdure.stores.sql.reach import CUT_S
 from perdure.stores.sql.waiting import Patience
 
 _log = logging.getLogger(__name__)
@@ -105,7 +106,9 @@ class Lane:
                 return row[0]
             except Exception as error:
                 tries += 1
-                if is_lost(error):
+                if is_read_only(error):  # so nothing was done: another server takes commits, or will
+                    await self._wait(error, patience, is_pending)
+                elif is_lost(error):
                     is_pending = True
                     patience.extend(UNKNOWN_S)
                     _log.warning("the store was lost at a commit, asking what became of it: %s", error)
@@ -217,6 +220,8 @@ class Lane:
     async def _wait(self, error: Exception, patience: Patience, is_pending: bool) -> None:
         """Before the next try. Raises the error when there is to be none."""
         passes = is_lost(error) or is_transient(error)
+        if self._door.reach.is_cut:
+            patience.shorten(CUT_S if is_pending else 0.0)
         if passes and not patience.is_over:
             await patience.pause()
             return

@@ -53,7 +53,7 @@ class Readers:
                     raise
                 self._check_open()
                 patience = patience or Patience(self._patience_s)
-                if patience.is_over:
+                if patience.is_over or self._door.reach.is_cut:
                     raise store_error(error, self._door.settings) from error
                 await patience.pause()
 

@@ -79,6 +79,7 @@ class _Open:
     """What a store has while it is open."""
 
     def __init__(self, door: Door) -> None:
+        self._door = door
         settings = door.settings
         self.memory = Memory()
         self.readers = Readers(door, settings.readers, _READS_MAX)
@@ -99,6 +100,7 @@ class _Open:
                 await lane.close()
         await self.readers.close()
         await self.scanners.close()
+        await self._door.reach.close()
 
 
 class PostgresStore:

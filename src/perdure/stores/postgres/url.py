@@ -2,7 +2,7 @@
 
     postgresql://user:password@host:5432/database?schema=perdure&sslmode=verify-full&pgbouncer=true
 
-Beside what libpq knows (`sslmode`, several hosts, ...):
+Beside what libpq knows (`sslmode`, several hosts, ...; `target_session_attrs` is `primary` unless it is said):
 
 * `schema`: where the tables are, default `perdure`;
 * `pgbouncer=true`: connections go through a pooler in transaction mode, so nothing is kept in a session;
@@ -14,6 +14,7 @@ Beside what libpq knows (`sslmode`, several hosts, ...):
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +72,10 @@ def read_url(url: str) -> Settings:
     if not _SCHEMA.fullmatch(schema):
         raise StoreError(f"The store URL {name!r} names the schema {schema!r}: use letters, digits and _, 63 at most.")
     is_pooled = _read(own, "pgbouncer", "false", name, _boolean)
-    rest = urlencode([(option, value) for option, value in options if option not in _OWN])
+    for_driver = [(option, value) for option, value in options if option not in _OWN]
+    if _WHO not in dict(options) and _WHO_VARIABLE not in os.environ:
+        for_driver.append((_WHO, "primary"))  # a stand-by takes no commits, and what it has read is of a moment ago
+    rest = urlencode(for_driver)
     dsn = urlunsplit(parts._replace(scheme="postgresql", query=rest))
     listen = own.get("listen")
     return Settings(
@@ -86,6 +90,7 @@ def read_url(url: str) -> Settings:
     )
 
 
+_WHO, _WHO_VARIABLE = "target_session_attrs", "PGTARGETSESSIONATTRS"
 _OWN = ("schema", "pgbouncer", "listen", "connections", "timeout", "connect_timeout")
 
 

@@ -17,6 +17,7 @@ class Patience:
     def __init__(self, seconds: float) -> None:
         self._ends_at = asyncio.get_running_loop().time() + seconds
         self._pause_s = _PAUSES_S[0]
+        self._is_short = False
 
     @property
     def is_over(self) -> bool:
@@ -25,6 +26,12 @@ class Patience:
     def extend(self, seconds: float) -> None:
         """At least so long from now on."""
         self._ends_at = max(self._ends_at, asyncio.get_running_loop().time() + seconds)
+
+    def shorten(self, seconds: float) -> None:
+        """At most so long from now on, whatever was said before; of two that say so the first."""
+        now = asyncio.get_running_loop().time()
+        if not self._is_short:
+            self._is_short, self._ends_at = True, min(self._ends_at, now + seconds)
 
     async def pause(self) -> None:
         """Let some time pass."""
