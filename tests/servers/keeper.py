@@ -86,9 +86,10 @@ class Kept:
         """It does nothing any more, and closes nothing."""
         self._signal_all(signal.SIGSTOP)
         assert self.process is not None
-        ends_at = time.monotonic() + STOP_S
-        while not _stands_still(self.process.pid) and time.monotonic() < ends_at:
-            time.sleep(0.001)  # its threads stop one after another, and may answer until then
+        for _ in range(1000):
+            if _stands_still(self.process.pid):
+                return
+            time.sleep(0.005)  # its threads stop one after another, and may answer until then
 
     def resume(self) -> None:
         self._signal_all(signal.SIGCONT)
