@@ -77,6 +77,20 @@ async def test_a_record_is_changed_once(store: MysqlStore) -> None:
     assert found is not None and found.version == 1
 
 
+@pytest.mark.parametrize("how", [before, after])
+async def test_a_record_that_there_is_is_replaced_once_though_it_takes_one_statement(
+    store: MysqlStore, how: Break
+) -> None:
+    await store.put_records([RecordChange("node", "", "a", 0, b"1")])
+    line = Line(store, b"UPDATE records", how)
+    assert await store.put_records([RecordChange("node", "", "a", 1, b"2", 7)]) == [APPLIED]
+    assert line.how is None, "it did break"
+    found = await store.record("node", "", "a")
+    assert found is not None and (found.version, found.data, found.wake_at_ns) == (2, b"2", 7)
+    assert await store.put_records([RecordChange("node", "", "a", 1, b"3")]) == [CONFLICT]
+    assert await store.put_records([RecordChange("node", "", "a", 2, None)]) == [APPLIED]
+
+
 async def test_reads_are_asked_again(store: MysqlStore) -> None:
     run = Run()
     await store.commit([run.commit(events=1)])

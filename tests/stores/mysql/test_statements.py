@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from perdure.stores.api import StoreError
+from perdure.stores.api import BEGINNING, RecordChange, StoreError
 from perdure.stores.mysql import MysqlStore
 from perdure.stores.mysql.driver import Answer, Connection
 from perdure.stores.mysql.literals import Statement
 from perdure.stores.sql import filters
 from perdure.stores.sql.dialects import MYSQL
 from perdure.stores.visibility import bind, parse
-from tests.stores.given import APPLIED, COMPLETED, Run, stored
+from tests.stores.given import APPLIED, COMPLETED, CONFLICT, Run, stored
 from tests.stores.processes import kill, process, read_line
 
 
@@ -51,6 +51,20 @@ async def test_a_group_of_commits_is_two_texts_however_many_there_are(store: Mys
     assert len(texts) == 2
     assert [text.split(b" ")[0].split(b";")[0] for text in texts] == [b"BEGIN", b"UPDATE"]
     assert texts[1].endswith(b";COMMIT")
+
+
+async def test_a_heartbeat_is_one_statement(store: MysqlStore) -> None:
+    """Every node writes one, every second, in a fleet that has nothing else to do."""
+    await store.put_records([RecordChange("node", "", "a", 0, b"1")])
+    door = store._open().commits._door
+    with listening(store) as texts:
+        assert await store.put_records([RecordChange("node", "", "a", 1, b"2")]) == [APPLIED]
+        assert await store.pending_messages(BEGINNING, 10) == []
+    assert [text.partition(b" ")[0] for text in texts] == [b"UPDATE", b"SELECT"]
+    assert not any(b";" in text for text in texts)
+    with listening(store) as texts:
+        assert await store.put_records([RecordChange("node", "", "a", 1, b"3")]) == [CONFLICT]
+    assert len(texts) == 3
 
 
 async def test_what_is_hot_names_the_partition_of_every_row(store: MysqlStore) -> None:

@@ -1,7 +1,8 @@
 """One connection that writes groups, and knows of each what became of it.
 
 A group is one transaction of two round trips. The first begins it, locks what the group is compared with, and asks
-where in the order of positions it stands; the second writes what has passed, and commits.
+where in the order of positions it stands; the second writes what has passed, and commits. What can be compared and
+written by one statement is tried in one first, which leaves the same mark, or changes nothing.
 
 A connection that is lost while the second is on its way leaves behind what nobody can guess: it was never begun, was
 undone, is durable, or is still running and will be. So each lane has a row of its own in `writers`, with an epoch,
@@ -54,6 +55,11 @@ Decide = Callable[[Sequence[Rows], int], Decision]
 """Given the rows that were locked, by statement, and the position."""
 
 
+AtOnce = Callable[[int, int, int], bytes]
+"""Given the group's number, the epoch and the writer's id: the statement that applies the only member of a group and
+leaves the mark, if both are as they should be."""
+
+
 class _Fenced(Exception):
     """The writer's row is another one's, or was removed."""
 
@@ -91,11 +97,12 @@ class Lane:
         """Bytes that a text may have. Raises StoreError."""
         return (await self._ready()).packet_max
 
-    async def write(self, locks: Sequence[bytes], decide: Decide) -> list[int]:
+    async def write(self, locks: Sequence[bytes], decide: Decide, at_once: AtOnce | None = None) -> list[int]:
         """The places, in the group, of what was applied; durable when this returns.
 
-        `decide` may be asked more than once, each time of what is stored then. Raises OutcomeUnknown; StoreError when
-        the database cannot be reached or the driver's errors, and then nothing was applied.
+        `decide` may be asked more than once, each time of what is stored then. `at_once` is tried before. Raises
+        OutcomeUnknown; StoreError when the database cannot be reached or the driver's errors, and then nothing was
+        applied.
         """
         self._group = group = self._group + 1
         patience = Patience(PATIENCE_S)
@@ -114,6 +121,13 @@ class Lane:
             connection = self._connection
             assert connection is not None
             try:
+                if at_once is not None:
+                    is_pending = True
+                    [answer] = await self._door.query(connection, at_once(group, self._epoch, self._id))
+                    is_pending = False
+                    if answer.changed:
+                        self._used_at = time.monotonic()
+                        return [0]
                 decision, position = await self._look(connection, locks, decide)
                 if decision.applied:
                     is_pending = True

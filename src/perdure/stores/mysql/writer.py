@@ -15,7 +15,7 @@ from perdure.stores.encoding import Chain, Written, check_change, unstorable
 from perdure.stores.mysql.door import Door
 from perdure.stores.mysql.driver import errno
 from perdure.stores.mysql.errors import DUPLICATE, is_of_a_value, set_apart, store_error
-from perdure.stores.mysql.lane import Decision, Lane
+from perdure.stores.mysql.lane import AtOnce, Decision, Lane
 from perdure.stores.mysql.literals import Rows, hash_of, key_hash, rows, statement
 from perdure.stores.mysql.readers import Readers
 from perdure.stores.mysql.statements import Shape, Writing, write_plan
@@ -226,7 +226,26 @@ class RecordWriter:
                     passed.append(place)
             return Decision(_record_statements(last, before, packet_max), passed)
 
-        return await self._lane.write(locks, decide)
+        return await self._lane.write(locks, decide, _at_once(names[0], changes[0]) if len(changes) == 1 else None)
+
+
+_FIRST = b"\x01"
+"""The mark of a group whose first member was applied."""
+
+
+def _at_once(name: _Name, change: RecordChange) -> AtOnce | None:
+    """A record that there is and that stays: a node's heartbeat is one, every second."""
+    data, before = change.data, change.expected_version
+    if data is None or not before:
+        return None
+
+    def replace(group: int, epoch: int, writer: int) -> bytes:
+        checksum = checksums.of_record(data, before + 1)
+        return statement("replace_record")(
+            before + 1, change.wake_at_ns, checksum, data, group, _FIRST, *name, before, writer, epoch
+        )
+
+    return replace
 
 
 def _record_statements(last: dict[_Name, RecordChange], before: dict[_Name, int], packet_max: int) -> list[bytes]:
