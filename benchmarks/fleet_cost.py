@@ -41,8 +41,8 @@ from tests.servers.fixtures import conninfo, execute_mariadb, url
 from tests.servers.server import Server
 
 QUEUE = "orders"
-WORKERS = 4
-ORDERS_IN_FLIGHT = 40
+IN_FLIGHT = 40
+"""Orders of each node; and each has a worker."""
 WARM_UP = 40
 SETTLE_S = 6.0
 """After the start: nodes have found one another, and first looks are over."""
@@ -55,6 +55,7 @@ class OrdersRow:
     part: str
     kind: str
     nodes: int
+    in_flight: int
     workflows: int
     workflows_per_s: float
     nodes_cpu_ms_per_workflow: float
@@ -209,10 +210,10 @@ def fleet(database: Database, count: int) -> Generator[list[Node], None, None]:
     database.empty()
 
 
-async def orders(nodes: Sequence[Node], database: Database, count: int) -> OrdersRow:
-    """The same workers for one node and for four, and starts at every node in turn."""
+async def orders(nodes: Sequence[Node], database: Database, count: int, in_flight: int) -> OrdersRow:
+    """A fleet of so many times the same: a worker and its orders for each node."""
     quiet = Runtime(telemetry=TelemetryConfig(logging=None))
-    clients = [await Client.connect(nodes[number % len(nodes)].target, runtime=quiet) for number in range(WORKERS)]
+    clients = [await Client.connect(node.target, runtime=quiet) for node in nodes]
     workers = [
         Worker(
             client, task_queue=QUEUE, workflows=[OrderWorkflow], activities=ACTIVITIES,
@@ -220,11 +221,11 @@ async def orders(nodes: Sequence[Node], database: Database, count: int) -> Order
         )
         for client in clients
     ]  # fmt: skip
-    room = asyncio.Semaphore(ORDERS_IN_FLIGHT)
+    room = asyncio.Semaphore(in_flight)
 
     async def one(number: int) -> None:
         async with room:
-            client = clients[number % WORKERS]
+            client = clients[number % len(clients)]
             result = await client.execute_workflow(
                 OrderWorkflow.run, {"id": number}, id=f"o-{number}", task_queue=QUEUE
             )
@@ -237,7 +238,7 @@ async def orders(nodes: Sequence[Node], database: Database, count: int) -> Order
     seconds, cpu, counts, statements = meter.read()
     await asyncio.gather(*(worker.shutdown() for worker in workers), *running)
     return OrdersRow(
-        "orders", database.kind, len(nodes), count, round(count / seconds, 1), round(cpu / count, 2),
+        "orders", database.kind, len(nodes), in_flight, count, round(count / seconds, 1), round(cpu / count, 2),
         round(statements / count, 2), round(counts["commits"] / max(1, counts["batches"]), 2),
         round(counts["notices_sent"] / count, 2), counts["conflicts"],
     )  # fmt: skip

@@ -352,3 +352,80 @@ async def test_a_row_that_the_first_node_does_not_take_is_taken_by_the_next_in_a
         await writer.start_workflow_execution(start_request())
         assert (await poll).task_token
         assert world.loop.time() - began < 0.1
+
+
+async def between_polls(node: Node) -> None:
+    """Its worker has polled, and is about to poll again."""
+    poll = asyncio.ensure_future(polled(node))
+    await asyncio.sleep(1)
+    poll.cancel()
+    await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("polls_again", [True, False])
+def test_what_a_node_has_written_is_for_its_own_workers_first_and_for_others_a_moment_later(polls_again: bool) -> None:
+    @virtual
+    async def scenario(world: World) -> None:
+        async with nodes(world) as (writer, other):
+            await between_polls(writer)
+            there = asyncio.ensure_future(polled(other))
+            await asyncio.sleep(1)
+            began = world.loop.time()
+            await writer.start_workflow_execution(start_request())
+            if polls_again:
+                await asyncio.sleep(0.01)
+                assert (await polled(writer)).task_token
+                await asyncio.sleep(1)
+            else:
+                assert (await there).task_token
+                assert world.loop.time() - began < 0.1
+            assert other.engine.metrics().row_starts == (not polls_again)
+            there.cancel()
+
+    scenario()
+
+
+@virtual
+async def test_what_another_node_has_started_is_not_tried_here(world: World) -> None:
+    async with nodes(world) as (writer, other):
+        await between_polls(other)
+        for number in range(200):
+            await writer.start_workflow_execution(start_request(f"order-{number}"))
+        await asyncio.sleep(1)  # by now each is the other node's to take, and it knows of them
+        assert len({(await polled(writer)).workflow_execution.workflow_id for _ in range(190)}) == 190
+        await asyncio.sleep(1)
+        assert len({(await polled(other)).workflow_execution.workflow_id for _ in range(10)}) == 10
+        told = other.engine.metrics()
+        assert (told.row_starts, told.stale_rows, told.conflicts) == (10, 0, 0)
+
+
+@virtual
+async def test_a_node_that_has_enough_of_its_own_leaves_the_rows_of_another_to_that_one_for_a_while(
+    world: World,
+) -> None:
+    async with nodes(world) as (here, there):
+        for node in (here, there):
+            await between_polls(node)
+        for number in range(20):
+            await there.start_workflow_execution(start_request(f"theirs-{number}"))
+        await here.start_workflow_execution(start_request("ours"))
+        await asyncio.sleep(0.2)
+        assert (await polled(here)).workflow_execution.workflow_id == "ours"
+        taken = [(await polled(here)).workflow_execution.workflow_id for _ in range(10)]
+        assert sorted(set(taken)) == sorted(taken)
+        assert all(name.startswith("theirs-") for name in taken), "it has nothing of its own any more"
+        await asyncio.sleep(1)
+        await here.start_workflow_execution(start_request("ours-too"))
+        assert (await polled(here)).workflow_execution.workflow_id.startswith("theirs-"), "they have waited in line"
+
+
+@virtual
+async def test_a_crowd_of_pollers_takes_a_crowd_of_rows_of_another_node(world: World) -> None:
+    async with nodes(world) as (here, there):
+        for node in (here, there):
+            await between_polls(node)
+        for number in range(1_500):
+            await there.start_workflow_execution(start_request(f"theirs-{number}"))
+        await asyncio.sleep(0.2)
+        taken = await asyncio.gather(*(polled(here) for _ in range(1_500)))
+        assert len({task.workflow_execution.workflow_id for task in taken}) == 1_500

@@ -56,7 +56,6 @@ async def test_a_group_of_commits_is_two_texts_however_many_there_are(store: Mys
 async def test_a_heartbeat_is_one_statement(store: MysqlStore) -> None:
     """Every node writes one, every second, in a fleet that has nothing else to do."""
     await store.put_records([RecordChange("node", "", "a", 0, b"1")])
-    door = store._open().commits._door
     with listening(store) as texts:
         assert await store.put_records([RecordChange("node", "", "a", 1, b"2")]) == [APPLIED]
         assert await store.pending_messages(BEGINNING, 10) == []

@@ -51,7 +51,7 @@ class Topic(IntFlag):
 
     NONE = 0
     ROWS = 1
-    """Task rows."""
+    """Task rows; of another node's commit, also that some are gone."""
     DEADLINES = 2
     """A time at which the run is to be woken, earlier than what the waker knows of (`Feed.waker`)."""
     MESSAGES = 4
@@ -157,7 +157,7 @@ class Feed:
     def hear(self, news: News) -> None:
         """A commit is durable, made so by another node."""
         topics = _DEADLINES if news.wake_at_ns is not None and news.wake_at_ns < self.waker.next_ns else 0
-        if news.queues:
+        if news.queues or news.taken:
             topics |= _ROWS
         if news.has_messages:
             topics |= _MESSAGES
@@ -197,6 +197,8 @@ def _news_of(link: Commit, execution: Execution) -> News:
         execution.closed_at_ns is not None,
         link.wake_at_ns,
         [task.queue for task in link.add_tasks],
+        (),
+        (),
         bool(link.messages or link.remove_messages),
         [update.update_id for update in link.updates],
         (),

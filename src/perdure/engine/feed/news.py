@@ -13,7 +13,7 @@ import msgspec
 from temporalio.api.update.v1 import Outcome
 
 from perdure.core.commit import Commit
-from perdure.core.names import ExecutionKey, QueueName
+from perdure.core.names import ExecutionKey, QueueName, Task
 
 
 class News(msgspec.Struct, eq=False):
@@ -30,6 +30,10 @@ class News(msgspec.Struct, eq=False):
     """When the run is to be woken; None: never."""
     queues: Sequence[QueueName] = ()
     """Those that have a row more, perhaps repeated."""
+    rows: Sequence[Task] = ()
+    """Of another node's commit, those rows; nothing if it did not say more than their queues."""
+    taken: Sequence[int] = ()
+    """Of another node's commit, the scheduled events whose rows are gone: that node has started these tasks."""
     has_messages: bool = False
     """Messages to other runs were added, or need not be delivered any more."""
     updates: Sequence[str] = ()

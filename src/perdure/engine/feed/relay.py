@@ -7,12 +7,14 @@ from collections.abc import Callable
 import msgspec
 from temporalio.api.update.v1 import Outcome
 
-from perdure.core.names import ExecutionKey, QueueName
+from perdure.core.names import ExecutionKey, QueueName, Task
 from perdure.engine.feed.feed import Feed
 from perdure.engine.feed.news import News
 from perdure.engine.node.wire import Wire
 
 KIND = "news"
+_ROWS_MAX = 100
+"""Of one commit; of more the queues alone are told."""
 REJECTION_BYTES_MAX = 2_000
 """Of why an update was rejected; what is longer loses its stack trace, its causes and its details."""
 HEADLINE_MAX = 150
@@ -32,6 +34,9 @@ class _Told(msgspec.Struct, array_like=True):
     has_messages: bool
     updates: list[str]
     rejected: list[tuple[str, bytes]] = []
+    rows: list[tuple[int, int, int]] = []
+    """Which of `queues`, scheduled event and attempt."""
+    taken: list[int] = []
 
 
 class Relay:
@@ -55,6 +60,8 @@ class Relay:
         if commit is not None and self._wire.is_alone:
             self._wire.lose()
         elif commit is not None:
+            rows = commit.add_tasks if len(commit.add_tasks) <= _ROWS_MAX else ()
+            queues = list(dict.fromkeys(news.queues))
             told = _Told(
                 news.key,
                 news.version,
@@ -62,7 +69,7 @@ class Relay:
                 news.next_event_id,
                 news.is_closed,
                 news.wake_at_ns,
-                list(dict.fromkeys(news.queues)),
+                queues,
                 news.has_messages,
                 list(news.updates),
                 [
@@ -70,6 +77,8 @@ class Relay:
                     for update in commit.updates
                     if update.is_rejection and update.outcome is not None
                 ],
+                [(queues.index(row.queue), row.scheduled_event_id, row.stamp) for row in rows],
+                [row.scheduled_event_id for row in commit.remove_tasks],
             )
             self._wire.tell(KIND, _encode(told))
 
@@ -89,6 +98,8 @@ class Relay:
                 told.is_closed,
                 told.wake_at_ns,
                 told.queues,
+                [Task(told.queues[place], told.key, event_id, stamp) for place, event_id, stamp in told.rows],
+                told.taken,
                 told.has_messages,
                 told.updates,
                 [(update_id, Outcome.FromString(outcome)) for update_id, outcome in told.rejected],

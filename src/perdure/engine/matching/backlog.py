@@ -2,7 +2,8 @@
 
 The store holds every row; memory holds the oldest few thousand of a queue that is polled. A queue
 is `complete` when no row of it is in the store alone. Rows are hints, so a row that is read twice or
-was started meanwhile costs a refused command and nothing else.
+was started meanwhile costs a refused command and nothing else. Where several nodes serve a queue each has read what all
+of them will start: so a row that another one tells that it has started is `gone`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from perdure.stores.api import BEGINNING, QueuedTask
 RowId = tuple[str, int, int]
 
 
+_GONE_MAX = 64
+"""Rows that are kept although they are gone, at most, beside as many as there are."""
+
+
 def row_id(task: Task) -> RowId:
     """Run, scheduled event and attempt: what tells rows of one queue apart."""
     return task.key.run_id, task.scheduled_event_id, task.stamp
@@ -24,11 +29,16 @@ def row_id(task: Task) -> RowId:
 class Backlog:
     """See the module's text."""
 
-    __slots__ = ("_is_dirty", "_is_stale", "_rows_max", "_taken", "complete", "cursor", "is_reading", "rows")
+    __slots__ = (
+        "_here", "_is_dirty", "_is_stale", "_rows", "_rows_max", "_taken", "complete", "cursor", "is_reading",
+    )  # fmt: skip
 
     def __init__(self, rows_max: int) -> None:
         self._rows_max = rows_max
-        self.rows: deque[Task] = deque()
+        self._rows: deque[Task] = deque()
+        """The oldest first, and among them some that are gone."""
+        self._here: dict[tuple[str, int], int] = {}
+        """Those that are not: run and scheduled event, and the attempt."""
         self._taken: set[RowId] = set()
         """Rows that are here or on their way to a poller."""
         self.complete = False
@@ -40,11 +50,8 @@ class Backlog:
         self._is_stale = False
         """There may be rows anywhere before what is being read."""
 
-    def __bool__(self) -> bool:
-        return bool(self.rows)
-
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._here)
 
     @property
     def is_idle(self) -> bool:
@@ -54,7 +61,7 @@ class Backlog:
     def added(self, task: Task) -> None:
         """A commit put this row into the store."""
         if self.is_reading or self.complete:
-            if len(self.rows) < self._rows_max:
+            if len(self._here) < self._rows_max:
                 self._put(task)
             else:
                 self.complete = False
@@ -75,16 +82,38 @@ class Backlog:
     def _put(self, task: Task) -> None:
         row = row_id(task)
         if row not in self._taken:
+            older = self._here.get(row[:2])
+            if older is not None:  # an attempt that is over
+                self._taken.discard((*row[:2], older))
             self._taken.add(row)
-            self.rows.append(task)
+            self._here[row[:2]] = task.stamp
+            self._rows.append(task)
 
     def take(self) -> Task:
         """The oldest row; it stays known until `finished` or `put_back`. Raises IndexError when there is none."""
-        return self.rows.popleft()
+        while True:
+            task = self._rows.popleft()
+            if self._here.get((task.key.run_id, task.scheduled_event_id)) == task.stamp:
+                del self._here[task.key.run_id, task.scheduled_event_id]
+                return task
 
     def put_back(self, task: Task) -> None:
         """A row could not be started now."""
-        self.rows.appendleft(task)
+        if (task.key.run_id, task.scheduled_event_id) in self._here:  # of a later attempt
+            self.finished(task)
+            return
+        self._here[task.key.run_id, task.scheduled_event_id] = task.stamp
+        self._rows.appendleft(task)
+
+    def gone(self, run_id: str, scheduled_event_id: int) -> None:
+        """Another node has started it."""
+        row = (run_id, scheduled_event_id)
+        stamp = self._here.pop(row, None)
+        if stamp is not None:
+            self._taken.discard((*row, stamp))
+            if len(self._rows) > 2 * len(self._here) + _GONE_MAX:
+                here = self._here
+                self._rows = deque(t for t in self._rows if here.get((t.key.run_id, t.scheduled_event_id)) == t.stamp)
 
     def finished(self, task: Task) -> None:
         """A row was started, or is not owed any more."""

@@ -36,6 +36,8 @@ _SAYS_A_TERM = 3
 """How often a node says which queues are polled, in the time after which they are taken for forsaken."""
 _TURN_S = 0.02
 """What a node that polls a queue has for taking a row, before the next one looks."""
+_OWN_TURN_S = 0.05
+"""What the workers have for it that poll the node which wrote the row."""
 _TURNS = 3
 """In the last one all the others look."""
 _QUEUES_TOGETHER = 50
@@ -144,15 +146,14 @@ class Elsewhere:
         return nodes
 
     def _turn(self, queue: QueueName, news: News) -> float:
-        """When this node looks for the rows that another one has written: first one of those that poll the queue, by a
-        rule that all know, then the next, so that they do not race for each row."""
-        others = [node for node in self._nodes_for(queue) if node != news.origin]
-        if not others:
-            return 0.0
+        """When this node looks for the rows that another one has written: when that one's own pollers, if it has some,
+        have left them, for what they take costs nobody a read; then first one of those that poll the queue, by a rule
+        that all know, then the next, so that they do not race for each row."""
+        nodes = self._nodes_for(queue)
         run_id = news.key.run_id
         mine = crc32(f"{self._wire.node}{run_id}".encode())
-        before = sum(crc32(f"{node}{run_id}".encode()) > mine for node in others)
-        return _TURN_S * min(before, _TURNS - 1)
+        others = sum(crc32(f"{node}{run_id}".encode()) > mine for node in nodes if node != news.origin)
+        return _TURN_S * min(others, _TURNS - 1) + (_OWN_TURN_S if news.origin in nodes else 0.0)
 
     def _say(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._term_s / _SAYS_A_TERM, self._say)

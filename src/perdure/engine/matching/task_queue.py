@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from perdure.api.presence import presence_of
-from perdure.core.names import QueueName
+from perdure.core.names import QueueName, Task
 from perdure.core.started import StartedTask
 from perdure.engine.matching.backlog import Backlog
 from perdure.engine.matching.volatile_task import VolatileTask
@@ -79,8 +79,8 @@ class TaskQueue:
     """One queue that is polled, or was lately. Pollers wait oldest first."""
 
     __slots__ = (
-        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "seat_count", "seats",
-        "timer", "turn", "volatile", "waiting",
+        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "ripe", "seat_count",
+        "seats", "timer", "told", "turn", "volatile", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: QueueName, rows_max: int) -> None:
@@ -100,6 +100,10 @@ class TaskQueue:
         self.pollers: dict[str, float] = {}
         """Loop time of the last poll of each identity."""
         self.timer: asyncio.TimerHandle | None = None
+        self.told: dict[tuple[str, int], Task] = {}
+        """Rows that another node has told of, and this one has not begun to try: by run and scheduled event."""
+        self.ripe: deque[Task] = deque()
+        """Those that it may try now; some are told of no more."""
         self.turn: asyncio.TimerHandle | None = None
         """Until this node may look for rows that others take first."""
         self.is_paused = False
@@ -134,7 +138,7 @@ class TaskQueue:
     @property
     def has_work(self) -> bool:
         """Whether anything waits for a poller, or may in the store."""
-        return bool(self.volatile or self.orphans or self.backlog.rows or not self.backlog.complete)
+        return bool(self.volatile or self.orphans or self.backlog or self.ripe or not self.backlog.complete)
 
     def has_poller(self) -> bool:
         """Whether anybody waits; forgets those who left."""

@@ -8,9 +8,9 @@ missed something.
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import secrets
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
@@ -85,7 +85,7 @@ class Notices:
         """Tell the others. Raises StoreError."""
         if self._dsn is None or not notices:
             return
-        payloads = [self._name + base64.b85encode(notice).decode() for notice in notices]
+        payloads = [self._name + b2a_base64(notice, newline=False).decode() for notice in notices]
         payloads = [one if len(one) <= _PAYLOAD_MAX else self._name + _LOST for one in payloads]
         connection = self._connection
         if connection is None or connection.is_closed():
@@ -134,8 +134,8 @@ class Notices:
             return
         text = payload[len(self._name) :]
         try:
-            notice = None if text == _LOST else base64.b85decode(text)
-        except ValueError:
+            notice = None if text == _LOST else a2b_base64(text)
+        except ValueError:  # `binascii.Error` is one
             notice = None  # nobody of ours sent that
         for channel, listeners in self._listeners.items():
             if self._channel(channel) == name:
