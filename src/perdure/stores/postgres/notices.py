@@ -43,9 +43,14 @@ def _channel_of(schema: str, channel: str) -> str:
     return f"perdure_{place}"
 
 
+def _text_of(notice: bytes) -> str:
+    """As base64, which costs nothing in Python; base 85 is computed there, and every node hears every notice."""
+    return b2a_base64(notice, newline=False).decode()
+
+
 def strange_notice(schema: str, channel: str, notice: bytes) -> tuple[str, str]:
     """Channel and payload of a short notice that a program tells the engines, by `pg_notify`."""
-    return _channel_of(schema, channel), _STRANGER + base64.b85encode(notice).decode()
+    return _channel_of(schema, channel), _STRANGER + _text_of(notice)
 
 
 class Notices:
@@ -85,7 +90,7 @@ class Notices:
         """Tell the others. Raises StoreError."""
         if self._dsn is None or not notices:
             return
-        payloads = [self._name + b2a_base64(notice, newline=False).decode() for notice in notices]
+        payloads = [self._name + _text_of(notice) for notice in notices]
         payloads = [one if len(one) <= _PAYLOAD_MAX else self._name + _LOST for one in payloads]
         connection = self._connection
         if connection is None or connection.is_closed():
