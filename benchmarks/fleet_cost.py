@@ -351,7 +351,7 @@ def main(
             if "orders" in (parts or ("orders",)):
                 for number in (1, 2, 4):
                     with fleet(database, number) as nodes:
-                        found.append(asyncio.run(orders(nodes, database, count)))
+                        found.append(asyncio.run(orders(nodes, database, count, IN_FLIGHT * number)))
                     click.echo(json.dumps(asdict(found[-1])))
             if "idle" in (parts or ("idle",)):
                 with fleet(database, 4) as nodes:
