@@ -27,6 +27,7 @@ from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.started import StartedTask
 from perdure.engine.feed.news import News
 from perdure.engine.matching.held import is_held
+from perdure.engine.matching.others_rows import OthersRows, at_once, claim, none_elsewhere, nowhere
 from perdure.engine.matching.task_queue import Landing, Poll, TaskQueue, Waiting
 from perdure.engine.matching.volatile_task import VolatileTask
 from perdure.engine.node.config import EngineConfig
@@ -43,8 +44,6 @@ POLLER_KNOWN_S = 300.0
 _COUNTED_S = 60.0
 """A worker that has room polls at least so often: a long poll takes less."""
 _ENDED_WORKERS_MAX = 10_000
-_IN_LINE_S = 1.0
-"""How long the rows that other nodes have written are left to them, by a node that has enough of its own."""
 _IDLE_POLL_S = 1.0
 """A poll that waited so long for its task was one too many."""
 
@@ -72,13 +71,12 @@ class Matching:
         """Told of the queue of a row that nobody waits for."""
         self.on_polled: Callable[[QueueName], None] = _ignore
         """Told of a queue that is polled for the first time."""
-        self.polled_elsewhere: Callable[[QueueName], bool] = _nowhere
+        self.polled_elsewhere: Callable[[QueueName], bool] = nowhere
         """Whether a queue is polled at another node."""
-        self._stocked: set[TaskQueue] = set()
-        """Queues of which rows are known here, or were a moment ago."""
-        self.turn: Callable[[QueueName, News], float] = _at_once
+        self._others = OthersRows(self._queues, self._match)
+        self.turn: Callable[[QueueName, News], float] = at_once
         """In how many seconds this node looks for a row that another one has written."""
-        self.queues_elsewhere: Callable[[], Collection[QueueName]] = _none
+        self.queues_elsewhere: Callable[[], Collection[QueueName]] = none_elsewhere
         """The queues that were polled at another node in the last five minutes."""
         self.polls = Signal()
         """Emitted for every poll that begins to wait."""
@@ -117,7 +115,7 @@ class Matching:
         """A sticky queue's worker is gone for good: forget the queue; what is on it falls back by its time-out."""
         queue = self._queues.pop(name, None)
         if queue is not None:
-            self._stocked.discard(queue)
+            self._others.stocked.discard(queue)
             self._send_away(queue)
 
     # --- polls ----------------------------------------------------------------------------------
@@ -283,7 +281,7 @@ class Matching:
         for name, queue in list(self._queues.items()):
             if not self.is_polled(name) and not queue.orphans and not queue.volatile and queue.backlog.is_idle:
                 self._send_away(queue)
-                self._stocked.discard(queue)
+                self._others.stocked.discard(queue)
                 del self._queues[name]
         self._sweep_at = max(_QUEUES_BEFORE_SWEEP, 2 * len(self._queues))
 
@@ -371,7 +369,7 @@ class Matching:
                 self.on_unpolled(task.queue)
                 continue
             queue.backlog.added(task)
-            self._stocked.add(queue)
+            self._others.stocked.add(queue)
             if queue.seats or queue.waiting:
                 self._match(queue)
             elif task.queue not in self._near:
@@ -379,55 +377,13 @@ class Matching:
 
     def _hear_of_others(self, news: News) -> None:
         """What another node starts is not tried here; what it leaves is, when it is this node's turn."""
-        if news.taken:
-            self._forget(news)
-        for task in news.rows:
-            queue = self._queues.get(task.queue)
-            if queue is not None:
-                self._stocked.add(queue)
-                queue.told[task.key.run_id, task.scheduled_event_id] = task
-                self._loop.call_later(self.turn(task.queue, news), self._take_up, queue, task)
+        self._others.hear(news, self.turn)
         for name in news.queues:
             queue = self._queues.get(name)
             if queue is not None and not news.rows:
                 self._refresh_in(queue, self.turn(name, news))
             if name not in self._near and (queue is None or not queue.has_poller()):
                 self.on_unpolled(name)
-
-    def _take_up(self, queue: TaskQueue, task: Task) -> None:
-        """A row of another node, if nobody has started it meanwhile: it is this node's turn, when it has nothing of its
-        own for a worker. For a while, that is: then it waits in line with the others."""
-        if self._is_told(queue, task):
-            queue.ripe.append(task)
-            self._loop.call_later(_IN_LINE_S, self._put_in_line, queue, task)
-            self._match(queue)
-
-    def _put_in_line(self, queue: TaskQueue, task: Task) -> None:
-        if queue.ripe and queue.ripe[0] is task:
-            queue.ripe.popleft()
-        if self._claim(queue, task):
-            self._match(queue)
-
-    def _claim(self, queue: TaskQueue, task: Task) -> bool:
-        """A row of another node is one of the backlog here; False: nobody tells of it any more."""
-        if not self._is_told(queue, task):
-            return False
-        del queue.told[task.key.run_id, task.scheduled_event_id]
-        queue.backlog.added(task)
-        return True
-
-    @staticmethod
-    def _is_told(queue: TaskQueue, task: Task) -> bool:
-        return queue.told.get((task.key.run_id, task.scheduled_event_id)) is task
-
-    def _forget(self, news: News) -> None:
-        """Rows are gone: what is known of them here would be tried in vain."""
-        for queue in list(self._stocked):
-            for scheduled_event_id in news.taken:
-                queue.told.pop((news.key.run_id, scheduled_event_id), None)
-                queue.backlog.gone(news.key.run_id, scheduled_event_id)
-            if not queue.backlog and not queue.told and not queue.backlog.is_reading:
-                self._stocked.discard(queue)
 
     def gap(self) -> None:
         """There may be rows in the store that nobody told of."""
@@ -444,11 +400,11 @@ class Matching:
             elif queue.backlog:
                 self._start_row(queue, queue.backlog.take())
             elif queue.ripe:
-                self._claim(queue, queue.ripe.popleft())
+                claim(queue, queue.ripe.popleft())
             else:
                 if not queue.backlog.complete and not queue.backlog.is_reading and self._is_open:
                     queue.backlog.is_reading = True
-                    self._stocked.add(queue)
+                    self._others.stocked.add(queue)
                     self._spawn(self._read(queue))
                 return
 
@@ -589,18 +545,3 @@ class Matching:
 
 def _ignore(told: object) -> None:
     """Nobody wants to know."""
-
-
-def _at_once(name: QueueName, news: News) -> float:
-    """There is no other node."""
-    return 0.0
-
-
-def _none() -> Collection[QueueName]:
-    """There is no other node."""
-    return ()
-
-
-def _nowhere(queue: QueueName) -> bool:
-    """There is no other node."""
-    return False
