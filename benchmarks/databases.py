@@ -18,7 +18,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -144,22 +144,30 @@ def table_of(results: Sequence[Row]) -> Table:
 def verdict(measured: dict[str, list[Row]]) -> list[str]:
     """What the figures mean: ratios within a round, and their medians."""
 
-    def ratio(one: str, other: str, figure: str) -> float:
+    def ratio(one: str, other: str, figure: Callable[[Row], float]) -> float:
         pairs = zip(measured[one], measured[other], strict=True)
-        return statistics.median(getattr(ours, figure) / getattr(theirs, figure) for ours, theirs in pairs)
+        return statistics.median(figure(ours) / figure(theirs) for ours, theirs in pairs)
 
     lines: list[str] = []
     for style in ("", " async"):
         ours, theirs = f"perdure{style} on {POSTGRES}", f"dbos{style} on {POSTGRES}"
         if ours in measured and theirs in measured:
-            faster = ratio(ours, theirs, "workflows_per_s")
-            cheaper = ratio(theirs, ours, "cpu_ms_per_workflow")
-            lines.append(f"{ours}: {faster:.1f} × {theirs} in workflows/s, 1/{cheaper:.1f} of its CPU a workflow")
+            faster = ratio(ours, theirs, _rate)
+            cheaper = ratio(theirs, ours, lambda row: row.cpu_ms_per_workflow)
+            whole = ratio(theirs, ours, lambda row: row.cpu_ms_per_workflow + row.server_cpu_ms_per_workflow)
+            lines.append(
+                f"{ours}: {faster:.1f} × {theirs} in workflows/s, 1/{cheaper:.1f} of its CPU a workflow, "
+                f"1/{whole:.1f} with the database's"
+            )
     server = "official SDK, perdure server on {}"
     if server.format(SQLITE) in measured:
-        share = ratio(server.format(POSTGRES), server.format(SQLITE), "workflows_per_s")
+        share = ratio(server.format(POSTGRES), server.format(SQLITE), _rate)
         lines.append(f"official SDK through perdure server on {POSTGRES}: {share:.2f} × the same on {SQLITE}")
     return lines
+
+
+def _rate(row: Row) -> float:
+    return row.workflows_per_s
 
 
 def main(rounds: int, concurrency: int, scale: float, console: Console) -> None:
@@ -183,5 +191,6 @@ def main(rounds: int, concurrency: int, scale: float, console: Console) -> None:
     lines = verdict(measured)
     for line in lines:
         console.print(line, highlight=False)
-    path = rows.write("databases", results, measured_on, rounds=rounds, settings=settings, verdict=lines)
+    load = {"load_average_at_the_end": round(os.getloadavg()[0], 1)}
+    path = rows.write("databases", results, measured_on | load, rounds=rounds, settings=settings, verdict=lines)
     console.print(f"kept as {path.relative_to(ROOT)}")

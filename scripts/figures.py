@@ -34,7 +34,9 @@ class Page:
         """The document's lines for one result file, markers not included."""
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         rows = "\n".join(self.row.format(**row) for row in result["rows"])
-        return self.table.format(cpus=result["machine"]["cpus"], name=path.name, rows=rows)
+        machine, verdict = result["machine"], "\n".join(f"* {line}" for line in result.get("verdict", ()))
+        load = machine.get("load_average_at_the_end", machine.get("load_average"))
+        return self.table.format(cpus=machine["cpus"], name=path.name, rows=rows, load=load, verdict=verdict)
 
     def shown(self) -> str:
         """What stands between the markers."""
@@ -92,6 +94,24 @@ Medians of one run on a {cpus}-core machine ([{name}](../benchmarks/results/{nam
 | server | in flight | workflows/s | p50 ms | p99 ms | server CPU ms a workflow | RSS MB |
 |---|--:|--:|--:|--:|--:|--:|
 {rows}
+""",  # noqa: E501
+    ),
+    Page(
+        ROOT / "docs" / "postgresql.md",
+        "databases",
+        "| {engine} | {concurrency} | {workflows_per_s:,.0f} | {p50_ms:,.0f} | {p99_ms:,.0f} "
+        "| {cpu_ms_per_workflow:.2f} | {server_cpu_ms_per_workflow:.2f} |",
+        """\
+The order workflow (four trivial activities in a row), every commit waited for, the engines in turn on one server of one {cpus}-core machine that had
+{load} other things to do at a time ([{name}](../benchmarks/results/{name}); yours: `make bench ARGS="--store postgresql"`). Under such a load the rates say
+little, for whoever has more processes is given more of the machine; what each workflow costs is in the last columns. With the official SDK the
+CPU is `perdure server`'s, and the database's is not measured.
+
+| engine | in flight | workflows/s | p50 ms | p99 ms | CPU ms a workflow | the database's CPU ms |
+|---|--:|--:|--:|--:|--:|--:|
+{rows}
+
+{verdict}
 """,  # noqa: E501
     ),
     Page(
