@@ -57,6 +57,8 @@ def test_a_line_says_how_a_node_stands(said: State, age_ns: int, state: str) -> 
 
 def test_a_file_has_one_process_and_no_fleet(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/orders.db"
+    with Engine(store, worker=False):
+        pass
     assert "none does now" in nodes(store).output
     with Engine(store, worker=False):
         assert "which one process serves at a time: this process" in nodes(store).output

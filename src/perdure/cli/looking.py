@@ -2,27 +2,31 @@
 
 looking    reads. A file is read beside the engine that owns it or when none does: nothing in it is written, nothing
            is made, and what was missed while no engine was open stays missed until one is.
+stored     reads what is stored, with no engine at all.
 opened     changes what the command names, and nothing else. A file that an application has open is changed by that
            application's engine, over the socket beside the file; one that nobody has open is opened for the moment, and
            timers, schedules and messages are left to the next engine.
 
 A database that engines share is worked on by one more engine, for the moment, which has no duties either: the others
-hear of what it does.
+hear of what it does. Neither makes the tables of a store, nor changes older ones: that is for engines to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 from perdure.cli.output import plain_errors
 from perdure.embedded import Engine, EngineSeams, seamed
 from perdure.engine.node.config import EngineConfig
 from perdure.errors import PerdureError
-from perdure.stores.reading import path_of
-from perdure.stores.sqlite import SqliteStore
+from perdure.stores.databases import StoreDatabase, reading
+from perdure.stores.only_reads import only_reads
+from perdure.stores.open import open_store, shown_url
+from perdure.stores.reading import StoreFile, path_of
 from perdure.stores.sqlite.ownership import owner_of
-from perdure.stores.sqlite.read_only import ReadOnlyStore, missing
+from perdure.stores.sqlite.read_only import ReadOnlyStore
 
 _NO_DUTIES = EngineConfig(has_duties=False)
 
@@ -45,9 +49,17 @@ def looking(store_url: str, namespace: str) -> Generator[Engine]:
         if is_file(store_url):
             seams = EngineSeams(store=ReadOnlyStore(path_of(store_url)), engine_config=_NO_DUTIES)
         elif not is_server(store_url):
-            seams = EngineSeams(engine_config=_NO_DUTIES)
+            store = only_reads(open_store(store_url, creates=False), shown_url(store_url))
+            seams = EngineSeams(store=store, engine_config=_NO_DUTIES)
         with seamed(Engine, seams, store_url, namespace=namespace, worker=False) as engine:
             yield engine
+
+
+@contextmanager
+def stored(store_url: str) -> Generator[StoreFile | StoreDatabase]:
+    """A store that is read as it is. What goes wrong becomes one sentence."""
+    with plain_errors(), reading(store_url) as store:
+        yield store
 
 
 @contextmanager
@@ -58,12 +70,8 @@ def opened(store_url: str, namespace: str) -> Generator[Engine]:
             with Engine(store_url, namespace=namespace, worker=False) as engine:
                 yield engine
             return
-        seams = EngineSeams(engine_config=_NO_DUTIES)
-        if is_file(store_url):
-            path = path_of(store_url)
-            if not path.is_file():
-                raise missing(path)
-            seams = EngineSeams(store=SqliteStore(path), engine_config=_NO_DUTIES)
+        url = f"sqlite:///{quote(store_url)}" if "://" not in store_url else store_url
+        seams = EngineSeams(store=open_store(url, creates=False), engine_config=_NO_DUTIES)
         with seamed(Engine, seams, store_url, namespace=namespace, worker=False) as engine:
             yield engine
 

@@ -10,7 +10,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from perdure.cli.options import file_option, json_option
+from perdure.cli.options import database_option, json_option
 from perdure.cli.output import console, plain_errors, print_json, say
 from perdure.engine.duties.nodes import Node, read_nodes
 from perdure.engine.node.config import NodeConfig
@@ -51,13 +51,13 @@ class Line:
 
 
 @click.command(short_help="The nodes that serve a store, and how they stand.")
-@file_option
+@database_option
 @json_option
 def nodes(store_url: str, as_json: bool) -> None:
     """List the nodes of the fleet on a store: when each was heard of last, its version, host and address, how many of
     the 4,096 partitions it looks after, and how many workers have polled it in the last minute."""
     with plain_errors():
-        store = open_store(store_url)
+        store = open_store(store_url, creates=False)
         if isinstance(store, SqliteStore):
             owner = owner_of(store.path)
             if as_json:

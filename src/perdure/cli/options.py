@@ -14,8 +14,18 @@ store_option = click.option(
     metavar="URL",
     envvar="PERDURE_STORE",
     show_envvar=True,
-    help="sqlite:///orders.db, or a server: grpc://host:7233.",
+    help="sqlite:///orders.db, a database (postgresql://, mysql://), or a server: grpc://host:7233.",
 )
+database_option = click.option(
+    "--store",
+    "store_url",
+    required=True,
+    metavar="URL",
+    envvar="PERDURE_STORE",
+    show_envvar=True,
+    help="The store: sqlite:///orders.db, postgresql://user@host/orders or mysql://user@host/orders.",
+)
+"""Of commands that read what is stored, of whatever kind."""
 file_option = click.option(
     "--store",
     "store_url",
@@ -23,9 +33,9 @@ file_option = click.option(
     metavar="URL",
     envvar="PERDURE_STORE",
     show_envvar=True,
-    help="The store, such as sqlite:///orders.db.",
+    help="The store's file, such as sqlite:///orders.db.",
 )
-"""Of commands that read the file itself."""
+"""Of commands on files alone."""
 namespace_option = click.option("--namespace", default="default", show_default=True, help="Where the workflows live.")
 run_option = click.option("--run-id", help="A run other than the newest of its workflow id.")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")

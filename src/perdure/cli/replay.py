@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from perdure.cli.options import file_option, json_option, namespace_option
+from perdure.cli.looking import stored
+from perdure.cli.options import database_option, json_option, namespace_option
 from perdure.cli.output import console, plain_errors, print_json
-from perdure.cli.stored import StoreFile, count_open, open_executions
 from perdure.cli.workflow import workflow
 from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
@@ -85,7 +85,7 @@ def replay(files: tuple[Path, ...], code: tuple[str, ...], as_json: bool) -> Non
 
 
 @workflow.command("check-replay")
-@file_option
+@database_option
 @namespace_option
 @workflows_option
 @click.option("--type", "workflow_type", help="Only workflows of this type.")
@@ -104,11 +104,12 @@ def check_replay(
     """Replay all open executions against code that is to be deployed. The engine may run meanwhile."""
     checker = load_code(code, namespace)
     begin = time.perf_counter()
-    with plain_errors(UnknownTypeError), StoreFile(store_url) as file, _progress() as bar:
-        task = bar.add_task("replaying", total=count_open(file, namespace, workflow_type))
-        for summary in open_executions(file, namespace, workflow_type):
+    with plain_errors(UnknownTypeError), stored(store_url) as store, _progress() as bar:
+        total = sum(1 for _ in store.open_executions(namespace, workflow_type))
+        task = bar.add_task("replaying", total=total)
+        for summary in store.open_executions(namespace, workflow_type):
             if checker.knows(summary.workflow_type):
-                checker.check(file.history(summary.key), summary.key.workflow_id, summary.key.run_id)
+                checker.check(store.history(summary.key), summary.key.workflow_id, summary.key.run_id)
             else:
                 checker.skip(summary.workflow_type)
             bar.advance(task)

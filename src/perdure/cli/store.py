@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 from rich.table import Table
 
-from perdure.cli.options import file_option, group, json_option
+from perdure.cli.options import database_option, file_option, group, json_option
 from perdure.cli.output import console, plain_errors, print_json, say
 from perdure.engine.records.kinds import KINDS
 from perdure.stores import checking, copying, sizes
@@ -32,7 +32,7 @@ def store() -> None:
 
 
 @store.command()
-@file_option
+@database_option
 @click.option("--namespace", help="This one's executions alone.")
 @json_option
 def check(store_url: str, namespace: str | None, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def check(store_url: str, namespace: str | None, as_json: bool) -> None:
     index and the task queues. Engines may be running. Exit code 1 when something is damaged or differs."""
     with plain_errors():
         if "://" in store_url and not store_url.startswith("sqlite:"):
-            checked = asyncio.run(_check_store(open_store(store_url)))
+            checked = asyncio.run(_check_store(open_store(store_url, creates=False)))
         else:
             checked = _check_file(store_url, namespace)
     _tell_checked(checked, as_json)
@@ -88,7 +88,7 @@ def _tell_checked(checked: Checked, as_json: bool) -> None:
 
 
 @store.command("sizes")
-@file_option
+@database_option
 @click.option("--largest", type=click.IntRange(0, 1000), default=10, show_default=True, help="So many histories.")
 @json_option
 def sizes_of_store(store_url: str, largest: int, as_json: bool) -> None:
@@ -98,7 +98,7 @@ def sizes_of_store(store_url: str, largest: int, as_json: bool) -> None:
     """
     with plain_errors():
         is_file = "://" not in store_url or store_url.startswith("sqlite:")
-        opened = ReadOnlyStore(path_of(store_url)) if is_file else open_store(store_url)
+        opened = ReadOnlyStore(path_of(store_url)) if is_file else open_store(store_url, creates=False)
         measured = asyncio.run(_measure(opened, largest))
     if as_json:
         print_json(_sizes_as_json(measured))
@@ -229,7 +229,7 @@ def copy_store(source: str, target: str) -> None:
     Users' own tables in a store are not copied.
     """
     with plain_errors():
-        copied = asyncio.run(_copy(open_store(source), open_store(target)))
+        copied = asyncio.run(_copy(open_store(source, creates=False), open_store(target)))
     events = f"{copied.event_bytes:,} bytes of history"
     say(f"{copied.executions:,} executions, {events}, {copied.tasks:,} tasks, {copied.messages:,} messages,")
     say(f"{copied.records:,} schedules and batches, {copied.namespaces:,} namespaces")

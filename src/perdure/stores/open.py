@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from perdure.stores.api import Store, StoreError
+from perdure.stores.api import Store, StoreError, missing
 from perdure.stores.memory import MemoryStore
 from perdure.stores.mysql import MysqlStore
 from perdure.stores.mysql import url as mysql_url
@@ -21,8 +21,11 @@ _POSTGRES = ("postgresql", "postgres")
 _MYSQL = ("mysql", "mariadb")
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, creates: bool = True) -> Store:
     """The store that `url` names, not opened yet.
+
+    `creates=False`: it must be there, as this perdure has it; `open` then makes nothing and brings nothing up to date,
+    but says what is missing. So it is for whoever only looks, or changes one thing.
 
     * `sqlite:///orders.db`: a file beside the working directory; `sqlite:////var/lib/orders.db`: an
       absolute path. Percent-encoding is undone (`%20`), so every path can be written.
@@ -38,13 +41,20 @@ def open_store(url: str) -> Store:
     if parts.scheme == "memory":
         if parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
             raise StoreError(f"The store URL {url!r} is not understood: a memory store has no name, write `memory://`.")
+        if not creates:
+            raise StoreError(
+                "A store in memory is its process's alone: ask that, if it is a server (grpc://host:7233)."
+            )
         return MemoryStore()
     if parts.scheme == "sqlite":
-        return SqliteStore(sqlite_path(url))
+        path = sqlite_path(url)
+        if not creates and not path.is_file():
+            raise missing(path)
+        return SqliteStore(path)
     if parts.scheme in _POSTGRES:
-        return PostgresStore(url)
+        return PostgresStore(url, creates=creates)
     if parts.scheme in _MYSQL:
-        return MysqlStore(url)
+        return MysqlStore(url, creates=creates)
     raise StoreError(f"The store URL {postgres_url.shown(url)!r} is not understood: write {_EXAMPLES}.")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from perdure.stores.summary import Summary
 from perdure.stores.visibility import QueryError, bind, parse
 from perdure.stores.visibility.evaluation import uncommon_rows
 
+_PAGE = 1000
 _ALL_BYTES = 1 << 62
 _ALL_ROWS = 1 << 62
 
@@ -91,6 +92,16 @@ class StoreFile:
     ) -> Sequence[Summary]:
         """Summaries in order of workflow id and run id, past `after`."""
         return self._file.read(reader.list_executions, namespace, open_only, workflow_type, after, limit)
+
+    def open_executions(self, namespace: str, workflow_type: str | None) -> Iterator[Summary]:
+        """Every open execution, in order of workflow id; a page of them is in memory."""
+        after = None
+        while True:
+            page = self.executions(namespace, open_only=True, workflow_type=workflow_type, after=after, limit=_PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1].key
 
     def find(self, query: str, namespace: str = "default", limit: int = _ALL_ROWS) -> Sequence[Summary]:
         """Summaries of what a list filter finds, in its order. Raises StoreError also for what is no filter."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
-from perdure.stores.api import StoreError
+from perdure.stores.api import StoreError, missing, outdated
 from perdure.stores.mysql.driver import Connection, errno
 from perdure.stores.mysql.literals import literal
 from perdure.stores.mysql.url import Settings
@@ -56,6 +56,16 @@ async def ensure(connection: Connection, settings: Settings, migrations: Mapping
             await connection.query(b"UPDATE perdure_store SET version = %d" % target)
     finally:
         await connection.query(b"SELECT RELEASE_LOCK(%b)" % lock)
+
+
+async def find(connection: Connection, settings: Settings) -> None:
+    """See that the newest schema is there. Raises StoreError for any other, and the driver's errors."""
+    newest = max(read_migrations(), default=FIRST_VERSION)
+    version = await _version(connection, settings, newest)
+    if version == 0:
+        raise missing(settings.shown)
+    if version < newest:
+        raise outdated(settings.shown, version, newest)
 
 
 async def _run(connection: Connection, script: str) -> None:

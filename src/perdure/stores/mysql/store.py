@@ -101,8 +101,9 @@ class _Open:
 class MysqlStore:
     """A store in the database that a URL names (`stores/mysql/url.py`); see the module's text."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, creates: bool = True) -> None:
         self._settings = read_url(url)
+        self._creates = creates
         self._opened: _Open | None = None
 
     @property
@@ -111,7 +112,7 @@ class MysqlStore:
         return True
 
     async def open(self) -> None:
-        """Connect, and create or migrate the tables. Raises StoreError naming what is wrong and the fix."""
+        """Connect; create or migrate the tables, if it is to. Raises StoreError naming what is wrong and the fix."""
         if self._opened is not None:
             raise StoreError(f"The store {self._settings.shown} is open already: share that engine, or close it first.")
         door = Door(self._settings)
@@ -119,12 +120,16 @@ class MysqlStore:
         try:
             connection = await door.connect()
             try:
-                await schema.ensure(connection, self._settings)
-                await connection.query(statement("remove_writers")())
+                if self._creates:
+                    await schema.ensure(connection, self._settings)
+                    await connection.query(statement("remove_writers")())
+                else:
+                    await schema.find(connection, self._settings)
             finally:
                 await connection.close()
-            await opened.commits.open()
-            await opened.changes.open()
+            if self._creates:  # else they are opened when something is to be written
+                await opened.commits.open()
+                await opened.changes.open()
         except BaseException as error:
             await opened.close()
             if isinstance(error, Exception):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from importlib.resources import files
 
-from perdure.stores.api import StoreError
+from perdure.stores.api import StoreError, missing, outdated
 from perdure.stores.postgres.driver import Connection, sqlstate
 from perdure.stores.postgres.queries import query
 from perdure.stores.postgres.texts import in_schema
@@ -61,6 +61,16 @@ async def ensure(connection: Connection, settings: Settings, migrations: Mapping
             await connection.execute(in_schema(migrations[target], settings.schema))
             update = f"UPDATE perdure_store SET version = {target}"
             await connection.execute(in_schema(update, settings.schema))
+
+
+async def find(connection: Connection, settings: Settings) -> None:
+    """See that the newest schema is there. Raises StoreError for any other, and the driver's errors."""
+    newest = max(read_migrations(), default=FIRST_VERSION)
+    version = await _version(connection, settings, newest)
+    if version == 0:
+        raise missing(settings.shown)
+    if version < newest:
+        raise outdated(settings.shown, version, newest)
 
 
 async def _version(connection: Connection, settings: Settings, newest: int, is_alone: bool = False) -> int:

@@ -106,8 +106,9 @@ class _Open:
 class PostgresStore:
     """A store in the database that a URL names (`stores/postgres/url.py`); see the module's text."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, creates: bool = True) -> None:
         self._settings = read_url(url)
+        self._creates = creates
         self._opened: _Open | None = None
         self._sql: dict[str, str] = {}
         self._enlisting = Enlisting(self._settings, self._read)
@@ -118,7 +119,7 @@ class PostgresStore:
         return True
 
     async def open(self) -> None:
-        """Connect, and create or migrate the tables. Raises StoreError naming what is wrong and the fix."""
+        """Connect; create or migrate the tables, if it is to. Raises StoreError naming what is wrong and the fix."""
         if self._opened is not None:
             raise StoreError(f"The store {self._settings.shown} is open already: share that engine, or close it first.")
         door = Door(self._settings)
@@ -126,11 +127,12 @@ class PostgresStore:
         try:
             connection = await door.connect("schema")
             try:
-                await schema.ensure(connection, self._settings)
+                await (schema.ensure if self._creates else schema.find)(connection, self._settings)
             finally:
                 await connection.close(timeout=2.0)
-            await opened.commits.open()
-            await opened.changes.open()
+            if self._creates:  # else they are opened when something is to be written
+                await opened.commits.open()
+                await opened.changes.open()
         except BaseException as error:
             await opened.close()
             if isinstance(error, Exception):

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar
 
-from perdure.stores.api import StoreError
+from perdure.stores.api import StoreError, missing, outdated
 from perdure.stores.sqlite import schema
 from perdure.stores.sqlite.errors import as_store_error
 from perdure.stores.sqlite.store import SqliteStore
@@ -34,11 +34,6 @@ class _Stamp(NamedTuple):
     inode: int
     bytes: int
     modified_ns: int
-
-
-def missing(path: Path) -> StoreError:
-    """What is said of a file that is not there."""
-    return StoreError(f"There is no store {path}: correct the URL, or start an engine on it first.")
 
 
 class ReadOnlyFile:
@@ -107,10 +102,7 @@ class ReadOnlyFile:
     def _check_schema(self, connection: sqlite3.Connection, any_version: bool) -> None:
         version = schema.identify(connection, self.path, _NEWEST_SCHEMA)
         if version != _NEWEST_SCHEMA and not (any_version and version):
-            raise StoreError(
-                f"The store {self.path} has schema {version}, this perdure reads {_NEWEST_SCHEMA}: "
-                "an engine brings it up to date when it opens it."
-            )
+            raise outdated(self.path, version, _NEWEST_SCHEMA)
 
 
 class ReadOnlyStore(SqliteStore):
