@@ -16,7 +16,8 @@ from perdure.stores.postgres import schema as postgres
 from perdure.stores.sqlite import read_only
 from tests.eventually import eventually
 from tests.servers.chosen import kinds
-from tests.servers.stores import new_store, rows_of
+from tests.servers.stores import new_store
+from tests.servers.tables import rows_of
 
 LOOKS = [
     ("workflow list", "", "stuck"),

@@ -15,6 +15,7 @@ import pytest
 from tests.servers.chosen import MYSQL
 from tests.servers.kinds import NotInstalled
 from tests.servers.server import Server
+from tests.servers.tables import empty_tables
 
 T = TypeVar("T")
 
@@ -129,15 +130,7 @@ def mysql_url(mariadb_server: Server, _mysql_database: str, empty_mysql: Callabl
 @pytest.fixture(scope="session")
 def empty_mysql(mariadb_server: Server, _mysql_database: str) -> Callable[[], None]:
     """Takes everything out of the store of `mysql_url`."""
-    return lambda: _empty_tables(mariadb_server, _mysql_database)
-
-
-def _empty_tables(server: Server, database: str) -> None:
-    tables = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'"
-    kept = ("perdure_store", "counters")
-    filled = [table for (table,) in execute_mariadb(server, tables) if table not in kept]
-    if filled:
-        execute_mariadb(server, "; ".join(f"DELETE FROM {database}.{table}" for table in filled))
+    return lambda: empty_tables(url(mariadb_server, _mysql_database))
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 
 import psycopg
 
@@ -58,52 +57,3 @@ def _new_postgres_database(server: Server) -> Generator[str]:
             yield name
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-def rows_of(url: str) -> dict[str, list[str]]:
-    """All rows of all tables of a store, in order, by table; of a file its bytes. Nothing: it is not there.
-
-    Without what nodes say to each other, which is a table on MySQL and lasts a minute.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        path = Path(unquote(url.removeprefix("sqlite:///")))
-        return {str(one): [one.read_bytes().hex()] for one in sorted(path.parent.glob(path.name + "*"))}
-    if parts.scheme == "mysql":
-        return _mysql_rows(url)
-    with psycopg.connect(_behind(url), autocommit=True) as connection:
-        names = [name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'perdure'")]
-        return {
-            name: sorted(str(row) for row in connection.execute(f"SELECT * FROM perdure.{name}".encode()))
-            for name in names
-        }
-
-
-def _behind(url: str) -> str:
-    """The database itself, where a URL leads through a pooler."""
-    listen = parse_qs(urlsplit(url).query).get("listen")
-    return listen[0] if listen else url
-
-
-def _mysql_rows(url: str) -> dict[str, list[str]]:
-    parts = urlsplit(url)
-    import asyncmy
-
-    async def read() -> dict[str, list[str]]:
-        connection = await asyncmy.connect(
-            host=parts.hostname, port=parts.port or 0, user=parts.username, db=parts.path[1:], autocommit=True
-        )
-        rows: dict[str, list[str]] = {}
-        try:
-            async with connection.cursor() as cursor:
-                await cursor.execute("SHOW TABLES")
-                for (name,) in list(await cursor.fetchall()):
-                    if name == "notices":
-                        continue
-                    await cursor.execute(f"SELECT * FROM {name}")
-                    rows[name] = sorted(map(str, await cursor.fetchall()))
-        finally:
-            await connection.ensure_closed()
-        return rows
-
-    return asyncio.run(read())

@@ -34,10 +34,19 @@ SKEW_S = 3.0
 
 
 class Storage(Protocol):
-    """What a store stands on, and what remains of it when all power is cut."""
+    """What a store stands on, and what remains of it when all power is cut.
+
+    Attributes:
+        serves_many: whether each node opens a store of its own there; else they share an open one.
+    """
+
+    serves_many: bool
 
     def boot(self) -> Store:
-        """The store, as a process that starts finds it, not opened. Called whenever no other node lives."""
+        """The store, as a process that starts finds it, not opened.
+
+        Called for every node where it serves many, else whenever no other node lives.
+        """
         ...
 
 
@@ -111,8 +120,8 @@ class Fleet:
     # --- what nodes need ------------------------------------------------------------------------
 
     def boot_store(self) -> Store:
-        """The store as a node finds it that comes up: all begins anew when no other one lives."""
-        if self.store is None or not any(seat.node for seat in self._seats):
+        """The store as a node finds it that comes up."""
+        if self._storage.serves_many or self.store is None or not any(seat.node for seat in self._seats):
             self.store = self._storage.boot()
             at_once(self.store.open())
         return self.store

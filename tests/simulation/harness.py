@@ -44,6 +44,8 @@ class Report:
 class MemoryStorage:
     """Keeps the store in memory, over all power cuts."""
 
+    serves_many = False
+
     def __init__(self) -> None:
         self._store = MemoryStore()
 

@@ -18,6 +18,8 @@ class SqliteStorage:
     Use it as a context manager, so that the last store is closed too.
     """
 
+    serves_many = False
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._boots = 0

@@ -25,6 +25,7 @@ from tests.servers.chosen import kinds
 from tests.servers.fixtures import conninfo, url
 from tests.servers.server import Server
 from tests.servers.stores import through
+from tests.servers.tables import empty_tables
 
 
 @pytest.fixture(params=kinds("memory", "sqlite", "postgres", "pgbouncer", "mariadb"))
@@ -52,16 +53,8 @@ def store_database(postgres_server: Server) -> str:
 
 @pytest.fixture(scope="session")
 def empty_postgres(postgres_server: Server, store_database: str) -> Callable[[], None]:
-    """Takes every row out of the store in `store_database`: to make tables takes longer than most tests of them."""
-
-    def empty() -> None:
-        with psycopg.connect(conninfo(postgres_server, store_database), autocommit=True) as connection:
-            names = connection.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = 'perdure' AND tablename <> 'perdure_store'"
-            ).fetchall()
-            connection.execute("".join(f"DELETE FROM perdure.{name};" for (name,) in names).encode())
-
-    return empty
+    """Takes every row out of the store in `store_database`."""
+    return lambda: empty_tables(url(postgres_server, store_database))
 
 
 @pytest.fixture
