@@ -118,3 +118,24 @@ def test_what_is_abandoned_gets_no_last_word() -> None:
     task = run_virtual(main)
     assert said == []
     assert not task.done()
+
+
+def test_clean_up_of_what_is_abandoned_is_given_no_other_loop() -> None:
+    async def work() -> None:
+        """Never begun."""
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.gather(work())
+
+    async def main(loop: VirtualTimeLoop) -> asyncio.Task[None]:
+        task = loop.create_task(stubborn())
+        await asyncio.sleep(1)
+        return task
+
+    asyncio.set_event_loop_policy(None)  # nobody has had a loop yet
+    run_virtual(main)
+    with pytest.raises(RuntimeError, match="no current event loop"):
+        asyncio.get_event_loop()

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from perdure.stores.sqlite.threads import OneThread
+from perdure.testing import VirtualTimeLoop, run_virtual
 from tests.stores.test_no_threads import no_threads
 
 WAIT_S = 30
@@ -70,3 +71,10 @@ async def test_without_a_thread_the_work_is_done_here_and_with_one_again_there()
         assert await thread.do(threading.get_ident) == threading.get_ident()
     assert await thread.do(threading.get_ident) != threading.get_ident()
     thread.stop()
+
+
+def test_a_loop_that_hears_of_no_threads_does_the_work_itself() -> None:
+    async def main(_: VirtualTimeLoop) -> int:
+        return await OneThread("one").do(threading.get_ident)
+
+    assert run_virtual(main) == threading.get_ident()

@@ -48,8 +48,11 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     """See the module's text.
 
     Attributes:
+        is_threadless: True: what other threads have ended is not heard of here, so nothing is given to any.
         now_ns: nanoseconds since the loop was made.
     """
+
+    is_threadless = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,6 +140,7 @@ def abandon(loop: VirtualTimeLoop) -> None:
     No task is cancelled or awaited: each is closed where it stands, and whatever its clean-up still
     wants of the loop is refused. Raises nothing.
     """
+    asyncio.set_event_loop(None)  # as asyncio.run leaves it: else clean-up is given a new one, on which it goes on
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that nobody will await now
         for task in asyncio.all_tasks(loop):

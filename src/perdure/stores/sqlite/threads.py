@@ -88,6 +88,9 @@ class OneThread:
         time.sleep(0)  # the thread begins now, instead of after the interpreter's switch interval (5 ms)
 
     def _start(self) -> bool:
+        """Whether there is a thread now. On a loop that hears of no threads, as one of virtual time, there is none."""
+        if getattr(asyncio.get_running_loop(), "is_threadless", False):
+            return False
         thread = Thread(target=_do_all, args=(self._pieces,), name=self._name, daemon=True)
         try:
             thread.start()
