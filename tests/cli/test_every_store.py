@@ -30,6 +30,7 @@ LOOKS = [
     ("schedule describe", "nightly", "starts every.listens"),
     ("nodes", "", ""),
     ("store check", "", "2 executions"),
+    ("store sizes", "", "executions"),
 ]
 """Command, arguments, and what is seen."""
 STEERS = [

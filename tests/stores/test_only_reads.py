@@ -14,7 +14,7 @@ from perdure.stores.only_reads import WRITES, only_reads
 READS = {
     "open", "close", "load", "history", "due", "next_wake_at_ns", "tasks", "count_tasks", "pending_messages", "queues",
     "in_flight", "find_executions", "count_executions", "closed_before", "record", "records", "due_records",
-    "next_record_wake_at_ns", "namespaces", "notify", "listen",
+    "next_record_wake_at_ns", "namespaces", "notify", "listen", "table_sizes", "largest_histories",
 }  # fmt: skip
 
 
@@ -33,5 +33,5 @@ def test_what_would_write_is_refused_by_name(name: str) -> None:
 def test_what_reads_is_the_stores_own() -> None:
     inner = MemoryStore()
     store = only_reads(inner, "orders")
-    assert (store.transactional, store.is_shared) == (None, inner.is_shared)
+    assert (store.transactional, store.enlisting, store.is_shared) == (None, None, inner.is_shared)
     assert all(getattr(store, name) == getattr(inner, name) for name in READS)

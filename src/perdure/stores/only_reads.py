@@ -16,6 +16,7 @@ class _OnlyReads:
     """See `only_reads`. Whatever is not refused is the store's own."""
 
     transactional = None
+    enlisting = None
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
