@@ -31,7 +31,8 @@ test-quick: dev ## the tests of every room but those that start processes or ser
 test-stores: dev ## what every store must do, on one of them: STORE=postgres, pgbouncer, mariadb, mysql or sqlite
 	@PERDURE_TEST_STORE=$(STORE) $(BIN)/pytest $(PARALLEL) $(EVERY_STORE) $(ARGS)
 
-EVERY_STORE := tests/stores tests/differential tests/simulation/test_crash_on_databases.py tests/cli/test_every_store.py
+EVERY_STORE := tests/stores tests/differential tests/simulation/test_crash_on_databases.py tests/cli/test_every_store.py \
+	tests/examples tests/models tests/demo
 
 test-typescript: dev ## Temporal's official TypeScript SDK against perdure server (needs node and npm)
 	@$(BIN)/python -m tests.typescript $(ARGS)

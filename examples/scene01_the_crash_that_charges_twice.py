@@ -50,8 +50,8 @@ def fulfill_order(order_id: str, cents: int) -> str:
     return call(ship_order, order_id)
 
 
-def engine(file: str) -> None:
-    with Engine(f"sqlite:///{file}") as engine:
+def engine(url: str) -> None:
+    with Engine(url) as engine:
         print("tracking", engine.run(fulfill_order, "1001", 4200, id="order-1001"), flush=True)
 
 
@@ -83,10 +83,10 @@ def story(stage: Stage) -> None:
 
     step("the same steps on the engine, killed at the same moment, started again on the same file")
     with start_service("payment_gateway", stage.directory / "durable.db") as gateway:
-        where, file = {"GATEWAY": gateway.client.url}, stage.directory / "orders.db"
+        where, url = {"GATEWAY": gateway.client.url}, stage.url
         gateway.client.arm("hold_answer", "/charge", calls=1, seconds=60)
-        die_right_after_the_charge(gateway, stage.process(engine, file, **where))
-        tracking = stage.process(engine, file, **where).wait_line("tracking ")
+        die_right_after_the_charge(gateway, stage.process(engine, url, **where))
+        tracking = stage.process(engine, url, **where).wait_line("tracking ")
         show(f"the order finishes with {tracking}; the gateway's statement: ${charged(gateway) / 100:.2f}")
         seen("with the engine: finished", tracking == "PD-1001")
         seen("with the engine: charged once, $42.00", charged(gateway) == 4200)

@@ -14,8 +14,8 @@ from stage import Stage, play, seen, show, step, title
 
 from perdure import Engine, Retry, activity, call, workflow
 from perdure.api.digest import digest
+from perdure.stores.databases import reading
 from perdure.stores.folding import differences, fold
-from perdure.stores.reading import StoreFile
 
 STEPS = ["charge the card", "reserve the lamp", "pack it", "hand it to the carrier"]
 
@@ -36,15 +36,15 @@ def order(steps: list[str]) -> list[str]:
     return [call(do, what) for what in steps]
 
 
-def engine(file: str) -> None:
-    with Engine(f"sqlite:///{file}") as engine:
+def engine(url: str) -> None:
+    with Engine(url) as engine:
         for line in engine.run(order, STEPS, id="order-1001"):
             print("finished", line, flush=True)
 
 
-def look_at(file: Path) -> int:
+def look_at(url: str) -> int:
     """What the file holds, read with no engine anywhere. Returns how many results are recorded in it."""
-    with StoreFile(f"sqlite:///{file}") as store:
+    with reading(url) as store:
         stored = store.load("order-1001")
         assert stored is not None
         events = store.history(stored.key)
@@ -58,25 +58,25 @@ def look_at(file: Path) -> int:
 
 def story(stage: Stage) -> None:
     title("Scene 02: the event history is the source of truth")
-    file = stage.directory / "orders.db"
+    url = stage.url
 
     for number, what in enumerate(STEPS):
         step(f"a process begins to {what}")
-        victim = stage.process(engine, file, SCENE=str(stage.directory))
+        victim = stage.process(engine, url, SCENE=str(stage.directory))
         victim.wait_line(f"begins to {what}")
         victim.kill_9()
         show(f"kill -9 {victim.pid}: its memory is gone")
-        seen(f"the results of all {number} finished steps are on disk", look_at(file) == number)
+        seen(f"the results of all {number} finished steps are on disk", look_at(url) == number)
 
     step("a fifth process, with nothing but the file, finishes the order")
-    last = stage.process(engine, file, SCENE=str(stage.directory))
+    last = stage.process(engine, url, SCENE=str(stage.directory))
     last.wait(30)
     results = [line.removeprefix("finished ") for line in last.lines]
     for line in results:
         show(line)
     seen("every step is done, in order", [line.split(":")[0] for line in results] == STEPS)
     seen("each by another process: no memory was needed", len({line.split()[-1] for line in results}) == len(STEPS))
-    look_at(file)
+    look_at(url)
 
 
 if __name__ == "__main__":

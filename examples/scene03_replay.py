@@ -70,7 +70,7 @@ def what_its_code_ran_into(engine: Engine, workflow_id: str) -> str:
 
 def story(stage: Stage) -> None:
     title("Scene 03: replay")
-    url = f"sqlite:///{stage.directory / 'orders.db'}"
+    url = stage.url
 
     step("an engine runs the order until it sleeps, and is closed")
     with Engine(url, workflows=[fulfil]) as engine:

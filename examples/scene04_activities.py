@@ -39,7 +39,7 @@ def does_it_itself(cents: int) -> None:
 def story(stage: Stage) -> None:
     global effects
     effects = stage.directory / "ledger.txt"
-    url = f"sqlite:///{stage.directory / 'orders.db'}"
+    url = stage.url
     title("Scene 04: activities")
 
     step("a command of the workflow becomes an event, and so does the activity's result")

@@ -14,7 +14,7 @@ from collections import Counter
 from stage import Stage, play, seen, show, step, title
 
 from perdure import Engine, Retry, activity, call, workflow
-from perdure.stores.reading import StoreFile
+from perdure.stores.databases import reading
 
 ORDERS = [f"order-{number}" for number in range(1001, 1031)]
 
@@ -30,27 +30,27 @@ def fulfil(order_id: str) -> str:
     return call(ship, order_id)
 
 
-def shop(file: str) -> None:
+def shop(url: str) -> None:
     """Takes orders; has no worker."""
-    with Engine(f"sqlite:///{file}", worker=False) as engine:
+    with Engine(url, worker=False) as engine:
         for order_id in ORDERS:
             engine.start(fulfil, order_id, id=order_id)
 
 
-def workers(file: str) -> None:
+def workers(url: str) -> None:
     """Runs activities, two at a time, until every order is finished."""
-    with Engine(f"sqlite:///{file}", max_concurrent_activities=2) as engine:
+    with Engine(url, max_concurrent_activities=2) as engine:
         for order_id in ORDERS:
             print(engine.run(fulfil, order_id, id=order_id), flush=True)
 
 
 def story(stage: Stage) -> None:
     title("Scene 05: task queues")
-    file = stage.directory / "orders.db"
+    url = stage.url
 
     step("a shop without workers takes 30 orders")
-    stage.process(shop, file).wait(30)
-    with StoreFile(f"sqlite:///{file}") as store:
+    stage.process(shop, url).wait(30)
+    with reading(url) as store:
         waiting = store.waiting_tasks()
         still_open = store.executions(open_only=True)
     for queue, tasks in waiting.items():
@@ -59,14 +59,14 @@ def story(stage: Stage) -> None:
     seen("nothing has failed: 30 orders are open", len(still_open) == len(ORDERS))
 
     step("version 1 of the workers pulls tasks, and is killed after a few")
-    first = stage.process(workers, file, VERSION="v1")
+    first = stage.process(workers, url, VERSION="v1")
     first.wait_line("order-1005 shipped by v1")
     first.kill_9()
     show(f"kill -9 {first.pid}: no worker is alive; time passes, nobody times out")
     time.sleep(0.3)
 
     step("version 2 is shipped")
-    second = stage.process(workers, file, VERSION="v2")
+    second = stage.process(workers, url, VERSION="v2")
     second.wait(60)
     by_version = Counter(line.split()[-1] for line in second.lines)
     show(f"shipped by: {dict(by_version)}")

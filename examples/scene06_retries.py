@@ -65,7 +65,7 @@ def story(stage: Stage) -> None:
     title("Scene 06: retries and exponential back-off")
     with (
         start_service("payment_gateway", stage.directory / "payments.db") as service,
-        Engine(f"sqlite:///{stage.directory / 'orders.db'}") as engine,
+        Engine(stage.url) as engine,
     ):
         gateway = service.client
 

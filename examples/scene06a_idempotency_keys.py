@@ -33,22 +33,22 @@ def pay(cents: int) -> int:
     return call(charge, cents)
 
 
-def engine(file: str) -> None:
-    with Engine(f"sqlite:///{file}") as engine:
+def engine(url: str) -> None:
+    with Engine(url) as engine:
         print("charge", engine.run(pay, 4200, id="order-1001"), flush=True)
 
 
 def story(stage: Stage) -> None:
     title("Scene 06a: idempotency keys")
-    file = stage.directory / "orders.db"
+    url = stage.url
     with start_service("payment_gateway", stage.directory / "payments.db") as gateway:
         step("the activity charges the card and dies before its result is recorded")
-        first = stage.process(engine, file, GATEWAY=gateway.client.url)
+        first = stage.process(engine, url, GATEWAY=gateway.client.url)
         seen("its process was ended by SIGKILL", first.wait(30) == -signal.SIGKILL)
         show(first.lines[0])
 
         step("the engine is started again")
-        second = stage.process(engine, file, GATEWAY=gateway.client.url)
+        second = stage.process(engine, url, GATEWAY=gateway.client.url)
         charge_id = second.wait_line("charge ")
         show(second.lines[0])
         keys = {line.split()[-1] for line in (first.lines[0], second.lines[0])}

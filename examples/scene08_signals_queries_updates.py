@@ -90,9 +90,9 @@ def newsletter(customer: str) -> str:
     return f"{customer} reads about {' and '.join(topics)}"
 
 
-def office(file: str) -> None:
+def office(url: str) -> None:
     """Three people talk to the order, through an engine that runs nothing itself; then the lights go out."""
-    with Engine(f"sqlite:///{file}", worker=False) as engine:
+    with Engine(url, worker=False) as engine:
         for text in ("ring twice", "not before nine", "beware of the dog"):
             engine.get("order-1001").signal("note", text)
         print("told", flush=True)
@@ -135,16 +135,16 @@ def talk(engine: Engine) -> None:
 
 def story(stage: Stage) -> None:
     title("Scene 08: signals, queries and updates")
-    file = stage.directory / "orders.db"
-    with Engine(f"sqlite:///{file}") as engine:
+    url = stage.url
+    with Engine(url) as engine:
         talk(engine)
 
     step("three signals; each call returned, nobody has handled them, and the process is killed")
-    process = stage.process(office, file)
+    process = stage.process(office, url)
     process.wait_line("told")
     process.kill_9()
     show(f"kill -9 {process.pid}")
-    with Engine(f"sqlite:///{file}") as engine:
+    with Engine(url) as engine:
         notes = engine.get("order-1001").query(Order.all_notes)
         show(f"the order remembers: {', '.join(notes)}")
         seen("none is lost, none is doubled", sorted(notes) == sorted(set(notes)) and len(notes) == 3)

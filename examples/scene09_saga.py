@@ -89,7 +89,7 @@ def decisions(engine: Engine, workflow_id: str) -> list[str]:
 def story(stage: Stage) -> None:
     global refunds_are_down
     title("Scene 09: saga")
-    url = f"sqlite:///{stage.directory / 'orders.db'}"
+    url = stage.url
 
     step("order 1001 is charged and reserved; no carrier takes it; refunds are down")
     with Engine(url, alert=pager.append) as engine:

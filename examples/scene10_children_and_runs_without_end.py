@@ -193,7 +193,7 @@ def sum_of_readings() -> int:
 
 def story(stage: Stage) -> None:
     title("Scene 10: child workflows, and a workflow that never ends")
-    with Engine(f"sqlite:///{stage.directory / 'shop.db'}") as engine:
+    with Engine(stage.url) as engine:
         parcels(engine)
         meter(engine)
 

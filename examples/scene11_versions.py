@@ -106,7 +106,7 @@ def told(engine: Engine, workflow_id: str) -> str:
 
 def story(stage: Stage) -> None:
     title("Scene 11: versions")
-    url = f"sqlite:///{stage.directory / 'subscriptions.db'}"
+    url = stage.url
 
     step("version 1 begins a subscription, which sleeps for a year")
     with deployed(url, version_1(), years=0) as engine:

@@ -1,7 +1,10 @@
 """What every scene stands on: a temporary directory, child processes, kill -9, and facts that must be seen.
 
 A scene is one file. Run without arguments it plays its story. For every process that the story needs it
-runs itself again, with the name of a role: `python scene01_….py engine /tmp/x/orders.db`.
+runs itself again, with the name of a role: `python scene01_….py engine sqlite:////tmp/x/orders.db`.
+
+A scene has a file of its own. With `--store postgresql://…` or `--store mysql://…` it is played on that database, which
+must be empty.
 """
 
 from __future__ import annotations
@@ -24,12 +27,22 @@ Role = Callable[..., None]
 
 
 class Stage:
-    """Where a scene is played: its directory, its child processes, and what was seen."""
+    """Where a scene is played: its directory, its store, its child processes, and what was seen."""
 
-    def __init__(self, script: Path, directory: Path) -> None:
+    def __init__(self, script: Path, directory: Path, url: str = "") -> None:
         self.directory = directory
+        self._url = url
         self._script = script
         self._children: list[Process] = []
+
+    @property
+    def url(self) -> str:
+        """Of the scene's store."""
+        return self.store("orders")
+
+    def store(self, name: str) -> str:
+        """The URL of a file of that name; or of the one database on which the scene is played."""
+        return self._url or f"sqlite:///{self.directory}/{name}.db"
 
     def process(self, role: Role, *arguments: object, **environment: str) -> Process:
         """Run one of the scene's roles as a process of its own."""
@@ -76,11 +89,12 @@ def until(look: Callable[[], T], timeout_s: float = 20.0) -> T:
 
 def play(script: str, story: Callable[[Stage], None], *roles: Role) -> None:
     """Play the story, or with arguments the role that they name."""
-    if len(sys.argv) > 1:
+    store = sys.argv[2] if sys.argv[1:2] == ["--store"] else ""
+    if len(sys.argv) > 1 and not store:
         role = next(role for role in roles if role.__name__ == sys.argv[1])
         return role(*sys.argv[2:])
     with tempfile.TemporaryDirectory(prefix="perdure-scene-") as directory:
-        stage = Stage(Path(script), Path(directory))
+        stage = Stage(Path(script), Path(directory), store)
         try:
             story(stage)
         finally:

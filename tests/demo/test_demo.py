@@ -20,6 +20,8 @@ from perdure.demo.act_two import Survived
 from perdure.demo.audit import Books, read_books
 from perdure.demo.orders import generate
 from perdure.demo.show import Options, run_demo, the_orders
+from tests.servers.chosen import CHOSEN, kinds
+from tests.servers.stores import new_store
 
 PERDURE = [sys.executable, "-c", "from perdure.cli.main import main; main()"]
 
@@ -72,6 +74,27 @@ def test_kept_files_can_be_looked_at(played: Played) -> None:
     assert check.returncode == 0, check.stdout
 
 
+@pytest.mark.parametrize("kind", [kind for kind in kinds("postgres") if kind != "memory"])
+def test_the_demo_adds_up_on_a_database(kind: str, tmp_path: Path) -> None:
+    orders, kills = ("60", "4") if CHOSEN else ("10", "1")
+    with new_store(kind, tmp_path) as url:
+        command = [*PERDURE, "demo", "--orders", orders, "--kills", kills, "--seed", "7", "--store", url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+        assert f"{orders} orders under {kills} SIGKILLs: 0 findings." in done.stdout
+        assert re.search(r"replay +hands back ChargeCard", done.stdout)
+        checked = subprocess.run(
+            [*PERDURE, "store", "check", "--store", url], capture_output=True, text=True, check=False
+        )
+        assert checked.returncode == 0 and f"{int(orders) + 1} executions" in checked.stdout, checked.stdout
+
+
+@pytest.mark.parametrize("store", ["memory://", "grpc://127.0.0.1:7233"])
+def test_a_store_that_ends_with_its_engine_is_no_stage(store: str) -> None:
+    done = subprocess.run([*PERDURE, "demo", "--store", store], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "must be a file or a database" in done.stderr
+
+
 def test_a_ledger_that_is_wrong_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_one_charge_too_many(payments: Path, inventory: Path, shipping: Path) -> Books:
         with closing(sqlite3.connect(payments)) as db:
@@ -81,7 +104,7 @@ def test_a_ledger_that_is_wrong_fails_the_demo(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(act_three, "read_books", with_one_charge_too_many)
     monkeypatch.setattr(show, "act_one", lambda screen, directory: 8400)
-    monkeypatch.setattr(show, "act_two", lambda screen, directory: Survived(4200, [], 2, []))
+    monkeypatch.setattr(show, "act_two", lambda screen, directory, store: Survived(4200, [], 2, []))
     out = io.StringIO()
     assert run_demo(Console(file=out, width=110), Options(orders=5, kills=0)) == 1
     assert "order 1001 was charged $42.00 + $42.00, should have been $42.00" in out.getvalue()

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.chosen import kinds
+from tests.servers.stores import new_store
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCENES = sorted(EXAMPLES.glob("scene*.py"))
 
@@ -105,13 +108,28 @@ FACTS = {
 }
 
 
-def run(scene: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(scene)], capture_output=True, text=True, timeout=120, check=False)
+ON_A_FILE = {"scene06b"}
+"""Their point is a file that users' functions write in too."""
+QUICK = [("scene05", "postgres"), ("scene02", "mariadb")]
+"""Played on databases as a rule; `make test-stores` plays all on one kind."""
+CASES = [
+    (scene, kind)
+    for scene in SCENES
+    for name in [scene.stem.split("_")[0]]
+    for kind in kinds("sqlite", *(kind for quick, kind in QUICK if quick == name))
+    if kind == "sqlite" or (name not in ON_A_FILE and kind != "memory")
+]
 
 
-@pytest.mark.parametrize("scene", SCENES, ids=[scene.stem for scene in SCENES])
-def test_a_scene_shows_what_it_is_there_to_show(scene: Path) -> None:
-    played = run(scene)
+def run(scene: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(scene), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(("scene", "kind"), CASES, ids=[f"{scene.stem}-{kind}" for scene, kind in CASES])
+def test_a_scene_shows_what_it_is_there_to_show(scene: Path, kind: str, tmp_path: Path) -> None:
+    with new_store(kind, tmp_path) as url:
+        played = run(scene, "--store", url) if kind != "sqlite" else run(scene)
     assert played.returncode == 0, played.stdout + played.stderr
     assert played.stderr == ""
     assert "✗" not in played.stdout

@@ -1,6 +1,6 @@
 """A process that works through orders, some of which cannot be shipped; killed at random by its test.
 
-    python -m tests.models.saga_process DATABASE EFFECTS ORDERS
+    python -m tests.models.saga_process URL EFFECTS ORDERS
 
 What happens to the world is a line of the file EFFECTS: "do|undo ORDER STEP KEY".
 """
@@ -58,11 +58,11 @@ def order(number: int) -> None:
             saga.compensate(undo, number, step)
 
 
-def main(database: str, file: str, orders: int) -> None:
+def main(url: str, file: str, orders: int) -> None:
     """Start what is not started, and end when nothing is open."""
     global effects
     effects = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    with Engine(f"sqlite:///{database}", workflows=[order], activities=[do, undo]) as engine:
+    with Engine(url, workflows=[order], activities=[do, undo]) as engine:
         sys.stdout.write("open\n")
         sys.stdout.flush()
         for number in range(orders):

@@ -9,7 +9,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from tests.models.saga_process import STEPS, breaks_at
+from tests.servers.chosen import kinds
+from tests.servers.stores import new_store
 
 ORDERS = 200
 KILLS = 12
@@ -40,9 +44,11 @@ def expected(order: int) -> list[str]:
     return done if broken == STEPS else done + [f"undo {step}" for step in reversed(range(broken))]
 
 
-def test_two_hundred_sagas_under_kill_9(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in kinds("sqlite") if kind != "memory"])
+def test_two_hundred_sagas_under_kill_9(kind: str, tmp_path: Path) -> None:
     effects = tmp_path / "effects"
-    assert lives([str(tmp_path / "orders.db"), str(effects), str(ORDERS)], random.Random(9)) > KILLS
+    with new_store(kind, tmp_path) as url:
+        assert lives([url, str(effects), str(ORDERS)], random.Random(9)) > KILLS
     happened: dict[int, dict[str, str]] = defaultdict(dict)
     for line in effects.read_text().splitlines():
         what, order, step, key = line.split()

@@ -17,16 +17,19 @@ from pathlib import Path
 
 import click
 
+from tests.servers.chosen import CHOSEN, KINDS
+from tests.servers.stores import new_store
+
 HERE = Path(__file__).parent
 READY = "perdure server: ready on "
 
 
 @contextmanager
-def perdure_server() -> Iterator[str]:
-    """The address of a server of our own, on a file of its own."""
-    with tempfile.TemporaryDirectory() as directory:
+def perdure_server(kind: str) -> Iterator[str]:
+    """The address of a server of our own, on a store of its own."""
+    with tempfile.TemporaryDirectory() as directory, new_store(kind, Path(directory)) as url:
         command = [sys.executable, "-m", "perdure", "server", "--address", "127.0.0.1:0", "--http-address", ""]
-        command += ["--store", f"sqlite:///{directory}/server.db"]
+        command += ["--store", url]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:
@@ -55,11 +58,12 @@ def prepare() -> None:
 
 @click.command(help=__doc__)
 @click.option("--address", help="A server that runs already, instead of one of our own.")
-def main(address: str | None) -> None:
+@click.option("--store", default=CHOSEN or "sqlite", type=click.Choice(KINDS), show_default=True, help="Of our own.")
+def main(address: str | None, store: str) -> None:
     prepare()
     if address:
         sys.exit(conformance(address))
-    with perdure_server() as own:
+    with perdure_server(store) as own:
         code = conformance(own)
     sys.exit(code)
 

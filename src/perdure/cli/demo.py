@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from perdure.cli.output import console
+from perdure.cli.output import console, plain_errors
 
 
 @click.command(short_help="See an order survive kill -9, then a thousand.")
@@ -17,8 +17,15 @@ from perdure.cli.output import console
 @click.option("--kills", default=20, show_default=True, type=click.IntRange(min=0), help="How many SIGKILLs in act 3.")
 @click.option("--fast", is_flag=True, help="200 orders and 5 kills in act 3.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep ledgers and engine files there.")
+@click.option(
+    "--store",
+    "store_url",
+    default="",
+    metavar="URL",
+    help="A database for the engine (postgresql://, mysql://); as a rule it has a file of its own.",
+)
 @click.option("--no-color", is_flag=True, help="No colours, even on a terminal.")
-def demo(seed: int, orders: int, kills: int, fast: bool, keep: Path | None, no_color: bool) -> None:
+def demo(seed: int, orders: int, kills: int, fast: bool, keep: Path | None, store_url: str, no_color: bool) -> None:
     """ORDER #1001 survives a crash and is charged once; then 1,000 orders under 20 kills, and an audit."""
     from perdure.demo.processes import ProcessFailed  # imported when played: `perdure --help` shall be quick
     from perdure.demo.show import Options, run_demo
@@ -27,8 +34,11 @@ def demo(seed: int, orders: int, kills: int, fast: bool, keep: Path | None, no_c
         orders, kills = min(orders, 200), min(kills, 5)
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise click.UsageError(f"--keep {keep}: the directory is not empty; name a new one.")
+    if store_url.startswith(("memory:", "grpc:", "grpcs:")):
+        raise click.UsageError(f"--store {store_url}: the engine is killed, so its store must be a file or a database.")
     try:
-        code = run_demo(console(no_color=no_color), Options(seed, orders, kills, keep))
+        with plain_errors():
+            code = run_demo(console(no_color=no_color), Options(seed, orders, kills, keep, store_url))
     except ProcessFailed as error:
         raise click.ClickException(str(error)) from error
     raise SystemExit(code)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdure.demo.audit import Report, audit, read_books
-from perdure.demo.engine_file import EngineFile
+from perdure.demo.engine_store import EngineStore
 from perdure.demo.orders import Order, write_orders
 from perdure.demo.processes import Process, ProcessFailed, Town
 from perdure.demo.screen import Screen, Storm
@@ -43,7 +43,9 @@ class Storms:
     """Calls that came again under a key that was known, and were answered without acting."""
 
 
-def act_three(screen: Screen, directory: Path, orders: Sequence[Order], kills: int, seed: int) -> Storms:
+def act_three(
+    screen: Screen, directory: Path, store: EngineStore, orders: Sequence[Order], kills: int, seed: int
+) -> Storms:
     """Fulfil the orders under fire, then audit them."""
     screen.act(
         3,
@@ -55,13 +57,13 @@ def act_three(screen: Screen, directory: Path, orders: Sequence[Order], kills: i
     with file.open("w") as text:
         write_orders(orders, text)
     with Town(directory) as town:
-        storm = _Storm(town, EngineFile(directory / "orders.db"), file, len(orders), kills, seed)
+        storm = _Storm(town, store, file, len(orders), kills, seed)
         with screen.storm(len(orders), kills) as progress:
             began = time.monotonic_ns()
             storm.rage(progress)
             took = time.monotonic_ns() - began
-        report = audit(orders, storm.engine_file.ended(), read_books(*town.ledgers))
-        report = replace(report, checks=[*report.checks, storm.engine_file.check()])
+        report = audit(orders, store.ended(), read_books(*town.ledgers))
+        report = replace(report, checks=[*report.checks, store.check()])
         return Storms(report, storm.killed, storm.resumed_after_ns, took, _repeated(town.ledgers))
 
 
@@ -81,9 +83,9 @@ def plan_kills(orders: int, kills: int, seed: int) -> list[Kill]:
 
 
 class _Storm:
-    def __init__(self, town: Town, engine_file: EngineFile, orders: Path, count: int, kills: int, seed: int) -> None:
+    def __init__(self, town: Town, store: EngineStore, orders: Path, count: int, kills: int, seed: int) -> None:
         self._town = town
-        self.engine_file = engine_file
+        self._store = store
         self._orders = orders
         self._plan = plan_kills(count, kills, seed)
         self._seed = seed
@@ -103,7 +105,7 @@ class _Storm:
 
     def _one_life(self, calls: _CallCounter, progress: Storm) -> bool:
         """One engine process, to its death or to the end of the work. True: all is done."""
-        with self.engine_file.start_engine(self._orders, self._town) as engine:
+        with self._store.start_engine(self._orders, self._town) as engine:
             done = self._watch(engine, calls, progress)
             if not done:
                 time.sleep(self._plan[self.killed].delay_s)

@@ -26,8 +26,9 @@ REPORT_EVERY_S = 0.1
 class Work:
     """The orders to fulfil, and how many are finished."""
 
-    def __init__(self, engine: AsyncEngine, orders: Sequence[Order]) -> None:
+    def __init__(self, engine: AsyncEngine, orders: Sequence[Order], prefix: str) -> None:
         self._engine = engine
+        self._prefix = prefix
         self._orders = iter(orders)
         self.finished = 0
 
@@ -41,7 +42,7 @@ class Work:
 
     async def _fulfil(self) -> None:
         for order in self._orders:
-            await self._engine.run(fulfill_order, order, id=workflow_id(order.order_id))
+            await self._engine.run(fulfill_order, order, id=f"{self._prefix}order-{order.order_id}")
             self.finished += 1
 
     async def _report(self) -> None:
@@ -53,25 +54,21 @@ class Work:
                 print(f"finished {told}", flush=True)
 
 
-def workflow_id(order_id: str) -> str:
-    """`order-1001`."""
-    return f"order-{order_id}"
-
-
-async def main(store: str, orders: Sequence[Order]) -> None:
+async def main(store: str, orders: Sequence[Order], prefix: str) -> None:
     """Fulfil the orders, and return when the last one is finished."""
-    async with Engine(store, task_queue="orders") as engine:
+    async with Engine(store, task_queue=f"{prefix}orders") as engine:
         print("ready", flush=True)
-        await Work(engine, orders).run()
+        await Work(engine, orders, prefix).run()
     print("done", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="the demo's engine process")
     parser.add_argument("--store", required=True)
+    parser.add_argument("--prefix", default="", help="of workflow ids and of the task queue")
     parser.add_argument("--orders", type=Path, required=True)
     parser.add_argument("--leave-with-parent", action="store_true", help="stop when standard input closes")
     options = parser.parse_args()
     if options.leave_with_parent:
         leave_with_parent()
-    asyncio.run(main(options.store, read_orders(options.orders)))
+    asyncio.run(main(options.store, read_orders(options.orders), options.prefix))

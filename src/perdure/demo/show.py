@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from perdure.demo.act_one import act_one
 from perdure.demo.act_three import Storms, act_three, median_ns
 from perdure.demo.act_two import Survived, act_two
 from perdure.demo.audit import Report
+from perdure.demo.engine_store import EngineStore
 from perdure.demo.orders import ORDER_1001, ORDERS_CSV, Order, generate, money, read_orders
 from perdure.demo.screen import Screen
 
@@ -31,6 +33,8 @@ class Options:
     kills: int = 20
     keep: Path | None = None
     """Where the files are to stay; None: a temporary directory that is removed."""
+    store: str = ""
+    """The URL of the engine's store; empty: a file for each act."""
 
 
 def run_demo(console: Console, options: Options) -> int:
@@ -49,8 +53,9 @@ def _play(screen: Screen, options: Options, directory: Path) -> int:
     for stage in stages:
         stage.mkdir()
     without = act_one(screen, stages[0])
-    survived = act_two(screen, stages[1])
-    storms = act_three(screen, stages[2], the_orders(options), options.kills, options.seed)
+    two, three = (_store(options, stage) for stage in stages[1:])
+    survived = act_two(screen, stages[1], two)
+    storms = act_three(screen, stages[2], three, the_orders(options), options.kills, options.seed)
     _show_audit(screen, storms)
     wrong = _what_is_wrong(without, survived, storms, options)
     screen.verdict(
@@ -62,6 +67,13 @@ def _play(screen: Screen, options: Options, directory: Path) -> int:
         f"Seed {options.seed}; the whole demo took {time.monotonic() - began:.0f} s.",
     )
     return 1 if wrong else 0
+
+
+def _store(options: Options, stage: Path) -> EngineStore:
+    """Of an act. In a store that others may use its workflows have ids that nobody else has."""
+    if not options.store:
+        return EngineStore(f"sqlite:///{stage / 'orders.db'}")
+    return EngineStore(options.store, f"demo-{secrets.token_hex(4)}-{stage.name}-")
 
 
 def the_orders(options: Options) -> Sequence[Order]:
