@@ -51,7 +51,7 @@ STEERS = [
     ("schedule delete", "nightly"),
 ]
 FILES_ONLY = ["store backup", "store accept-loss"]
-SERVES = ["server"]
+SERVES = ["server", "demo"]
 
 
 @activity(name="every.down", retry=Retry(initial_interval="1h"))
@@ -158,7 +158,7 @@ def test_what_is_not_there_is_not_made(empty: str, tmp_path: Path) -> None:
 def test_what_is_for_files_alone_says_so(command: str, tmp_path: Path) -> None:
     target = f" {tmp_path / 'copy.db'}" if command == "store backup" else ""
     code, output = perdure(command + target, "postgresql://127.0.0.1:1/orders")
-    assert code == 1 and "name a SQLite store" in output
+    assert code == 1 and "SQLite store" in output
 
 
 def test_a_memory_store_is_nobodys_but_its_process() -> None:
