@@ -71,19 +71,6 @@ class Damaged(StoreError):
     """What the store holds of one thing is not what was written: only a backup helps. The others can be read."""
 
 
-def missing(name: object) -> StoreError:
-    """What is said of a store that is not there, to whoever must not make it."""
-    return StoreError(f"There is no store {name}: correct the URL, or start an engine on it first.")
-
-
-def outdated(name: object, version: int, newest: int) -> StoreError:
-    """What is said of a store of an older perdure, to whoever must not change its schema."""
-    return StoreError(
-        f"The store {name} has schema {version}, this perdure reads {newest}: "
-        "an engine brings it up to date when it opens it."
-    )
-
-
 PAGE_BYTES = 2 << 20
 """What a page of rows weighs at most, unless its first one alone is heavier: an answer of lists fits in 4 MB."""
 

@@ -32,3 +32,16 @@ class _OnlyReads:
 def only_reads(store: Store, name: str) -> Store:
     """The same store, of which nothing can be changed through this one. `name`: what messages call it."""
     return cast(Store, _OnlyReads(store, name))
+
+
+def missing(name: object) -> StoreError:
+    """What is said of a store that is not there, to whoever must not make it."""
+    return StoreError(f"There is no store {name}: correct the URL, or start an engine on it first.")
+
+
+def outdated(name: object, version: int, newest: int) -> StoreError:
+    """What is said of a store of an older perdure, to whoever must not change its schema."""
+    return StoreError(
+        f"The store {name} has schema {version}, this perdure reads {newest}: "
+        "an engine brings it up to date when it opens it."
+    )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from perdure.stores.api import Store, StoreError, missing
+from perdure.stores.api import Store, StoreError
 from perdure.stores.memory import MemoryStore
 from perdure.stores.mysql import MysqlStore
 from perdure.stores.mysql import url as mysql_url
+from perdure.stores.only_reads import missing
 from perdure.stores.postgres import PostgresStore
 from perdure.stores.postgres import url as postgres_url
 from perdure.stores.sqlite import SqliteStore

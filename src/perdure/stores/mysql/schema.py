@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
-from perdure.stores.api import StoreError, missing, outdated
+from perdure.stores.api import StoreError
 from perdure.stores.mysql.driver import Connection, errno
 from perdure.stores.mysql.literals import literal
 from perdure.stores.mysql.url import Settings
+from perdure.stores.only_reads import missing, outdated
 
 FIRST_VERSION = 1
 LOCK_S = 60

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from importlib.resources import files
 
-from perdure.stores.api import StoreError, missing, outdated
+from perdure.stores.api import StoreError
+from perdure.stores.only_reads import missing, outdated
 from perdure.stores.postgres.driver import Connection, sqlstate
 from perdure.stores.postgres.queries import query
 from perdure.stores.postgres.texts import in_schema

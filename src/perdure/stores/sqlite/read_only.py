@@ -15,7 +15,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar
 
-from perdure.stores.api import StoreError, missing, outdated
+from perdure.stores.api import StoreError
+from perdure.stores.only_reads import missing, outdated
 from perdure.stores.sqlite import schema
 from perdure.stores.sqlite.errors import as_store_error
 from perdure.stores.sqlite.store import SqliteStore
