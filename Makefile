@@ -54,7 +54,7 @@ kills: dev ## kill -9 an engine under messages, under transactions, and with Pos
 share: dev ## a web service of four processes on one file, killed at random while it is asked and steered
 	@$(BIN)/python -m benchmarks.sharing $(ARGS)
 
-fleet-kills: dev ## kill -9 nodes, workers and the database of a fleet for ten minutes, and audit every order
+fleet-kills: dev ## kill -9 nodes, workers and the database of a fleet for ten minutes, and audit every order; --kind patroni: fail-overs; --cuts: networks
 	@$(BIN)/python -m benchmarks.fleet_kills $(ARGS)
 
 differential: dev ## the same scenarios on Temporal's own server and on ours, side by side

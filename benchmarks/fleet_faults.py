@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tests.servers.fixtures import execute_mariadb, url
+from tests.servers.galera import Galera, Member
 from tests.servers.patroni import Patroni
 from tests.servers.server import Server
 
@@ -132,6 +133,43 @@ class FailOver:
             *[Fault("leader", strike, heal)] * 3,
             Fault("switch-over", self._cluster.switch_over, self._cluster.await_members),
         ]
+
+    def release(self) -> None:
+        """All of it ends."""
+        self._cluster.release()
+
+
+class Group:
+    """MariaDB under Galera: each node works on a member of its own."""
+
+    def __init__(self) -> None:
+        self._cluster = Galera()
+
+    def start_all(self) -> None:
+        """All are in step."""
+        self._cluster.start()
+
+    def url(self, node: int) -> str:
+        """That of its member."""
+        return self._cluster.url(node)
+
+    def probe(self) -> None:
+        """Two of three are always there."""
+
+    def faults(self, of_fleet: list[Fault]) -> list[Fault]:
+        """A member is lost, and comes back with what the others have kept for it, or once in a while with nothing."""
+
+        def fault(member: Member, *, is_wiped: bool) -> Fault:
+            def heal() -> None:
+                if is_wiped:
+                    member.wipe()
+                member.start()
+                self._cluster.await_member(member)
+
+            return Fault("member and its data" if is_wiped else "member", member.lose, heal)
+
+        kept = [fault(one, is_wiped=False) for one in self._cluster.members]
+        return [*kept, fault(self._cluster.members[-1], is_wiped=True)]
 
     def release(self) -> None:
         """All of it ends."""

@@ -36,7 +36,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
-from benchmarks.fleet_faults import CUT_S, Absences, Database, FailOver, Fault, OneServer, longest_gap_s
+from benchmarks.fleet_faults import CUT_S, Absences, Database, FailOver, Fault, Group, OneServer, longest_gap_s
 from benchmarks.fleet_worker import STEPS, FleetOrder, charges, make_ledger
 from benchmarks.server_kills import RETRYABLE
 from benchmarks.server_order import BIN, READY_S, free_port
@@ -396,6 +396,7 @@ def row(findings: Findings) -> dict[str, object]:
     kills = {f"killed_{one}s": findings.kills[one] for one in ("node", "worker", "database")}
     return {
         **kills, "faults": findings.kills,
+        "what": ", ".join(f"{count} × {kind}" for kind, count in sorted(findings.kills.items())),
         "acknowledged": len(findings.started), "ended": len(findings.ended_at), "wrong": findings.wrong,
         "longest_stall_s": stall_s, "longest_absence_s": findings.absences.longest_s,
         "longest_stall_of_ours_s": ours_s, "slowest_order_s": findings.longest_s,
@@ -411,6 +412,7 @@ _DATABASES: dict[str, Callable[[], Database]] = {
     "postgres": lambda: OneServer("postgres"),
     "mariadb": lambda: OneServer("mariadb"),
     "patroni": FailOver,
+    "galera": Group,
 }
 
 

@@ -141,6 +141,20 @@ Three nodes, four workers, one database server, all of them on one {cpus}-core m
 {rows}
 """,  # noqa: E501
     ),
+    Page(
+        ROOT / "docs" / "fail-overs.md",
+        "fleet-faults",
+        "| {kind} | {what} | {seconds:,} | {acknowledged:,} | {ended:,} | {failures} | {longest_stall_s:.1f} "
+        "| {longest_absence_s:.1f} | {longest_stall_of_ours_s:.1f} | {slowest_order_s:.1f} |",
+        """\
+Three nodes, four workers and all of the database on one {cpus}-core machine that had much other work besides
+([{name}](../benchmarks/results/{name}); yours: `make fleet-kills ARGS="--kind patroni"`, `make fleet-kills ARGS=--cuts`).
+
+| store | what happened | seconds | starts acknowledged | ended | wrong | longest time without an end, s | without a database that takes commits, s | without an end while there was one, s | slowest order, s |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|
+{rows}
+""",  # noqa: E501
+    ),
 ]
 
 

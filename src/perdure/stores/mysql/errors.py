@@ -26,10 +26,31 @@ _SENTENCES = {
     1205: "The store {url} waited too long for a lock ({error}): is another program at work in its tables?",
 }
 DUPLICATE = 1062
-_TRANSIENT = (1205, 1213, 1180, 1047)
-"""Lock wait timeout, deadlock (of Galera's certification too), error during commit, a Galera node that is not ready."""
-_LOST = (1053, 1077, 1079, 1158, 1159, 1160, 1161, 1184, 1189, 1190, 1317, 1927, 2003, 2006, 2013, 2014, 2055, 4031)
-"""Of the server's that it shuts down or was told to end what is done, of the driver's that the connection is gone."""
+_TRANSIENT = (1205, 1213, 1180)
+"""Lock wait timeout, deadlock (of Galera's certification too), error during commit."""
+_LOST = (
+    1047,
+    1053,
+    1077,
+    1079,
+    1158,
+    1159,
+    1160,
+    1161,
+    1184,
+    1189,
+    1190,
+    1317,
+    1927,
+    2003,
+    2006,
+    2013,
+    2014,
+    2055,
+    4031,
+)
+"""Of the server's that it ends, ends what is done, or is a Galera member in no group; of the driver's that there is no
+connection."""
 _LATE = (1969, 3024, 1028)
 """A read that took longer than it may."""
 _VALUES = (1054, 1153, 1264, 1300, 1366, 1367, 1406, 1105, 1118, 1690, 3854, 3140, 1022, 1048, 1264, 1071)
