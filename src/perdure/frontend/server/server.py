@@ -29,8 +29,6 @@ class ServerConfig:
     """What an operator sets. Addresses are `host:port`; port 0 takes a free one."""
 
     address: str = "127.0.0.1:7233"
-    shares_port: bool = False
-    """Other processes of this host listen on the same address."""
     http_address: str = "127.0.0.1:8233"
     """Of `/healthz`, `/readyz` and `/metrics`; "" for none."""
     namespaces: Sequence[str] = ("default",)
@@ -40,6 +38,8 @@ class ServerConfig:
     engine: EngineConfig = field(default_factory=lambda: EngineConfig(prune_every_ns=60_000_000_000))
     time_skipping: bool = False
     """A test server: serve the TestService too, by which a test lets time jump."""
+    shares_port: bool = False
+    """Other processes of this host listen on the same address."""
 
 
 _PLAIN = "text/plain; charset=utf-8"
