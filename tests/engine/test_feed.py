@@ -226,8 +226,14 @@ def on_two_nodes(scenario: Scenario) -> Callable[[str], None]:
     return run
 
 
-async def within(world: World, waiting: Awaitable[Any], seconds: float = 2 * LATE_S + BEAT_NS / 1e9) -> Any:
-    """What it gives, which must not take longer."""
+BEATS_TO_MISS = 3
+"""A beat later a node has said how much it told, perhaps just after the other one looked; that one sees it a beat later
+at most, and gives what is late one more beat to come."""
+
+
+async def within(world: World, waiting: Awaitable[Any]) -> Any:
+    """What it gives, which must not take longer than it takes to see that news are missing."""
+    seconds = BEATS_TO_MISS * BEAT_NS / 1e9
     began = world.loop.time()
     answer = await waiting
     assert world.loop.time() - began <= seconds
