@@ -151,11 +151,8 @@ class Node(Child):
         port, self.http = free_port(), free_port()
         command = [str(BIN / "perdure"), "server", "--store", store, "--address", f"127.0.0.1:{port}"]
         command += ["--http-address", f"127.0.0.1:{self.http}"]
-        super().__init__(f"node {number}", command, directory / f"node-{number}.log", port)
-
-    @property
-    def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        self.target = f"127.0.0.1:{port}"
+        super().__init__(f"node {number}", command, directory / f"node-{number}.log", ("127.0.0.1", port))
 
     @property
     def cpu_ms(self) -> float:
