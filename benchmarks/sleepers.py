@@ -137,7 +137,9 @@ async def all_sleep(store: Store) -> None:
 async def fill(url: str, count: int, due: int) -> dict[str, Any]:
     """Start `count` sleepers; when all of them sleep, stop."""
     base_s = time.time()
-    async with AsyncEngine(url) as engine:
+    from benchmarks.sleeper_workflow import sleeper
+
+    async with AsyncEngine(url, workflows=[sleeper], activities=[]) as engine:
         cpu = time.process_time()
         moments = await start_all(engine, range(count), due, base_s, "sleeper")
         await all_sleep(store_of(engine))
@@ -217,7 +219,10 @@ async def sizes(url: str) -> dict[str, Any]:
 async def rate(url: str, empty_url: str) -> dict[str, Any]:
     """Starts a second on the full store and on one that was empty, in turn; a round ends when all of it sleep."""
     found: dict[str, list[tuple[float, float]]] = {"full": [], "empty": []}
-    async with AsyncEngine(url) as full, AsyncEngine(empty_url) as empty:
+    from benchmarks.sleeper_workflow import sleeper
+
+    known: dict[str, Any] = {"workflows": [sleeper], "activities": []}
+    async with AsyncEngine(url, **known) as full, AsyncEngine(empty_url, **known) as empty:
         for turn in range(RATE_ROUNDS + 1):
             for name, engine in (("full", full), ("empty", empty)):
                 began, cpu = time.perf_counter(), time.process_time()
@@ -241,7 +246,7 @@ async def rate(url: str, empty_url: str) -> dict[str, Any]:
 
 async def wake(url: str, due: int, base_s: float, orders_per_s: float) -> dict[str, Any]:
     """Open the store a little before the first comes due; until all of those have ended, start orders."""
-    from benchmarks.perdure_order import fulfill_async
+    from benchmarks.perdure_order import charge_async, fulfill_async, notify_async, reserve_async, ship_async
     from benchmarks.sleeper_workflow import sleeper
 
     begins_s = base_s + DAYS * DAY_S
@@ -251,7 +256,8 @@ async def wake(url: str, due: int, base_s: float, orders_per_s: float) -> dict[s
     running: set[asyncio.Task[None]] = set()
     began = time.monotonic()
     seams = EngineSeams(clock=clock)
-    async with seamed(AsyncEngine, seams, url, workflows=[sleeper, fulfill_async]) as engine:
+    activities = [charge_async, reserve_async, ship_async, notify_async]
+    async with seamed(AsyncEngine, seams, url, workflows=[sleeper, fulfill_async], activities=activities) as engine:
         opened_s = time.monotonic() - began
         before_mb = rss_mb()
         cpu = time.process_time()

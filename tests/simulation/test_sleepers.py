@@ -43,5 +43,5 @@ def test_sleepers_hold_no_thread_survive_a_restart_and_wake_when_they_are_due(
 
 async def _threads_of_an_engine_on(address: str) -> int:
     before = threading.active_count()
-    async with AsyncEngine(address):
+    async with AsyncEngine(address, workflows=[], activities=[]):
         return threading.active_count() - before

@@ -20,6 +20,7 @@ NAMES = sorted(
     entry.name.removesuffix(".sql") for entry in SQLITE.joinpath("queries").iterdir() if ".sql" in entry.name
 )
 WALKS = {
+    "list_longest": "a person asks for sizes",
     "list_namespaces": "a handful of rows",
     "remove_records": "once in a namespace's life",
     **dict.fromkeys(("all_executions", "all_history", "all_records", "lost_workflow_ids"), "a check reads everything"),

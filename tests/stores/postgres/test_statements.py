@@ -29,7 +29,7 @@ EVERYWHERE = {
     "raise_epoch", "remove_writers",
     "count_tasks", "list_queues",
     "remove_messages",
-    "notify", "find_strangers", "identify", "transaction_status",
+    "notify", "find_strangers", "identify", "transaction_status", "list_table_sizes",
 }  # fmt: skip
 """Statements that are no execution's: of namespaces, of writers; of queues, whose tasks are in every partition."""
 
