@@ -45,6 +45,25 @@ def test_the_same_comes_of_steps_as_of_one_go() -> None:
     assert commit.replies == whole.replies
 
 
+def test_commands_beyond_the_limit_are_counted_in_steps_and_no_further_than_it() -> None:
+    """A step counts five thousand: of sixty thousand, the ten that are enough to know."""
+    world = World()
+    world.start()
+    command = answer(world.workflow_task(), *[given.marker()] * 60_000)
+    steps = decide_in_steps(world.run, command, world.context())
+    count = 0
+    while count < 100:
+        try:
+            next(steps)
+        except StopIteration as end:
+            commit = end.value.settle()
+            break
+        count += 1
+    assert count == 10
+    assert "history count exceeds limit" in str(commit.replies[0])
+    assert names(commit.events)[-1] == "WorkflowExecutionTerminated"
+
+
 def test_a_refusal_is_a_reply_here_as_there() -> None:
     world = World()
     world.start()

@@ -23,11 +23,13 @@ from tests.engine.world import (
     ORDER,
     Worker,
     World,
+    activity_poll,
     completion,
     describe_request,
     history,
     names,
     outcome,
+    schedule,
     start_request,
     virtual,
     workflow_poll,
@@ -461,3 +463,34 @@ async def test_a_poller_set_aside_for_a_commit_that_cannot_be_stored_waits_on(wo
             await engine.submit("default", "bad", None, start("bad"))
         await engine.submit("default", "order-1", None, start())
         assert (await poll).workflow_execution.workflow_id == "order-1"
+
+
+@virtual
+async def test_the_newest_events_in_memory_weigh_what_they_are_said_to(world: World) -> None:
+    """Of commits with many events, few and none, some of which push older ones out."""
+    async with world.engine(tail_events_max=6, tail_bytes_max=3_000) as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        lengths: list[int] = []
+        for number in range(12):
+            size = 4_000 if number == 10 else 10 * number
+            request = service.SignalWorkflowExecutionRequest(namespace="default", signal_name="go")
+            request.input.payloads.add(data=b"x" * size)
+            await engine.submit("default", "order-1", None, Signal(request))
+            if number % 3 == 0:
+                task = await connection.poll_workflow_task_queue(workflow_poll())
+                await connection.respond_workflow_task_completed(
+                    completion(task.task_token, *[schedule(f"{number}-{place}") for place in range(number)])
+                )
+            if number in (2, 9, 10):
+                await connection.poll_activity_task_queue(activity_poll())  # a commit without events
+            mailbox = engine.mailboxes.peek("default", "order-1")
+            assert mailbox is not None and mailbox.execution is not None
+            weight = sum(event.ByteSize() for event in mailbox.tail)
+            assert mailbox.tail_base_bytes + weight == mailbox.execution.history_bytes
+            assert [event.event_id for event in mailbox.tail] == list(
+                range(mailbox.execution.next_event_id - len(mailbox.tail), mailbox.execution.next_event_id)
+            )
+            lengths.append(len(mailbox.tail))
+        assert 0 in lengths, "a batch that is too large is not kept"
+        assert max(lengths) > 6, "of which there are many are kept while they are small"

@@ -14,6 +14,7 @@ loads it again and decides the same commands once more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -46,6 +47,9 @@ class Commit(msgspec.Struct, eq=False):
     """Appended to history in this order, as one batch; may be empty (an attempt started, a heartbeat)."""
     encoded: list[bytes] = []
     """The same events, serialised: no event is changed, or serialised again, once it was appended."""
+    batches: Sequence[tuple[int, bytes]] = ()
+    """Of very many, the same once more, joined as they are stored, each with the id of its first event; none: the
+    store joins them."""
     add_tasks: list[Task] = []
     remove_tasks: list[TaskRef] = []
     wake_at_ns: int | None = None

@@ -6,7 +6,7 @@ it, in history, and the worker's request is refused with INVALID_ARGUMENT.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -51,15 +51,20 @@ class Answer(msgspec.Struct, eq=False):
         return self.turn.execution.facts.task_home
 
 
-def complete(turn: Turn, command: CompleteWorkflowTask) -> Steps[WorkflowTaskCompleted | Rejected]:
+def complete(
+    turn: Turn, command: CompleteWorkflowTask, messages: Sequence[CommandMessage]
+) -> Steps[WorkflowTaskCompleted | Rejected]:
     """Apply a worker's answer. Raises Rejected NOT_FOUND for a stale token; returns (not raises) the
-    Rejected of a bad command, because the failed task is in history then."""
+    Rejected of a bad command, because the failed task is in history then.
+
+    `messages`: the request's commands. In a list they are made once, though read twice; but to make one of very many,
+    and to be rid of it, takes longer than a step may.
+    """
     request = command.request
     execution = turn.execution
     task = workflow_task.require_started(execution, command.token)
     # All is judged before the first event is written: an answer is applied wholly, or it fails the task and does
     # nothing else.
-    messages = list(request.commands)
     inbox = update.Inbox(execution, request.messages, turn.limits) if request.messages else None
     try:
         yield from validation.validate(turn, messages, inbox)

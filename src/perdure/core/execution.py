@@ -159,7 +159,7 @@ class Decision(msgspec.Struct, eq=False):
             return self.handle(command)
         turn = self.turns[-1]
         _require_run(turn, command.token.key, workflow_task_not_found)
-        reply = yield from completion.complete(turn, command)
+        reply = yield from completion.complete(turn, command, command.request.commands)
         if turn.successor is not None:
             self.turns.append(turn.successor)
         return reply
@@ -329,7 +329,7 @@ def _require_run(turn: Turn, key: ExecutionKey, refusal: Callable[[], Rejected] 
 
 
 def _complete(turn: Turn, command: commands.CompleteWorkflowTask) -> Any:
-    return finish(completion.complete(turn, command))
+    return finish(completion.complete(turn, command, list(command.request.commands)))
 
 
 _HANDLERS: dict[type, tuple[Callable[[Turn, Any], Any], Callable[[], Rejected] | None]] = {

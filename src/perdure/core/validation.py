@@ -22,6 +22,9 @@ from perdure.core.steps import STEP, Steps
 from perdure.core.turn import Turn
 from perdure.core.update import Inbox
 
+_COUNTED = 20 * STEP
+"""Commands of a step in which each is only counted."""
+
 
 def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None = None) -> Steps[None]:
     """Raises BadCommand for the first command that cannot be applied after those before it,
@@ -30,7 +33,7 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
     draft = Draft(turn.execution, limits, context.find_zone, context.attribute_type, inbox)
     entries_max = limits.entries
     if turn.execution.next_event_id + len(commands) > turn.limits.history_events:
-        _check_length(turn, commands)
+        yield from _check_length(turn, commands)
     for number, message in enumerate(commands, 1):
         if number % STEP == 0:
             yield
@@ -59,13 +62,17 @@ def validate(turn: Turn, commands: Sequence[CommandMessage], inbox: Inbox | None
         raise Overtaken
 
 
-def _check_length(turn: Turn, commands: Sequence[CommandMessage]) -> None:
+def _check_length(turn: Turn, commands: Sequence[CommandMessage]) -> Steps[None]:
     """Raises BadCommand, one that ends the run, when its history would be too long: before all that is written."""
-    limit = turn.limits.history_events
-    # messages alone may leave no event: an update that is rejected
-    events = sum(command.command_type != enums.COMMAND_PROTOCOL_MESSAGE for command in commands)
-    if turn.execution.next_event_id + events > limit:
-        raise HistoryTooLong
+    room = turn.limits.history_events - turn.execution.next_event_id
+    for begin in range(0, len(commands), _COUNTED):
+        if begin:
+            yield
+        # messages alone may leave no event: an update that is rejected
+        some = commands[begin : begin + _COUNTED]
+        room -= sum(command.command_type != enums.COMMAND_PROTOCOL_MESSAGE for command in some)
+        if room < 0:
+            raise HistoryTooLong
 
 
 _UNSUPPORTED = {

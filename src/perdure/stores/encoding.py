@@ -18,6 +18,7 @@ from perdure.core.execution import Execution, encode
 from perdure.core.message import Message, encode_message
 from perdure.core.names import ExecutionKey, RecordRef, Task, TaskRef
 from perdure.core.search_attributes import Row as IndexRow
+from perdure.core.steps import Steps, finish
 from perdure.stores.api import Batch, Namespace, Outcome, RecordChange, Unstorable
 from perdure.stores.visibility.evaluation import uncommon_rows
 
@@ -86,7 +87,6 @@ def encode_commit(commit: Commit) -> EncodedCommit:
     wake_at_ns = commit.wake_at_ns
     if wake_at_ns is not None and wake_at_ns not in _INTEGERS:
         _check_integer("wake_at_ns", wake_at_ns)
-    events = commit.events
     encoded = EncodedCommit(
         commit.key,
         commit.expected_version,
@@ -101,7 +101,7 @@ def encode_commit(commit: Commit) -> EncodedCommit:
         execution.next_event_id - 1,
         wake_at_ns,
         execution.in_flight,
-        _batches(events[0].event_id, commit.encoded) if events else (),
+        _batches(commit) if commit.events else (),
         execution.history_bytes,
         commit.is_plain,
     )
@@ -132,19 +132,37 @@ _BATCH_EVENTS_MAX = 1_000
 _BATCH_BYTES_MAX = 512 << 10
 
 
-def _batches(first_event_id: int, encoded: Sequence[bytes]) -> Sequence[Batch]:
+def _batches(commit: Commit) -> Sequence[Batch]:
+    if commit.batches:
+        return [Batch(first_event_id, data) for first_event_id, data in commit.batches]
+    encoded = commit.encoded
     if len(encoded) <= _BATCH_EVENTS_MAX:
         data = encode_batch(encoded)
         if len(data) <= _BATCH_BYTES_MAX:
-            return (Batch(first_event_id, data),)
-    batches: list[Batch] = []
+            return (Batch(commit.events[0].event_id, data),)
+    return [Batch(first_event_id, data) for first_event_id, data in finish(_join(commit))]
+
+
+def join_in_steps(commit: Commit) -> Steps[None]:
+    """Do beforehand what takes long when a commit of very many events is encoded, and those behind it."""
+    link: Commit | None = commit
+    while link is not None:
+        if link.events:
+            link.batches = yield from _join(link)
+        link = link.next_run
+
+
+def _join(commit: Commit) -> Steps[Sequence[tuple[int, bytes]]]:
+    first_event_id, encoded = commit.events[0].event_id, commit.encoded
+    batches: list[tuple[int, bytes]] = []
     begin = size = 0
     for place, event in enumerate(encoded):
         if place > begin and (place - begin == _BATCH_EVENTS_MAX or size + len(event) > _BATCH_BYTES_MAX):
-            batches.append(Batch(first_event_id + begin, encode_batch(encoded[begin:place])))
+            batches.append((first_event_id + begin, encode_batch(encoded[begin:place])))
             begin, size = place, 0
+            yield
         size += len(event)
-    batches.append(Batch(first_event_id + begin, encode_batch(encoded[begin:])))
+    batches.append((first_event_id + begin, encode_batch(encoded[begin:])))
     return batches
 
 

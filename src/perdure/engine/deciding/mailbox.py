@@ -150,17 +150,19 @@ class Mailbox:
         tail = self.tail
         tail.extend(commit.events)
         if len(tail) > events_max or execution.history_bytes - self.tail_base_bytes > bytes_max:
-            self._trim(len(commit.events), execution.history_bytes, bytes_max)
+            self._trim(commit, execution.history_bytes, bytes_max)
 
     def _keep_the_end(self, events: list[HistoryEvent], history_bytes: int) -> None:
         """Of a closed run the closing event is asked for, by whoever waits for the result; the rest only weighs."""
         self.tail = events[-1:] or self.tail[-1:]
         self.tail_base_bytes = history_bytes - (self.tail[0].ByteSize() if self.tail else 0)
 
-    def _trim(self, newest: int, history_bytes: int, bytes_max: int) -> None:
+    def _trim(self, commit: Commit, history_bytes: int, bytes_max: int) -> None:
         """Keep the newer half, and at least the newest batch unless it alone is too large."""
-        kept = self.tail[-max(newest, len(self.tail) // 2) :]
-        size = sum(event.ByteSize() for event in kept)
+        newest, half = len(commit.events), len(self.tail) // 2
+        kept = self.tail[-max(newest, half) :]
+        # An event that is asked for its size measures itself again, a third of a microsecond each; bytes know theirs.
+        size = sum(map(len, commit.encoded)) + sum(event.ByteSize() for event in kept[: len(kept) - newest])
         if size > bytes_max:
             kept, size = [], 0
         self.tail = kept

@@ -26,15 +26,15 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commands import Command, ResetWorkflow, SignalWithStart, StartWorkflow, Take, UpdateWithStart
 from perdure.core.commit import Commit
 from perdure.core.context import Context
-from perdure.core.execution import MAY_BE_LONG, Decision, Execution, decide, decide_in_steps, takes_steps
+from perdure.core.execution import MAY_BE_LONG, Execution, decide, decide_in_steps, takes_steps
 from perdure.core.names import ExecutionKey, QueueName, TaskKind
-from perdure.core.steps import Steps
 from perdure.engine.deciding.cache import RestingCache
 from perdure.engine.deciding.committer import Committer
 from perdure.engine.deciding.contention import Contention
 from perdure.engine.deciding.loader import Loader
 from perdure.engine.deciding.mailbox import Call, Mailbox, too_many
 from perdure.engine.deciding.transactor import Transactor
+from perdure.engine.deciding.turns import in_turns, let_go
 from perdure.engine.feed.feed import Feed
 from perdure.engine.matching.matching import Matching
 from perdure.engine.node.clock import Clock
@@ -45,6 +45,7 @@ from perdure.engine.node.signal import Signal
 from perdure.engine.node.zones import find_zone
 from perdure.engine.submission import InTransaction, Read
 from perdure.stores.api import Outcome, Store
+from perdure.stores.encoding import join_in_steps
 
 _log = logging.getLogger(__name__)
 
@@ -327,9 +328,10 @@ class Mailboxes:
         context = self._tell(replace(self._context), execution)
         steps = decide_in_steps(execution, cast(Command, call.command), context)
         try:
-            decision = await _in_turns(steps)
+            decision = await in_turns(steps)
             pollers = mailbox.assigned = self._matching.assign(decision.queued)
             commit = decision.settle(pollers)
+            await in_turns(join_in_steps(commit))
         except Exception as error:
             mailbox.calls = []
             self._recover_decision(mailbox, [call], error)
@@ -338,6 +340,9 @@ class Mailboxes:
         mailbox.calls = []
         if not self._decided(mailbox, [call], commit):
             self._go_on(mailbox)
+        while mailbox.commit is commit:  # the last to hold what is large in it is this task
+            await self.committed.reached(self.committed.count + 1)
+        await let_go(commit)
 
     def _decided(self, mailbox: Mailbox, calls: list[Call], commit: Commit) -> bool:
         """True: what was decided is to be written; else it is answered."""
@@ -587,13 +592,3 @@ def _foreign_state(mailbox: Mailbox) -> Execution | None:
 
 def _may_guess(mailbox: Mailbox, head: Call) -> bool:
     return isinstance(head.command, StartWorkflow) and head.run_id is None and not mailbox.conflicts
-
-
-async def _in_turns(steps: Steps[Decision]) -> Decision:
-    """All steps, and between two of them everybody else."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        await asyncio.sleep(0)
