@@ -1,17 +1,20 @@
 """A million workflows asleep: what each costs, what a node among them weighs, and how a tenth of them wakes.
 
-usage: python -m benchmarks.sleepers [--count N] [--due N] [--store sqlite|postgres|mariadb]
+usage: python -m benchmarks.sleepers [--count N] [--due N] [--store sqlite|postgres|mariadb] [--keep DIR] [--only PHASE]
 
 Processes after one another, on one store that waits for its disk:
 
 * `fill` starts the workflows by an embedded engine and ends when all of them sleep;
+* `sizes` asks the store what they take;
 * `weigh` starts `perdure server` on the store, as anybody would, until `/healthz` says that it serves;
 * `rate` starts some more, in turn on the full store and on an empty one;
 * `wake` opens the store thirty days later, by the clock that it is given, when some come due within one minute, while
   orders of four activities are started at an even pace;
 * `audit` reads when each of them ended.
 
-The rest sleeps on. With `--url` the store is one of yours, and stays.
+The rest sleeps on. With `--keep DIR` the store stays there: `fill` goes on where it was interrupted, at any time and
+under any load, and the other phases are run again whenever the machine is quiet. Each `wake` takes another wave of
+sleepers: there are five, a day apart.
 """
 
 from __future__ import annotations
@@ -21,25 +24,28 @@ import itertools
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from benchmarks import rows
 from benchmarks.inside import store_of
 from benchmarks.server_order import BIN, free_port
+from benchmarks.sleeper_stores import Kept, Progress, stores
 from perdure import AsyncEngine
 from perdure.embedded import EngineSeams, seamed
+from perdure.errors import WorkflowAlreadyStartedError
 from perdure.stores.api import Store
 from perdure.stores.open import open_store
 from perdure.stores.sizes import measure
@@ -48,6 +54,8 @@ from perdure.stores.visibility import bind, parse
 ROOT = Path(__file__).parent.parent
 DAYS = 30
 DAY_S = 86_400
+WAVES = 5
+"""So many times `wake` can be run on one store."""
 WINDOW_S = 60.0
 """Those that wake come due within so long."""
 BEFORE_S = 20.0
@@ -58,6 +66,8 @@ AWAKE_MAX = 2_000
 """Started and not asleep: who is faster than the worker waits for it."""
 RATE_ROUND = 2_000
 RATE_ROUNDS = 7
+_TELL_S = 1.0
+"""How often a phase says how far it is."""
 PHASES = ("fill", "sizes", "weigh", "rate", "wake", "audit")
 _READY_S = 120
 _SETTLE_S = 900
@@ -85,45 +95,83 @@ def rss_mb(pid: int | str = "self") -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
+def tell(done: int, of: int) -> None:
+    """Say how far this phase is to whoever started its process."""
+    print(json.dumps({"done": done, "of": of}), flush=True)
+
+
 def due_s(number: int, due: int, base_s: float) -> float:
-    """When a sleeper is to wake: the first `due` of them within one minute, thirty days after `base_s`; the others a
-    year later."""
-    if number < due:
-        return base_s + DAYS * DAY_S + WINDOW_S * number / due
+    """When a sleeper is to wake: the first `due` of them within one minute, thirty days after `base_s`, as many a day
+    later, and so on; those that are in no wave a year later."""
+    if number < due * WAVES:
+        wave, place = divmod(number, due)
+        return base_s + (DAYS + wave) * DAY_S + WINDOW_S * place / due
     return base_s + 365 * DAY_S + number
 
 
 # --- fill -----------------------------------------------------------------------------------------
 
 
-async def start_all(engine: AsyncEngine, numbers: range, due: int, base_s: float, prefix: str) -> list[float]:
-    """Start these; the moments when each tenth of them was acknowledged."""
-    from benchmarks.sleeper_workflow import sleeper
+class Starter:
+    """Starts sleepers, a hundred at a time and no faster than they fall asleep.
 
-    left = iter(numbers)
-    moments: list[float] = [time.perf_counter()]
-    done = 0
-    store, room = store_of(engine), asyncio.Event()
+    Attributes:
+        done: how many were started; those that were there before count.
+        moments: when it began, and when each tenth was done.
+    """
 
-    async def keep_room() -> None:
-        while True:
-            awake = sum([await store.count_tasks(queue) for queue in await store.queues()])
-            room.set() if awake < AWAKE_MAX else room.clear()
-            await asyncio.sleep(0.2)
+    def __init__(self, engine: AsyncEngine, due: int, base_s: float, prefix: str) -> None:
+        self._engine = engine
+        self._due = due
+        self._base_s = base_s
+        self._prefix = prefix
+        self._store = store_of(engine)
+        self._room = asyncio.Event()
+        self._is_ended = False
+        self.done = 0
+        self.moments: list[float] = []
 
-    async def lane() -> None:
-        nonlocal done
+    def end(self) -> None:
+        """Start no more."""
+        self._is_ended = True
+
+    async def start_all(self, numbers: range, told: Callable[[int], None] | None = None) -> None:
+        """Start these; `told` hears now and then how many it were."""
+        left = iter(numbers)
+        self.moments = [time.perf_counter()]
+        keeper = asyncio.create_task(self._keep_room(told))
+        try:
+            await asyncio.gather(*[self._lane(left, len(numbers)) for _ in range(IN_FLIGHT)])
+        finally:
+            keeper.cancel()
+
+    async def _lane(self, left: Iterator[int], count: int) -> None:
+        from benchmarks.sleeper_workflow import sleeper
+
         for number in left:
-            await room.wait()
-            await engine.start(sleeper, number, due_s(number, due, base_s), id=f"{prefix}-{number}")
-            done += 1
-            if done * 10 % len(numbers) < 10:
-                moments.append(time.perf_counter())
+            await self._room.wait()
+            if self._is_ended:
+                return
+            try:
+                await self._engine.start(
+                    sleeper, number, due_s(number, self._due, self._base_s), id=f"{self._prefix}-{number}"
+                )
+            except WorkflowAlreadyStartedError:
+                pass  # the last time, when the process was killed before it said so
+            self.done += 1
+            if self.done * 10 % count < 10:
+                self.moments.append(time.perf_counter())
 
-    keeper = asyncio.create_task(keep_room())
-    await asyncio.gather(*[lane() for _ in range(IN_FLIGHT)])
-    keeper.cancel()
-    return moments
+    async def _keep_room(self, told: Callable[[int], None] | None) -> None:
+        """Whoever is faster than the worker waits for it."""
+        tell_at = 0.0
+        while True:
+            awake = sum([await self._store.count_tasks(queue) for queue in await self._store.queues()])
+            self._room.set() if awake < AWAKE_MAX else self._room.clear()
+            if told is not None and time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + _TELL_S
+                told(self.done)
+            await asyncio.sleep(0.2)
 
 
 async def all_sleep(store: Store) -> None:
@@ -135,23 +183,27 @@ async def all_sleep(store: Store) -> None:
         await asyncio.sleep(0.05)
 
 
-async def fill(url: str, count: int, due: int) -> dict[str, Any]:
-    """Start `count` sleepers; when all of them sleep, stop."""
-    base_s = time.time()
+async def fill(url: str, count: int, progress: Progress) -> dict[str, Any]:
+    """Start sleepers until there are `count`; when all of them sleep, stop. SIGTERM and SIGINT end it early."""
     from benchmarks.sleeper_workflow import sleeper
 
+    first = progress.filled
     async with AsyncEngine(url, workflows=[sleeper], activities=[]) as engine:
+        starter = Starter(engine, progress.due, progress.base_s, "sleeper")
+        for which in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(which, starter.end)
         cpu = time.process_time()
-        moments = await start_all(engine, range(count), due, base_s, "sleeper")
+        await starter.start_all(range(first, count), lambda done: tell(first + max(0, done - IN_FLIGHT), count))
         await all_sleep(store_of(engine))
+        moments, done = starter.moments, starter.done
         seconds = time.perf_counter() - moments[0]
-        cpu_ms = (time.process_time() - cpu) * 1e3 / count
+        cpu_ms = (time.process_time() - cpu) * 1e3 / max(1, done)
     tenths = [later - earlier for earlier, later in itertools.pairwise(moments)]
     return {
-        "base_s": base_s,
-        "started_per_s": count / seconds,
-        "first_tenth_per_s": count / 10 / tenths[0],
-        "last_tenth_per_s": count / 10 / tenths[-1],
+        "first": first,
+        "filled": first + done,
+        "started_per_s": done / seconds,
+        "tenths_per_s": [(count - first) / 10 / tenth for tenth in tenths],
         "cpu_ms_each": cpu_ms,
         "peak_rss_mb": peak_rss_mb(),
     }
@@ -225,9 +277,10 @@ async def rate(url: str, empty_url: str) -> dict[str, Any]:
     known: dict[str, Any] = {"workflows": [sleeper], "activities": []}
     async with AsyncEngine(url, **known) as full, AsyncEngine(empty_url, **known) as empty:
         for turn in range(RATE_ROUNDS + 1):
+            tell(turn, RATE_ROUNDS + 1)
             for name, engine in (("full", full), ("empty", empty)):
                 began, cpu = time.perf_counter(), time.process_time()
-                await start_all(engine, range(RATE_ROUND), 0, time.time(), f"rate-{time.time_ns()}")
+                await Starter(engine, 0, time.time(), f"rate-{time.time_ns()}").start_all(range(RATE_ROUND))
                 await all_sleep(store_of(engine))
                 if turn:  # the first one warms it
                     spent = (time.process_time() - cpu) * 1e3 / RATE_ROUND
@@ -245,12 +298,13 @@ async def rate(url: str, empty_url: str) -> dict[str, Any]:
 # --- wake -----------------------------------------------------------------------------------------
 
 
-async def wake(url: str, due: int, base_s: float, orders_per_s: float) -> dict[str, Any]:
-    """Open the store a little before the first comes due; until all of those have ended, start orders."""
+async def wake(url: str, progress: Progress, orders_per_s: float) -> dict[str, Any]:
+    """Open the store a little before the next wave comes due; until all of it have ended, start orders."""
     from benchmarks.perdure_order import charge_async, fulfill_async, notify_async, reserve_async, ship_async
     from benchmarks.sleeper_workflow import sleeper
 
-    begins_s = base_s + DAYS * DAY_S
+    due = progress.due
+    begins_s = progress.base_s + (DAYS + progress.waves) * DAY_S
     ahead_ns = round((begins_s - BEFORE_S - time.time()) * 1e9)
     clock = ShiftedClock(ahead_ns)
     orders: list[tuple[float, float]] = []
@@ -270,6 +324,7 @@ async def wake(url: str, due: int, base_s: float, orders_per_s: float) -> dict[s
 
         ends_at = time.monotonic() + BEFORE_S + _SETTLE_S
         number, asked_at, left = 0, 0.0, due
+        before = due * progress.waves  # of the waves that were woken before
         pace = time.monotonic()
         while left:
             task = asyncio.create_task(order(number))
@@ -279,7 +334,8 @@ async def wake(url: str, due: int, base_s: float, orders_per_s: float) -> dict[s
             now = time.monotonic()
             if clock.now_ns() / 1e9 > begins_s + WINDOW_S and now - asked_at > 2.0:
                 asked_at = now
-                left = due - await _ended(store_of(engine))
+                left = before + due - await _ended(store_of(engine))
+                tell(due - left, due)
             if now > ends_at:
                 raise TimeoutError(f"{left} did not wake")
             pace += 1 / orders_per_s
@@ -311,8 +367,9 @@ async def _ended(store: Store) -> int:
     return sum((await store.count_executions("default", _ENDED)).values())
 
 
-async def audit(url: str, due: int, base_s: float) -> dict[str, Any]:
-    """When each of those that came due had ended, after it was to wake."""
+async def audit(url: str, progress: Progress) -> dict[str, Any]:
+    """When each of the last wave had ended, after it was to wake."""
+    due, wave = progress.due, progress.waves - 1
     store = open_store(url)
     await store.open()
     lags: list[float] = []
@@ -324,7 +381,9 @@ async def audit(url: str, due: int, base_s: float) -> dict[str, Any]:
             for one in page:
                 closed_s = (one.execution.closed_at_ns or 0) / 1e9
                 number = int(one.execution.key.workflow_id.rpartition("-")[2])
-                lags.append(closed_s - due_s(number, due, base_s))
+                if number // due != wave:
+                    continue
+                lags.append(closed_s - due_s(number, due, progress.base_s))
                 ended.append(closed_s)
             if not page.more:
                 break
@@ -343,56 +402,96 @@ async def audit(url: str, due: int, base_s: float) -> dict[str, Any]:
     }
 
 
-# --- stores ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def stores(kind: str) -> Generator[tuple[str, str], None, None]:
-    """The URLs of two empty stores of a kind, on a server of their own that waits for its disk."""
-    if kind == "sqlite":
-        with tempfile.TemporaryDirectory(prefix="perdure-sleepers-") as directory:
-            yield f"sqlite:///{directory}/sleepers.db", f"sqlite:///{directory}/empty.db"
-        return
-    from tests.servers.fixtures import execute_mariadb
-    from tests.servers.fixtures import url as url_of
-    from tests.servers.server import Server
-
-    with Server.private(kind) as server:
-        if kind == "mariadb":
-            execute_mariadb(server, "CREATE DATABASE perdure")
-            execute_mariadb(server, "CREATE DATABASE empty")
-            yield url_of(server, "perdure"), url_of(server, "empty")
-        else:
-            yield url_of(server, "postgres"), url_of(server, "postgres") + "?schema=empty"
-
-
 # --- the whole ------------------------------------------------------------------------------------
 
 
-def in_a_process_of_its_own(phase: str, url: str, empty_url: str, **told: object) -> dict[str, Any]:
-    """Run one phase and return its figures."""
-    command = [sys.executable, "-m", "benchmarks.sleepers", "--phase", phase, "--url", url, "--empty-url", empty_url]
-    for name, value in told.items():
-        command += [f"--{name.replace('_', '-')}", str(value)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=7200)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+class Run:
+    """One run: phases, each in a process of its own, on one pair of stores."""
+
+    def __init__(self, kept: Kept, url: str, empty_url: str, count: int, orders_per_s: float) -> None:
+        self._kept = kept
+        self._told = {"url": url, "empty_url": empty_url, "count": count, "orders_per_s": orders_per_s}
+        self._console = Console(stderr=True)
+        self.is_ended = False
+        """Somebody wants it to end."""
+
+    def phase(self, phase: str) -> dict[str, Any]:
+        """Run it, keep its figures and return them."""
+        progress = self._kept.progress
+        if phase == "wake" and (progress.waves + 1) * progress.due > min(progress.filled, WAVES * progress.due):
+            raise click.UsageError(f"all waves of {progress.filled} sleepers have been woken")
+        load = os.getloadavg()[0]
+        told = {**self._told, "phase": phase, **{name: getattr(progress, name) for name in _HANDED_ON}}
+        words = [word for name, value in told.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        if phase == "wake":
+            progress.waves += 1  # from now on it is no wave that nobody has touched
+            self._kept.save()
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.sleepers", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as child:
+            before = [signal.signal(which, self._end_of(child)) for which in _ENDING]
+            try:
+                figures = self._listen(phase, child)
+            finally:
+                for which, handler in zip(_ENDING, before, strict=True):
+                    signal.signal(which, handler)
+        if child.returncode or figures is None:
+            raise click.ClickException(f"{phase} ended with {child.returncode}")
+        if phase == "fill":
+            progress.filled = figures["filled"]
+        figures["load"] = [round(load, 1), round(os.getloadavg()[0], 1)]
+        progress.figures.setdefault(phase, []).append(figures)
+        self._kept.save()
+        return figures
+
+    def _end_of(self, child: subprocess.Popen[str]) -> Callable[[int, object], None]:
+        def end(number: int, frame: object) -> None:
+            self.is_ended = True
+            child.terminate()
+
+        return end
+
+    def _listen(self, phase: str, child: subprocess.Popen[str]) -> dict[str, Any] | None:
+        """What the phase found; meanwhile, how far it is."""
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )  # fmt: skip
+        figures: dict[str, Any] | None = None
+        assert child.stdout is not None
+        with Bar(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task(phase, total=None)
+            for line in child.stdout:
+                said = json.loads(line)
+                if "of" not in said:
+                    figures = said
+                    continue
+                bar.update(task, completed=said["done"], total=said["of"])
+                if phase == "fill":
+                    self._kept.progress.filled = said["done"]
+                    self._kept.save()
+        return figures
+
+
+_HANDED_ON = ("base_s", "due", "filled", "waves")
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_phase(
-    phase: str, url: str, empty_url: str, count: int, due: int, base_s: float, orders: float
+    phase: str, url: str, empty_url: str, count: int, progress: Progress, orders_per_s: float
 ) -> dict[str, Any]:
     """One phase, in this process."""
     if phase == "weigh":
         return weigh(url)
     if phase == "fill":
-        return asyncio.run(fill(url, count, due))
+        return asyncio.run(fill(url, count, progress))
     if phase == "sizes":
         return asyncio.run(sizes(url))
     if phase == "rate":
         return asyncio.run(rate(url, empty_url))
     if phase == "wake":
-        return asyncio.run(wake(url, due, base_s, orders))
-    return asyncio.run(audit(url, due, base_s))
+        return asyncio.run(wake(url, progress, orders_per_s))
+    return asyncio.run(audit(url, progress))
 
 
 @click.command()
@@ -400,39 +499,49 @@ def run_phase(
 @click.option("--due", default=100_000, show_default=True, help="How many of them come due within one minute.")
 @click.option("--store", "kind", type=click.Choice(["sqlite", "postgres", "mariadb"]), default="sqlite")
 @click.option("--orders-per-s", default=20.0, show_default=True, help="Orders that are started while they wake.")
-@click.option("--phase", type=click.Choice(PHASES), help="This one alone, on --url.")
-@click.option("--url", help="A store of one's own.")
-@click.option("--empty-url", default="", help="Another one, for `rate`.")
-@click.option("--base-s", default=0.0, help="What `fill` has printed.")
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Where the store is, and stays.")
+@click.option("--only", type=click.Choice(PHASES), multiple=True, help="These phases alone; may be repeated.")
+@click.option("--phase", type=click.Choice(PHASES), hidden=True)
+@click.option("--url", default="", hidden=True)
+@click.option("--empty-url", default="", hidden=True)
+@click.option("--base-s", default=0.0, hidden=True)
+@click.option("--filled", default=0, hidden=True)
+@click.option("--waves", default=0, hidden=True)
 def main(
     count: int,
     due: int,
     kind: str,
     orders_per_s: float,
+    keep: Path | None,
+    only: tuple[str, ...],
     phase: str | None,
-    url: str | None,
+    url: str,
     empty_url: str,
-    base_s: float,
+    **come: Any,
 ) -> None:
     """Weigh workflows that sleep, and wake some."""
     due = min(due, count)
     if phase is not None:
-        if url is None:
-            raise click.UsageError("--phase needs --url")
-        print(json.dumps(run_phase(phase, url, empty_url, count, due, base_s, orders_per_s)))
+        print(json.dumps(run_phase(phase, url, empty_url, count, Progress(due=due, **come), orders_per_s)))
         return
     measured_on = rows.machine()
+    kept = Kept(keep, due)
+    progress = kept.progress
     figures: dict[str, Any] = {}
     console = Console()
-    with stores(kind) as (url, empty_url):
-        for one in PHASES:
-            told: dict[str, object] = {"count": count, "due": due, "orders_per_s": orders_per_s}
-            if "fill" in figures:
-                told["base_s"] = figures["fill"]["base_s"]
-            figures[one] = in_a_process_of_its_own(one, url, empty_url, **told)
+    with stores(kind, keep) as (url, empty_url):
+        run = Run(kept, url, empty_url, count, orders_per_s)
+        for one in only or PHASES:
+            if one == "fill" and progress.filled >= count:
+                continue
+            figures[one] = run.phase(one)
             console.print(one, figures[one])
-    name = f"sleepers-{kind}"
-    console.print(f"kept as {rows.write(name, [], measured_on, store=kind, count=count, due=due, figures=figures)}")
+            if run.is_ended:
+                console.print(f"ended by a signal: {progress.filled} sleep; the same command goes on")
+                return
+    name, filled = f"sleepers-{kind}", progress.filled
+    written = rows.write(name, [], measured_on, store=kind, count=filled, due=progress.due, figures=figures)
+    console.print(f"kept as {written}")
 
 
 if __name__ == "__main__":

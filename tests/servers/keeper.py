@@ -43,7 +43,10 @@ class Kept:
     """The server."""
 
     def __init__(self, kind: str, options: dict[str, Any]) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=f"perdure-{kind}-"))
+        given: str | None = options.pop("directory", None)
+        self.stays = given is not None
+        """The directory is its owner's: what is in it is used again, and left there."""
+        self.directory = Path(given or tempfile.mkdtemp(prefix=f"perdure-{kind}-"))
         user = server_user()
         if user is not None:
             os.chown(self.directory, user, -1)
@@ -57,7 +60,8 @@ class Kept:
         self.process: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
-        self.kind.prepare()
+        if not (self.stays and (self.directory / "data").exists()):
+            self.kind.prepare()
         self.start()
 
     def start(self) -> None:
@@ -99,9 +103,12 @@ class Kept:
         os.killpg(self.process.pid, which)
 
     def stop(self) -> None:
-        self._end(self.kind.stop_with)
+        if self.stays:
+            self._end(self.kind.stop_gently_with, READY_S)
+        else:
+            self._end(self.kind.stop_with)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, how: signal.Signals, patience_s: float = STOP_S) -> None:
         process, self.process = self.process, None
         if process is None:
             return
@@ -110,7 +117,7 @@ class Kept:
         else:
             process.send_signal(how)
         try:
-            process.wait(STOP_S)
+            process.wait(patience_s)
         except subprocess.TimeoutExpired:
             _kill_group(process.pid)
             process.wait()
@@ -201,7 +208,8 @@ def main() -> None:
         finally:
             listener.close()
             kept.stop()
-            shutil.rmtree(kept.directory, ignore_errors=True)
+            if not kept.stays:
+                shutil.rmtree(kept.directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Kind:
     name: str
     stop_with: Signals
     """What ends it at once and in order."""
+    stop_gently_with = SIGTERM
+    """What ends it so that nothing is to be recovered at its next start."""
 
     def __init__(self, directory: Path, address: Address, *, durable: bool) -> None:
         self.directory = directory
@@ -99,6 +101,7 @@ class Postgres(Kind):
 
     name = "postgres"
     stop_with = SIGQUIT
+    stop_gently_with = SIGINT
 
     @staticmethod
     def programs() -> Sequence[str]:

@@ -44,7 +44,8 @@ class Server:
 
     @classmethod
     def private(cls, kind: str, *, durable: bool = True, **options: Any) -> Server:
-        """One that may be killed: nobody else has it. Raises NotInstalled."""
+        """One that may be killed: nobody else has it. With `directory`, its data is there, from the last time and for
+        the next one. Raises NotInstalled."""
         KINDS[kind].programs()
         return cls(kind, f"{uuid.uuid4().hex}-{kind}", {"durable": durable, **options})
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from perdure.engine.deciding.mailbox import Mailbox
 from perdure.engine.node.metrics import Metrics
 
-_BASE_BYTES = 4096
+_BASE_BYTES = 6144
 """Mailbox, execution, its dictionaries and facts, and their places in ours: measured."""
 _ACTIVITY_BYTES = 1024
 _EVENT_BYTES = 900
