@@ -144,6 +144,35 @@ def test_an_id_that_is_taken_is_judged_now_and_again_at_the_commit(address: str,
             eventually(late.result, "the refusal")
 
 
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
+def test_of_two_requests_under_one_id_the_second_is_told_whether_it_was_the_same(
+    address: str, database: str, is_open: bool
+) -> None:
+    """Both are judged before either is committed, so what is there by then is for the second one to hear."""
+    size = 1 if is_open else 0
+    with Engine(address) as engine, psycopg.connect(database) as quick, psycopg.connect(database) as slow:
+        first = engine.start(Basket, size, id="basket", connection=quick)
+        same = engine.start(Basket, size, id="basket", connection=slow)
+        another = engine.start(Basket, size + 1, id="basket", connection=slow)
+        another_type = engine.start(ship, "1001", id="basket", connection=slow)
+        whatever = engine.start(Basket, 7, id="basket", id_conflict_policy="use_existing", connection=slow)
+        quick.commit()
+        if is_open:
+            eventually(lambda: engine.count() == 1, "the first one to be started")
+        else:
+            assert first.result() == []
+        slow.commit()
+        with pytest.raises(WorkflowAlreadyStartedError, match=f"size is {size} there and {size + 1} here"):
+            another.result()
+        with pytest.raises(WorkflowAlreadyStartedError, match="of type 'Basket', not 'ship'"):
+            another_type.result()
+        if is_open:
+            first.signal(Basket.add, "tea")
+            assert whatever.result() == first.result() == ["tea"]
+        assert same.result() == first.result()
+        assert engine.count() == 1
+
+
 def test_a_signal_to_nobody_is_kept_with_the_reason(
     address: str, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -73,6 +73,31 @@ async def attach(
     return run_id
 
 
+async def attached_late(
+    reach: Reach,
+    request: Request,
+    definition: AnyWorkflow,
+    reuse: IdReusePolicy | None,
+    conflict: IdConflictPolicy | None,
+) -> bool:
+    """Whether a start that was refused when its transaction was committed is that of the run that is there by now.
+
+    False: there is none, or a policy that the caller gave forbids to attach to it. Raises as `check_same`.
+    """
+    execution = WorkflowExecution(workflow_id=request.workflow_id)
+    asked = service.DescribeWorkflowExecutionRequest(namespace=reach.namespace, execution=execution)
+    what = f"attaching to workflow {request.workflow_id!r}"
+    try:
+        response = await reach.ask(reach.connection.describe_workflow_execution, asked, what)
+    except WorkflowNotFoundError:
+        return False
+    summary = summary_of(response.workflow_execution_info)
+    if (conflict if summary.status.is_open else reuse) is not None:
+        return False
+    await check_same(reach, request, definition, summary.run_id, conflict)
+    return True
+
+
 async def check_same(
     reach: Reach, request: Request, definition: AnyWorkflow, run_id: str, conflict: IdConflictPolicy | None
 ) -> None:

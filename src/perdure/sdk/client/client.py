@@ -313,7 +313,10 @@ class AsyncClient(Former):
         delay_ns = positive_duration(start_delay, "start_delay") if start_delay else None
         if delay_ns is not None:
             request.workflow_start_delay.CopyFrom(duration_message(delay_ns))
-        _put_policies(request, reuse, conflict)
+        connection = options.get("connection")
+        # What is only done later is compared with nothing then: so it is refused rather than attached to another one.
+        attaches = connection is None or sent is not None
+        _put_policies(request, reuse, conflict, IdConflictPolicy.USE_EXISTING if attaches else IdConflictPolicy.FAIL)
         put_notes(request, converter, options.get("memo"), options.get("search_attributes"))
         put_repetition(request, options.get("retry"), options.get("cron_schedule"))
         put_metadata(request, converter, options.get("static_summary"), options.get("static_details"))
@@ -322,7 +325,6 @@ class AsyncClient(Former):
         request_id = options.get("request_id")
         if request_id is not None:
             request.request_id = request_id
-        connection = options.get("connection")
         if sent is None or connection is not None:
             run_id: str | None = None
             if sent is None:
@@ -472,6 +474,7 @@ class AsyncClient(Former):
                 what = f"the start of workflow {request.workflow_id!r}"
                 response = await reach.call(partial(enlisting.enlist, reach, connection, what=what), request)
                 if isinstance(response, enlisting.Enlisted):
+                    response.is_attached = partial(attaching.attached_late, reach, request, definition, reuse, conflict)
                     return None, response
             else:
                 response = await reach.call(rpc, request)
@@ -485,13 +488,16 @@ class AsyncClient(Former):
 
 
 def _put_policies(
-    request: service.StartWorkflowExecutionRequest, reuse: IdReusePolicy | None, conflict: IdConflictPolicy | None
+    request: service.StartWorkflowExecutionRequest,
+    reuse: IdReusePolicy | None,
+    conflict: IdConflictPolicy | None,
+    default_conflict: IdConflictPolicy,
 ) -> None:
     reuse_value = (reuse or IdReusePolicy.REJECT_DUPLICATE).number
     request.workflow_id_reuse_policy = cast(WorkflowIdReusePolicy.ValueType, reuse_value)
     if conflict is None and reuse is IdReusePolicy.TERMINATE_IF_RUNNING:
         return  # that reuse policy speaks of open runs too; the server takes no second word on them
-    conflict_value = (conflict or IdConflictPolicy.USE_EXISTING).number
+    conflict_value = (conflict or default_conflict).number
     request.workflow_id_conflict_policy = cast(WorkflowIdConflictPolicy.ValueType, conflict_value)
 
 

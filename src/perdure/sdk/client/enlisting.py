@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -36,7 +36,13 @@ _NO_RIGHT = "42501"
 
 
 class Enlisted:
-    """A request that was written in a transaction. `what` names it in errors."""
+    """A request that was written in a transaction. `what` names it in errors.
+
+    Attributes:
+        is_attached: of a start: whether its very request has been done by another one, should it be refused.
+    """
+
+    is_attached: Callable[[], Awaitable[bool]] | None = None
 
     def __init__(self, reach: Reach, name: str, transaction: str, what: str) -> None:
         self._reach = reach
@@ -49,6 +55,7 @@ class Enlisted:
 
         Raises:
             EngineError: its transaction is not committed yet; or it was refused when it was to be done.
+            WorkflowAlreadyStartedError: so it was, for another request was quicker to start under its id.
             WorkflowNotFoundError: its transaction was rolled back.
         """
         pause_s = FIRST_PAUSE_S
@@ -61,6 +68,8 @@ class Enlisted:
             if standing is Standing.ROLLED_BACK:
                 raise WorkflowNotFoundError(f"{self._what} was part of a transaction that was rolled back")
             if standing is Standing.REFUSED:
+                if self.is_attached is not None and await self.is_attached():
+                    return
                 raise EngineError(f"{self._what} was committed, and could not be done: {refusal}")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
