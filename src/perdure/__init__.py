@@ -42,6 +42,7 @@ from perdure.sdk.client import (
     WorkflowStatus,
     WorkflowSummary,
 )
+from perdure.sdk.connection.tls import TLSConfig
 from perdure.sdk.convert import Converter, PayloadCodec, RawValue
 from perdure.sdk.declare.search_attributes import SearchAttribute
 from perdure.sdk.declare.transaction import Transaction
@@ -88,6 +89,7 @@ __all__ = [
     "SearchAttribute",
     "StoreError",
     "Subscription",
+    "TLSConfig",
     "TerminatedError",
     "TimedOutError",
     "TimerHandle",

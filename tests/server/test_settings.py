@@ -10,7 +10,9 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.limits import Limits
 from perdure.engine.node.config import EngineConfig
-from perdure.frontend.server.settings import SettingsError, names, read_settings
+from perdure.frontend.server.settings import names, read_settings
+from perdure.frontend.server.tables import SettingsError
+from perdure.frontend.tls import Certificate, TlsConfig
 from tests.engine.world import completion, schedule, start_request, workflow_poll
 from tests.server.given import CODE, World, served
 
@@ -95,3 +97,52 @@ async def test_half_of_a_limit_is_told_in_the_log_once(world: World) -> None:
     terminate = service.TerminateWorkflowExecutionRequest(namespace="default")
     terminate.workflow_execution.workflow_id = "order-1"
     await world.client.call("TerminateWorkflowExecution", terminate)
+
+
+TLS = '[tls.frontend.server]\ncertFile = "a.crt"\nkeyFile = "a.key"\n'
+
+
+def test_tls_is_read_in_temporals_words(tmp_path: Path) -> None:
+    path = tmp_path / "server.toml"
+    path.write_text(
+        'tls.refreshInterval = "5s"\n'
+        'tls.expirationChecks = { warningWindow = "30d", errorWindow = "1d", checkInterval = "10m" }\n'
+        f'{TLS}clientCaFiles = ["c.crt", "d.crt"]\nrequireClientAuth = true\n'
+        '[tls.frontend.hostOverrides."Orders.example.com"]\ncertFile = "o.crt"\nkeyFile = "o.key"\n'
+    )
+    said, _ = read_settings(path, TOP)
+    day = 86_400 * 10**9
+    assert said["tls"] == TlsConfig(
+        server=Certificate(cert_file="a.crt", key_file="a.key"),
+        client_ca_files=["c.crt", "d.crt"],
+        require_client_auth=True,
+        host_overrides={"orders.example.com": Certificate(cert_file="o.crt", key_file="o.key")},
+        refresh_ns=5 * 10**9,
+        warning_ns=30 * day,
+        error_ns=day,
+        check_ns=600 * 10**9,
+    )
+    path.write_text(TLS)
+    assert read_settings(path, TOP)[0]["tls"] == TlsConfig(server=Certificate(cert_file="a.crt", key_file="a.key"))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("tls = 1", r"\[tls\] should be a table"),
+        ("[tls]", r"\[tls\] needs a table \[tls.frontend\]"),
+        ("[tls.frontend.server]\nkeyFile = 'k'", r"\[tls.frontend.server\] needs certFile"),
+        (TLS + "requireClientAuth = 'yes'", "requireClientAuth is 'yes'; write true or false"),
+        (TLS + "clientCaFiles = 'c.crt'", "clientCaFiles is 'c.crt'; write a list of texts"),
+        (TLS + "clientCaFiles = [1]", "write a list of texts"),
+        (TLS + "certfile = 'c'", r"\[tls.frontend.server\] has no setting 'certfile'; there are certFile, keyFile, "),
+        (TLS + "[tls.internode.server]", r"\[tls\] has no setting 'internode'"),
+        (TLS + "[tls.frontend.hostOverrides.a]\ncertFile = 'c'\nkeyFile = 'k'\nrequireClientAuth = true", "no setting"),
+        ("tls.refreshInterval = 5\n" + TLS, "refreshInterval is 5; write a duration"),
+    ],
+)
+def test_a_mistake_in_the_table_of_tls_is_named(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "server.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=why):
+        read_settings(path, TOP)

@@ -28,6 +28,7 @@ from perdure.cli.output import plain_errors
 from perdure.cli.serving import serve
 from perdure.engine.node.config import EngineConfig
 from perdure.frontend.grpc.address import split_address
+from perdure.frontend.tls import TlsConfig
 from perdure.stores.open import open_store, shown_url
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class Settings(msgspec.Struct, kw_only=True):
     log_level: str
     log_format: str
     engine: EngineConfig
+    tls: TlsConfig | None = None
+    insecure: bool = False
     number: int = 0
     """Of the process among its siblings; the first is 1."""
 
@@ -256,6 +259,8 @@ def main() -> None:
             http_address=settings.http_address,
             namespaces=settings.namespaces,
             engine=settings.engine,
+            tls=settings.tls,
+            insecure=settings.insecure,
             shares_port=True,
         )
 

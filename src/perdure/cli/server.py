@@ -15,6 +15,7 @@ from perdure.cli.processes import Settings, check_processes, run_processes
 from perdure.cli.serving import serve
 from perdure.engine.node.config import EngineConfig
 from perdure.frontend.server.settings import read_settings
+from perdure.frontend.tls import Certificate, TlsConfig
 
 
 @click.command(short_help="Serve Temporal's gRPC API.")
@@ -25,6 +26,10 @@ from perdure.frontend.server.settings import read_settings
 @click.option("--namespace", "namespaces", multiple=True, default=("default",), help="Made if missing; repeatable.")
 @click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="Of its log.")
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True, help="Of its log.")
+@click.option("--tls-cert-file", metavar="PEM", help="Serve with TLS: this certificate.")
+@click.option("--tls-key-file", metavar="PEM", help="Its key.")
+@click.option("--tls-client-ca-file", multiple=True, metavar="PEM", help="Clients must show one of its certificates.")
+@click.option("--insecure", is_flag=True, help="Serve other machines without TLS.")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings and limits, a TOML file; options go first.")
 @click.pass_context
 def server(context: click.Context, config: Path | None, **options: Any) -> None:
@@ -36,9 +41,11 @@ def server(context: click.Context, config: Path | None, **options: Any) -> None:
         engine = EngineConfig()
         if config is not None:
             said, engine = read_settings(config, _TOP)
+            options["tls"] = said.pop("tls", None)
             for name, value in said.items():
                 if context.get_parameter_source(name) is ParameterSource.DEFAULT:
                     options[name] = value
+        options["tls"] = _tls(options, options.get("tls"))
         level, form = _one_of(logs.LEVELS, options["log_level"]), _one_of(logs.FORMATS, options["log_format"])
         logs.set_up(level, form)
         count = options.pop("processes")
@@ -49,9 +56,22 @@ def server(context: click.Context, config: Path | None, **options: Any) -> None:
         serve(options.pop("store"), engine=engine, **options)
 
 
+def _tls(options: dict[str, Any], said: TlsConfig | None) -> TlsConfig | None:
+    """What the options say, which go before the file. Raises ValueError."""
+    cert, key, authorities = (options.pop(f"tls_{name}") for name in ("cert_file", "key_file", "client_ca_file"))
+    if not (cert or key):
+        if authorities:
+            raise ValueError("--tls-client-ca-file needs --tls-cert-file and --tls-key-file")
+        return said
+    if not (cert and key):
+        raise ValueError("--tls-cert-file and --tls-key-file go together")
+    pair = Certificate(cert_file=cert, key_file=key)
+    return TlsConfig(server=pair, client_ca_files=authorities, require_client_auth=bool(authorities))
+
+
 _TOP = {
     "store": str, "address": str, "http_address": str, "namespaces": list, "log_level": str, "log_format": str,
-    "processes": int,
+    "processes": int, "insecure": bool,
 }  # fmt: skip
 """What a configuration file may say outside of its sections: the options' names."""
 

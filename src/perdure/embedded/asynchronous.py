@@ -18,8 +18,9 @@ from perdure.engine.node.config import EngineConfig
 from perdure.frontend.near import Near
 from perdure.interventions import AlertHook, AsyncInterventions
 from perdure.sdk.client import AsyncClient
-from perdure.sdk.connection.far import far_connection
+from perdure.sdk.connection.far import FarConnection, far_connection
 from perdure.sdk.connection.protocol import Connection
+from perdure.sdk.connection.tls import TLSConfig, checked_tls
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.declare.definitions import AnyWorkflow
 from perdure.sdk.errors import EngineClosedError, EngineError
@@ -63,6 +64,8 @@ class AsyncEngine(AsyncClient):
         retention: Duration | None = None,
         alert: AlertHook | None = None,
         interceptors: Sequence[Interceptor] = (),
+        tls: TLSConfig | None = None,
+        api_key: str | None = None,
     ) -> None:
         seams = self._seams
         bounds = Bounds(
@@ -71,7 +74,9 @@ class AsyncEngine(AsyncClient):
         converter = Converter(codec)
         queues = queues_of(task_queue, task_queues)
         self.url = shown_url(url)
-        self._home = home = _home_of(url, seams, bounds.engine_config(namespace, workers_died=worker))
+        self._home = home = _home_of(
+            url, seams, bounds.engine_config(namespace, workers_died=worker), _far(url, tls, api_key, namespace)
+        )
         is_shared = isinstance(home, SharedFile)
         connection = home.rpcs
         super().__init__(
@@ -238,9 +243,9 @@ class _Home(Protocol):
     async def close(self) -> None: ...
 
 
-def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> _Home:
-    if seams.store is None and urlsplit(url).scheme in ("grpc", "grpcs"):
-        return _far_home(url)
+def _home_of(url: str, seams: EngineSeams, config: EngineConfig, far: FarConnection | None) -> _Home:
+    if seams.store is None and far is not None:
+        return far
     store = seams.store or open_store(url)
 
     def near() -> Near:
@@ -251,8 +256,13 @@ def _home_of(url: str, seams: EngineSeams, config: EngineConfig) -> _Home:
     return near()
 
 
-def _far_home(url: str) -> _Home:
+def _far(url: str, tls: TLSConfig | None, api_key: str | None, namespace: str) -> FarConnection | None:
+    """The way to a server; None: the URL is a store's. Raises StoreError; ValueError, EngineError for TLS or a key that
+    do not fit."""
+    checked_tls(url, tls, api_key)
+    if urlsplit(url).scheme not in ("grpc", "grpcs"):
+        return None
     try:
-        return far_connection(url)
+        return far_connection(url, tls=tls, api_key=api_key, namespace=namespace)
     except ValueError as error:
         raise StoreError(str(error)) from error

@@ -13,6 +13,7 @@ from perdure.embedded.forever import Ending
 from perdure.embedded.loop_thread import LoopThread
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams, seamed, takes_former_seams
 from perdure.interventions import AlertHook, Interventions
+from perdure.sdk.connection.tls import TLSConfig
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.errors import EngineClosedError, EngineError
 from perdure.sdk.interceptors import Interceptor
@@ -49,12 +50,15 @@ class Engine(Client):
         alert: who is told of an intervention: a command line (the entry as JSON on its standard input), an
             http(s) URL (the entry is POSTed), or a function of the entry. Default a warning in the log.
         interceptors: code around every call, activity and workflow (`perdure.interceptors`), the first the outermost.
+        tls: of a "grpcs://" server: whom to trust, and what certificate to show; default whom this machine trusts.
+        api_key: of a server: who is asking, proved; sent with every call.
 
     Every method may be called from any thread. Used as `async with`, it gives an `AsyncEngine`
     on the caller's event loop.
 
     Raises:
         StoreError: the URL is not understood; the store cannot be opened (in `with` or `open`).
+        ValueError: `tls` or `api_key` do not go with the URL.
         DefinitionError: two workflows or activities that it is to run have one name.
     """
 
@@ -79,6 +83,8 @@ class Engine(Client):
         retention: Duration | None = None,
         alert: AlertHook | None = None,
         interceptors: Sequence[Interceptor] = (),
+        tls: TLSConfig | None = None,
+        api_key: str | None = None,
     ) -> None:
         self._client = self._engine = seamed(
             AsyncEngine,
@@ -99,6 +105,8 @@ class Engine(Client):
             retention=retention,
             alert=alert,
             interceptors=interceptors,
+            tls=tls,
+            api_key=api_key,
         )
         self._thread = None
         self._lock = threading.Lock()

@@ -17,6 +17,7 @@ from perdure.sdk.client.enlisting import refuse_awaited
 from perdure.sdk.client.events import Events
 from perdure.sdk.client.former import with_former_methods
 from perdure.sdk.client.schedules import Schedules
+from perdure.sdk.connection.tls import TLSConfig
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.deprecated import FormerlyAsync, as_former, deprecated
 from perdure.sdk.errors import EngineClosedError
@@ -98,6 +99,8 @@ class Client(metaclass=FormerlyAsync):
         codec: PayloadCodec | None = None,
         identity: str | None = None,
         interceptors: Sequence[Interceptor] = (),
+        tls: TLSConfig | None = None,
+        api_key: str | None = None,
     ) -> Client:
         """Connect to a server. Arguments and errors as of `AsyncClient.connect`; close it in the end, or use `with`."""
         thread = LoopThread(f"perdure-client {url}", "client")
@@ -111,6 +114,8 @@ class Client(metaclass=FormerlyAsync):
                     codec=codec,
                     identity=identity,
                     interceptors=interceptors,
+                    tls=tls,
+                    api_key=api_key,
                 )
             )
         except BaseException:

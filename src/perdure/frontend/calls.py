@@ -44,7 +44,7 @@ class Delivery(Protocol):
 
 
 class Call(msgspec.Struct, eq=False):
-    """See the module's text. The first seven are said by whoever makes it, the others by the chain."""
+    """See the module's text. The first eight are said by whoever makes it, the others by the chain."""
 
     rpc: str
     """The RPC's name, such as `StartWorkflowExecution`."""
@@ -57,6 +57,8 @@ class Call(msgspec.Struct, eq=False):
     authorization: str = ""
     """That header as it came, for an authenticator. Never stored, never logged."""
     trace: Trace | None = None
+    subject: str = ""
+    """Of the certificate that the client showed and somebody we trust has signed, as RFC 4514 writes it; "": none."""
 
     namespace: str = ""
     """That the request is for: its own field, or its token's; "" for what is of the server as a whole."""

@@ -50,6 +50,8 @@ STUCK_S = 30.0
 """How long a client that is owed something may take nothing."""
 GREETING_S = 15.0
 """How long a connection may say nothing at all."""
+HANDSHAKE_S = 10.0
+"""How long a client may take for that of TLS, before it counts as a connection."""
 
 # --- all connections ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.principal import ANONYMOUS, Principal
 from perdure.frontend.grpc import bounds, frames
 from perdure.frontend.grpc.frames import Broken
+from perdure.frontend.grpc.peer import address_of, agrees, subject_of
 from perdure.frontend.grpc.receiving import (
     Cancelled,
     Faulty,
@@ -84,6 +85,8 @@ class Connection(asyncio.Protocol):
         """How many in `ready`, at most, were reset since."""
         self.principal = ANONYMOUS
         """Of its calls, until an authenticator says who it is: where it comes from."""
+        self.subject = ""
+        """Of the certificate that it showed; see `Call.subject`."""
         self.is_in_turn = False
         """The host's own mark: it will be asked for a call."""
         self.running = 0
@@ -102,9 +105,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what we can take."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self.principal = Principal(address=_address(transport.get_extra_info("peername")))
+        self.principal = Principal(address=address_of(transport))
+        self.subject = subject_of(transport)
         self._sender = Sender(self._loop, self._transport, self._host, self._forget, self._go_on)
-        if not self._host.came(self):
+        if not agrees(transport) or not self._host.came(self):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(bounds.WRITE_HIGH)
@@ -418,11 +422,3 @@ class Connection(asyncio.Protocol):
             self._was_pinged = True
             self._heard_at = now
             sender.write(frames.frame(frames.PING, 0, 0, b"perdure?"))
-
-
-def _address(peer: object) -> str:
-    """`host:port`, an IPv6 host in brackets; "" when the socket is gone, or is no network's."""
-    if not isinstance(peer, tuple):
-        return ""
-    host, port = cast("tuple[str, int]", peer[:2])
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

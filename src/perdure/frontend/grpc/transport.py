@@ -13,6 +13,7 @@ import asyncio
 import logging
 import math
 import socket
+import ssl
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -117,7 +118,7 @@ class Transport:
 
     # --- life cycle -----------------------------------------------------------------------------
 
-    async def start(self, address: str, *, shares_port: bool = False) -> str:
+    async def start(self, address: str, *, shares_port: bool = False, tls: ssl.SSLContext | None = None) -> str:
         """Listen on `host:port`; `shares_port`: where other processes do so too, and the kernel shares out connections.
 
         Returns it with the port that was taken. Raises OSError, ValueError.
@@ -125,7 +126,12 @@ class Transport:
         host, port = split_address(address)
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: Connection(self), host, port, backlog=1024, reuse_port=shares_port or None
+            lambda: Connection(self),
+            *(host, port),
+            backlog=1024,
+            reuse_port=shares_port or None,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else bounds.HANDSHAKE_S,
         )
         self._serve(server)
         return f"{address.rpartition(':')[0]}:{server.sockets[0].getsockname()[1]}"
@@ -273,7 +279,9 @@ class Transport:
         name = way.name
         self.counts.calls[name] += 1
         deadline = None if head.timeout_s is None else time.monotonic() + head.timeout_s
-        call = Call(name, Origin.FAR, connection.principal, deadline, stream, head.authorization, head.trace)
+        call = Call(
+            name, Origin.FAR, connection.principal, deadline, stream, head.authorization, head.trace, connection.subject
+        )
         stream.task = task = self._loop.create_task(self._work(connection, stream, way, request, call), name=name)
         if not (way.waits or (way.may_wait and request.wait_new_event)):
             answer_bytes = 0

@@ -11,6 +11,7 @@ that came first is put out. A probe that were refused instead would have the ser
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 
 from perdure.frontend.grpc import bounds
@@ -31,10 +32,14 @@ class SideDoor:
         self._here: dict[asyncio.StreamWriter, None] = {}
         """Connections that are not answered, the oldest first."""
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen. Returns the port that was taken. Raises OSError when it is not free."""
         self._server = await asyncio.start_server(
-            self._serve, host, port, limit=bounds.HTTP_HEAD_BYTES_MAX, backlog=bounds.HTTP_BACKLOG
+            *(self._serve, host, port),
+            limit=bounds.HTTP_HEAD_BYTES_MAX,
+            backlog=bounds.HTTP_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else bounds.HTTP_REQUEST_S_MAX,
         )
         return self._server.sockets[0].getsockname()[1]
 

@@ -12,7 +12,8 @@ from perdure.engine.node.config import EngineConfig
 from perdure.engine.time_skipping import SkippingClock, TimeSkipper
 from perdure.frontend.calls import Interceptor
 from perdure.frontend.chain import Chain
-from perdure.frontend.grpc.address import split_address
+from perdure.frontend.grpc.address import is_loopback, split_address
+from perdure.frontend.grpc.peer import ALPN
 from perdure.frontend.grpc.transport import Counts, Transport
 from perdure.frontend.http.exposition import CONTENT_TYPE, exposition
 from perdure.frontend.http.side_door import SideDoor
@@ -21,6 +22,7 @@ from perdure.frontend.operator_service import OperatorService
 from perdure.frontend.rpcs import OPERATOR_SERVICE, TEST_SERVICE, WORKFLOW_SERVICE
 from perdure.frontend.service import WorkflowService
 from perdure.frontend.test_service import TestService
+from perdure.frontend.tls import Tls, TlsConfig
 from perdure.stores.api import Namespace, Store
 
 
@@ -40,15 +42,32 @@ class ServerConfig:
     """A test server: serve the TestService too, by which a test lets time jump."""
     shares_port: bool = False
     """Other processes of this host listen on the same address."""
+    tls: TlsConfig | None = None
+    """Of both ports; None: everything can be read on its way, and changed."""
+    insecure: bool = False
+    """Listen beyond this machine also without TLS, and without asking who calls."""
 
 
 _PLAIN = "text/plain; charset=utf-8"
 
 
+def check_exposure(config: ServerConfig) -> None:
+    """Raises ValueError for an address beyond this machine at which whoever comes is owner of everything."""
+    if config.insecure or config.tls is not None:
+        return
+    for address in (config.address, config.http_address):
+        if address and not is_loopback(split_address(address)[0]):
+            raise ValueError(
+                f"{address} is reached by other machines, and without TLS everything could be read and changed on its "
+                "way: give --tls-cert-file and --tls-key-file, or say --insecure if something else protects it"
+            )
+
+
 class Server:
     """Workers and clients of any language connect to it. `start` and `stop` once each, on one event loop.
 
-    Raises ValueError for a time that is to skip on a store that several nodes share: theirs would not.
+    Raises ValueError for a time that is to skip on a store that several nodes share: theirs would not; for an address
+    that others reach and nothing protects; TlsError.
     """
 
     def __init__(
@@ -59,11 +78,13 @@ class Server:
             raise ValueError(
                 "Time cannot skip on a store that several nodes share: a test server keeps one of its own."
             )
+        check_exposure(self.config)
         clock = SkippingClock() if self.config.time_skipping else SystemClock()
         self.engine = Engine(store, clock, config=self.config.engine)
         self._interceptors = tuple(interceptors)
         self._skipper = TimeSkipper(self.engine, clock) if isinstance(clock, SkippingClock) else None
         self.transport: Transport | None = None
+        self.tls = None if self.config.tls is None else Tls(self.config.tls)
         self.lag = LagWatch()
         self.address = self.config.address
         self.http_address = self.config.http_address
@@ -71,7 +92,7 @@ class Server:
 
     async def start(self) -> None:
         """Open the store, then listen. Raises StoreError, OSError; then nothing is left running."""
-        engine = self.engine
+        engine, tls = self.engine, self.tls
         await engine.start()
         collector.relax()
         try:
@@ -80,12 +101,17 @@ class Server:
                 await self._skipper.start()
             self.lag.start()
             self.transport = Transport(self.services(), lambda: self.engine.is_ready)
-            self.address = await self.transport.start(self.config.address, shares_port=self.config.shares_port)
+            context, http_context = (None, None) if tls is None else (tls.context(ALPN), tls.context("http/1.1"))
+            if tls is not None:
+                tls.start()
+            self.address = await self.transport.start(
+                self.config.address, shares_port=self.config.shares_port, tls=context
+            )
             if engine.duties.me is not None:
                 engine.duties.me.address = self.address
             if self.config.http_address:
                 host, port = split_address(self.config.http_address)
-                self.http_address = f"{host}:{await self._side_door.start(host, port)}"
+                self.http_address = f"{host}:{await self._side_door.start(host, port, http_context)}"
         except BaseException:
             await self.stop()
             raise
@@ -127,6 +153,8 @@ class Server:
         if transport is not None:
             await transport.stop(self.config.drain_ns / 1e9, self.engine.send_away)
         self.lag.stop()
+        if self.tls is not None:
+            self.tls.stop()
         await self._side_door.stop()
         if self._skipper is not None:
             await self._skipper.stop()

@@ -11,38 +11,38 @@
     cache_bytes_max = 536870912
     long_poll = "45s"              # what ends in _ns there is written without, as a duration
 
+    [tls.frontend.server]          # see perdure/frontend/server/tls_table.py
+    certFile = "/etc/perdure/tls.crt"
+    keyFile = "/etc/perdure/tls.key"
+
 What is not named keeps its default. A name that does not exist, or a value of another kind, is an error
 that says which there are.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from perdure.api.bounds import DURATION_MAX_NS
 from perdure.api.times import LONG_MAX
 from perdure.core.limits import Limits
 from perdure.engine.node.config import EngineConfig
+from perdure.frontend.server.tables import SettingsError, Table, duration_ns
+from perdure.frontend.server.tls_table import read_tls
 
 Settings = TypeVar("Settings", Limits, EngineConfig)
 
-_UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _NOT_FOR_OPERATORS = {"limits", "workers_died", "node"}
 """Said by the program that holds the engine, or by a section of its own."""
-
-
-class SettingsError(ValueError):
-    """The file cannot be used; the message names the file, the key and what would be right."""
+_PARTS: dict[str, Callable[[Table], Any]] = {"tls": read_tls}
+"""Sections with words of their own."""
 
 
 def read_settings(path: Path, top: Mapping[str, type]) -> tuple[dict[str, Any], EngineConfig]:
-    """What a file says: the values of the keys in `top`, and the engine's configuration.
+    """What a file says: the values of the keys in `top` and of its own sections (`tls`), and how the engine is set.
 
     Raises SettingsError, OSError.
     """
@@ -51,14 +51,19 @@ def read_settings(path: Path, top: Mapping[str, type]) -> tuple[dict[str, Any], 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     sections = {"limits": document.pop("limits", {}), "engine": document.pop("engine", {})}
+    parts = {name: document.pop(name) for name in _PARTS if name in document}
     unknown = sorted(set(document) - set(top))
     if unknown:
-        raise SettingsError(f"{path}: there is no setting {unknown[0]!r}; there are {', '.join((*top, *sections))}")
+        raise SettingsError(
+            f"{path}: there is no setting {unknown[0]!r}; there are {', '.join((*top, *sections, *_PARTS))}"
+        )
     for name, value in document.items():
         if not isinstance(value, top[name]):
             raise SettingsError(f"{path}: {name} is {value!r}; it should be a {top[name].__name__}")
     limits = _section(path, "limits", Limits, sections["limits"])
     engine = _section(path, "engine", EngineConfig, sections["engine"], limits=limits)
+    for name, said in parts.items():
+        document[name] = _PARTS[name](Table(path, f"[{name}]", said))
     return document, engine
 
 
@@ -85,13 +90,7 @@ def _section(path: Path, section: str, kind: type[Settings], said: object, **mor
 def _value(path: Path, what: str, field: str, value: object, default: object) -> object:
     """Of the default's kind, and not negative."""
     if field.endswith("_ns"):
-        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            raise SettingsError(f'{path}: {what} is {value!r}; write a duration such as "30s", "500ms", "2h"')
-        ns = float(found[1]) * _UNITS_NS[found[2]]
-        if ns > DURATION_MAX_NS:
-            raise SettingsError(f"{path}: {what} is {value!r}; nothing takes longer than 100 years (36500d)")
-        return round(ns)
+        return duration_ns(path, what, value)
     if type(value) is not type(default) or (isinstance(value, int) and value < 0):
         raise SettingsError(f"{path}: {what} is {value!r}; write a number that is not negative, as {default!r} is")
     if isinstance(value, int | float) and not value <= LONG_MAX:

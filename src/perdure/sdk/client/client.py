@@ -39,6 +39,7 @@ from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.client.with_start import companion, enlist_with_signal, start_with
 from perdure.sdk.connection.far import FarConnection, far_connection
 from perdure.sdk.connection.protocol import Connection
+from perdure.sdk.connection.tls import TLSConfig
 from perdure.sdk.convert import Converter, PayloadCodec
 from perdure.sdk.convert.user_metadata import put_metadata
 from perdure.sdk.declare.definitions import AnyWorkflow
@@ -139,6 +140,8 @@ class AsyncClient(Former):
         codec: PayloadCodec | None = None,
         identity: str | None = None,
         interceptors: Sequence[Interceptor] = (),
+        tls: TLSConfig | None = None,
+        api_key: str | None = None,
     ) -> AsyncClient:
         """Connect to a server: `client = await AsyncClient.connect("grpc://host:7233")`, to be closed in the end.
 
@@ -149,12 +152,15 @@ class AsyncClient(Former):
             codec: applied to all payloads, e.g. to encrypt them.
             identity: who is asking, as history will name it; default `pid@host`.
             interceptors: around starts, messages and the like (`perdure.interceptors`), the first the outermost.
+            tls: whom to trust, and what certificate to show, with "grpcs://".
+            api_key: who is asking, proved: sent with every call.
 
         Raises:
-            EngineError: the server does not answer within ten seconds; gRPC is not installed.
+            EngineError: the server does not answer within ten seconds; gRPC is not installed; a certificate cannot be
+                read.
             ValueError: the URL is none of a server. A store is opened by `Engine`.
         """
-        connection = far_connection(url)
+        connection = far_connection(url, tls=tls, api_key=api_key, namespace=namespace)
         await connection.open()
         client = AsyncClient(
             connection.rpcs,

@@ -24,6 +24,7 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.connection.protocol import Connection
 from perdure.sdk.connection.rpcs import SERVICES, method_name
+from perdure.sdk.connection.tls import TLSConfig, pem_of
 
 DEFAULT_PORT = 7233
 DEADLINE_S = 30.0
@@ -81,12 +82,17 @@ class GrpcConnection:
     Args:
         url: `grpc://host[:port]`, `grpcs://…` for TLS with the system's certificates, or `unix:/path` of a socket.
         metadata: sent with every call, such as {"authorization": "Bearer …"}.
+        tls: whom to trust and what to show, with `grpcs://`.
 
-    Raises ValueError for a URL that cannot be.
+    Raises ValueError for a URL that cannot be; EngineError for a certificate that cannot be read.
     """
 
-    def __init__(self, url: str, *, metadata: Mapping[str, str] | None = None) -> None:
-        self.target, self._tls = parse_target(url)
+    def __init__(self, url: str, *, metadata: Mapping[str, str] | None = None, tls: TLSConfig | None = None) -> None:
+        self.target, is_tls = parse_target(url)
+        self._credentials = _credentials(tls or TLSConfig()) if is_tls else None
+        self._options = _OPTIONS
+        if tls is not None and tls.domain:
+            self._options = [*_OPTIONS, ("grpc.ssl_target_name_override", tls.domain)]
         self._metadata = (*_METADATA, *(metadata or {}).items())
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Call] = {}
@@ -101,10 +107,10 @@ class GrpcConnection:
 
     async def open(self) -> None:
         """Make the channel; whether the server is there shows with the first call."""
-        if self._tls:
-            channel = grpc.aio.secure_channel(self.target, grpc.ssl_channel_credentials(), options=_OPTIONS)
+        if self._credentials is not None:
+            channel = grpc.aio.secure_channel(self.target, self._credentials, options=self._options)
         else:
-            channel = grpc.aio.insecure_channel(self.target, options=_OPTIONS)
+            channel = grpc.aio.insecure_channel(self.target, options=self._options)
         for name, method in [(each.full_name, method) for each in SERVICES for method in each.methods]:
             # grpc's annotations stop short of its asyncio side.
             self._calls[method.name] = cast("Any", channel).unary_unary(
@@ -159,6 +165,15 @@ class GrpcConnection:
 
         rpc.__name__ = name
         return rpc
+
+
+def _credentials(tls: TLSConfig) -> grpc.ChannelCredentials:
+    """Raises EngineError."""
+    return grpc.ssl_channel_credentials(
+        pem_of(tls.server_root_ca_cert, "server_root_ca_cert"),
+        pem_of(tls.client_private_key, "client_private_key"),
+        pem_of(tls.client_cert, "client_cert"),
+    )
 
 
 def rejected_of(error: grpc.aio.AioRpcError, what: str) -> Rejected:
