@@ -13,10 +13,12 @@ hear of what it does. Neither makes the tables of a store, nor changes older one
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from urllib.parse import quote
 
+from perdure import TLSConfig
 from perdure.cli.output import plain_errors
 from perdure.embedded import Engine, EngineSeams, seamed
 from perdure.engine.node.config import EngineConfig
@@ -28,6 +30,13 @@ from perdure.stores.reading import StoreFile, path_of
 from perdure.stores.sqlite.ownership import owner_of
 from perdure.stores.sqlite.read_only import ReadOnlyStore
 
+_TLS = {
+    "TLS_CA_FILE": "server_root_ca_cert",
+    "TLS_CERT_FILE": "client_cert",
+    "TLS_KEY_FILE": "client_private_key",
+    "TLS_SERVER_NAME": "domain",
+}
+"""What the environment says after `PERDURE_`, by the fields of `TLSConfig`."""
 _NO_DUTIES = EngineConfig(has_duties=False)
 
 
@@ -41,6 +50,19 @@ def is_file(store_url: str) -> bool:
     return store_url.startswith("sqlite:") or "://" not in store_url
 
 
+def _far(url: str, namespace: str) -> Engine:
+    """Of a server. Keys and certificates come from the environment: arguments are for everybody on the machine to read.
+
+    Raises ValueError, PerdureError.
+    """
+    said = {name: os.environ.get(f"PERDURE_{name}") or None for name in (*_TLS, "API_KEY")}
+    api_key = said.pop("API_KEY")
+    tls = None
+    if url.startswith("grpcs://") and any(said.values()):
+        tls = TLSConfig(**{_TLS[name]: value for name, value in said.items()})
+    return Engine(url, namespace=namespace, worker=False, tls=tls, api_key=api_key)
+
+
 @contextmanager
 def looking(store_url: str, namespace: str) -> Generator[Engine]:
     """An engine that answers questions and changes nothing. What goes wrong becomes one sentence."""
@@ -48,7 +70,11 @@ def looking(store_url: str, namespace: str) -> Generator[Engine]:
     with plain_errors(PerdureError, ValueError):
         if is_file(store_url):
             seams = EngineSeams(store=ReadOnlyStore(path_of(store_url)), engine_config=_NO_DUTIES)
-        elif not is_server(store_url):
+        elif is_server(store_url):
+            with _far(store_url, namespace) as engine:
+                yield engine
+            return
+        else:
             store = only_reads(open_store(store_url, creates=False), shown_url(store_url))
             seams = EngineSeams(store=store, engine_config=_NO_DUTIES)
         with seamed(Engine, seams, store_url, namespace=namespace, worker=False) as engine:
@@ -67,7 +93,7 @@ def opened(store_url: str, namespace: str) -> Generator[Engine]:
     """An engine for one change. What goes wrong becomes one sentence."""
     with plain_errors(PerdureError, ValueError):
         if is_server(store_url):
-            with Engine(store_url, namespace=namespace, worker=False) as engine:
+            with _far(store_url, namespace) as engine:
                 yield engine
             return
         url = f"sqlite:///{quote(store_url)}" if "://" not in store_url else store_url

@@ -14,7 +14,7 @@ store_option = click.option(
     metavar="URL",
     envvar="PERDURE_STORE",
     show_envvar=True,
-    help="sqlite:///orders.db, a database (postgresql://, mysql://), or a server: grpc://host:7233.",
+    help="sqlite:///orders.db, a database (postgresql://, mysql://), or a server: grpc://host:7233, grpcs:// with TLS.",
 )
 database_option = click.option(
     "--store",

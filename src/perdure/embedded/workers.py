@@ -21,6 +21,7 @@ from perdure.sdk.client import AsyncClient
 from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.events import listen
 from perdure.sdk.connection.protocol import Connection, NearConnection
+from perdure.sdk.connection.tls import TLSConfig
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.declare.definitions import Registry, default_registry
 from perdure.sdk.deprecated import FormerlyAsync, deprecated
@@ -159,6 +160,8 @@ class AsyncWorker:
         codec: PayloadCodec | None = None,
         identity: str | None = None,
         interceptors: Sequence[Interceptor] = (),
+        tls: TLSConfig | None = None,
+        api_key: str | None = None,
     ) -> AsyncWorker:
         """A worker with a client of its own, which `stop` closes. Arguments and errors are those of both."""
         client = await AsyncClient.connect(
@@ -168,6 +171,8 @@ class AsyncWorker:
             codec=codec,
             identity=identity,
             interceptors=interceptors,
+            tls=tls,
+            api_key=api_key,
         )
         try:
             worker = AsyncWorker(client, workflows=workflows, activities=activities, config=config, alert=alert)
@@ -303,6 +308,8 @@ class Worker(metaclass=FormerlyAsync):
         codec: PayloadCodec | None = None,
         identity: str | None = None,
         interceptors: Sequence[Interceptor] = (),
+        tls: TLSConfig | None = None,
+        api_key: str | None = None,
     ) -> Worker:
         """A worker with a client of its own, which `stop` closes. Arguments and errors are those of both."""
         client = Client.connect(
@@ -312,6 +319,8 @@ class Worker(metaclass=FormerlyAsync):
             codec=codec,
             identity=identity,
             interceptors=interceptors,
+            tls=tls,
+            api_key=api_key,
         )
         try:
             worker = Worker(client, workflows=workflows, activities=activities, config=config, alert=alert)
