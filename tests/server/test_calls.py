@@ -10,7 +10,7 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.principal import Principal
 from perdure.frontend.calls import Call, Origin, Proceed
-from perdure.frontend.grpc.connection import _address
+from perdure.frontend.grpc.peer import address_text
 from tests.engine.world import start_request
 from tests.frontend.given import Witness
 from tests.server.given import CODE, World, served
@@ -81,6 +81,6 @@ async def test_an_authorization_that_is_said_twice_is_no_request(world: World) -
 
 
 def test_an_address_is_written_so_that_it_can_be_read_again() -> None:
-    assert _address(("10.0.0.7", 7233)) == "10.0.0.7:7233"
-    assert _address(("::1", 7233, 0, 0)) == "[::1]:7233"
-    assert _address(None) == _address("/tmp/socket") == ""
+    assert address_text(("10.0.0.7", 7233)) == "10.0.0.7:7233"
+    assert address_text(("::1", 7233, 0, 0)) == "[::1]:7233"
+    assert address_text(None) == address_text("/tmp/socket") == ""

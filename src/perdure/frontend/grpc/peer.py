@@ -20,8 +20,12 @@ _SPECIAL = re.compile(r'^[ #]|[,+"\\<>;]| $|\0')
 
 
 def address_of(transport: asyncio.BaseTransport) -> str:
+    """Where the client is; see `address_text`."""
+    return address_text(transport.get_extra_info("peername"))
+
+
+def address_text(peer: object) -> str:
     """`host:port`, an IPv6 host in brackets; "" when the socket is gone, or is no network's."""
-    peer: object = transport.get_extra_info("peername")
     if not isinstance(peer, tuple):
         return ""
     host, port = cast("tuple[str, int]", peer[:2])
