@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import pytest
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.core import commands as law
+from perdure.core.commit import Commit
 from perdure.core.execution import Decision, decide
-from perdure.core.names import TaskKind
+from perdure.core.names import ExecutionKey, TaskKind
 from perdure.core.started import StartedActivityTask
 from perdure.core.tokens import decode_token
 from tests.core import given
@@ -99,3 +102,47 @@ def test_the_law_is_told_whose_worker_is_gone() -> None:
         context.dead_queue = dead
         [owed] = decide(world.run, [law.Signal(given.signal_request())], context).queued
         assert owed.queue.name == expected
+
+
+KEY = ExecutionKey("default", "order-1001", "run")
+NOT_IN_A_PLAIN_COMMIT: dict[str, Any] = {
+    "add_tasks": ["a task"],
+    "remove_tasks": ["a row"],
+    "messages": ["a message"],
+    "remove_messages": ["id"],
+    "updates": ["news"],
+    "parts": {5: b"details"},
+    "take_records": ["a record"],
+    "index_changed": True,
+    "next_run": Commit(KEY, 0, None),
+    "expected_version": 0,
+}
+IN_ANY_COMMIT = {
+    *("key", "execution", "events", "encoded", "batches", "wake_at_ns", "dispatches", "replies", "changed", "is_plain"),
+    "expected_current_run_id",
+}
+"""What a store writes of every commit, or tells nobody of; of a run that starts, and is therefore not plain, its id."""
+
+
+@pytest.mark.parametrize("field", sorted({*Commit.__struct_fields__} - IN_ANY_COMMIT))
+def test_a_commit_is_plain_only_without_what_few_bring(field: str) -> None:
+    """A field that is new is in neither list, and fails here until it is said to which of them it belongs."""
+    plain = Commit(KEY, 3, None)
+    assert not plain.is_plain, "nothing is said before it is closed"
+    plain.close()
+    assert plain.is_plain
+    setattr(plain, field, NOT_IN_A_PLAIN_COMMIT[field])
+    plain.close()
+    assert not plain.is_plain
+
+
+def test_what_a_run_brings_when_it_starts_or_is_followed_is_not_plain_and_its_signals_are() -> None:
+    world = World()
+    assert not world.when(law.StartWorkflow(given.start_request())).is_plain
+    world.workflow_task()
+    assert world.when(law.Signal(given.signal_request())).is_plain
+    poller = Waiting("first")
+    _, decision = two_activities()
+    assert decision.settle([poller, poller]).is_plain, "what is dispatched at once is stored nowhere"
+    _, decision = two_activities()
+    assert not decision.settle([poller]).is_plain, "one of them is a row"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 from temporalio.api.common.v1 import Payload
 
 from perdure import Engine, PayloadCodec, QueryFailedError, UpdateFailedError, workflow
-from perdure.testing import TestEngine
+from perdure.testing import TestEngine, WorkflowTaskFailedError
 
 
 @dataclass
@@ -53,7 +54,7 @@ def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 BAD: list[tuple[tuple[object, ...], str]] = [
-    (("webhook body",), f"the arguments of signal pay [0] does not decode to {__name__}.Payment"),
+    (("webhook body",), f"the arguments of signal pay [0] (payment) does not decode to {__name__}.Payment"),
     (({"card": "visa"},), "Object missing required field `cents`"),
     ((), "its handler takes payment, and was given none"),
     ((Payment("visa", 1), "and more"), "its handler takes payment, and was given 2 arguments"),
@@ -141,3 +142,22 @@ def waits_for_a_payment() -> int:
     payment = workflow.wait_signal("pay", returns=Payment)
     workflow.wait_signal("close")
     return payment.cents
+
+
+@workflow
+def typed(order: str, cents: int) -> int:
+    return cents
+
+
+def test_an_argument_of_another_type_is_told_by_its_name_and_both_types_without_our_own_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with TestEngine() as engine, pytest.raises(WorkflowTaskFailedError) as failed:
+        engine.run(cast(Any, typed), "a", "abc", id="order-1")
+    wanted = (
+        "PayloadError: the arguments of workflow typed [1] (cents) does not decode to int: Expected `int`, got `str`"
+    )
+    assert said(caplog, logging.WARNING)[0].endswith(wanted), (
+        "neither a traceback nor a place: both would be of this package"
+    )
+    assert wanted in str(failed.value)

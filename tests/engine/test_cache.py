@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+
+from temporalio.api.workflowservice import v1 as service
 
 from perdure.frontend import WorkflowService
 from tests.engine.test_mailboxes import cancel, start
@@ -90,3 +93,37 @@ async def test_of_closed_runs_the_latest_few_stay_in_memory(world: World) -> Non
         assert engine.metrics().loads == 0
         assert names(await history(connection, "order-0")) == ORDER
         await worker.stop()
+
+
+@virtual
+async def test_a_run_is_weighed_again_when_it_has_grown_by_more_than_a_little(world: World) -> None:
+    """What every commit would pay for is paid once in a kilobyte, and never more than that is overlooked."""
+    async with world.engine() as engine:
+        connection = WorkflowService(engine)
+        await connection.start_workflow_execution(start_request())
+        await connection.poll_workflow_task_queue(workflow_poll())  # and is not answered: the run stays on its shelf
+        mailbox = engine.mailboxes.peek("default", "order-1")
+        assert mailbox is not None and mailbox.execution is not None
+        weights: list[tuple[int, int]] = []
+        for _ in range(60):
+            execution = mailbox.execution
+            weights.append((execution.history_bytes + execution.facts.state_bytes, engine.metrics().cached_bytes))
+            await connection.signal_workflow_execution(signal_of("order-1", 60))
+        steps = [(new[0] - old[0], new[1] - old[1]) for old, new in pairwise(weights)]
+        assert all(0 < grown < 512 for grown, _ in steps)
+        weighed = [place for place, (_, change) in enumerate(steps) if change]
+        assert 3 < len(weighed) < len(steps) / 2, "seldom"
+        for last, this in pairwise(weighed):
+            assert 1024 <= sum(grown for grown, _ in steps[last + 1 : this + 1]) < 1024 + 512
+        before = engine.metrics().cached_bytes
+        await connection.signal_workflow_execution(signal_of("order-1", 5_000))
+        assert engine.metrics().cached_bytes - before > 5_000, "at once, if it grows by much"
+        engine.mailboxes.forget(mailbox.execution.key)
+        assert engine.metrics().cached_bytes == 0, "it gives back what it was said to weigh"
+
+
+def signal_of(workflow_id: str, size: int) -> service.SignalWorkflowExecutionRequest:
+    request = service.SignalWorkflowExecutionRequest(namespace="default", signal_name="go")
+    request.workflow_execution.workflow_id = workflow_id
+    request.input.payloads.add(data=b"x" * size)
+    return request

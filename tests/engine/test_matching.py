@@ -10,7 +10,9 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected, StatusCode
 from perdure.core.commit import Commit
+from perdure.core.names import QueueName, TaskKind
 from perdure.engine import NodeConfig
+from perdure.engine.matching.seats import Seat
 from perdure.frontend import WorkflowService
 from tests.engine.world import (
     ORDER,
@@ -392,3 +394,31 @@ async def test_a_task_at_hand_reads_like_the_response_of_a_poll(world: World) ->
         assert (said.task_token, said.attempt, said.started_event_id, said.workflow_execution) == (
             task.task_token, task.attempt, task.started_event_id, task.workflow_execution,
         )  # fmt: skip
+
+
+@virtual
+async def test_a_queue_is_polled_while_a_worker_of_this_process_has_seats_however_busy_it_is(world: World) -> None:
+    """A seat never ceases to ask: between its tasks too, and while none of them is free."""
+    queue, other = (QueueName("default", name, TaskKind.WORKFLOW) for name in (QUEUE, "others"))
+    async with world.engine(polled_ns=1_000_000_000) as engine:
+        matching = engine.matching
+        assert not matching.is_polled(queue) and not matching.polled_now()
+        held: list[object] = []
+        seat = Seat(matching, queue, "it", "worker-1", lambda seat, task: held.append(task))
+        assert matching.is_polled(queue), "before its first task"
+        seat.free()
+        await WorkflowService(engine).start_workflow_execution(start_request())
+        await asyncio.sleep(60)
+        assert len(held) == 1 and seat.done(), "for a minute it had no room"
+        assert matching.is_polled(queue) and not matching.is_polled(other)
+        assert matching.polled_now() == [queue]
+        assert list(matching.pollers(queue)) == ["it"] and matching.polled("default", TaskKind.WORKFLOW) == [QUEUE]
+        second = Seat(matching, queue, "it too", "worker-2", lambda seat, task: held.append(task))
+        matching.end_worker("default", "worker-1")
+        assert matching.is_polled(queue), "the other one is there"
+        matching.end_worker("default", "worker-2")
+        assert matching.is_polled(queue), "until a moment ago it was"
+        await asyncio.sleep(2)
+        assert not matching.is_polled(queue)
+        second.free()
+        assert second.done() and not matching.is_polled(queue), "who has ended does not ask any more"

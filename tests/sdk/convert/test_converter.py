@@ -216,6 +216,19 @@ def test_what_does_not_fit_the_annotation_says_where(value: Any, kind: Any, comp
     assert complaint in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "place"), [(["n", "m"], "[1] (m)"), (["n", "*rest"], "[1] (*rest)"), ([], "[1] does")]
+)
+def test_what_does_not_fit_is_named_as_the_code_names_it(names: list[str], place: str) -> None:
+    payloads = CONVERTER.to_payloads([1, "no"])
+    with pytest.raises(PayloadError) as raised:
+        CONVERTER.from_payloads(payloads, [int, int], "the arguments of activity f", names)
+    assert f"the arguments of activity f {place}" in str(raised.value)
+    assert raised.value.__cause__ is None, "the line of a decoder helps nobody"
+    with pytest.raises(PayloadError, match=r"\[0\].*'binary/secret'"):
+        CONVERTER.from_payloads([Payload(metadata={"encoding": b"binary/secret"})], [int], "arguments", names)
+
+
 def test_an_unknown_encoding_is_named() -> None:
     with pytest.raises(PayloadError, match=r"'binary/secret'.*codec"):
         CONVERTER.from_payload(Payload(metadata={"encoding": b"binary/secret"}))

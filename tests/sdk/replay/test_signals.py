@@ -273,7 +273,7 @@ def test_a_signal_that_does_not_fit_its_handler_is_dropped_and_told_of() -> None
     h = History(waits).signaled("add", "no item").signaled("add").signaled("add", Item("cup", 1)).task()
     outcome = h.cold()
     assert [text.partition(":")[0] for text in outcome.dropped] == ["the signal 'add' does not fit, and is dropped"] * 2
-    assert f"the arguments of signal add [0] does not decode to {ITEM}" in outcome.dropped[0]
+    assert f"the arguments of signal add [0] (item) does not decode to {ITEM}" in outcome.dropped[0]
     assert "its handler takes item, *more, and was given none" in outcome.dropped[1]
     assert got == ["cup"]
     last = h.done().signaled("add", Item("end", 1)).task().cold()

@@ -171,7 +171,8 @@ async def test_an_unknown_activity_may_be_retried_elsewhere_and_the_message_list
 async def test_arguments_that_do_not_fit_fail_for_good() -> None:
     answer = await answer_to(activity_task("double", "many"))
     assert answer.failure.application_failure_info.non_retryable
-    assert "the arguments of activity double [0] does not decode to int" in answer.failure.message
+    place = "the arguments of activity double [0] (number)"
+    assert f"{place} does not decode to int: Expected `int`, got `str`" in answer.failure.message
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,13 @@ class Converter:
         """As `to_payloads`, in the wire's list."""
         return Payloads(payloads=self.to_payloads(values, what))
 
-    def from_payloads(self, payloads: Sequence[Payload], kinds: Sequence[Any] = (), what: str = "value") -> list[Any]:
+    def from_payloads(
+        self, payloads: Sequence[Payload], kinds: Sequence[Any] = (), what: str = "value", names: Sequence[str] = ()
+    ) -> list[Any]:
         """Decode payloads to the annotations at the same places; Any where there are fewer annotations.
+
+        Args:
+            names: of the parameters at the same places, for the error.
 
         Raises:
             PayloadError: an unknown encoding, or bytes that do not fit the annotation; names the place.
@@ -94,7 +99,7 @@ class Converter:
         if self._codec is not None:
             payloads = _coded(self._codec.decode, payloads, what)
         known = len(kinds)
-        return [_decode(p, kinds[i] if i < known else Any, what, i) for i, p in enumerate(payloads)]
+        return [_decode(p, kinds[i] if i < known else Any, what, i, names) for i, p in enumerate(payloads)]
 
     def from_payload(self, payload: Payload, kind: Any = Any, what: str = "value") -> Any:
         """Decode one payload. Raises as `from_payloads`."""
@@ -147,7 +152,7 @@ def _encode_message(value: Message) -> Payload:
     )
 
 
-def _decode(payload: Payload, kind: Any, what: str, index: int) -> Any:
+def _decode(payload: Payload, kind: Any, what: str, index: int, names: Sequence[str]) -> Any:
     if kind is RawValue:
         return RawValue(payload)
     encoding = payload.metadata.get("encoding", b"")
@@ -162,13 +167,19 @@ def _decode(payload: Payload, kind: Any, what: str, index: int) -> Any:
         if encoding in (b"json/protobuf", b"binary/protobuf"):
             return _decode_message(payload, kind, encoding)
     except PayloadError as error:
-        raise PayloadError(f"{what} [{index}]: {error}") from error
+        raise PayloadError(f"{_place(what, index, names)}: {error}") from cause_of(error)
     except Exception as error:  # msgspec, pydantic, protobuf and user validators have no common base
-        raise PayloadError(f"{what} [{index}] does not decode to {type_name(kind)}: {text_of(error)}") from error
+        place = _place(what, index, names)
+        raise PayloadError(f"{place} does not decode to {type_name(kind)}: {text_of(error)}") from cause_of(error)
     raise PayloadError(
-        f"{what} [{index}] has the encoding {encoding.decode(errors='replace')!r}, which is not known here; "
-        "it may have been written through a codec that this process lacks"
+        f"{_place(what, index, names)} has the encoding {encoding.decode(errors='replace')!r}, which is not known "
+        "here; it may have been written through a codec that this process lacks"
     )
+
+
+def _place(what: str, index: int, names: Sequence[str]) -> str:
+    """`the arguments of workflow order [1] (cents)`: as they are counted, and as the code names them."""
+    return f"{what} [{index}]" + (f" ({names[min(index, len(names) - 1)]})" if names else "")
 
 
 def _decode_message(payload: Payload, kind: Any, encoding: bytes) -> Message:

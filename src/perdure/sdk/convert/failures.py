@@ -25,7 +25,7 @@ from perdure.sdk.convert import groups
 from perdure.sdk.convert.converter import Converter
 from perdure.sdk.options import duration_message
 from perdure.sdk.texts import NAME_MAX, TEXT_MAX, class_name, field_of, notes_of, shortened, text_of
-from perdure.sdk.traces import stack_trace, trace_text
+from perdure.sdk.traces import cause_of, stack_trace, trace_text
 
 SOURCE = "perdure"
 LINKS_MAX = 1_000
@@ -272,6 +272,8 @@ def _stack_trace(error: BaseException) -> str:
     kind = type(error)
     if issubclass(kind, errors.WorkflowBlockedError):
         return text_of(field_of(error, "stack_trace"), STACK_TRACE_MAX)
+    if issubclass(kind, errors.PayloadError) and cause_of(error) is None:
+        return ""
     own = stack_trace(error)
     if not own and issubclass(kind, errors.FailureError):
         return text_of(field_of(error, "stack_trace") or "", STACK_TRACE_MAX)

@@ -150,10 +150,11 @@ class Definition(Generic[P, R_co]):
         """
         what = f"the arguments of {word} {name}"
         if self.dynamic:
-            return [name, *converter.from_payloads(payloads, self.shape.without(1).kinds(len(payloads)), what)]
+            shape = self.shape.without(1)
+            return [name, *converter.from_payloads(payloads, shape.kinds(len(payloads)), what, shape.names)]
         shape = self._shape or self.shape
         kinds = shape.types if shape.rest is Any else shape.kinds(len(payloads))
-        return converter.from_payloads(payloads, kinds, what)
+        return converter.from_payloads(payloads, kinds, what, shape.names)
 
     def _check_count(self, args: tuple[Any, ...]) -> None:
         shape = self._shape or self.shape

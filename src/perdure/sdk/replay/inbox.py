@@ -250,7 +250,8 @@ class Inbox:
         if misfit:
             raise TypeError(f"its handler {misfit}")
         kinds = shape.kinds(len(payloads))
-        args = self.machine.converter.from_payloads(payloads, kinds, f"the arguments of {word} {name}")
+        what = f"the arguments of {word} {name}"
+        args = self.machine.converter.from_payloads(payloads, kinds, what, shape.names)
         self._check(kinds, args)
         return args if handler.name is not None else [name, *args]
 

@@ -67,10 +67,11 @@ def _ask(machine: Run, name: str, query: WorkflowQuery) -> Any:
         )
     what = f"the arguments of query {name}"
     payloads = query.query_args.payloads
-    misfit = handler.shape.misfit(len(payloads))
+    shape = handler.shape
+    misfit = shape.misfit(len(payloads))
     if misfit:
         raise TypeError(f"the handler of query {name} {misfit}")
-    args = machine.converter.from_payloads(payloads, handler.shape.kinds(len(payloads)), what)
+    args = machine.converter.from_payloads(payloads, shape.kinds(len(payloads)), what, shape.names)
     if handler.name is None:
         args.insert(0, name)
     fn = handler.bind(inbox.instance)
