@@ -20,7 +20,7 @@ E = TypeVar("E")
 P = ParamSpec("P")
 K = TypeVar("K", bound=type)
 
-DEFAULT_MEMORY_MB = 160
+DEFAULT_MEMORY_MB = 128
 
 
 @dataclass(frozen=True, slots=True)

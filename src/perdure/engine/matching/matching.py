@@ -399,14 +399,18 @@ class Matching:
                 self._revive(queue, queue.orphans.popleft())
             elif queue.backlog:
                 self._start_row(queue, queue.backlog.take())
+                self._read_on(queue)
             elif queue.ripe:
                 claim(queue, queue.ripe.popleft())
             else:
-                if not queue.backlog.complete and not queue.backlog.is_reading and self._is_open:
-                    queue.backlog.is_reading = True
-                    self._others.stocked.add(queue)
-                    self._spawn(self._read(queue))
+                self._read_on(queue)
                 return
+
+    def _read_on(self, queue: TaskQueue) -> None:
+        if queue.backlog.wants_page and self._is_open:
+            queue.backlog.is_reading = True
+            self._others.stocked.add(queue)
+            self._spawn(self._read(queue))
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = self._loop.create_task(work)

@@ -76,7 +76,8 @@ class EngineConfig:
     """How long a worker's poll waits for a task (clients give up after 70 s)."""
     pollers_per_queue_max: int = 20_000
     backlog_rows_max: int = 5_000
-    """Task rows of a polled queue kept in memory; the store holds the rest."""
+    """Task rows of a polled queue kept in memory, of first workflow tasks and of all others each; the store holds the
+    rest."""
     backlog_page: int = 1_000
     orphans_per_queue_max: int = 1_000
     """Started tasks whose poller went away, kept for the next poller; beyond, their time-out finds them."""
