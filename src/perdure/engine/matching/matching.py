@@ -503,8 +503,7 @@ class Matching:
         queue = self._queues.get(name)
         if queue is None or not queue.volatile or self.is_polled(name):
             return []
-        tasks = list(queue.volatile)
-        queue.volatile.clear()
+        tasks, queue.volatile = list(queue.volatile), deque()
         return tasks
 
     def withdraw(self, name: QueueName, task: VolatileTask) -> bool:
