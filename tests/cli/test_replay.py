@@ -128,6 +128,61 @@ def test_an_exported_history_replays_from_its_file(folder: Path) -> None:
     assert "history and code disagree at event" in broken.stdout
 
 
+SLOW = """
+from perdure import workflow
+from perdure.interceptors import Interceptor, WorkflowInboundInterceptor
+
+class Late(WorkflowInboundInterceptor):
+    def execute_workflow(self, input):
+        workflow.sleep(1)
+        return super().execute_workflow(input)
+
+class Slow(Interceptor):
+    def intercept_workflow(self, next):
+        return Late(next)
+
+ONE = Slow()
+ALL = [ONE, Interceptor()]
+NUMBER = 5
+
+@workflow
+def patient(name: str) -> str:
+    workflow.sleep(60)
+    return name
+"""
+
+
+def test_what_interceptors_add_to_a_run_is_replayed_with_them(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "slow"}
+    exec(SLOW, names)
+    with TestEngine(
+        f"sqlite:///{tmp_path}/shop.db", workflows=[names["patient"]], activities=[], interceptors=names["ALL"]
+    ) as engine:
+        engine.start(names["patient"], "ada", id="p")
+        engine.advance("30s")
+    ran = perdure(tmp_path, "workflow", "export", "p", "--store", "sqlite:///shop.db", "--output", "p.json")
+    assert ran.returncode == 0, ran.stderr
+    for arguments in (
+        ("replay", "p.json", "--workflows", "slow"),
+        ("workflow", "check-replay", "--store", "sqlite:///shop.db", "--workflows", "slow.py"),
+    ):
+        alone = perdure(tmp_path, *arguments)
+        assert alone.returncode == 1 and "1 would break" in alone.stdout
+        for given in ("slow:ALL", "slow.py:ONE"):
+            ran = perdure(tmp_path, *arguments, "--interceptors", given)
+            assert ran.returncode == 0, (ran.stdout, ran.stderr)
+            assert "1 replayed, 0 would break" in ran.stdout
+    for given, why in {
+        "slow": "write MODULE:NAME",
+        "slow:NOBODY": "slow has no NOBODY",
+        "nowhere:ALL": "nowhere cannot be imported: ModuleNotFound",
+        "slow:NUMBER": "interceptors must be of perdure.interceptors.Interceptor, and 5 is not",
+    }.items():
+        refused = perdure(tmp_path, "replay", "p.json", "--workflows", "slow", "--interceptors", given)
+        assert refused.returncode == 1 and why in refused.stderr and "Traceback" not in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

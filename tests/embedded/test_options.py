@@ -250,6 +250,17 @@ def test_what_nobody_can_guess_is_not_guessed() -> None:
 @pytest.mark.parametrize("bound", ["workflow_slots", "activity_slots", "local_slots", "processes"])
 def test_a_worker_that_could_do_nothing_is_refused(bound: str) -> None:
     with pytest.raises(ValueError, match=f"{bound} must be from 1 to"):
-        WorkerConfig(**{bound: 0})  # pyright: ignore[reportArgumentType]
+        WorkerConfig(**{bound: 0})
     with pytest.raises(TypeError, match=f"{bound} must be an int, not float"):
         WorkerConfig(**{bound: 1.5})  # pyright: ignore[reportArgumentType]
+
+
+def test_what_a_worker_knows_by_itself_need_not_be_said_and_may_be() -> None:
+    gone: Any = WorkerConfig
+    with pytest.warns(DeprecationWarning, match="fails_repeatedly= is deprecated: write nothing, for a worker knows"):
+        config = gone(fails_repeatedly=False, workflow_slots=3)
+    assert config == WorkerConfig(workflow_slots=3)
+    with pytest.warns(DeprecationWarning, match="fails_repeatedly is deprecated"):
+        assert config.fails_repeatedly is True
+    with pytest.raises(TypeError, match="has no option 'shares_store'"):
+        gone(shares_store=True)

@@ -13,13 +13,18 @@ import pytest
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
 from perdure import (
+    ApplicationError,
     AsyncClient,
+    AsyncEngine,
     AsyncWorker,
     Client,
     Engine,
     EngineError,
+    Retry,
+    Saga,
     Worker,
     WorkerConfig,
+    WorkflowFailedError,
     WorkflowNotFoundError,
     activity,
     call,
@@ -28,6 +33,7 @@ from perdure import (
     workflow,
 )
 from perdure.errors import EngineClosedError
+from perdure.interventions import AsyncInterventions, InterventionNotFoundError
 from tests.eventually import eventually
 from tests.far.conftest import free_port
 from tests.far.worker_process import stepping
@@ -179,6 +185,50 @@ def test_a_worker_by_itself_serves_hubs_and_what_listens(perdure_url: str) -> No
         client.events.emit("alone.happened", "it")
         found = eventually(lambda: client.list('WorkflowType = "alone.listens"'), "the listener is started")
         assert client.get(found[0].id).result(timeout=PATIENCE_S) == "heard it"
+
+
+@activity(name="alone.undo", retry=Retry(maximum_attempts=1))
+def undo() -> None:
+    raise ApplicationError("not today")
+
+
+@workflow(name="alone.saga")
+def sold_out() -> None:
+    with Saga() as saga:
+        saga.compensate(undo)
+        raise ApplicationError("sold out")
+
+
+def test_what_waits_for_a_person_is_seen_and_decided_by_a_client(perdure_url: str) -> None:
+    queue = fresh()
+    with (
+        Client.connect(perdure_url, task_queue=queue) as client,
+        Worker(client, workflows=[sold_out], activities=[undo]),
+    ):
+        handle = client.start(sold_out, id=queue)
+        (entry,) = eventually(client.interventions.list, "it waits for somebody")
+        assert entry.workflow_id == queue
+        client.interventions.skip(entry, who="Ada", why="nothing was paid")
+        with pytest.raises(WorkflowFailedError, match="sold out"):
+            handle.result(timeout=PATIENCE_S)
+        assert client.interventions.list() == []
+
+
+async def test_a_client_that_awaits_is_given_to_the_desk(perdure_url: str) -> None:
+    async with await AsyncClient.connect(perdure_url, task_queue=fresh()) as client:
+        assert await AsyncInterventions(client).list() == []
+        with pytest.raises(InterventionNotFoundError):
+            await AsyncInterventions(client).retry("no such entry", who="Ada", why="it is back")
+
+
+@pytest.mark.parametrize("config", [None, WorkerConfig(workflow_slots=3)], ids=["usual", "bounds of its own"])
+async def test_a_worker_knows_that_its_server_is_far_whatever_its_bounds(
+    perdure_url: str, config: WorkerConfig | None
+) -> None:
+    async with await AsyncClient.connect(perdure_url) as client:
+        assert not AsyncWorker(client, config=config)._worker._footing.fails_repeatedly
+    async with AsyncEngine("memory://", worker=False) as engine:
+        assert AsyncWorker(engine, config=config)._worker._footing.fails_repeatedly
 
 
 def test_an_engine_is_a_client_for_a_worker_of_another_queue() -> None:

@@ -15,6 +15,7 @@ class Server:
     """Lists nothing, and remembers what it was asked for."""
 
     def __init__(self, refusal: str = "") -> None:
+        self._reach = None
         self.refusal = refusal
         self.queries: list[str] = []
 
@@ -26,7 +27,7 @@ class Server:
 
 
 def listed(server: Server) -> list[Any]:
-    return asyncio.run(AsyncInterventions(cast(Any, server), cast(Any, None)).list())
+    return asyncio.run(AsyncInterventions(cast(Any, server)).list())
 
 
 def test_the_index_of_memo_keys_is_asked() -> None:

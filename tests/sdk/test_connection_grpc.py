@@ -59,5 +59,5 @@ def test_the_first_known_detail_of_a_status_is_found() -> None:
 @pytest.mark.parametrize(("url", "near"), [("memory://", True), ("grpc://127.0.0.1:1", False)])
 def test_a_worker_far_from_its_server_is_set_up_for_that(url: str, near: bool) -> None:
     [worker] = AsyncEngine(url)._workers._workers
-    assert worker._config.fails_repeatedly is near
+    assert worker._footing.fails_repeatedly is near
     assert (worker._config.workflow_polls > WorkerConfig().workflow_polls) is near

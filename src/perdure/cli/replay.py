@@ -9,11 +9,12 @@ import importlib
 import importlib.util
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich import box
@@ -27,7 +28,9 @@ from perdure.cli.output import console, plain_errors, print_json
 from perdure.cli.workflow import workflow
 from perdure.sdk.declare.definitions import AnyWorkflow, Registry, default_registry
 from perdure.sdk.errors import DefinitionError, UnknownTypeError
+from perdure.sdk.interceptors import checked_interceptors
 from perdure.sdk.replay.checking import HistoryFormatError, ReplayChecker, ReplayReport, parse_history, workflows_in
+from perdure.sdk.workflow.outbound import composer
 
 workflows_option = click.option(
     "--workflows",
@@ -39,25 +42,53 @@ workflows_option = click.option(
 )
 
 
-def load_code(names: tuple[str, ...], namespace: str = "default") -> ReplayChecker:
+interceptors_option = click.option(
+    "--interceptors",
+    "around",
+    multiple=True,
+    metavar="MODULE:NAME",
+    help="The interceptors that the engine has: one, or a list of them, by module (or file) and name "
+    "(shop.tracing:INTERCEPTORS). May be given more than once; the first is the outermost.",
+)
+
+
+def load_code(names: tuple[str, ...], around: tuple[str, ...], namespace: str = "default") -> ReplayChecker:
     """Import modules or files. What they name counts first, then whatever else was decorated on the way."""
     sys.path.insert(0, str(Path.cwd()))
     found: list[AnyWorkflow] = []
     for name in names:
-        try:
-            found += workflows_in(_load(name))
-        except Exception as error:  # the user's code runs here: whatever it raises is told in one sentence
-            raise click.ClickException(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+        found += workflows_in(_imported(name))
     try:
-        return ReplayChecker(Registry(found), namespace=namespace, otherwise=default_registry)
-    except DefinitionError as error:
+        compose = composer(checked_interceptors([one for name in around for one in _named(name)]))
+        return ReplayChecker(Registry(found), namespace=namespace, otherwise=default_registry, compose=compose)
+    except (DefinitionError, TypeError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _named(name: str) -> Sequence[Any]:
+    module, _, attribute = name.rpartition(":")
+    if not module or not attribute:
+        raise click.ClickException(f"--interceptors {name}: write MODULE:NAME, as in shop.tracing:INTERCEPTORS")
+    thing: Any = getattr(_imported(module), attribute, None)
+    if thing is None:
+        raise click.ClickException(f"--interceptors {name}: {module} has no {attribute}")
+    return cast(Sequence[Any], thing) if isinstance(thing, (list, tuple)) else [thing]
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return _load(name)
+    except Exception as error:  # the user's code runs here: whatever it raises is told in one sentence
+        raise click.ClickException(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _load(name: str) -> ModuleType:
     if not name.endswith(".py"):
         return importlib.import_module(name)
     path = Path(name).resolve()
+    known = sys.modules.get(path.stem)
+    if known is not None and known.__file__ == str(path):
+        return known  # it was named before: a second time its workflows would be others
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
@@ -70,10 +101,11 @@ def _load(name: str) -> ModuleType:
 @click.command(short_help="Replay stored histories against code.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @workflows_option
+@interceptors_option
 @json_option
-def replay(files: tuple[Path, ...], code: tuple[str, ...], as_json: bool) -> None:
+def replay(files: tuple[Path, ...], code: tuple[str, ...], around: tuple[str, ...], as_json: bool) -> None:
     """Replay histories from files: Temporal's JSON (`temporal workflow show --output json`), or binary."""
-    checker = load_code(code)
+    checker = load_code(code, around)
     begin = time.perf_counter()
     for path in files:
         try:
@@ -88,6 +120,7 @@ def replay(files: tuple[Path, ...], code: tuple[str, ...], as_json: bool) -> Non
 @database_option
 @namespace_option
 @workflows_option
+@interceptors_option
 @click.option("--type", "workflow_type", help="Only workflows of this type.")
 @click.option("--shown", default=20, show_default=True, type=click.IntRange(min=0), help="Problems told in full.")
 @click.option("--strict", is_flag=True, help="Exit code 1 also when there are types whose code was not given.")
@@ -96,13 +129,14 @@ def check_replay(
     store_url: str,
     namespace: str,
     code: tuple[str, ...],
+    around: tuple[str, ...],
     workflow_type: str | None,
     shown: int,
     strict: bool,
     as_json: bool,
 ) -> None:
     """Replay all open executions against code that is to be deployed. The engine may run meanwhile."""
-    checker = load_code(code, namespace)
+    checker = load_code(code, around, namespace)
     begin = time.perf_counter()
     with plain_errors(UnknownTypeError), stored(store_url) as store, _progress() as bar:
         total = sum(1 for _ in store.open_executions(namespace, workflow_type))

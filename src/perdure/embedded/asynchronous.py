@@ -28,6 +28,7 @@ from perdure.sdk.interceptors import Interceptor
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration
 from perdure.sdk.worker import WorkerConfig
+from perdure.sdk.worker.config import Footing
 from perdure.sdk.worker.green_threads import check_threads
 from perdure.sdk.worker.worker import QueueWorker, WorkerSeams
 from perdure.stores.api import StoreError
@@ -94,9 +95,9 @@ class AsyncEngine(AsyncClient):
         self._registry = registry_of(workflows, activities, alert)
         if seams.registry is not None:
             self._registry = seams.registry(self._registry)
-        config = seams.worker_config or bounds.worker_config(
-            near=isinstance(home, Near), shares_store=is_shared, queues=len(queues)
-        )
+        is_near = isinstance(home, Near)
+        config = seams.worker_config or bounds.worker_config(near=is_near, queues=len(queues))
+        self._footing = Footing(fails_repeatedly=is_near or is_shared, shares_store=is_shared)
         key = seams.instance_key or (home.key if is_shared else None)
         self._workers = Workers(
             self._worker_for(queue, config, key, "" if queue == queues[0] else f"-{queue}")
@@ -120,13 +121,14 @@ class AsyncEngine(AsyncClient):
             config=config,
             identity=reach.identity,
             interceptors=self._interceptors,
+            footing=self._footing,
             seams=WorkerSeams(seams.inline, key, seams.on_failure, sticky_suffix),
         )
 
     @property
     def interventions(self) -> AsyncInterventions:
         """What waits for a person's decision."""
-        return AsyncInterventions(self, self._reach)
+        return AsyncInterventions(self)
 
     async def open(self) -> AsyncEngine:
         """Open the store, take back what dead workers held, begin to work.

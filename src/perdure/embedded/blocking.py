@@ -12,7 +12,7 @@ from perdure.embedded.client import Client
 from perdure.embedded.forever import Ending
 from perdure.embedded.loop_thread import LoopThread
 from perdure.embedded.settings import DEFAULT_MEMORY_MB, EngineSeams, seamed, takes_former_seams
-from perdure.interventions import AlertHook, Interventions
+from perdure.interventions import AlertHook
 from perdure.sdk.connection.tls import TLSConfig
 from perdure.sdk.convert import PayloadCodec
 from perdure.sdk.errors import EngineClosedError, EngineError
@@ -171,8 +171,3 @@ class Engine(Client):
             state = "closed" if thread is not None else "not opened yet: use it in a `with` block, or call open()"
             raise EngineClosedError(f"the engine on {self._engine.url} is {state}")
         return thread.call(work)
-
-    @property
-    def interventions(self) -> Interventions:
-        """What waits for a person's decision."""
-        return Interventions(self._engine.interventions, self._call)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, ca
 from perdure.embedded.forever import LOOK_UP_S, Ending, heard
 from perdure.embedded.handles import UpdateHandle, WorkflowHandle
 from perdure.embedded.loop_thread import LoopThread
+from perdure.interventions import AsyncInterventions, Interventions
 from perdure.sdk.client import AsyncClient, AsyncUpdateHandle, AsyncWorkflowHandle
 from perdure.sdk.client.activities import Activities
 from perdure.sdk.client.attributes import SearchAttributeRegistry
@@ -172,6 +173,11 @@ class Client(metaclass=FormerlyAsync):
     def events(self) -> Events:
         """Events that workflows subscribe to, or are begun by."""
         return Events(self._client.events, self._call)
+
+    @property
+    def interventions(self) -> Interventions:
+        """What waits for a person's decision."""
+        return Interventions(AsyncInterventions(self._client), self._call)
 
     @property
     def search_attributes(self) -> SearchAttributeRegistry:

@@ -108,7 +108,7 @@ class Bounds:
             learns_search_attributes=True,
         )
 
-    def worker_config(self, *, near: bool, shares_store: bool = False, queues: int = 1) -> WorkerConfig:
+    def worker_config(self, *, near: bool, queues: int = 1) -> WorkerConfig:
         """Of the worker of one of so many task queues."""
         usual = WorkerConfig()
         return WorkerConfig(
@@ -117,8 +117,6 @@ class Bounds:
             # A waiting poll is one future here, and a task that finds one is dispatched without a second commit.
             workflow_polls=self.workflow_tasks if near else usual.workflow_polls,
             activity_polls=self.activities if near else usual.activity_polls,
-            fails_repeatedly=near or shares_store,
-            shares_store=shares_store,
             cached_bytes=self._cache_bytes() // queues,
             shutdown_grace=usual.shutdown_grace if self.shutdown_grace is None else self.shutdown_grace,
         )

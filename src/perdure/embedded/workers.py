@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +29,7 @@ from perdure.sdk.interceptors import Interceptor, checked_interceptors
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.texts import check_text
 from perdure.sdk.worker import QueueWorker, WorkerConfig
+from perdure.sdk.worker.config import Footing
 
 R = TypeVar("R")
 
@@ -130,17 +130,17 @@ class AsyncWorker:
         self._beside = client._working  # pyright: ignore[reportPrivateUsage]
         around = client._interceptors  # pyright: ignore[reportPrivateUsage]
         self._registry = registry_of(workflows, activities, alert)
-        # A far server paces the attempts of a workflow task, a near one leaves that to the worker.
-        usual = replace(WorkerConfig(), fails_repeatedly=isinstance(reach.connection, NearConnection))
         self._worker = QueueWorker(
             reach.connection,
             task_queue or client._task_queue,  # pyright: ignore[reportPrivateUsage]
             self._registry,
             namespace=reach.namespace,
             converter=reach.converter,
-            config=config or usual,
+            config=config,
             identity=reach.identity,
             interceptors=[*around, *checked_interceptors(interceptors)],
+            # A far server paces the attempts of a workflow task, a near one leaves that to the worker.
+            footing=Footing(fails_repeatedly=isinstance(reach.connection, NearConnection)),
         )
         self._owned: AsyncClient | None = None
         self._has_begun = False

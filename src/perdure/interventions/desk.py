@@ -16,7 +16,6 @@ from temporalio.api.workflowservice import v1 as service
 from perdure.api.status import OPEN_FILTER
 from perdure.interventions.entry import MEMO_KEY, Action, Decision, Intervention, signal_of
 from perdure.sdk.client import AsyncClient, WorkflowSummary
-from perdure.sdk.client.calls import Reach
 from perdure.sdk.client.sending import sends_texts
 from perdure.sdk.deprecated import FormerlyAsync
 from perdure.sdk.errors import EngineError, InterventionNotFoundError, WorkflowNotFoundError
@@ -32,11 +31,14 @@ _ALL = 10_000_000
 @lists_options
 @sends_texts
 class AsyncInterventions:
-    """What waits for a person's decision. `who` decides and `why` are required, and kept in the history."""
+    """What waits for a person's decision. `who` decides and `why` are required, and kept in the history.
 
-    def __init__(self, client: AsyncClient, reach: Reach) -> None:
+    `engine.interventions` is one; of a client that has no engine, `AsyncInterventions(client)`.
+    """
+
+    def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._reach = reach
+        self._reach = client._reach  # pyright: ignore[reportPrivateUsage] - asks as the client does
 
     async def list(self) -> list[Intervention]:
         """All entries of all open runs, oldest first."""

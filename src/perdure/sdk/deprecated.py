@@ -35,6 +35,11 @@ RENAMED_OPTIONS: Final[dict[str, str]] = {
 }
 """Keywords of the version before, each with its name of now; of functions that `lists_options` looks after."""
 
+GONE_OPTIONS: Final[dict[tuple[str, str], str]] = {
+    ("WorkerConfig()", "fails_repeatedly"): "nothing, for a worker knows whether its server is far",
+}
+"""Keywords of the version before that nobody needs to give any more, by what takes them: they are passed over."""
+
 
 def _clock(read: Callable[[], int]) -> Callable[[], datetime]:
     return lambda: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=read() // 1000)
@@ -88,7 +93,9 @@ def by_new_names(what: str, options: Mapping[str, Any], known: Mapping[str, Any]
     renamed: dict[str, Any] = {}
     for name, value in options.items():
         new = RENAMED_OPTIONS.get(name)
-        if name in known or new is None or new not in known or new in options:
+        if (what, name) in GONE_OPTIONS:
+            deprecated(f"{what}: {name}=", GONE_OPTIONS[what, name])
+        elif name in known or new is None or new not in known or new in options:
             renamed[name] = value
         else:
             deprecated(f"{what}: {name}=", f"{new}=")

@@ -18,6 +18,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.sdk.activity import activity
 from perdure.sdk.declare.definitions import Registry
 from perdure.sdk.worker import QueueWorker, WorkerConfig
+from perdure.sdk.worker.config import Footing
 from perdure.sdk.workflow.workflow import call, workflow
 from tests.sdk.worker.fake import FakeServer, activity_task, event, first_events, workflow_task
 
@@ -54,9 +55,9 @@ def blocking() -> None:
 
 
 @asynccontextmanager
-async def working(server: FakeServer, **config: Any) -> AsyncIterator[QueueWorker]:
+async def working(server: FakeServer, footing: Footing | None = None, **config: Any) -> AsyncIterator[QueueWorker]:
     registry = Registry([quick, stepping, broken, blocking], [step])
-    worker = QueueWorker(cast(Any, server), "q", registry, config=WorkerConfig(**config))
+    worker = QueueWorker(cast(Any, server), "q", registry, config=WorkerConfig(**config), footing=footing)
     await worker.start()
     try:
         yield worker
@@ -100,7 +101,7 @@ async def test_a_new_run_is_answered_with_its_commands() -> None:
 async def test_a_far_server_is_told_of_the_first_failure_and_paces_the_others_itself(fails_repeatedly: bool) -> None:
     server = FakeServer()
     failed = service.RespondWorkflowTaskFailedRequest
-    async with working(server, fails_repeatedly=fails_repeatedly, workflow_slots=1, workflow_polls=1):
+    async with working(server, Footing(fails_repeatedly), workflow_slots=1, workflow_polls=1):
         for attempt in (1, 2):
             task = workflow_task("broken", first_events("broken"))
             task.attempt = attempt

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from perdure.sdk.deprecated import deprecated
+from perdure.sdk.deprecated import GONE_OPTIONS, deprecated
 from perdure.sdk.option_names import lists_options
 from perdure.sdk.options import Duration, count, parse_duration
 
@@ -20,6 +20,18 @@ def _former(old: str, new: str) -> property:
     def read(self: WorkerConfig) -> int:
         deprecated(old, new)
         return parse_duration(getattr(self, new), new)
+
+    setattr(read, "__deprecated__", new)
+    return property(read)
+
+
+def _gone(old: str, usual: bool) -> property:
+    """A field of the version before that says nothing any more."""
+    new = GONE_OPTIONS["WorkerConfig()", old]
+
+    def read(self: WorkerConfig) -> bool:
+        deprecated(old, new)
+        return usual
 
     setattr(read, "__deprecated__", new)
     return property(read)
@@ -64,12 +76,6 @@ class WorkerConfig:
     """Runs kept in memory between workflow tasks; a run beyond either bound is replayed from history."""
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Processes for `run_in="process"` activities; started when first needed."""
-    fails_repeatedly: bool = True
-    """Tell the server of each failed attempt of a workflow task. A far server paces the attempts by their time-out, so
-    there only the first is told of, as Temporal's workers do; ours, in one process, paces them by itself."""
-    shares_store: bool = False
-    """The server is the process that owns the store's file, and this one may come to own it: until then, a worker with
-    transactional activities leaves the activities of its queue to the owner."""
     deadlock_timeout: Duration = "2s"
     """Workflow code that holds its thread longer fails its task. 0: no limit."""
     sticky_queue_schedule_to_start_timeout: Duration = "10s"
@@ -91,6 +97,7 @@ class WorkerConfig:
         object.__setattr__(self, "_times", times)
 
     if not TYPE_CHECKING:
+        fails_repeatedly = _gone("fails_repeatedly", usual=True)
         deadlock_ns = _former("deadlock_ns", "deadlock_timeout")
         heartbeat_default_ns = _former("heartbeat_default_ns", "default_heartbeat_throttle_interval")
         heartbeat_maximum_ns = _former("heartbeat_maximum_ns", "max_heartbeat_throttle_interval")
@@ -120,6 +127,18 @@ _TIMES: Final = (
 def times_of(config: WorkerConfig) -> WorkerTimes:
     """The times of a worker as it counts them."""
     return config._times  # pyright: ignore[reportPrivateUsage] - no user's business
+
+
+@dataclass(slots=True, frozen=True)
+class Footing:
+    """How a worker stands to its server: whoever makes it knows, and it is no user's to say."""
+
+    fails_repeatedly: bool = True
+    """Tell the server of each failed attempt of a workflow task. A far server paces the attempts by their time-out, so
+    there only the first is told of, as Temporal's workers do; ours, in one process, paces them by itself."""
+    shares_store: bool = False
+    """The server is the process that owns the store's file, and this one may come to own it: until then, a worker with
+    transactional activities leaves the activities of its queue to the owner."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -32,7 +32,7 @@ from perdure.sdk.options import SECOND_NS
 from perdure.sdk.replay.machine import WorkflowMachine
 from perdure.sdk.worker.activity_tasks import ActivityTasks
 from perdure.sdk.worker.attempt import Stop
-from perdure.sdk.worker.config import WorkerConfig, WorkerName, times_of
+from perdure.sdk.worker.config import Footing, WorkerConfig, WorkerName, times_of
 from perdure.sdk.worker.delivery import logger
 from perdure.sdk.worker.failing import Failed, FailureLog
 from perdure.sdk.worker.green_threads import check_threads
@@ -81,6 +81,7 @@ class QueueWorker:
         config: bounds and time-outs.
         identity: how the server and its UI call it; default `pid@host`.
         interceptors: around activities and workflows (`perdure.interceptors`), the first the outermost.
+        footing: how it stands to the server; default that of one in the server's process.
         seams: for tests.
     """
 
@@ -95,9 +96,11 @@ class QueueWorker:
         config: WorkerConfig | None = None,
         identity: str | None = None,
         interceptors: Sequence[Interceptor] = (),
+        footing: Footing | None = None,
         seams: WorkerSeams | None = None,
     ) -> None:
         seams = seams or WorkerSeams()
+        self._footing = footing or Footing()
         self._interceptors = checked_interceptors(interceptors)
         self._compose = composer(self._interceptors)
         key = seams.instance_key or uuid.uuid4().hex
@@ -159,7 +162,7 @@ class QueueWorker:
         )  # fmt: skip
         self._workflows = WorkflowTasks(
             self._connection, self.name, self._registry, self._converter, self._config, self._executor, self._cache,
-            self._make_machine, self._accept, self._local, self._failures,
+            self._make_machine, self._accept, self._local, self._failures, self._footing,
         )  # fmt: skip
         self._start_runners(self._activities, self._workflows)
 
@@ -264,7 +267,7 @@ class QueueWorker:
 
     def _leaves_activities(self, connection: Connection) -> bool:
         """Whether the activities of the queue are for the process that owns the store alone."""
-        if not self._config.shares_store or isinstance(connection, TransactionalConnection):
+        if not self._footing.shares_store or isinstance(connection, TransactionalConnection):
             return False
         of_store = [definition.name for definition in self._registry.activities.all() if definition.transactional]
         if of_store:

@@ -39,7 +39,7 @@ from perdure.sdk.replay.local_work import Report
 from perdure.sdk.replay.outcome import HistoryGapError, TaskOutcome
 from perdure.sdk.replay.query import failed
 from perdure.sdk.texts import text_of
-from perdure.sdk.worker.config import WorkerConfig, WorkerName, times_of
+from perdure.sdk.worker.config import Footing, WorkerConfig, WorkerName, times_of
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.local_activities import LocalActivities
@@ -71,6 +71,7 @@ class WorkflowTasks:
         on_eager: Callable[[PollActivityTaskQueueResponse], None],
         local: LocalActivities,
         failures: FailureLog | None = None,
+        footing: Footing | None = None,
     ) -> None:
         self._failures = failures or FailureLog()
         self.connection = connection
@@ -90,7 +91,7 @@ class WorkflowTasks:
             schedule_to_start_timeout=duration_message(times_of(config).sticky_schedule_to_start_ns),
         )
         self._cached = config.cached_runs > 0
-        self._fails_repeatedly = config.fails_repeatedly
+        self._fails_repeatedly = (footing or Footing()).fails_repeatedly
         self._in_hand: dict[str, int] = {}
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
 
