@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from temporalio.client import Client as TemporalClient
 from temporalio.client import TLSConfig as TemporalTLSConfig
 
 from perdure import AsyncClient, AsyncEngine, EngineError, TLSConfig, workflow
+from perdure.frontend.authorization import AuthorizationConfig
 from perdure.frontend.grpc.peer import ALPN, distinguished
 from perdure.frontend.server.server import Server, ServerConfig
 from perdure.frontend.tls import Certificate, Tls, TlsConfig, TlsError
@@ -90,18 +92,14 @@ def der(pair: Pair) -> bytes:
     return ssl.PEM_cert_to_DER_cert(pair.cert.decode())
 
 
-async def heard(host: str, port: int, context: ssl.SSLContext) -> bytes:
+def heard(host: str, port: int, context: ssl.SSLContext) -> bytes:
     """What the server says first; nothing if it cuts the connection, in the handshake or after it."""
-    try:
-        reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="localhost")
-    except OSError:
-        return b""
-    try:
-        return await asyncio.wait_for(reader.read(100), PATIENCE_S)
-    except ConnectionError:
-        return b""
-    finally:
-        writer.transport.abort()
+    with socket.create_connection((host, port), PATIENCE_S) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname="localhost") as connection:
+                return connection.recv(100)
+        except (ssl.SSLError, ConnectionError):
+            return b""
 
 
 def test_a_client_that_trusts_the_authority_is_served_and_others_are_not(tmp_path: Path) -> None:
@@ -151,7 +149,7 @@ def test_who_does_not_speak_http_2_over_a_sound_tls_is_put_out(
             if version is not None:
                 context.minimum_version = context.maximum_version = version
                 context.set_ciphers("ALL:@SECLEVEL=0")
-            assert await heard(host, int(port), context) == b""
+            assert await asyncio.to_thread(heard, host, int(port), context) == b""
             await ask(server.address)
 
     asyncio.run(scenario())
@@ -300,7 +298,12 @@ def test_nobody_else_is_let_near_a_server_that_nothing_protects(tmp_path: Path, 
         with pytest.raises(ValueError, match=r"--tls-cert-file .* --insecure"):
             Server(MemoryStore(), config)
     Server(MemoryStore(), ServerConfig(address=address, insecure=True))
-    Server(MemoryStore(), ServerConfig(address=address, tls=config_of(tmp_path)))
+    Server(MemoryStore(), ServerConfig(address=address, tls=config_of(tmp_path, mutual=True)))
+    tls = config_of(tmp_path)
+    with pytest.raises(ValueError, match=r"--tls-client-ca-file, or \[authorization\] .* --insecure"):
+        Server(MemoryStore(), ServerConfig(address=address, tls=tls))
+    users = AuthorizationConfig(subjects={"CN=me": ["default:read"]})
+    Server(MemoryStore(), ServerConfig(address=address, tls=tls, authorization=users))
 
 
 def test_our_engine_and_the_official_sdk_work_through_it(tmp_path: Path) -> None:

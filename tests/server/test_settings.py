@@ -10,9 +10,11 @@ from temporalio.api.workflowservice import v1 as service
 
 from perdure.core.limits import Limits
 from perdure.engine.node.config import EngineConfig
+from perdure.frontend.authorization import AuthorizationConfig
 from perdure.frontend.server.settings import names, read_settings
 from perdure.frontend.server.tables import SettingsError
 from perdure.frontend.tls import Certificate, TlsConfig
+from perdure.security.token_rules import TokenRules
 from tests.engine.world import completion, schedule, start_request, workflow_poll
 from tests.server.given import CODE, World, served
 
@@ -144,5 +146,49 @@ def test_tls_is_read_in_temporals_words(tmp_path: Path) -> None:
 def test_a_mistake_in_the_table_of_tls_is_named(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "server.toml"
     path.write_text(text)
+    with pytest.raises(SettingsError, match=why):
+        read_settings(path, TOP)
+
+
+KEYS = 'jwtKeyProvider = { keySourceURIs = ["keys.json"] }\n'
+
+
+def test_who_is_let_in_is_read_in_temporals_words(tmp_path: Path) -> None:
+    path = tmp_path / "server.toml"
+    path.write_text(
+        "[authorization]\n"
+        'jwtKeyProvider = { keySourceURIs = ["https://id/jwks.json", "keys.json"], refreshInterval = "5m" }\n'
+        'audience = "perdure"\npermissionsClaimName = "roles"\nclockSkew = "1s"\n'
+        "permissionsRegex = '(?P<namespace>.+)/(?P<role>.+)'\n"
+        '[authorization.certificateSubjects]\n"CN=me" = ["default:write"]\n'
+    )
+    said, _ = read_settings(path, TOP)
+    assert said["authorization"] == AuthorizationConfig(
+        key_sources=["https://id/jwks.json", "keys.json"],
+        refresh_ns=300 * 10**9,
+        rules=TokenRules(
+            audience="perdure",
+            permissions_claim="roles",
+            permissions_pattern="(?P<namespace>.+)/(?P<role>.+)",
+            clock_skew_s=1.0,
+        ),
+        subjects={"CN=me": ["default:write"]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "needs jwtKeyProvider.keySourceURIs or certificateSubjects: nobody could be let in"),
+        (KEYS + "permissionsRegex = '('", r"permissionsRegex '\(': "),
+        (KEYS + "permissionsRegex = 'x'", r"needs the groups \(\?P<namespace>"),
+        (KEYS + "authorizer = 'mine'", r"\[authorization\] has no setting 'authorizer'"),
+        ("jwtKeyProvider = { keySourceURIs = 'keys.json' }", "write a list of texts"),
+        ("certificateSubjects = { 'CN=me' = 'default:write' }", "write a list of texts"),
+    ],
+)
+def test_a_mistake_in_who_is_let_in_is_named(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "server.toml"
+    path.write_text(f"[authorization]\n{text}\n")
     with pytest.raises(SettingsError, match=why):
         read_settings(path, TOP)

@@ -27,6 +27,7 @@ from perdure.cli import logs
 from perdure.cli.output import plain_errors
 from perdure.cli.serving import serve
 from perdure.engine.node.config import EngineConfig
+from perdure.frontend.authorization import AuthorizationConfig
 from perdure.frontend.grpc.address import split_address
 from perdure.frontend.tls import TlsConfig
 from perdure.stores.open import open_store, shown_url
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, kw_only=True):
     log_format: str
     engine: EngineConfig
     tls: TlsConfig | None = None
+    authorization: AuthorizationConfig | None = None
     insecure: bool = False
     number: int = 0
     """Of the process among its siblings; the first is 1."""
@@ -260,6 +262,7 @@ def main() -> None:
             namespaces=settings.namespaces,
             engine=settings.engine,
             tls=settings.tls,
+            authorization=settings.authorization,
             insecure=settings.insecure,
             shares_port=True,
         )

@@ -29,7 +29,7 @@ from perdure.frontend.tls import Certificate, TlsConfig
 @click.option("--tls-cert-file", metavar="PEM", help="Serve with TLS: this certificate.")
 @click.option("--tls-key-file", metavar="PEM", help="Its key.")
 @click.option("--tls-client-ca-file", multiple=True, metavar="PEM", help="Clients must show one of its certificates.")
-@click.option("--insecure", is_flag=True, help="Serve other machines without TLS.")
+@click.option("--insecure", is_flag=True, help="Serve other machines without protection.")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings and limits, a TOML file; options go first.")
 @click.pass_context
 def server(context: click.Context, config: Path | None, **options: Any) -> None:
@@ -41,7 +41,8 @@ def server(context: click.Context, config: Path | None, **options: Any) -> None:
         engine = EngineConfig()
         if config is not None:
             said, engine = read_settings(config, _TOP)
-            options["tls"] = said.pop("tls", None)
+            for section in ("tls", "authorization"):
+                options[section] = said.pop(section, None)
             for name, value in said.items():
                 if context.get_parameter_source(name) is ParameterSource.DEFAULT:
                     options[name] = value

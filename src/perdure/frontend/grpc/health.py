@@ -17,6 +17,7 @@ class Health:
     """Which services are served. A watcher is told now, when it changes, and when it ends."""
 
     NAME = "grpc.health.v1.Health"
+    PREFIX = f"/{NAME}/"
     CHECK = f"/{NAME}/Check"
     WATCH = f"/{NAME}/Watch"
 

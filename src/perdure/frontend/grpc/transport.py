@@ -54,6 +54,8 @@ READS = ("Describe", "GetWorkflowExecutionHistory", "List", "Scan")
 
 _LONG_AGO = -math.inf
 
+Admit = Callable[[str, str, str, str], Awaitable[None]]
+"""Given path, the header `authorization`, the subject of the certificate shown, and the address. Raises Rejected."""
 Streaming = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 
 
@@ -86,10 +88,16 @@ class Transport:
     """The gRPC server of one process.
 
     `objects` serve the RPCs, by full service name; while it is not `is_ready()` health is NOT_SERVING, for whoever
-    shares out clients among servers, and all calls are served as ever.
+    shares out clients among servers, and all calls are served as ever. `admit` is asked before a conversation,
+    those about health excepted, which are for everybody; unary calls have a chain of their own.
     """
 
-    def __init__(self, objects: Mapping[str, object], is_ready: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        objects: Mapping[str, object],
+        is_ready: Callable[[], bool] = lambda: True,
+        admit: Admit | None = None,
+    ) -> None:
         self.counts = Counts()
         self.unsent = self.buffered = 0
         every = {rpc.path: rpc for rpc in rpcs(objects)}
@@ -113,6 +121,7 @@ class Transport:
         """When the turn just before this one began, if there was one."""
         self._told_at = -bounds.TELL_S
         self._faults = Faults(_log)
+        self._admit = admit
         self._server: asyncio.Server | None = None
         self._checking: asyncio.Task[None] | None = None
 
@@ -364,6 +373,9 @@ class Transport:
                 yield connection.taken(stream, message)
 
         try:
+            if self._admit is not None and not stream.head.path.startswith(self._health.PREFIX):
+                head, peer = stream.head, connection.principal.address
+                await self._admit(head.path, head.authorization, connection.subject, peer)
             async for answer in serve(messages()):
                 connection.send(stream, answer)
                 await connection.room()

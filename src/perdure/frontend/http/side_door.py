@@ -12,14 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
+from perdure.api.errors import Rejected
 from perdure.frontend.grpc import bounds
+from perdure.frontend.grpc.peer import address_of, subject_of
 
 Page = Callable[[], tuple[int, str, str]]
 """Status, content type and text of a page."""
 
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+Guard = Callable[[str, str, str, str], Awaitable[None]]
+"""Given path, the header `authorization`, the subject of the certificate shown, and the address. Raises Rejected."""
+
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
 _PLAIN = "text/plain; charset=utf-8"
 
 
@@ -28,9 +40,14 @@ class SideDoor:
 
     def __init__(self, pages: Mapping[str, Page]) -> None:
         self._pages = pages
+        self._guards: dict[str, Guard] = {}
         self._server: asyncio.Server | None = None
         self._here: dict[asyncio.StreamWriter, None] = {}
         """Connections that are not answered, the oldest first."""
+
+    def guard(self, path: str, guard: Guard) -> None:
+        """Ask before this page is shown."""
+        self._guards[path] = guard
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen. Returns the port that was taken. Raises OSError when it is not free."""
@@ -57,7 +74,7 @@ class SideDoor:
         try:
             async with asyncio.timeout(bounds.HTTP_REQUEST_S_MAX):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._answer(head))
+                writer.write(await self._answer(head, writer.transport))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             writer.transport.abort()  # whoever asked has left, is too slow, or says too much: there is nobody to tell
@@ -72,7 +89,7 @@ class SideDoor:
             del self._here[oldest]
             oldest.transport.abort()
 
-    def _answer(self, head: bytes) -> bytes:
+    async def _answer(self, head: bytes, transport: asyncio.BaseTransport) -> bytes:
         method, _, rest = head.partition(b" ")
         path = rest.partition(b" ")[0].partition(b"?")[0].decode("latin-1")
         page = self._pages.get(path)
@@ -80,6 +97,8 @@ class SideDoor:
             status, kind, text = 405, _PLAIN, "only GET is understood here\n"
         elif page is None:
             status, kind, text = 404, _PLAIN, f"there are {', '.join(self._pages)}\n"
+        elif not await self._may_see(path, head, transport):
+            status, kind, text = 403, _PLAIN, "Request unauthorized.\n"
         else:
             status, kind, text = page()
         body = text.encode()
@@ -90,3 +109,20 @@ class SideDoor:
             "Connection: close",
         )
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if method == b"HEAD" else body)
+
+    async def _may_see(self, path: str, head: bytes, transport: asyncio.BaseTransport) -> bool:
+        guard = self._guards.get(path)
+        if guard is None:
+            return True
+        try:
+            await guard(path, _authorization(head), subject_of(transport), address_of(transport))
+        except Rejected:
+            return False
+        return True
+
+
+def _authorization(head: bytes) -> str:
+    """The header of that name; "" without one, and with more than one, which would be read differently by others."""
+    lines = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+    found = [value.strip().decode("latin-1") for name, _, value in lines if name.lower() == b"authorization"]
+    return found[0] if len(found) == 1 else ""

@@ -10,6 +10,7 @@ from perdure.engine.node import collector
 from perdure.engine.node.clock import SystemClock
 from perdure.engine.node.config import EngineConfig
 from perdure.engine.time_skipping import SkippingClock, TimeSkipper
+from perdure.frontend.authorization import Authorization, AuthorizationConfig
 from perdure.frontend.calls import Interceptor
 from perdure.frontend.chain import Chain
 from perdure.frontend.grpc.address import is_loopback, split_address
@@ -44,6 +45,8 @@ class ServerConfig:
     """Other processes of this host listen on the same address."""
     tls: TlsConfig | None = None
     """Of both ports; None: everything can be read on its way, and changed."""
+    authorization: AuthorizationConfig | None = None
+    """Who may do what; None: whoever reaches the server may do everything."""
     insecure: bool = False
     """Listen beyond this machine also without TLS, and without asking who calls."""
 
@@ -51,15 +54,23 @@ class ServerConfig:
 _PLAIN = "text/plain; charset=utf-8"
 
 
+_LACKS = {
+    False: "without TLS everything could be read and changed on its way: give --tls-cert-file and --tls-key-file",
+    True: "whoever reaches it could do everything: give --tls-client-ca-file, or [authorization] in the settings",
+}
+"""What an address without protection needs first, by whether there is TLS."""
+
+
 def check_exposure(config: ServerConfig) -> None:
     """Raises ValueError for an address beyond this machine at which whoever comes is owner of everything."""
-    if config.insecure or config.tls is not None:
+    is_safe = config.tls is not None and (config.authorization is not None or config.tls.require_client_auth)
+    if config.insecure or is_safe:
         return
     for address in (config.address, config.http_address):
         if address and not is_loopback(split_address(address)[0]):
             raise ValueError(
-                f"{address} is reached by other machines, and without TLS everything could be read and changed on its "
-                "way: give --tls-cert-file and --tls-key-file, or say --insecure if something else protects it"
+                f"{address} is reached by other machines, and {_LACKS[config.tls is not None]}, "
+                "or say --insecure if something else protects it"
             )
 
 
@@ -81,7 +92,10 @@ class Server:
         check_exposure(self.config)
         clock = SkippingClock() if self.config.time_skipping else SystemClock()
         self.engine = Engine(store, clock, config=self.config.engine)
-        self._interceptors = tuple(interceptors)
+        authorization = self.config.authorization
+        self.authorization = None if authorization is None else Authorization(authorization)
+        first = () if self.authorization is None else (self.authorization,)
+        self._interceptors = (*first, *interceptors)
         self._skipper = TimeSkipper(self.engine, clock) if isinstance(clock, SkippingClock) else None
         self.transport: Transport | None = None
         self.tls = None if self.config.tls is None else Tls(self.config.tls)
@@ -100,7 +114,12 @@ class Server:
             if self._skipper is not None:
                 await self._skipper.start()
             self.lag.start()
-            self.transport = Transport(self.services(), lambda: self.engine.is_ready)
+            authorization = self.authorization
+            if authorization is not None:
+                await authorization.start()
+                self._side_door.guard("/metrics", authorization.admit)
+            admit = None if authorization is None else authorization.admit
+            self.transport = Transport(self.services(), lambda: self.engine.is_ready, admit)
             context, http_context = (None, None) if tls is None else (tls.context(ALPN), tls.context("http/1.1"))
             if tls is not None:
                 tls.start()
@@ -155,6 +174,8 @@ class Server:
         self.lag.stop()
         if self.tls is not None:
             self.tls.stop()
+        if self.authorization is not None:
+            self.authorization.stop()
         await self._side_door.stop()
         if self._skipper is not None:
             await self._skipper.stop()

@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 from perdure.api.times import LONG_MAX
 from perdure.core.limits import Limits
 from perdure.engine.node.config import EngineConfig
+from perdure.frontend.server.authorization_table import read_authorization
 from perdure.frontend.server.tables import SettingsError, Table, duration_ns
 from perdure.frontend.server.tls_table import read_tls
 
@@ -37,12 +38,12 @@ Settings = TypeVar("Settings", Limits, EngineConfig)
 
 _NOT_FOR_OPERATORS = {"limits", "workers_died", "node"}
 """Said by the program that holds the engine, or by a section of its own."""
-_PARTS: dict[str, Callable[[Table], Any]] = {"tls": read_tls}
+_PARTS: dict[str, Callable[[Table], Any]] = {"tls": read_tls, "authorization": read_authorization}
 """Sections with words of their own."""
 
 
 def read_settings(path: Path, top: Mapping[str, type]) -> tuple[dict[str, Any], EngineConfig]:
-    """What a file says: the values of the keys in `top` and of its own sections (`tls`), and how the engine is set.
+    """What a file says: the values of the keys in `top` and of sections such as `tls`, and the engine's settings.
 
     Raises SettingsError, OSError.
     """

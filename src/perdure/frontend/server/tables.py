@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from perdure.api.bounds import DURATION_MAX_NS
 
@@ -89,6 +89,14 @@ class Table:
         """All within one, by name."""
         within = self.table(key, optional=True)
         return {name: within.table(name) for name in within._said}
+
+    def names(self) -> list[str]:
+        """The names of all that it says."""
+        return list(self._said)
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raise SettingsError for the table as a whole."""
+        raise SettingsError(f"{self._path}: {self._name} {why}")
 
     def end(self) -> None:
         """All was asked for that was said. Raises SettingsError."""
