@@ -69,6 +69,26 @@ async def test_a_file_has_one_owner_under_all_its_names(sqlite: SqliteStore, lin
     await sqlite.close()
 
 
+async def test_a_file_is_not_opened_by_a_second_name_that_is_a_hard_link(sqlite: SqliteStore, tmp_path: Path) -> None:
+    """Beside that name there is neither the log nor the lock: two owners, and a file that nobody can read."""
+    (other := tmp_path / "backups" / "store.db").parent.mkdir()
+    with process("hold", sqlite.path) as running:
+        read_line(running)
+        other.hardlink_to(sqlite.path)
+        with pytest.raises(StoreError, match=r"2 names \(hard links\).*perdure store backup"):
+            await SqliteStore(other).open()
+        with pytest.raises(StoreError, match=f"owned by another process, pid {running.pid}"):
+            await sqlite.open()
+        kill(running)
+    with pytest.raises(StoreError, match="2 names"):
+        await sqlite.open()
+    assert not other.with_name("store.db-wal").exists()
+    other.unlink()
+    await sqlite.open()
+    await sqlite.commit([Run().commit()])
+    await sqlite.close()
+
+
 async def test_a_child_that_outlives_its_owner_does_not_own_the_file(sqlite: SqliteStore) -> None:
     with process("hold-and-fork", sqlite.path) as running:
         child = int(read_line(running))

@@ -40,6 +40,20 @@ def check_path(path: Path) -> None:
         raise StoreError(f"The store {path} is read-only: make the file and its directory writable for this user.")
 
 
+def refuse_other_names(path: Path) -> None:
+    """Raises StoreError for a file that has a second name, a hard link.
+
+    Log, lock and socket stand beside a name. Whoever opens the file by another one finds none of them, becomes a second
+    owner, and the file is destroyed (https://www.sqlite.org/howtocorrupt.html, "Multiple links to the same file").
+    """
+    if path.exists() and (links := path.stat().st_nlink) > 1:
+        raise StoreError(
+            f"The store {path} has {links} names (hard links), and log and lock stand beside one of them alone: two "
+            f"engines would destroy it. Find them with `find DIRECTORY -samefile {path}`, and remove those without a "
+            "log beside them; to copy a store there is `perdure store backup`."
+        )
+
+
 def check_kind(path: Path) -> None:
     """Raises StoreError for a file of another kind.
 

@@ -27,11 +27,12 @@ from perdure.stores.sqlite.connection import (
     make_durable,
     make_private,
     refuse_a_lone_log,
+    refuse_other_names,
     take_rights_away,
     wait_no_more,
 )
 from perdure.stores.sqlite.errors import as_store_error, is_busy, is_fsync_failure, store_error
-from perdure.stores.sqlite.ownership import Ownership, is_owned_here
+from perdure.stores.sqlite.ownership import Ownership, is_owned_here, owner_of
 from perdure.stores.sqlite.scans import Scans
 from perdure.stores.sqlite.threads import OneThread
 from perdure.stores.sqlite.whereabouts import Watch, Whereabouts
@@ -67,6 +68,8 @@ class OpenFile:
         """Everything is held, or nothing and a StoreError is raised."""
         check_path(path)
         if not is_owned_here(path):
+            if owner_of(path) is None:  # who comes to an owner by the owner's name does no harm
+                refuse_other_names(path)
             check_kind(path)
         self.path = path
         self.turn = asyncio.Lock()
