@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,12 @@ from click.testing import CliRunner
 
 from perdure import Engine, activity, call, workflow
 from perdure.cli.main import cli
+from perdure.stores.api import RecordChange
+from perdure.stores.copying import MARK
+from perdure.stores.open import open_store
 from tests.eventually import eventually
+from tests.servers.chosen import kinds
+from tests.servers.stores import new_store
 
 allowed: list[str] = []
 
@@ -83,3 +89,24 @@ def test_a_store_that_holds_something_is_refused_and_left_as_it_is(tmp_path: Pat
     assert ("name an empty store" if target == "there.db" else "open already") in result.output
     with Engine(there, workflows=[again]) as engine:
         assert engine.get("again").result() == "slept"
+
+
+@pytest.mark.parametrize("kind", kinds("sqlite", "postgres", "mariadb"))
+def test_half_of_a_copy_passes_no_check(kind: str, tmp_path: Path) -> None:
+    """Each of its executions is sound, and others are not there."""
+
+    async def break_off(address: str) -> None:
+        store = open_store(address)
+        await store.open()
+        await store.put_records([RecordChange(*MARK, 0, b"")])
+        await store.close()
+
+    with new_store(kind, tmp_path) as address:
+        with Engine(address, workflows=[again]) as engine:
+            assert engine.run(again, 0, id="again") == "slept"
+        asyncio.run(break_off(address))
+
+        checked = CliRunner().invoke(cli, ["store", "check", "--store", address])
+
+        assert "the copy did not come to its end" in checked.output
+        assert "1 executions" in checked.output and checked.exit_code == 1

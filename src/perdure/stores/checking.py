@@ -15,6 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.api.history import decode_batch
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey, Task
+from perdure.stores import copying
 from perdure.stores.api import BEGINNING, Position, Reference, Store, StoreError
 from perdure.stores.folding import problems
 from perdure.stores.visibility.query import ALL
@@ -153,8 +154,13 @@ class StoreSight:
 
 
 async def check(store: Store, kinds: Sequence[str], progress: Callable[[int], None]) -> Checked:
-    """Everything that every store can be asked: executions, the outbox, records of these kinds. It is open."""
+    """Everything that every store can be asked: executions, the outbox, records of these kinds. It is open.
+
+    Half of a copy is damage, too, however sound its executions are.
+    """
     checked = Checked()
+    if await store.record(*copying.MARK) is not None:
+        checked.damage.append(copying.UNFINISHED)
     await check_executions(StoreSight(store), checked, progress)
     after: Position = BEGINNING
     while rows := await store.pending_messages(after, _PAGE):

@@ -39,7 +39,12 @@ RUNS_TOGETHER = 200
 BYTES_TOGETHER = 8 << 20
 """Of history, about, in one transaction of the target; one run is never divided."""
 _PAGE = 1000
-_MARK = ("copy", "", "unfinished")
+MARK = ("copy", "", "unfinished")
+"""Kind, namespace and name of the record that is in the target until its copy is whole."""
+UNFINISHED = (
+    "This store was to become a copy of another one, and the copy did not come to its end: make it again, into "
+    "an empty store. The store that was copied is as it was."
+)
 _WORKFLOW_ID = Attribute("WorkflowId", IndexedType.KEYWORD)
 
 
@@ -61,11 +66,8 @@ class Copied:
 
 async def refuse_unfinished(store: Store) -> None:
     """Raises StoreError when an open store is the target of a copy that did not come to its end."""
-    if await store.record(*_MARK) is not None:
-        raise StoreError(
-            "This store was to become a copy of another one, and the copy did not come to its end: make it again, into "
-            "an empty store. The store that was copied is as it was."
-        )
+    if await store.record(*MARK) is not None:
+        raise StoreError(UNFINISHED)
 
 
 async def count(store: Store) -> int:
@@ -81,10 +83,10 @@ async def copy(source: Store, target: Store, kinds: Sequence[str], progress: Cal
     """
     await refuse_unfinished(source)
     await _refuse_what_is_there(target, kinds)
-    await _put_records(target, [RecordChange(*_MARK, 0, b"")])
+    await _put_records(target, [RecordChange(*MARK, 0, b"")])
     copying = _Copying(source, target, progress)
     await copying.copy(kinds)
-    mark = await target.record(*_MARK)
+    mark = await target.record(*MARK)
     if mark is None:
         raise CopyError("The mark of the copy was taken away while it was made: somebody else writes in the target.")
     await _put_records(target, [mark.change(None)])

@@ -19,7 +19,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.api.history import decode_batch
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey, QueueName, Task
-from perdure.stores import folding
+from perdure.stores import copying, folding
 from perdure.stores.api import BEGINNING, Reference, StoreError
 from perdure.stores.open import shown_url, sqlite_path
 from perdure.stores.sqlite import backup, checking, reader
@@ -115,6 +115,8 @@ class StoreFile:
         """What is wrong with the store, a sentence each; nothing when it is sound. Reads all of it."""
         mark = mark_beside(self.path)  # first: an engine may be writing
         found = self._file.read(checking.check)
+        if self._file.read(reader.find_record, *copying.MARK) is not None:
+            found.insert(0, copying.UNFINISHED)
         lacks = None if mark is None else self._file.read(missing, mark)
         return found if lacks is None else [f"it lacks {lacks}: its write-ahead log is missing or incomplete", *found]
 
