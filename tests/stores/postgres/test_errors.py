@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from urllib.parse import quote
 
+import asyncpg
 import psycopg
 import pytest
 
@@ -11,6 +13,8 @@ from perdure.core.commit import Commit
 from perdure.stores.api import Damaged, ReadsBusy, ReadTooLong, StoreError, Unstorable
 from perdure.stores.open import open_store
 from perdure.stores.postgres import PostgresStore, driver, schema
+from perdure.stores.postgres.errors import store_error
+from perdure.stores.postgres.url import read_url
 from perdure.stores.visibility.query import ALL
 from tests.servers.fixtures import conninfo, url
 from tests.servers.server import Server
@@ -46,6 +50,61 @@ async def test_a_user_without_rights_is_told_what_it_needs(postgres_server: Serv
     address = url(postgres_server, postgres_database)
     said = await refusal(address.replace("//", "//nobody_much:hush@").replace("hush@tester@", "hush@"))
     assert "lacks a right" in said
+
+
+async def test_a_user_that_may_create_nothing_has_its_schema_made_by_somebody_else(
+    postgres_server: Server, postgres_database: str
+) -> None:
+    """docs/postgresql.md tells how; `CREATE SCHEMA IF NOT EXISTS` is refused to it although the schema is there."""
+    with psycopg.connect(conninfo(postgres_server, postgres_database), autocommit=True) as admin:
+        admin.execute("DROP ROLE IF EXISTS creates_nothing")
+        admin.execute("CREATE ROLE creates_nothing LOGIN")
+        admin.execute("CREATE SCHEMA perdure AUTHORIZATION creates_nothing")
+        store = open_store(url(postgres_server, postgres_database).replace("//tester@", "//creates_nothing@"))
+        await store.open()
+        assert await store.commit([Run().commit()]) == [APPLIED]
+        await store.close()
+        admin.execute("DROP SCHEMA perdure CASCADE")
+        admin.execute("DROP ROLE creates_nothing")
+
+
+async def test_a_pooler_that_the_url_does_not_tell_of_is_told(
+    postgres_server: Server, pgbouncer_server: Server, postgres_database: str
+) -> None:
+    assert "write pgbouncer=true into the URL" in await refusal(url(pgbouncer_server, postgres_database))
+
+
+@pytest.mark.parametrize("state", ["26000", "42P05"])
+def test_what_a_pooler_that_lets_settings_pass_forgets_is_told_as_well(state: str) -> None:
+    error = asyncpg.PostgresError.new({"C": state, "M": "prepared statement does not exist\nHINT: 30 lines"})
+    assert "write pgbouncer=true" in str(store_error(error, read_url("postgresql://me@host/orders")))
+
+
+async def test_options_that_the_server_cannot_follow_are_told(postgres_server: Server, postgres_database: str) -> None:
+    address = url(postgres_server, postgres_database)
+    said = await refusal(f"{address}?schemas=orders")
+    assert "an option that nobody knows" in said and "schemas" in said and "is PostgreSQL running" not in said
+    assert "take `sslmode` out" in await refusal(f"{address}?sslmode=require")
+
+
+async def test_the_url_to_listen_at_is_decoded_once_and_is_what_its_errors_name(
+    postgres_server: Server, pgbouncer_server: Server, postgres_database: str
+) -> None:
+    """A password may have a `/` and a `%` in it, which are percent-encoded in that URL already."""
+    pooled = f"{url(pgbouncer_server, postgres_database)}?pgbouncer=true&listen="
+    assert read_url(pooled + quote("postgresql://me:%2Fhush%25@host/o", safe="")).listen_dsn == (
+        "postgresql://me:%2Fhush%25@host/o"
+    )
+    with pytest.raises(StoreError, match="`listen` what is no URL"):
+        read_url(f"{pooled}host")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+        store = open_store(pooled + quote(f"postgresql://me:hush@{nobody}/o", safe=""))
+        await store.open()
+        with pytest.raises(StoreError, match=f"postgresql://me@{nobody}/o cannot be reached"):
+            await store.listen("requests", lambda _: None)
+        await store.close()
 
 
 async def test_an_old_server_is_refused(postgres: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:

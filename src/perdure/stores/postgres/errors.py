@@ -12,6 +12,23 @@ from perdure.stores.postgres.driver import library, sqlstate
 from perdure.stores.postgres.url import Settings
 
 _READ_ONLY = "25006"
+_POOLED = (
+    "A pooler stands before the store {url}, and gives each transaction another session: write pgbouncer=true into the "
+    "URL (docs/postgresql.md)."
+)
+_AT_THE_DOOR = (
+    ("unsupported startup parameter", _POOLED),
+    (
+        "unrecognized configuration parameter",
+        "The store URL {url} has an option that nobody knows ({error}): docs/postgresql.md has a list.",
+    ),
+    (
+        "rejected SSL upgrade",
+        "The store {url} does not speak TLS: is PostgreSQL running there? If so, turn its `ssl` on, or take `sslmode` "
+        "out of the URL.",
+    ),
+)
+"""What is said to who connects, by a text in it: of these some have no SQLSTATE, and others share theirs."""
 _SENTENCES = {
     "28P01": "PostgreSQL refuses the password of the store {url}: set it in the URL, in PGPASSWORD or in ~/.pgpass.",
     "28000": "PostgreSQL does not let this user connect to the store {url} ({error}): look at pg_hba.conf.",
@@ -22,6 +39,8 @@ _SENTENCES = {
     _READ_ONLY: "The store {url} is a stand-by, or is read-only: name the primary, or all of them.",
     "42P01": "The store {url} lacks a table ({error}): restart the engine to create it, or restore a backup.",
     "57014": "The store {url} took too long and was interrupted: look at its load, or raise `timeout` in the URL.",
+    "26000": _POOLED,
+    "42P05": _POOLED,
     "57P03": "The store {url} is starting or stopping ({error}): it is tried again.",
 }
 _VALUES = ("22", "54")
@@ -75,5 +94,6 @@ def store_error(error: BaseException, settings: Settings) -> StoreError:
     if sentence is None and isinstance(error, TimeoutError):
         sentence = "The store {url} did not answer in time: look at its load and at the network."
     elif sentence is None and is_lost(error):
-        sentence = "The store {url} cannot be reached ({error}): is PostgreSQL running there?"
+        away = "The store {url} cannot be reached ({error}): is PostgreSQL running there?"
+        sentence = next((one for text, one in _AT_THE_DOOR if text in detail), away)
     return StoreError((sentence or "The store {url} failed: {error}.").format(url=settings.shown, error=detail))

@@ -12,6 +12,7 @@ import logging
 import secrets
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -20,6 +21,7 @@ from perdure.stores.postgres.door import Door
 from perdure.stores.postgres.driver import Connection
 from perdure.stores.postgres.errors import is_lost, store_error
 from perdure.stores.postgres.queries import query
+from perdure.stores.postgres.url import shown
 from perdure.stores.sql.waiting import Patience
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class Notices:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._dsn = door.settings.listen_dsn
+        # What goes wrong here goes wrong at the database itself, not at the pooler before it.
+        self._settings = replace(door.settings, shown=shown(self._dsn or door.settings.dsn))
         self._notify = query("notify")
         self._name = secrets.token_hex(_NAME_BYTES)
         self._listeners: dict[str, list[Hear]] = {}
@@ -76,14 +80,14 @@ class Notices:
                 try:
                     await self._connect()
                 except Exception as error:
-                    raise store_error(error, self._door.settings) from error
+                    raise store_error(error, self._settings) from error
             self._task = asyncio.get_running_loop().create_task(self._run(), name="Notices")
         elif self._connection is not None and len(known) == 1:
             try:
                 await self._connection.add_listener(self._channel(channel), self._hear)
             except Exception as error:
                 if not is_lost(error):
-                    raise store_error(error, self._door.settings) from error
+                    raise store_error(error, self._settings) from error
                 self._connection.terminate()  # the next one listens to all channels
 
     async def notify(self, channel: str, notices: Sequence[bytes]) -> None:
@@ -94,14 +98,14 @@ class Notices:
         payloads = [one if len(one) <= _PAYLOAD_MAX else self._name + _LOST for one in payloads]
         connection = self._connection
         if connection is None or connection.is_closed():
-            raise StoreError(f"The store {self._door.settings.shown} cannot be reached to tell the other engines.")
+            raise StoreError(f"The store {self._settings.shown} cannot be reached to tell the other engines.")
         try:
             async with asyncio.timeout(self._door.settings.timeout_s):
                 await connection.execute(self._notify, self._channel(channel), payloads)
         except Exception as error:
             if is_lost(error):
                 connection.terminate()
-            raise store_error(error, self._door.settings) from error
+            raise store_error(error, self._settings) from error
 
     async def close(self) -> None:
         """Hear nothing more. Idempotent."""

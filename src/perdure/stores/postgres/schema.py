@@ -54,7 +54,9 @@ async def ensure(connection: Connection, settings: Settings, migrations: Mapping
         await _be_alone(connection, settings)
         version = await _version(connection, settings, newest, is_alone=True)
         if version == 0:
-            await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{settings.schema}"')
+            # Asked first: IF NOT EXISTS, too, needs the right to create one.
+            if not await connection.fetch("SELECT FROM pg_namespace WHERE nspname = $1", settings.schema):
+                await connection.execute(f'CREATE SCHEMA "{settings.schema}"')
             await connection.execute(in_schema(read_schema(), settings.schema))
             insert = f"INSERT INTO perdure_store (id, version, serves) VALUES (1, {newest}, {FIRST_VERSION})"
             await connection.execute(in_schema(insert, settings.schema))

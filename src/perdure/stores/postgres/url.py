@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from perdure.stores.api import StoreError
 
@@ -77,19 +77,27 @@ def read_url(url: str) -> Settings:
         for_driver.append((_WHO, "primary"))  # a stand-by takes no commits, and what it has read is of a moment ago
     rest = urlencode(for_driver)
     dsn = urlunsplit(parts._replace(scheme="postgresql", query=rest))
-    listen = own.get("listen")
+    listen = own.get("listen") or None
     return Settings(
         dsn=dsn,
         shown=name,
         schema=schema,
         is_pooled=is_pooled,
-        listen_dsn=listen and unquote(listen) if is_pooled else dsn,
+        listen_dsn=_listened(listen, name) if is_pooled else dsn,
         readers=_read(own, "connections", "4", name, _positive),
         timeout_s=_read(own, "timeout", "10", name, _seconds),
         connect_timeout_s=_read(own, "connect_timeout", "5", name, _seconds),
     )
 
 
+def _listened(listen: str | None, name: str) -> str | None:
+    """The database's own URL; its percent-encoding is gone by now, but for what its parts have in themselves."""
+    if listen is not None and not listen.startswith(_SCHEMES):
+        raise StoreError(f"The store URL {name!r} says in `listen` what is no URL: percent-encode {_EXAMPLE}.")
+    return listen
+
+
+_SCHEMES = ("postgresql://", "postgres://")
 _WHO, _WHO_VARIABLE = "target_session_attrs", "PGTARGETSESSIONATTRS"
 _OWN = ("schema", "pgbouncer", "listen", "connections", "timeout", "connect_timeout")
 
