@@ -352,3 +352,13 @@ async def test_who_has_much_in_hand_shares_the_work_with_the_others(path: Path) 
         histories = [await handle.history() for handle in handles]
         ran = Counter(event.activity_task_started_event_attributes.identity for events in histories for event in events)
         assert (ran["first"], ran["second"]) == (NEAR_IN_HAND, 3)
+
+
+async def test_what_the_owner_does_not_know_is_done_by_who_does(path: Path) -> None:
+    """A notebook beside a service; a new version beside the old one, which owns the file until it ends."""
+    async with fleet_on(path) as fleet:
+        first = await fleet.engine(workflows=[taking_long], activities=[take_long])
+        second = await fleet.engine()
+        assert (owns(first), owns(second)) == (True, False)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await second.run(adding, 1, id="one") == 2

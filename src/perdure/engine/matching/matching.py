@@ -311,7 +311,7 @@ class Matching:
         pollers: list[Waiting | None] = []
         for task in tasks:
             queue = self._queues.get(task.queue)
-            poller = None if queue is None else queue.next_poller()
+            poller = None if queue is None else queue.next_poller(task.stamp)
             if poller is not None:
                 if poller.since:  # no seat
                     poller.queue.polled_at = self._loop.time()
@@ -461,7 +461,7 @@ class Matching:
         self._match(queue)
 
     def _start_row(self, queue: TaskQueue, task: Task) -> None:
-        poller = queue.next_poller()
+        poller = queue.next_poller(task.stamp)
         assert poller is not None, "asked only when somebody waits"
         self._metrics.row_starts += 1
         self.takes.emit()

@@ -117,10 +117,14 @@ class TaskQueue:
         if len(self.pollers) > _POLLERS_MAX:
             del self.pollers[next(iter(self.pollers))]
 
-    def next_poller(self) -> Waiting | None:
-        """A seat, or the oldest one whose caller is still there."""
+    def next_poller(self, attempt: int = 1) -> Waiting | None:
+        """A seat, or the oldest one whose caller is still there.
+
+        Every second attempt goes the other way round: a worker here that does not know a type, or has an older version
+        of its code, would get the task again and again, and the one that can do it never.
+        """
         seats, waiting = self.seats, self.waiting
-        if waiting and self.seat_count - len(seats) >= NEAR_IN_HAND:
+        if waiting and (self.seat_count - len(seats) >= NEAR_IN_HAND or not attempt % 2):
             while waiting:
                 poller = waiting.popleft()
                 if not poller.future.done():
