@@ -21,6 +21,9 @@ P = ParamSpec("P")
 K = TypeVar("K", bound=type)
 
 DEFAULT_MEMORY_MB = 128
+_REPLAYS_NEAR = 8
+"""In one process nobody waits for a network: more replays at once are no faster, and whatever else is done stands
+behind each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class Bounds:
         usual = WorkerConfig()
         return WorkerConfig(
             workflow_slots=self.workflow_tasks,
+            replay_slots=min(_REPLAYS_NEAR, self.workflow_tasks) if near else usual.replay_slots,
             activity_slots=self.activities,
             # A waiting poll is one future here, and a task that finds one is dispatched without a second commit.
             workflow_polls=self.workflow_tasks if near else usual.workflow_polls,

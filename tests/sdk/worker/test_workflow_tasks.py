@@ -255,6 +255,38 @@ async def test_runs_beyond_the_bound_are_let_go() -> None:
         assert worker.cached_runs == 2
 
 
+class Slow(FakeServer):
+    """Takes its time with the answers of runs that went on, until `hurry`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = 0
+        self.hurry = asyncio.Event()
+
+    async def respond_workflow_task_completed(self, request: Any) -> Any:
+        if request.task_token == b"on":
+            self.held += 1
+            await self.hurry.wait()
+        return await super().respond_workflow_task_completed(request)
+
+
+async def test_few_runs_are_replayed_at_a_time_and_new_ones_do_not_wait_for_them() -> None:
+    server = Slow()
+    async with working(server, replay_slots=2, workflow_polls=10):
+        for number in range(4):
+            on = workflow_task("stepping", first_events("stepping") + scheduled_and_done(), run_id=f"run {number}")
+            on.task_token, on.previous_started_event_id, on.started_event_id = b"on", 3, 9
+            server.workflow_tasks.put_nowait(on)
+        for number in range(3):  # behind them, and answered before them
+            new = workflow_task("quick", first_events("quick", "ann"), run_id=f"new {number}")
+            server.workflow_tasks.put_nowait(new)
+            answer: Any = await server.answers.get()
+            assert answer.task_token == b"w"
+        assert server.held == 2
+        server.hurry.set()
+        assert [(await server.answers.get()).task_token for _ in range(4)] == [b"on"] * 4
+
+
 async def test_the_server_is_told_of_the_shutdown_before_polls_end() -> None:
     server = FakeServer()
     async with working(server) as worker:

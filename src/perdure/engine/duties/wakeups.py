@@ -1,11 +1,11 @@
 """Wakes executions whose deadline has passed.
 
 All deadlines are in the store; the waker knows one number, the earliest. It sleeps until then, reads
-what is due in pages, and submits a Wake for each, one page at a time, so that a hundred thousand
-sleepers due at once need the memory of one page. A page waits a little while workers are behind with
-the one before: the rest is as well off in the store, and what is started meanwhile stands behind a page
-or two of them and not behind all. A deadline may be stored too early, never too late: a Wake that finds
-nothing due is a no-op that corrects it.
+what is due in pages, and submits a Wake for each, so that a hundred thousand sleepers due at once need
+the memory of one page. A page goes by in slices, each a little later while workers are behind with the one
+before: the rest is as well off in the store, and whatever is done meanwhile stands behind a slice of them
+and not behind all. A deadline may be stored too early, never too late: a Wake that finds nothing due is a
+no-op that corrects it.
 
 When the wall clock is set, everything that is in hand is told before anybody is woken by the new time (`MoveClock`).
 
@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 NEVER_NS = LONG_MAX
 """A deadline as late as this is none: time ends there (`perdure.api.times`)."""
+_SLICE = 16
+"""Executions that are woken in one go: enough to share a transaction, and few to stand behind."""
 _TOLD_MAX = 10
 """Executions of one pass that are named in the log."""
 
@@ -56,6 +58,7 @@ class Waker:
         self._store = store
         self._now_ns = clock.now_ns
         self._config = config
+        self._slice = min(_SLICE, config.wake_page)
         self._metrics = metrics
         self._duties = duties
         self._submit = submit
@@ -230,10 +233,9 @@ class Waker:
                 if key in woken or self._stuck.rests(key):
                     stuck.add(key)
             page = [key for key in due if key not in stuck]
-            failed = await self._wake(page) if page else {}
+            woken, failed = await self._wake(page)
             busy += self._note(failed)
             stuck.update(failed)
-            woken = set(page)
             if not page and len(due) < limit:
                 break
             if page and len(due) >= limit:
@@ -250,10 +252,10 @@ class Waker:
         return await self._store.next_wake_at_ns(now_ns, self._duties.partitions) or NEVER_NS
 
     async def _let_workers_catch_up(self) -> None:
-        """Before the next page, if tasks of this one wait; not for long, for others may be due that wait for nobody."""
+        """Before the next slice, if tasks of this one wait; not for long: others may be due that wait for nobody."""
         try:
-            async with asyncio.timeout(self._config.wake_patience_ns / 1e9):
-                while not self._jumps and self.is_crowded(self._config.wake_page):
+            async with asyncio.timeout(self._config.wake_patience_ns / 1e9 * self._slice / self._config.wake_page):
+                while not self._jumps and self.is_crowded(self._slice):
                     await self.taken.reached(self.taken.count + 1)
         except TimeoutError:
             pass  # long enough
@@ -280,10 +282,21 @@ class Waker:
             _log.warning("%s; trying again", why)
         self._again_at = self._loop.time() + self._config.store_retry_ns / 1e9
 
-    async def _wake(self, page: list[ExecutionKey]) -> dict[ExecutionKey, BaseException]:
-        """Wake these and wait until that is durable; returns those that failed, and why."""
-        self._metrics.wakes += len(page)
-        return await self._tell(page, Wake())
+    async def _wake(self, page: list[ExecutionKey]) -> tuple[set[ExecutionKey], dict[ExecutionKey, BaseException]]:
+        """Wake these, until the clock is set, and wait until that is durable; returns those that were woken, and those
+        of them that failed, and why."""
+        woken: set[ExecutionKey] = set()
+        failed: dict[ExecutionKey, BaseException] = {}
+        for begin in range(0, len(page), self._slice):
+            if begin:
+                await self._let_workers_catch_up()
+                if self._jumps:
+                    break
+            few = page[begin : begin + self._slice]
+            self._metrics.wakes += len(few)
+            failed |= await self._tell(few, Wake())
+            woken.update(few)
+        return woken, failed
 
     async def _tell(self, page: list[ExecutionKey], command: Command) -> dict[ExecutionKey, BaseException]:
         """Have each decide on this, durably; returns those that failed, and why."""

@@ -110,8 +110,9 @@ class EngineConfig:
     wake_page: int = 1_000
     """Due executions handled at a time."""
     wake_patience_ns: int = 2 * _SECOND_NS
-    """How long the next page waits at most while a page of tasks waits for workers on a queue that is polled here. Else
-    a hundred thousand that are due at once would stand before whatever is started meanwhile."""
+    """What a page loses at most by waiting for workers, in slices, while those of the slice before wait for somebody on
+    a queue that is polled here. Else a hundred thousand that are due at once would stand before whatever is done
+    meanwhile."""
     wake_stuck_max: int = 10_000
     """Executions that fail to wake before a pass gives up until the next one."""
     wake_recheck_ns: int = 60 * _SECOND_NS

@@ -88,6 +88,9 @@ class WorkerConfig:
     """How long `stop` lets running activities go on before it asks them to stop."""
     shutdown_cancel_grace: Duration = "2s"
     """How long after that they may clean up before they are left behind."""
+    replay_slots: int = 100
+    """Of the workflow tasks in hand, those of runs that are replayed, being in no memory: others of that sort wait for
+    these; tasks of cached and of new runs do not."""
     _times: WorkerTimes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +111,7 @@ class WorkerConfig:
 
 _AT_LEAST_ONE: Final = (
     "workflow_slots",
+    "replay_slots",
     "activity_slots",
     "local_slots",
     "processes",

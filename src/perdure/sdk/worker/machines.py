@@ -8,6 +8,7 @@ the two never meet.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -74,6 +75,9 @@ class RunCache:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._runs
+
     def take(self, run_id: str) -> CachedRun | None:
         """Remove and return; the taker puts it back or disposes of it."""
         run = self._runs.pop(run_id, None)
@@ -109,3 +113,24 @@ class RunCache:
             _, run = self._runs.popitem()
             self._dispose(run)
         self.bytes = 0
+
+
+class ReplaySlot:
+    """A place among those who may replay at the same time (`WorkerConfig.replay_slots`)."""
+
+    __slots__ = ("_is_held", "_slots")
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._is_held = False
+
+    async def take(self) -> None:
+        """Returns when there is one: in the order of asking."""
+        await self._slots.acquire()
+        self._is_held = True
+
+    def free(self) -> None:
+        """Leave it to the next one; without effect when it is not held."""
+        if self._is_held:
+            self._is_held = False
+            self._slots.release()

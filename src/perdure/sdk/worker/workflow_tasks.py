@@ -43,7 +43,7 @@ from perdure.sdk.worker.config import Footing, WorkerConfig, WorkerName, times_o
 from perdure.sdk.worker.delivery import deliver
 from perdure.sdk.worker.failing import FailureLog
 from perdure.sdk.worker.local_activities import LocalActivities
-from perdure.sdk.worker.machines import CachedRun, Machine, RunCache
+from perdure.sdk.worker.machines import CachedRun, Machine, ReplaySlot, RunCache
 from perdure.sdk.worker.raised import refused
 from perdure.sdk.worker.workflow_thread import ThreadLost, Work, WorkflowExecutor
 
@@ -91,6 +91,7 @@ class WorkflowTasks:
             schedule_to_start_timeout=duration_message(times_of(config).sticky_schedule_to_start_ns),
         )
         self._cached = config.cached_runs > 0
+        self._replays = asyncio.Semaphore(config.replay_slots)
         self._fails_repeatedly = (footing or Footing()).fails_repeatedly
         self._in_hand: dict[str, int] = {}
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
@@ -108,25 +109,34 @@ class WorkflowTasks:
         run_id = task.workflow_execution.run_id
         in_hand = self._in_hand
         in_hand[run_id] = in_hand.get(run_id, 0) + 1
+        slot = ReplaySlot(self._replays) if task.previous_started_event_id and run_id not in self._cache else None
         try:
-            return await self._handle_run(task)
+            if slot is not None:
+                await slot.take()
+            return await self._handle_run(task, slot)
         except Exception as problem:  # a fault of ours, or a refusal: told at once, or only a time-out would end it
             if self._is_told(task):
                 await self._send_failure(task, failure_of(problem, self._converter), _cause_of(problem))
             logger.exception("the workflow task of %s could not be answered", _named(task))
             return None
         finally:
+            if slot is not None:
+                slot.free()
             left = in_hand.pop(run_id) - 1
             if left:
                 in_hand[run_id] = left
             elif self._awaited:
                 self._wake_queries(run_id)
 
-    async def _handle_run(self, task: PollWorkflowTaskQueueResponse) -> PollWorkflowTaskQueueResponse | None:
+    async def _handle_run(
+        self, task: PollWorkflowTaskQueueResponse, slot: ReplaySlot | None
+    ) -> PollWorkflowTaskQueueResponse | None:
         received_s = self._loop.time()
         try:
             run, outcome = await self._process(task)
             if outcome.local is not None:
+                if slot is not None:
+                    slot.free()  # it is replayed; what it waits for may take long
                 run, outcome = await self._run_local(task, run, outcome, received_s)
         except Exception as error:  # of workflow code or of its declaration: this task's fault alone
             if isinstance(error, UnknownTypeError):
