@@ -284,7 +284,8 @@ async def test_few_runs_are_replayed_at_a_time_and_new_ones_do_not_wait_for_them
             assert answer.task_token == b"w"
         assert server.held == 2
         server.hurry.set()
-        assert [(await server.answers.get()).task_token for _ in range(4)] == [b"on"] * 4
+        answers: list[Any] = [await server.answers.get() for _ in range(4)]
+        assert [answer.task_token for answer in answers] == [b"on"] * 4
 
 
 async def test_the_server_is_told_of_the_shutdown_before_polls_end() -> None:

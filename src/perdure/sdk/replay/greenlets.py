@@ -25,6 +25,13 @@ from perdure.sdk.replay.flags import Flag
 from perdure.sdk.replay.run import Run
 from perdure.sdk.replay.running import WorkflowClosed
 
+_NOBODY: Any = None
+"""The machine of a fiber that was dropped."""
+
+
+def _nothing(*args: object) -> None:
+    """What a branch runs that was dropped."""
+
 
 class Branch:
     """One line of execution of a `def` workflow: its function, or a handler.
@@ -36,10 +43,11 @@ class Branch:
         renewed: another cancellation has come since.
         told, told_by: the newest cancellation that was raised in it, and the scope that is meant, None for the run.
         level: how many scopes it is in.
+        left: its code did not end when it was closed.
     """
 
     __slots__ = (
-        "asked", "canceling", "done", "ended", "greenlet", "holds", "interrupts", "level", "ready", "renewed",
+        "asked", "canceling", "done", "ended", "greenlet", "holds", "interrupts", "left", "level", "ready", "renewed",
         "shields", "told", "told_by", "waiting", "work",
     )  # fmt: skip
 
@@ -59,6 +67,7 @@ class Branch:
         self.told_by: Interrupt | None = None
         self.level = 0
         self.done = False
+        self.left = False
 
     def runnable(self) -> bool:
         """Whether it need not wait any more."""
@@ -120,8 +129,18 @@ class Branch:
         carrier.parent = getcurrent()
         carrier.throw(WorkflowClosed)
         if not carrier.dead:
+            self.left = True
             abandon(carrier)
         self.greenlet = None
+
+    def let_go(self) -> bool:
+        """Refer to nothing, so that what was a circle is freed at once and not by the cycle collector, in its time.
+        False: code of it is left, which may still ask."""
+        if self.left:
+            return False
+        self.work = self.ended = _nothing
+        self.waiting = self.asked = self.ready = None
+        return True
 
     def frame(self) -> FrameType | None:
         """Where it waits."""
@@ -304,6 +323,8 @@ class GreenletFiber:
         for branch in branches:
             self.current = branch
             branch.close()
+        if all(branch.let_go() for branch in branches):
+            self.machine = _NOBODY
 
     def refuse(self) -> None:
         self.refusals += 1
