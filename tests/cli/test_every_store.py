@@ -29,6 +29,7 @@ LOOKS = [
     ("schedule list", "", "nightly"),
     ("schedule describe", "nightly", "starts every.listens"),
     ("nodes", "", ""),
+    ("requests", "", "none waits"),
     ("store check", "", "2 executions"),
     ("store sizes", "", "executions"),
 ]

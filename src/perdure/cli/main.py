@@ -16,6 +16,7 @@ from perdure.cli.demo import demo
 from perdure.cli.nodes import nodes
 from perdure.cli.options import group
 from perdure.cli.replay import replay
+from perdure.cli.requests import requests
 from perdure.cli.schedule import schedule
 from perdure.cli.server import server
 from perdure.cli.steering import activity
@@ -35,6 +36,7 @@ cli.add_command(activity)
 cli.add_command(schedule)
 cli.add_command(store)
 cli.add_command(nodes)
+cli.add_command(requests)
 cli.add_command(replay)
 cli.add_command(server)
 

@@ -26,9 +26,9 @@ from perdure.stores.sqlite import restoring
 from perdure.stores.sqlite.read_only import ReadOnlyStore
 
 
-@group(short_help="A store's file: check it, back it up.")
+@group(short_help="A store: check it, measure it, copy it, back it up.")
 def store() -> None:
-    """A store's file: check it, back it up. An engine may be running on it."""
+    """A store: check it, measure it, copy it, back it up."""
 
 
 @store.command()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -198,6 +199,57 @@ class Requests:
         asked = _decode(data)
         kept_until_ns = self._now_ns() + self._namespaces.get(namespace).retention_ns
         return _encode(type(asked)(asked.request, reason)), kept_until_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A request that is committed and was not done, as it is shown."""
+
+    state: str
+    """refused, or waiting."""
+    asked_for: str
+    """start, signal, or signal with start."""
+    namespace: str
+    workflow_id: str
+    asked_at_ns: int
+    """By the clock of the engine that wrote it."""
+    refusal: str
+
+
+async def list_requests(store: Store, limit: int) -> list[Listed]:
+    """The requests that are there, of all namespaces, by namespace and workflow id. The store is open.
+
+    Raises StoreError.
+    """
+    found: list[Listed] = []
+    name = namespace = ""
+    while len(found) < limit:
+        page = await store.records(KIND, after_name=name, after_namespace=namespace, limit=limit - len(found))
+        if not page:
+            break
+        found += map(_listed, page)
+        name, namespace = page[-1].name, page[-1].namespace
+    return found
+
+
+def _listed(record: Record) -> Listed:
+    if record.damage:
+        workflow_id, _, rest = record.name.partition("\0")  # as far as its name tells
+        return Listed("refused", "?", record.namespace, workflow_id, _asked_at_ns(rest), record.damage)
+    asked = _decode(record.data)
+    _, workflow_id, _ = _command(asked)
+    asked_at_ns = _asked_at_ns(record.name.removeprefix(_beginning(workflow_id)))
+    state = "refused" if asked.refusal else "waiting"
+    return Listed(state, _WHAT[type(asked)], record.namespace, workflow_id, asked_at_ns, asked.refusal)
+
+
+def _asked_at_ns(name: str) -> int:
+    """From the end of a request's name, as `Requests.enlist` makes it; 0: it tells none."""
+    digits = name.partition(" ")[0]
+    return int(digits) if digits.isdecimal() else 0
+
+
+_WHAT: dict[type[Asked], str] = {Start: "start", Signal: "signal", SignalWithStart: "signal with start"}
 
 
 def _beginning(workflow_id: str) -> str:
