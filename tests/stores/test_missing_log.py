@@ -19,7 +19,7 @@ from perdure.stores.sqlite import SqliteStore, mark, open_file, restoring, where
 from perdure.stores.sqlite.mark import Mark
 from tests.stores.given import APPLIED, COMPLETED, CONFLICT, Run, stored
 from tests.stores.test_records import put
-from tests.stores.test_transact import Step, insert
+from tests.stores.transacting import Step, insert
 
 FILES = ("", "-wal", ".lock")
 

@@ -16,7 +16,7 @@ from perdure.stores.sqlite import SqliteStore, scans
 from perdure.stores.sqlite.threads import Once
 from perdure.stores.visibility.query import ALL
 from tests.stores.given import APPLIED, Run, stored
-from tests.stores.test_transact import Step, insert, rows
+from tests.stores.transacting import Step, insert, rows
 
 
 @contextmanager

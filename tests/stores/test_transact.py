@@ -5,101 +5,67 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perdure.core.commit import Commit
 from perdure.stores.api import Outcome, StoreError, Unstorable
 from perdure.stores.memory import MemoryStore
 from perdure.stores.sqlite import SqliteStore
 from perdure.stores.sqlite.schema import read_schema
 from perdure.stores.transaction import OWN_NAMES, Transaction
 from tests.stores.given import APPLIED, CONFLICT, Run, stored
+from tests.stores.transacting import Step, insert, make_table, rows, transact
 
-Work = Callable[[Transaction], object]
 
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryStore | SqliteStore:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Of the stores that let users write beside commits."""
-    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
-
-
-class Step:
-    """A `Deferred`: a function, and the commit that goes with it."""
-
-    def __init__(self, work: Work, commit: Commit | None, keep: bool = True) -> None:
-        self._work = work
-        self._commit = commit
-        self._keep = keep
-        self.error: Exception | None = None
-        self.given: Any = None
-
-    def run(self, transaction: Any) -> bool:
-        try:
-            self.given = self._work(transaction)
-        except Exception as error:
-            self.error = error
-            return False
-        return self._keep
-
-    def decide(self) -> Commit | None:
-        return self._commit
-
-
-def insert(value: int) -> Work:
-    def work(tx: Transaction) -> None:
-        tx.execute("CREATE TABLE IF NOT EXISTS t (n INTEGER)")
-        tx.execute("INSERT INTO t VALUES (?)", (value,))
-
-    return work
-
-
-async def rows(store: Any) -> list[int]:
-    """What a later transaction sees."""
-
-    def read(tx: Transaction) -> list[int]:
-        tx.execute("CREATE TABLE IF NOT EXISTS t (n INTEGER)")
-        return [n for (n,) in tx.execute("SELECT n FROM t ORDER BY n")]
-
-    step = Step(read, None)
-    assert await store.transact([step]) == [None]
-    return step.given
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return SqliteStore(tmp_path / "store.db")
+        case _:
+            return request.getfixturevalue("postgres")
 
 
 async def test_rows_and_commit_are_kept_together(store: Any) -> None:
+    await make_table(store)
     run = Run()
-    assert await store.transact([Step(insert(1), run.commit())]) == [APPLIED]
+    assert await transact(store, Step(insert(1), run.commit())) == [APPLIED]
     assert await rows(store) == [1]
     assert await stored(store, run) == (1, [1, 2])
 
 
 async def test_what_says_no_leaves_nothing(store: Any) -> None:
+    await make_table(store)
     run = Run()
-    assert await store.transact([Step(insert(1), run.commit(), keep=False)]) == [None]
+    assert await transact(store, Step(insert(1), run.commit(), keep=False)) == [None]
     assert await rows(store) == []
     assert await stored(store, run) == (0, [])
 
 
 async def test_a_lost_race_takes_the_rows_along_and_leaves_the_others(store: Any) -> None:
+    await make_table(store)
     lost, kept = Run("lost"), Run("kept")
     await store.commit([lost.commit()])
     steps = [Step(insert(1), lost.behind().commit()), Step(insert(2), kept.commit())]
-    assert await store.transact(steps) == [CONFLICT, APPLIED]
+    assert await transact(store, *steps) == [CONFLICT, APPLIED]
     assert await rows(store) == [2]
 
 
 async def test_one_that_fails_leaves_the_others(store: Any) -> None:
+    await make_table(store)
+
     def fail(tx: Transaction) -> None:
         insert(1)(tx)
         raise ValueError("no")
 
     first, second = Run("first"), Run("second")
     failing = Step(fail, first.commit())
-    assert await store.transact([failing, Step(insert(2), second.commit())]) == [None, APPLIED]
+    assert await transact(store, failing, Step(insert(2), second.commit())) == [None, APPLIED]
     assert await rows(store) == [2]
     assert isinstance(failing.error, ValueError)
 
@@ -190,23 +156,25 @@ async def test_a_statement_that_rolls_everything_back_costs_the_others_nothing(s
 
 async def test_the_transaction_ends_with_its_function(store: Any) -> None:
     kept: list[Transaction] = []
-    await store.transact([Step(kept.append, None)])
+    await transact(store, Step(kept.append, None))
     with pytest.raises(StoreError, match="has ended with its activity"):
         kept[0].execute("SELECT 1")
 
 
 async def test_an_open_cursor_does_not_stand_in_the_way(store: Any) -> None:
+    await make_table(store)
+
     def work(tx: Transaction) -> Any:
-        tx.execute("CREATE TABLE t (n INTEGER)")
-        tx.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(100)])
+        tx.executemany("INSERT INTO t (n) VALUES (?)", [(n,) for n in range(100)])
         return tx.execute("UPDATE t SET n = n + 1 RETURNING n").fetchone()
 
     step = Step(work, Run().commit())
-    assert await store.transact([step]) == [APPLIED]
+    assert await transact(store, step) == [APPLIED]
     assert step.given == (1,)
 
 
-async def test_cursors_speak_the_database_api(store: Any) -> None:
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
+async def test_cursors_speak_the_database_api_as_sqlite_does(store: Any) -> None:
     def work(tx: Transaction) -> Any:
         tx.row_factory = sqlite3.Row
         cursor = tx.cursor()
@@ -220,19 +188,21 @@ async def test_cursors_speak_the_database_api(store: Any) -> None:
         return changed, last, names, one, two, rest, [row["name"] for row in tx.execute("PRAGMA table_info(t)")]
 
     step = Step(work, Run().commit())
-    assert await store.transact([step]) == [APPLIED], step.error
+    assert await transact(store, step) == [APPLIED], step.error
     assert step.given == (3, 4, ["n", "s"], "b", [3], 1, ["n", "s"])
 
 
 @pytest.mark.parametrize("own", [True, False])
 async def test_a_savepoint_of_the_users_own_works(store: Any, own: bool) -> None:
+    await make_table(store)
+
     def work(tx: Transaction) -> None:
         insert(1)(tx)
         tx.execute("SAVEPOINT mine")
         insert(2)(tx)
         tx.execute("RELEASE mine" if own else "ROLLBACK TO mine")
 
-    assert await store.transact([Step(work, Run().commit())]) == [APPLIED]
+    assert await transact(store, Step(work, Run().commit())) == [APPLIED]
     assert await rows(store) == ([1, 2] if own else [1])
 
 
@@ -255,7 +225,7 @@ async def test_the_rows_are_in_the_file_when_transact_returns(sqlite: SqliteStor
 async def test_a_memory_store_keeps_its_users_rows_over_a_restart() -> None:
     store = MemoryStore()
     await store.open()
-    assert await store.transact([Step(insert(1), Run().commit())]) == [Outcome.APPLIED]
+    assert await transact(store, Step(insert(1), Run().commit())) == [Outcome.APPLIED]
     await store.close()
     await store.open()
     assert await rows(store) == [1]
@@ -283,13 +253,14 @@ def read_from_outside(path: Path) -> list[tuple[int]]:
 
 
 async def test_a_commit_that_cannot_be_stored_takes_its_own_rows_along_and_no_others(store: Any) -> None:
+    await make_table(store)
     first, bad, last = Run("order-1"), Run("bad"), Run("order-2")
     steps = [
         Step(insert(1), first.commit()),
         Step(insert(2), bad.commit(wake_at_ns=2**63)),
         Step(insert(3), last.commit()),
     ]
-    outcomes = await store.transact(steps)
+    outcomes = await transact(store, *steps)
     assert [outcomes[0], outcomes[2]] == [APPLIED, APPLIED]
     assert isinstance(outcomes[1], Unstorable)
     assert await rows(store) == [1, 3]

@@ -15,7 +15,7 @@ from perdure.stores.reading import StoreFile
 from perdure.stores.sqlite import SqliteStore, open_file, whereabouts
 from tests.stores.given import APPLIED, Run, stored
 from tests.stores.test_records import put
-from tests.stores.test_transact import Step, insert
+from tests.stores.transacting import Step, insert
 
 
 def beside(path: Path, suffix: str) -> Path:

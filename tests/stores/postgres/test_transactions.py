@@ -1,97 +1,26 @@
-"""Users' functions in transactions of commits, each on a connection of its own."""
+"""Users' functions in transactions of commits, each on a connection of its own: what is so on PostgreSQL alone.
+
+What they are on every store: `tests/stores/test_transact.py`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from perdure.core.commit import Commit
-from perdure.stores.api import NotKept, StoreError, Unstorable
+from perdure.stores.api import NotKept, StoreError
 from perdure.stores.postgres import PostgresStore
 from perdure.stores.postgres.transaction import Transaction, numbered, refusal
 from tests.stores.given import APPLIED, CONFLICT, Run, stored
-
-Work = Callable[[Transaction], Any]
-
-
-class Step:
-    """A `Deferred`: a function, and the commit that goes with it."""
-
-    def __init__(self, work: Work, commit: Commit | None, keep: bool = True) -> None:
-        self._work = work
-        self._commit = commit
-        self._keep = keep
-        self.error: Exception | None = None
-        self.given: Any = None
-
-    def run(self, transaction: Any) -> bool:
-        try:
-            self.given = self._work(transaction)
-        except Exception as error:
-            self.error = error
-            return False
-        return self._keep
-
-    def decide(self) -> Commit | None:
-        return self._commit
-
-
-def insert(value: int) -> Work:
-    return lambda tx: tx.execute("INSERT INTO t VALUES (?)", (value,))
-
-
-async def transact(store: PostgresStore, *steps: Step) -> Any:
-    return await store.transactional.transact(steps)
-
-
-async def look(store: PostgresStore, work: Work) -> Any:
-    """What a function gives whose transaction is not kept."""
-    step = Step(work, None)
-    assert await transact(store, step) == [None]
-    assert step.error is None, step.error
-    return step.given
-
-
-async def rows(store: PostgresStore) -> list[int]:
-    return await look(store, lambda tx: [n for (n,) in tx.execute("SELECT n FROM t ORDER BY n")])
-
-
-async def make_table(store: PostgresStore) -> None:
-    """By a commit of a run of its own."""
-
-    def work(tx: Transaction) -> None:
-        tx.execute("DROP TABLE IF EXISTS t, once")
-        tx.execute("CREATE TABLE t (n integer, s text)")
-
-    step = Step(work, Run("table", "table").commit())
-    assert await transact(store, step) == [APPLIED], step.error
+from tests.stores.transacting import Step, insert, make_table, rows, transact
 
 
 @pytest.fixture
 def store(postgres: PostgresStore) -> PostgresStore:
     return postgres
-
-
-async def test_rows_and_commit_are_kept_together_or_not_at_all(store: PostgresStore) -> None:
-    await make_table(store)
-    kept, dropped, lost = Run("kept"), Run("dropped"), Run("lost")
-    await store.commit([lost.commit()])
-    steps = [
-        Step(insert(1), kept.commit()),
-        Step(insert(2), dropped.commit(), keep=False),
-        Step(insert(3), lost.behind().commit()),
-        Step(insert(4), kept.behind().commit(wake_at_ns=2**63)),
-    ]
-    first, second, third, fourth = await transact(store, *steps)
-    assert (first, second, third) == (APPLIED, None, CONFLICT)
-    assert isinstance(fourth, Unstorable)
-    assert await rows(store) == [1]
-    assert await stored(store, kept) == (1, [1, 2])
-    assert await stored(store, dropped) == (0, [])
 
 
 async def test_a_run_goes_on_from_where_others_left_it(store: PostgresStore) -> None:
@@ -235,10 +164,3 @@ def test_marks_without_parameters_are_told(parameters: Any) -> None:
             numbered("SELECT ?, ?", parameters)
     else:
         assert numbered("SELECT ?, ?", parameters) == ("SELECT ?, ?", [])
-
-
-async def test_the_transaction_ends_with_its_function(store: PostgresStore) -> None:
-    kept: list[Transaction] = []
-    await transact(store, Step(kept.append, None))
-    with pytest.raises(StoreError, match="has ended with its activity"):
-        kept[0].execute("SELECT 1")

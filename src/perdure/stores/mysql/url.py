@@ -16,14 +16,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from perdure.stores.api import StoreError
+from perdure.stores.sql.options import positive, read_option, seconds
 
-Value = TypeVar("Value")
 _EXAMPLE = "`mysql://user:password@localhost:3306/orders`"
 _OPTIONS = (
     *("ssl_mode", "ssl_ca", "ssl_cert", "ssl_key"),
@@ -86,9 +84,9 @@ def read_url(url: str) -> Settings:
         password=unquote(parts.password or ""),
         database=database,
         tls=_tls(options, name),
-        readers=_read(options, "connections", "4", name, _positive),
-        timeout_s=_read(options, "timeout", "10", name, _seconds),
-        connect_timeout_s=_read(options, "connect_timeout", "5", name, _seconds),
+        readers=read_option(options, "connections", "4", name, positive),
+        timeout_s=read_option(options, "timeout", "10", name, seconds),
+        connect_timeout_s=read_option(options, "connect_timeout", "5", name, seconds),
     )
 
 
@@ -108,26 +106,3 @@ def _tls(options: dict[str, str], name: str) -> ssl.SSLContext | None:
     except OSError as error:  # of ssl too
         raise StoreError(f"The store URL {name!r} names certificates that cannot be read: {error}.") from error
     return context
-
-
-def _read(options: dict[str, str], option: str, default: str, name: str, read: Callable[[str], Value]) -> Value:
-    try:
-        return read(options.get(option, default))
-    except ValueError as error:
-        raise StoreError(f"The store URL {name!r} says {option}={options[option]}: {error}.") from error
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 100:
-        raise ValueError("write a number from 1 to 100")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.0 < seconds <= 3600.0:
-        raise ValueError("write seconds, 3600 at most")
-    return seconds

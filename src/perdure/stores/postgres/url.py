@@ -16,14 +16,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from perdure.stores.api import StoreError
+from perdure.stores.sql.options import boolean, positive, read_option, seconds
 
-Value = TypeVar("Value")
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _EXAMPLE = "`postgresql://user@localhost:5432/orders`"
 _PASSWORD = re.compile(r"(?<=://)([^/?#]*@)")
@@ -71,7 +69,7 @@ def read_url(url: str) -> Settings:
     schema = own.get("schema", "perdure")
     if not _SCHEMA.fullmatch(schema):
         raise StoreError(f"The store URL {name!r} names the schema {schema!r}: use letters, digits and _, 63 at most.")
-    is_pooled = _read(own, "pgbouncer", "false", name, _boolean)
+    is_pooled = read_option(own, "pgbouncer", "false", name, boolean)
     for_driver = [(option, value) for option, value in options if option not in _OWN]
     if _WHO not in dict(options) and _WHO_VARIABLE not in os.environ:
         for_driver.append((_WHO, "primary"))  # a stand-by takes no commits, and what it has read is of a moment ago
@@ -84,9 +82,9 @@ def read_url(url: str) -> Settings:
         schema=schema,
         is_pooled=is_pooled,
         listen_dsn=_listened(listen, name) if is_pooled else dsn,
-        readers=_read(own, "connections", "4", name, _positive),
-        timeout_s=_read(own, "timeout", "10", name, _seconds),
-        connect_timeout_s=_read(own, "connect_timeout", "5", name, _seconds),
+        readers=read_option(own, "connections", "4", name, positive),
+        timeout_s=read_option(own, "timeout", "10", name, seconds),
+        connect_timeout_s=read_option(own, "connect_timeout", "5", name, seconds),
     )
 
 
@@ -100,32 +98,3 @@ def _listened(listen: str | None, name: str) -> str | None:
 _SCHEMES = ("postgresql://", "postgres://")
 _WHO, _WHO_VARIABLE = "target_session_attrs", "PGTARGETSESSIONATTRS"
 _OWN = ("schema", "pgbouncer", "listen", "connections", "timeout", "connect_timeout")
-
-
-def _read(own: dict[str, str], option: str, default: str, name: str, read: Callable[[str], Value]) -> Value:
-    try:
-        return read(own.get(option, default))
-    except ValueError as error:
-        raise StoreError(f"The store URL {name!r} says {option}={own[option]}: {error}.") from error
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("write true or false")
-    return text == "true"
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 100:
-        raise ValueError("write a number from 1 to 100")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.0 < seconds <= 3600.0:
-        raise ValueError("write seconds, 3600 at most")
-    return seconds
