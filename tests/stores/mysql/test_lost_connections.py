@@ -142,7 +142,7 @@ async def _kill_amid_commits(server: Server, address: str) -> None:
         server.start()
         raise ConnectionResetError
 
-    Line(store, b"COMMIT", kill)
+    Line(store, b"SET last_group", kill)
     run.execution.next_event_id = 2
     assert await store.commit([run.commit(events=1)]) == [APPLIED]
     assert await stored(store, run) == (2, [1, 2])

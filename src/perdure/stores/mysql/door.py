@@ -6,6 +6,7 @@ import asyncio
 import errno
 
 from perdure.stores.api import StoreError
+from perdure.stores.mysql.bounds import GROUP
 from perdure.stores.mysql.driver import Answer, Connection
 from perdure.stores.mysql.url import Settings
 from perdure.stores.sql.reach import Reach
@@ -22,8 +23,12 @@ _SESSION = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION innodb_lock_wait_timeout = {lock}, "
     "SESSION autocommit = 1; "
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+    "SHOW VARIABLES LIKE 'wsrep_on'; "
     "SELECT version(), @@max_allowed_packet"
 )
+_SEES_ALL = b"SET SESSION wsrep_sync_wait = 1"
+"""A member of a group has what any member has answered for, before it reads."""
+_COMMITS_WHAT_IS_SAID = b"SET SESSION autocommit = 0"
 
 
 class Door:
@@ -91,7 +96,7 @@ class Door:
         return connection
 
     async def _prepare(self, connection: Connection, writes: bool) -> None:
-        *_, answer = await connection.query(_SESSION.format(lock=_LOCK_WAIT_S).encode())
+        *_, group, answer = await connection.query(_SESSION.format(lock=_LOCK_WAIT_S).encode())
         [(version, packet_max)] = answer.rows
         text = version.decode() if isinstance(version, bytes) else version
         self.is_mariadb = "mariadb" in text.lower()
@@ -99,6 +104,11 @@ class Door:
         numbers = tuple(int(part) for part in text.split("-")[0].split(".")[:2])
         if numbers < _OLDEST[self.is_mariadb]:
             raise StoreError(f"The store {self.settings.shown} is on {text}: perdure needs MySQL 8.0 or MariaDB 10.11.")
+        if any(value in (b"ON", "ON") for _, value in group.rows):
+            connection.bounds = GROUP
+            await connection.query(_SEES_ALL)
+            if writes:
+                await connection.query(_COMMITS_WHAT_IS_SAID)
         if writes:
             await connection.query(b"SET SESSION wait_timeout = %d" % _WRITER_IDLE_S)
         elif self.is_mariadb:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from perdure.stores.api import StoreError
+from perdure.stores.mysql.bounds import ONE_SERVER
 from perdure.stores.sql import reach
 
 
@@ -54,6 +55,8 @@ class Connection:
         self._connection = connection
         self.packet_max = 1 << 20
         """Bytes that a text may have."""
+        self.bounds = ONE_SERVER
+        """What stands around a transaction."""
 
     @classmethod
     async def to(cls, **options: Any) -> Connection:

@@ -26,8 +26,10 @@ _SENTENCES = {
     1205: "The store {url} waited too long for a lock ({error}): is another program at work in its tables?",
 }
 DUPLICATE = 1062
-_TRANSIENT = (1205, 1213, 1180)
-"""Lock wait timeout, deadlock (of Galera's certification too), error during commit."""
+DEADLOCK = 1213
+_TRANSIENT = (1205, DEADLOCK, 1305)
+"""Lock wait timeout, deadlock (of Galera's certification too), a savepoint that is gone with its transaction
+(`bounds.py`)."""
 _LOST = (
     1047,
     1053,
@@ -37,6 +39,7 @@ _LOST = (
     1159,
     1160,
     1161,
+    1180,
     1184,
     1189,
     1190,
@@ -49,8 +52,8 @@ _LOST = (
     2055,
     4031,
 )
-"""Of the server's that it ends, ends what is done, or is a Galera member in no group; of the driver's that there is no
-connection."""
+"""Of the server's that it ends, ends what is done, is a Galera member in no group, or failed amid a COMMIT, on either
+side of it; of the driver's that there is no connection."""
 _LATE = (1969, 3024, 1028)
 """A read that took longer than it may."""
 _VALUES = (1054, 1153, 1264, 1300, 1366, 1367, 1406, 1105, 1118, 1690, 3854, 3140, 1022, 1048, 1264, 1071)

@@ -1,15 +1,17 @@
 """One connection that writes groups, and knows of each what became of it.
 
 A group is one transaction of two round trips. The first begins it, locks what the group is compared with, and asks
-where in the order of positions it stands; the second writes what has passed, and commits. What can be compared and
-written by one statement is tried in one first, which leaves the same mark, or changes nothing.
+where in the order of positions it stands; the second writes what has passed, and commits, which is a third in a Galera
+group (`bounds.py`). What can be compared and written by one statement is tried in one first, which leaves the same
+mark, or changes nothing.
 
 A connection that is lost while the second is on its way leaves behind what nobody can guess: it was never begun, was
 undone, is durable, or is still running and will be. So each lane has a row of its own in `writers`, with an epoch,
 which it locks first of all. A transaction goes on only if it finds the epoch that it was begun under, and leaves there
 its number and which of its commits it has applied. Whoever raises the epoch therefore knows: what was begun before is
 either written there, or never will be. So the outcome is known as soon as the database can be asked again; if it stays
-away, `OutcomeUnknown` says so.
+away, `OutcomeUnknown` says so. And whoever tries a group again, whatever he was told of it, finds there whether it was
+applied.
 
 That the row is locked also tells readers that something may be on its way (`reader.py`).
 """
@@ -28,6 +30,7 @@ from perdure.stores.mysql.door import Door
 from perdure.stores.mysql.driver import Answer, Connection
 from perdure.stores.mysql.errors import is_lost, is_transient, store_error
 from perdure.stores.mysql.literals import Rows, statement
+from perdure.stores.mysql.schema import again
 from perdure.stores.sql.reach import CUT_S
 from perdure.stores.sql.waiting import Patience
 
@@ -85,7 +88,7 @@ class Lane:
 
     async def open(self) -> None:
         """Raises the driver's errors, OSError, TimeoutError."""
-        await self._begin()
+        await again(self._begin)
 
     async def close(self) -> None:
         """What it has left there is removed a day later. Idempotent."""
@@ -121,20 +124,20 @@ class Lane:
             connection = self._connection
             assert connection is not None
             try:
-                if at_once is not None:
+                if at_once is not None and not connection.bounds.may_vanish:
                     is_pending = True
                     [answer] = await self._door.query(connection, at_once(group, self._epoch, self._id))
                     is_pending = False
                     if answer.changed:
                         self._used_at = time.monotonic()
                         return [0]
-                decision, position = await self._look(connection, locks, decide)
-                if decision.applied:
+                decision, position = await self._look(connection, group, locks, decide)
+                if decision.statements:
                     is_pending = True
                     await self._apply(connection, decision, group, position)
                     is_pending = False
                 else:
-                    await self._door.query(connection, b"ROLLBACK")
+                    await self._undo(connection)
                 self._used_at = time.monotonic()
                 return list(decision.applied)
             except BaseException as error:
@@ -159,13 +162,19 @@ class Lane:
                     self._drop()
                 await patience.pause()
 
-    async def _look(self, connection: Connection, locks: Sequence[bytes], decide: Decide) -> tuple[Decision, int]:
-        """Begin, lock, and decide."""
-        first = [b"BEGIN", statement("lock_writer")(self._id), statement("find_position")()]
-        _, writer, place, *locked = await self._door.query(connection, b";".join([*first, *locks]))
-        if list(writer.rows) != [(self._epoch,)]:
+    async def _look(
+        self, connection: Connection, group: int, locks: Sequence[bytes], decide: Decide
+    ) -> tuple[Decision, int]:
+        """Begin, lock, and decide; without statements when there is nothing to write, or it was written already."""
+        begin = connection.bounds.begin
+        text = b";".join([*begin, statement("lock_writer")(self._id), statement("find_position")(), *locks])
+        writer, place, *locked = (await self._door.query(connection, text))[len(begin) :]
+        [(epoch, last_group, bits)] = writer.rows or [(0, 0, b"")]
+        if epoch != self._epoch:
             raise _Fenced
         position = place.rows[0][0]
+        if last_group == group:
+            return Decision((), _places(bits)), position
         return decide([answer.rows for answer in locked], position), position
 
     async def _apply(self, connection: Connection, decision: Decision, group: int, position: int) -> None:
@@ -176,30 +185,40 @@ class Lane:
         mark = statement("leave_mark")(group, position, bytes(bits), self._epoch, self._id)
         text: list[bytes] = []
         size = 0
-        for one in (mark, *decision.statements, b"COMMIT"):
+        for one in (mark, *decision.statements, *connection.bounds.end):
             if text and size + len(one) >= connection.packet_max:
                 await self._door.query(connection, b";".join(text))
                 text, size = [], 0
             text.append(one)
             size += len(one) + 1
         await self._door.query(connection, b";".join(text))
+        if connection.bounds.commit:
+            await self._door.query(connection, connection.bounds.commit)
+
+    async def _transact(self, connection: Connection, statements: Sequence[bytes]) -> list[Answer]:
+        """The answers of statements that are a transaction."""
+        begin, end, commit = connection.bounds
+        answers = await self._door.query(connection, b";".join([*begin, *statements, *end]))
+        if commit:
+            await self._door.query(connection, commit)
+        return answers[len(begin) : -len(end)]
 
     async def _undo(self, connection: Connection) -> None:
         try:
             await self._door.query(connection, b"ROLLBACK")
         except Exception as error:  # the server ends what has no connection
-            if not is_lost(error):
+            if not (is_lost(error) or is_transient(error)):
                 _log.warning("a transaction of the store could not be undone in order: %s", error)
             self._drop()
 
-    async def repeat(self, text: bytes) -> list[Answer]:
-        """The answers of a text that may be done twice. Raises StoreError, and the driver's errors."""
+    async def repeat(self, *statements: bytes) -> list[Answer]:
+        """The answers of a transaction that may be done twice. Raises StoreError, and the driver's errors."""
         patience = Patience(PATIENCE_S)
         tries = 0
         while True:
             try:
                 connection = await self._ready()
-                answers = await self._door.query(connection, text)
+                answers = await self._transact(connection, statements)
                 self._used_at = time.monotonic()
                 return answers
             except BaseException as error:
@@ -257,15 +276,15 @@ class Lane:
         """Connect and raise the epoch; the places that the newest applied group has applied."""
         connection = await self._door.connect(writes=True)
         try:
-            text = b";".join([statement("raise_epoch")(self._id), statement("find_writer")(self._id)])
-            _, found = await self._door.query(connection, text)
+            raising = [statement("raise_epoch")(self._id), statement("find_writer")(self._id)]
+            _, found = await self._transact(connection, raising)
             [(self._epoch, self._last_group, bits)] = found.rows
         except BaseException:
             connection.terminate()
             raise
         self._connection = connection
         self._used_at = time.monotonic()
-        return [8 * number + bit for number, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1]
+        return _places(bits)
 
     def _was_applied(self, group: int) -> bool:
         """Whether a group that was on its way is durable. Raises OutcomeUnknown when nobody can tell."""
@@ -275,3 +294,8 @@ class Lane:
                 "take over that lacks the newest transactions? What became of a commit is not known."
             )
         return self._last_group == group
+
+
+def _places(bits: bytes) -> list[int]:
+    """Those that a mark names."""
+    return [8 * number + bit for number, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1]

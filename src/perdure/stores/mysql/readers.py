@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator
 
 from perdure.stores.api import StoreError
 from perdure.stores.mysql.door import Door
-from perdure.stores.mysql.driver import Answer, Connection
-from perdure.stores.mysql.errors import is_lost, store_error
+from perdure.stores.mysql.driver import Answer, Connection, errno
+from perdure.stores.mysql.errors import DEADLOCK, is_lost, store_error
 from perdure.stores.sql.waiting import Patience
 
 PATIENCE_S = 10.0
@@ -33,7 +33,8 @@ class Readers:
         self._is_closed = False
 
     async def query(self, text: bytes) -> list[Answer]:
-        """The answers of the statements of a text, which is asked again if its connection is lost.
+        """The answers of the statements of a text, which is asked again if its connection is lost, or it was ended for
+        the sake of a write.
 
         Raises StoreError when the database cannot be reached, Busy, TimeoutError when it takes too long, and the
         driver's other errors.
@@ -45,7 +46,7 @@ class Readers:
                     return await self.door.query(connection, text)
             except Exception as error:
                 is_late = isinstance(error, TimeoutError) and patience is None and bool(self._all)
-                if is_late or not is_lost(error):
+                if is_late or not (is_lost(error) or errno(error) == DEADLOCK):
                     raise
                 self._check_open()
                 patience = patience or Patience(PATIENCE_S)

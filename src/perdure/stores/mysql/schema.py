@@ -9,11 +9,13 @@ leaves.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
+from typing import TypeVar
 
 from perdure.stores.api import StoreError
 from perdure.stores.mysql.driver import Connection, errno
+from perdure.stores.mysql.errors import DUPLICATE, is_transient
 from perdure.stores.mysql.literals import literal
 from perdure.stores.mysql.url import Settings
 from perdure.stores.only_reads import missing, outdated
@@ -22,6 +24,8 @@ FIRST_VERSION = 1
 LOCK_S = 60
 """How long a node waits for another one that makes or changes the tables."""
 _NO_TABLE = 1146
+_TRIES_MAX = 12
+_Some = TypeVar("_Some")
 
 
 def read_schema() -> str:
@@ -38,7 +42,25 @@ def read_migrations() -> dict[int, str]:
 
 async def ensure(connection: Connection, settings: Settings, migrations: Mapping[int, str] | None = None) -> None:
     """Have the newest schema there. Raises StoreError for a newer one, and the driver's errors."""
-    migrations = read_migrations() if migrations is None else migrations
+    scripts = read_migrations() if migrations is None else migrations
+    await again(lambda: _ensure(connection, settings, scripts))
+
+
+async def again(work: Callable[[], Awaitable[_Some]]) -> _Some:
+    """What some work gives, which is done once more when another node was in its way, or first.
+
+    The lock that keeps nodes apart is one member's in a Galera group. Raises what the work raises.
+    """
+    for _ in range(_TRIES_MAX):
+        try:
+            return await work()
+        except Exception as error:
+            if not (is_transient(error) or errno(error) == DUPLICATE):
+                raise
+    return await work()
+
+
+async def _ensure(connection: Connection, settings: Settings, migrations: Mapping[int, str]) -> None:
     newest = max(migrations, default=FIRST_VERSION)
     if await _version(connection, settings, newest) == newest:
         return

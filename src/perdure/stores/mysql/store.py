@@ -122,7 +122,7 @@ class MysqlStore:
             try:
                 if self._creates:
                     await schema.ensure(connection, self._settings)
-                    await connection.query(statement("remove_writers")())
+                    await schema.again(lambda: connection.query(statement("remove_writers")()))
                 else:
                     await schema.find(connection, self._settings)
             finally:
@@ -195,7 +195,7 @@ class MysqlStore:
         """See `Store.remove_namespace`."""
         opened = self._open()
         removes = [statement(remove)(name) for remove in ("remove_records", "remove_namespace")]
-        await self._change(opened, opened.changes.repeat(b";".join([b"BEGIN", *removes, b"COMMIT"])))
+        await self._change(opened, opened.changes.repeat(*removes))
 
     # --- executions -----------------------------------------------------------------------------
 

@@ -67,8 +67,8 @@ class CommitWriter:
     async def _take_numbers(self, runs: int) -> None:
         """Have enough for these runs, however often they have to be tried."""
         if self._end_number - self._next_number < _TRIES_MAX * runs:
-            text = statement("take_numbers")() + b"; SELECT LAST_INSERT_ID()"
-            [[block]] = (await self._lane.repeat(text))[-1].rows
+            _, answer = await self._lane.repeat(statement("take_numbers")(), b"SELECT LAST_INSERT_ID()")
+            [[block]] = answer.rows
             self._next_number, self._end_number = block * _NUMBERS, (block + 1) * _NUMBERS
 
     async def _look_up(self, keys: Sequence[ExecutionKey]) -> None:
