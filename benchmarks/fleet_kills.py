@@ -28,8 +28,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import click
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -91,6 +93,21 @@ class Child:
         return self._process.wait(30)
 
 
+class Order(NamedTuple):
+    """One that ended."""
+
+    name: str
+    began_at: float
+    """When it was to be started, Unix time."""
+    ended_at: float
+    """When its end was told."""
+
+    @property
+    def seconds(self) -> float:
+        """From one to the other."""
+        return self.ended_at - self.began_at
+
+
 @dataclass
 class Findings:
     """What a campaign saw."""
@@ -99,8 +116,10 @@ class Findings:
     started: list[str] = field(default_factory=list[str])
     """Orders whose start was answered."""
     ended_at: list[float] = field(default_factory=list[float])
-    longest_s: float = 0.0
-    """The most that one order took."""
+    orders: list[Order] = field(default_factory=list[Order])
+    """Those that ended."""
+    waited_for: str = ""
+    """What the slowest of them did for most of its time."""
     told: Counter[str] = field(default_factory=Counter[str])
     wrong: list[str] = field(default_factory=list[str])
     """One sentence for everything that must not be."""
@@ -114,6 +133,11 @@ class Findings:
     """How long a node that was cut off said that it was ready."""
     ready_after_s: list[float] = field(default_factory=list[float])
     """How long it said that it was not, when it was healed."""
+
+    @property
+    def slowest(self) -> Order:
+        """Of all orders."""
+        return max(self.orders, key=lambda order: order.seconds, default=Order("", 0.0, 0.0))
 
     @property
     def stalls_s(self) -> tuple[float, float]:
@@ -192,7 +216,7 @@ class Fleet:
 
 async def _one_order(clients: Sequence[Client], number: int, findings: Findings) -> None:
     """Start it through one node after another until one answers, and wait for its end likewise."""
-    order, begin = f"order-{number}", time.monotonic()
+    order, begin = f"order-{number}", time.time()
     is_started = False
     for client in itertools.islice(itertools.cycle(clients), number, None):
         asked_at = time.monotonic()
@@ -226,7 +250,7 @@ async def _one_order(clients: Sequence[Client], number: int, findings: Findings)
         if result != list(STEPS):
             findings.wrong.append(f"{order}: {result!r}")
         findings.ended_at.append(time.monotonic())
-        findings.longest_s = max(findings.longest_s, time.monotonic() - begin)
+        findings.orders.append(Order(order, begin, time.time()))
         return
 
 
@@ -317,9 +341,21 @@ async def _audit(client: Client, fleet: Fleet, findings: Findings, orders: int) 
             findings.wrong.append(f"{order}: {description.status}")
         if info.first_run_id != description.run_id:
             findings.wrong.append(f"{order}: a second run")
+    findings.waited_for = await _longest_wait(client, findings.slowest)
     count = (await client.count_workflows("WorkflowType = 'FleetOrder'")).count
     if count != orders:
         findings.wrong.append(f"{orders} were started and {count} are known")
+
+
+async def _longest_wait(client: Client, order: Order) -> str:
+    """Where the most of an order's time went: between which two events, before the first or behind the last."""
+    moments = [(order.began_at, "it was to be started")]
+    async for event in client.get_workflow_handle(order.name).fetch_history_events():
+        name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
+        moments.append((event.event_time.ToNanoseconds() / 1e9, f"event {event.event_id} {name}"))
+    moments.append((order.ended_at, "its end was told"))
+    before, after = max(itertools.pairwise(moments), key=lambda pair: pair[1][0] - pair[0][0])
+    return f"{after[0] - before[0]:.1f} s between {before[1]!r} and {after[1]!r}"
 
 
 async def campaign(
@@ -371,7 +407,8 @@ def report(findings: Findings, seconds: float) -> Sequence[str]:
     lines = [
         f"{sum(findings.kills.values())} faults ({kills}) in {seconds:.0f} s: {len(findings.started)} orders were seen "
         f"to start, {len(findings.ended_at)} to end; {len(findings.wrong)} things are wrong",
-        f"the longest time without a completion: {stall_s:.1f} s; the slowest order: {findings.longest_s:.1f} s",
+        f"the longest time without a completion: {stall_s:.1f} s; the slowest order: "
+        f"{findings.slowest.seconds:.1f} s ({findings.slowest.name}), of these {findings.waited_for}",
         f"beyond what it tried again on by itself, the client was told: {told}",
     ]
     if findings.absences.spans:
@@ -399,7 +436,8 @@ def row(findings: Findings) -> dict[str, object]:
         "what": ", ".join(f"{count} × {kind}" for kind, count in sorted(findings.kills.items())),
         "acknowledged": len(findings.started), "ended": len(findings.ended_at), "wrong": findings.wrong,
         "longest_stall_s": stall_s, "longest_absence_s": findings.absences.longest_s,
-        "longest_stall_of_ours_s": ours_s, "slowest_order_s": findings.longest_s,
+        "longest_stall_of_ours_s": ours_s, "slowest_order_s": findings.slowest.seconds,
+        "slowest_order_waited_for": findings.waited_for,
         "refused_after_s": max(findings.refused_after_s, default=0.0),
         "unready_after_s": max(findings.unready_after_s, default=0.0),
         "ready_after_s": max(findings.ready_after_s, default=0.0),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers.kinds import ENVIRONMENT, MariaDb, NotInstalled, become_server, free_port
-from tests.servers.machine import Machine, need
+from tests.servers.machine import Machine, need, need_namespaces
 from tests.servers.patroni import own
 
 PACKAGES = "mariadb-server galera-4 rsync lsof iproute2"
@@ -126,6 +126,7 @@ class Galera:
 
     def __init__(self, members: int = 3) -> None:
         need(PACKAGES, "rsync", "lsof", "ss")
+        need_namespaces()
         self._directory = Path(tempfile.mkdtemp(prefix="perdure-galera-"))
         own(self._directory)
         self.members = [Member(f"db{number}", self._directory) for number in range(members)]

@@ -18,6 +18,10 @@ class NotInstalled(Exception):
     """The machine lacks a kind; the message says what to install."""
 
 
+class NotAllowed(NotInstalled):
+    """The machine lets nobody do what a kind needs, whatever is installed."""
+
+
 Address = dict[str, Any]
 """Where a server is: `host`, `port`, `socket` (PostgreSQL: its directory), `user`; what else it was asked for."""
 

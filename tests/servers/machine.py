@@ -16,21 +16,29 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.servers.kinds import ENVIRONMENT, NotInstalled, server_user
+from tests.servers.kinds import ENVIRONMENT, NotAllowed, NotInstalled, server_user
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
 def need(packages: str, *programs: str) -> list[str]:
-    """The paths of programs. Raises NotInstalled, which says what to install, and also where this is not root."""
+    """The paths of programs. Raises NotInstalled, which says what to install; NotAllowed where this is not root."""
     if os.geteuid() != 0:
-        raise NotInstalled("namespaces need root")
+        raise NotAllowed("namespaces need root")
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     found = [shutil.which(program, path=path) for program in programs]
     if None in found:
         raise NotInstalled(f"{programs[found.index(None)]} is not on this machine: `apt-get install {packages}`")
     return [name for name in found if name]
+
+
+def need_namespaces() -> None:
+    """Raises NotAllowed where there can be no machine of one's own."""
+    [unshare] = need("util-linux", "unshare")
+    tried = subprocess.run([unshare, "--pid", "--fork", "--mount-proc", "true"], check=False, capture_output=True)
+    if tried.returncode:
+        raise NotAllowed("this machine lets nobody make a PID namespace")
 
 
 def leave_with_parent() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,9 +13,8 @@ from perdure.stores.mysql import MysqlStore
 from perdure.stores.mysql.bounds import GROUP
 from perdure.stores.mysql.lane import Decision, Lane
 from perdure.stores.mysql.literals import Rows
+from tests.servers.fixtures import hold
 from tests.servers.galera import Galera
-from tests.servers.kinds import NotInstalled
-from tests.servers.machine import need
 from tests.stores.given import APPLIED, CONFLICT, Run, event_ids, stored
 from tests.stores.mysql.test_many_nodes import session
 
@@ -27,14 +25,8 @@ _PARTS = 8
 
 @pytest.fixture(scope="module")
 def galera() -> Iterator[Galera]:
-    """Two members. Where there are none to be had, or no namespaces to run them in, a skip that says so."""
-    try:
-        [unshare] = need("util-linux", "unshare")
-        if subprocess.run([unshare, "--pid", "--fork", "--mount-proc", "true"], check=False).returncode:
-            raise NotInstalled("this machine lets nobody make a PID namespace")
-        group = Galera(2)
-    except NotInstalled as error:
-        pytest.skip(str(error))
+    """Two members."""
+    group = hold(Galera, 2)
     try:
         group.start()
         yield group

@@ -297,5 +297,5 @@ class Lane:
 
 
 def _places(bits: bytes) -> list[int]:
-    """Those that a mark names."""
+    """The places that a mark names."""
     return [8 * number + bit for number, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1]
