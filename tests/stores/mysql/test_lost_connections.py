@@ -189,7 +189,7 @@ async def _pause_amid_commits(server: Server, address: str) -> None:
 
     run.behind(1)
     run.execution.next_event_id = 2
-    Line(store, b"COMMIT", pause)
+    Line(store, b"SET last_group", pause)
     with pytest.raises(OutcomeUnknown, match="whether it was applied is not known"):
         await store.commit([run.commit(events=1)])
     server.resume()
