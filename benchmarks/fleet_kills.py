@@ -139,6 +139,11 @@ class Findings:
         """Of all orders."""
         return max(self.orders, key=lambda order: order.seconds, default=Order("", 0.0, 0.0))
 
+    def took_s(self, of_hundred: int) -> float:
+        """The most that so many of a hundred orders took."""
+        times = sorted(order.seconds for order in self.orders)
+        return times[len(times) * of_hundred // 100] if times else 0.0
+
     @property
     def stalls_s(self) -> tuple[float, float]:
         """The most time between two completions while orders were started, and of it while the database was there."""
@@ -409,6 +414,7 @@ def report(findings: Findings, seconds: float) -> Sequence[str]:
         f"to start, {len(findings.ended_at)} to end; {len(findings.wrong)} things are wrong",
         f"the longest time without a completion: {stall_s:.1f} s; the slowest order: "
         f"{findings.slowest.seconds:.1f} s ({findings.slowest.name}), of these {findings.waited_for}",
+        f"half of the orders took up to {findings.took_s(50):.1f} s, 99 of a hundred {findings.took_s(99):.1f} s",
         f"beyond what it tried again on by itself, the client was told: {told}",
     ]
     if findings.absences.spans:
@@ -437,6 +443,7 @@ def row(findings: Findings) -> dict[str, object]:
         "acknowledged": len(findings.started), "ended": len(findings.ended_at), "wrong": findings.wrong,
         "longest_stall_s": stall_s, "longest_absence_s": findings.absences.longest_s,
         "longest_stall_of_ours_s": ours_s, "slowest_order_s": findings.slowest.seconds,
+        "half_took_s": findings.took_s(50), "most_took_s": findings.took_s(99),
         "slowest_order_waited_for": findings.waited_for,
         "refused_after_s": max(findings.refused_after_s, default=0.0),
         "unready_after_s": max(findings.unready_after_s, default=0.0),
