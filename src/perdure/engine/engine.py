@@ -36,6 +36,7 @@ from perdure.engine.duties.recovery import Recovery
 from perdure.engine.duties.wakeups import Waker
 from perdure.engine.feed.alarms import Alarms
 from perdure.engine.feed.feed import Feed, Topic
+from perdure.engine.feed.held_rows import HeldRows
 from perdure.engine.feed.relay import Relay
 from perdure.engine.feed.updates import Updates
 from perdure.engine.feed.watchers import Watchers
@@ -141,6 +142,7 @@ class Engine:
         self._is_started = False
         self._subscribe()
         self._elsewhere: Elsewhere | None = None
+        self._relay: Relay | None = None
         if self.wire is not None:
             self._listen_to_others(self.wire)
 
@@ -159,7 +161,18 @@ class Engine:
 
     def _listen_to_others(self, wire: Wire) -> None:
         """What is told to the other nodes, and heard of them."""
-        self.feed.subscribe(Relay(self.feed, wire, self.mailboxes.overtaken, self.mailboxes.missed), Topic.EVERY)
+        elsewhere = self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config, self._metrics)
+        rows = HeldRows(self.matching.is_served, elsewhere.is_wanted)
+        elsewhere.on_wanted = rows.wanted
+        relay = self._relay = Relay(
+            self.feed,
+            wire,
+            self._watched,
+            rows,
+            self.mailboxes.overtaken,
+            self.mailboxes.missed,
+        )
+        self.feed.subscribe(relay, Topic.EVERY)
         self.namespaces.on_change = partial(wire.tell, "namespaces", b"")
         wire.on("namespaces", lambda node, body: self.namespaces.gap())
         self.record_waker.register(LETTER, wire.drop_letter, wire.drop_letter)
@@ -168,7 +181,6 @@ class Engine:
         self.mailboxes.contention.listen(wire)
         self.duties.count(self.matching.count_workers)
         self.duties.follow(self._clock_is_right)
-        self._elsewhere = Elsewhere(wire, self.matching, self.queries, self.config, self._metrics)
         self.duties.subscribe(self.feed.gap)  # a node that is gone may have taken news with it
         self.duties.subscribe(self.unpolled.take_over)
 
@@ -234,7 +246,8 @@ class Engine:
     async def _finish(self) -> None:
         """What was submitted is answered, and the others are told of it."""
         await self.mailboxes.stop()
-        if self.wire is not None:
+        if self.wire is not None and self._relay is not None:
+            self._relay.flush()
             await self.wire.flush()
 
     async def send_away(self) -> None:
@@ -274,6 +287,8 @@ class Engine:
         await self.namespaces.stop()
         if self._elsewhere is not None:
             self._elsewhere.stop()
+        if self._relay is not None:
+            self._relay.stop()
         await stop_duties()  # last: what it committed until now is for the others to find
         if self.wire is not None:
             await self.wire.stop()

@@ -190,7 +190,8 @@ class Mailboxes:
         mailbox = self._mailboxes.get((key.namespace, key.workflow_id))
         if mailbox is not None and not mailbox.calls and mailbox.is_behind(key, version):
             self._trust_no_more(mailbox)
-        self.contention.release(key.namespace, key.workflow_id)
+        if self._rooms:
+            self.contention.release(key.namespace, key.workflow_id)
 
     def missed(self) -> None:
         """Another node may have committed what nobody told of here: no state in memory is known to be the newest."""

@@ -21,13 +21,14 @@ all the same.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntFlag
 from typing import Protocol
 
 from perdure.api.times import LONG_MAX
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
+from perdure.core.names import ExecutionKey, QueueName
 from perdure.engine.feed.news import News
 from perdure.engine.node.faults import Faults
 
@@ -83,6 +84,23 @@ class _Asleep:
     next_ns = LONG_MAX
 
 
+class Said(Protocol):
+    """What another node says of a commit: News, or what they are made of."""
+
+    @property
+    def key(self) -> ExecutionKey: ...
+    @property
+    def is_closed(self) -> bool: ...
+    @property
+    def wake_at_ns(self) -> int | None: ...
+    @property
+    def queues(self) -> Sequence[QueueName]: ...
+    @property
+    def taken(self) -> Sequence[int]: ...
+    @property
+    def updates(self) -> Sequence[str]: ...
+
+
 class Feed:
     """See the module's text.
 
@@ -95,6 +113,8 @@ class Feed:
 
     def __init__(self, large_state_bytes: int = LONG_MAX) -> None:
         self.waker: Waker = _Asleep()
+        self.on_follow: Callable[[str, bool], None] = _ignore
+        """Told of each run that is followed, and whether for its end alone."""
         self._large = large_state_bytes
         self._listeners: list[tuple[int, Listener]] = []
         self._routes: list[Sequence[Listener]] = [()] * _EVERY
@@ -118,6 +138,11 @@ class Feed:
         """Tell it of every commit of this run, or of the one that closes it, until `unfollow`."""
         followers = self._enders if ends_only else self._followers
         followers[run_id] = [*followers.get(run_id, ()), listener]
+        self.on_follow(run_id, ends_only)
+
+    def is_followed(self, run_id: str) -> bool:
+        """Whether anybody here follows a run, or waits for its end."""
+        return run_id in self._enders or run_id in self._followers
 
     def unfollow(self, run_id: str, listener: Listener, ends_only: bool = False) -> None:
         """A follower has heard enough of this run, which it must have followed."""
@@ -154,18 +179,24 @@ class Feed:
                 self._tell(_news_of(link, execution), topics)
             link = link.next_run
 
+    def is_wanted(self, said: Said) -> bool:
+        """Whether anybody wants to hear of a commit of another node."""
+        return self._brings(said) != 0 or said.key.run_id in self._followers
+
     def hear(self, news: News) -> None:
-        """A commit is durable, made so by another node."""
-        topics = _DEADLINES if news.wake_at_ns is not None and news.wake_at_ns < self.waker.next_ns else 0
-        if news.queues or news.taken:
+        """A commit is durable, made so by another node, which also delivers its messages."""
+        self._tell(news, self._brings(news))
+
+    def _brings(self, said: Said) -> int:
+        wake_at_ns = said.wake_at_ns
+        topics = _DEADLINES if wake_at_ns is not None and wake_at_ns < self.waker.next_ns else 0
+        if said.queues or said.taken:
             topics |= _ROWS
-        if news.has_messages:
-            topics |= _MESSAGES
-        if news.updates:
+        if said.updates:
             topics |= _UPDATES
-        if news.is_closed:
+        if said.is_closed:
             topics |= _ENDS
-        self._tell(news, topics)
+        return topics
 
     def _tell(self, news: News, topics: int) -> None:
         listeners, run_id = self._routes[topics], news.key.run_id
@@ -185,6 +216,10 @@ class Feed:
                 listener.gap()
             except Exception as error:
                 self._faults.tell(error, "%s could not look again after a gap", type(listener).__name__)
+
+
+def _ignore(run_id: str, ends_only: bool) -> None:
+    """Nobody wants to know."""
 
 
 def _news_of(link: Commit, execution: Execution) -> News:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -26,6 +26,7 @@ from perdure.api.errors import Rejected, StatusCode
 from perdure.core.names import ExecutionKey, QueueName
 from perdure.engine.feed.news import News
 from perdure.engine.matching.matching import POLLER_KNOWN_S, Matching
+from perdure.engine.matching.others_rows import ignore
 from perdure.engine.matching.queries import Queries
 from perdure.engine.matching.query_task import QueryTask, QueryToken
 from perdure.engine.node.config import EngineConfig
@@ -36,14 +37,20 @@ _SAYS_A_TERM = 3
 """How often a node says which queues are polled, in the time after which they are taken for forsaken."""
 _TURN_S = 0.02
 """What a node that polls a queue has for taking a row, before the next one looks."""
-_OWN_TURN_S = 0.05
-"""What the workers have for it that poll the node which wrote the row."""
 _TURNS = 3
 """In the last one all the others look."""
 _QUEUES_TOGETHER = 50
 """Names in one message."""
 _KNOWN_MAX = 10_000
 """Questions of other nodes that are remembered."""
+
+
+class _Polled(msgspec.Struct, array_like=True):
+    """Queues that are polled at a node."""
+
+    queues: list[QueueName]
+    fed: list[QueueName]
+    """Those of which it has enough to do."""
 
 
 class _Question(msgspec.Struct, array_like=True):
@@ -91,6 +98,10 @@ class Elsewhere:
         """By node, the loop time at which it said so last."""
         self._lately: dict[QueueName, float] = {}
         """When some other node last said that it is polled there; loop time."""
+        self._fed: dict[QueueName, set[str]] = {}
+        """Nodes that have enough to do of a queue; of a queue that nobody polls there it may say nothing."""
+        self.on_wanted: Callable[[QueueName], None] = ignore
+        """Told of a queue of which another node has not enough to do any more."""
         self._away: dict[str, tuple[QueueName, QueryTask]] = {}
         """Questions that were put to another node, by query id."""
         self._spread: dict[str, set[str]] = {}
@@ -105,8 +116,9 @@ class Elsewhere:
         wire.on("answered", self._hear_end)
         matching.polled_elsewhere = self.is_polled
         matching.queues_elsewhere = self._lately.keys
-        matching.turn = self._turn
-        matching.on_polled = self._tell_polled
+        matching.others.turn = self._turn
+        matching.on_polled = matching.others.on_hungry = self._tell_polled
+        matching.others.on_fed = self._tell_fed
         queries.elsewhere, queries.node = self, wire.node
 
     def start(self) -> None:
@@ -130,6 +142,11 @@ class Elsewhere:
         """Whether somebody polls it at another node."""
         return self._node_for(queue) is not None
 
+    def is_wanted(self, queue: QueueName) -> bool:
+        """Whether somebody polls it at another node who has not enough to do."""
+        fed = self._fed.get(queue, ())
+        return any(node not in fed for node in self._nodes_for(queue))
+
     def _node_for(self, queue: QueueName) -> str | None:
         return next(iter(self._nodes_for(queue)), None)
 
@@ -146,40 +163,60 @@ class Elsewhere:
         return nodes
 
     def _turn(self, queue: QueueName, news: News) -> float:
-        """When this node looks for the rows that another one has written: when that one's own pollers, if it has some,
-        have left them, for what they take costs nobody a read; then first one of those that poll the queue, by a rule
-        that all know, then the next, so that they do not race for each row."""
+        """When this node looks for the rows that another one has written, and has told of because its own pollers have
+        left them: first one of those that poll the queue, by a rule that all know, then the next, so that they do not
+        race for each row."""
         nodes = self._nodes_for(queue)
         run_id = news.key.run_id
         mine = crc32(f"{self._wire.node}{run_id}".encode())
         others = sum(crc32(f"{node}{run_id}".encode()) > mine for node in nodes if node != news.origin)
-        return _TURN_S * min(others, _TURNS - 1) + (_OWN_TURN_S if news.origin in nodes else 0.0)
+        return _TURN_S * min(others, _TURNS - 1)
 
     def _say(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._term_s / _SAYS_A_TERM, self._say)
         polled = self._matching.polled_now()
+        full = set(self._matching.others.fed(polled))
         for start in range(0, len(polled), _QUEUES_TOGETHER):
-            self._wire.tell("polled", _encode(polled[start : start + _QUEUES_TOGETHER]))
+            some = polled[start : start + _QUEUES_TOGETHER]
+            fed = [queue for queue in some if queue in full]
+            self._wire.tell("polled", _encode(_Polled([queue for queue in some if queue not in full], fed)))
         for queue in list(self._polled):
             self._node_for(queue)
         horizon = asyncio.get_running_loop().time() - POLLER_KNOWN_S
         for queue in [queue for queue, at in self._lately.items() if at < horizon]:
             del self._lately[queue]
+        for queue in self._fed.keys() - self._polled.keys():
+            del self._fed[queue]
         self.put_again()
 
     def _tell_polled(self, queue: QueueName) -> None:
-        """A queue is new here: others may have work for it."""
-        self._wire.tell("polled", _encode([queue]))
+        """A queue is new here, or there is not enough to do: others may have work for it."""
+        self._wire.tell("polled", _encode(_Polled([queue], [])))
+
+    def _tell_fed(self, queue: QueueName) -> None:
+        self._wire.tell("polled", _encode(_Polled([], [queue])))
 
     def _hear_polled(self, node: str, body: bytes) -> None:
         now = asyncio.get_running_loop().time()
-        for queue in _decode_queues(body):
+        news: list[QueueName] = []
+        polled = _decode_polled(body)
+        for queue in polled.fed:
+            self._fed.setdefault(queue, set()).add(node)
+        for queue in polled.queues:
+            fed = self._fed.get(queue)
+            if node not in self._polled.get(queue, ()) or (fed is not None and node in fed):
+                if fed is not None:
+                    fed.discard(node)
+                news.append(queue)
+        for queue in (*polled.queues, *polled.fed):
             self._polled.setdefault(queue, {})[node] = self._lately[queue] = now
             for task in self._matching.take_volatile(queue):
                 if isinstance(task, QueryTask) and not self.is_of_another(task.token):
                     self._queries.offer(queue, task)
                 else:
                     self._matching.offer(queue, task)
+        for queue in news:
+            self.on_wanted(queue)
 
     def _hear_left(self, node: str, body: bytes) -> None:
         """A node that stops has sent its pollers away: questions that were put to it are put to others."""
@@ -326,7 +363,7 @@ class Elsewhere:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_queues = msgspec.msgpack.Decoder(list[QueueName]).decode
+_decode_polled = msgspec.msgpack.Decoder(_Polled).decode
 _decode_question = msgspec.msgpack.Decoder(_Question).decode
 _decode_token = msgspec.msgpack.Decoder(QueryToken).decode
 _decode_answer = msgspec.msgpack.Decoder(_Answer).decode

@@ -27,7 +27,7 @@ from perdure.core.names import ExecutionKey, QueueName, Task, TaskKind
 from perdure.core.started import StartedTask
 from perdure.engine.feed.news import News
 from perdure.engine.matching.held import is_held
-from perdure.engine.matching.others_rows import OthersRows, at_once, claim, none_elsewhere, nowhere
+from perdure.engine.matching.others_rows import OthersRows, claim, ignore, none_elsewhere, nowhere
 from perdure.engine.matching.task_queue import Landing, Poll, TaskQueue, Waiting
 from perdure.engine.matching.volatile_task import VolatileTask
 from perdure.engine.node.config import EngineConfig
@@ -67,15 +67,13 @@ class Matching:
         """Workers in this process by the queue that they serve: instance key and identity. They never cease to ask."""
         self.home = ""
         """The id of this node, in whose process seats are; empty: there is no other."""
-        self.on_unpolled: Callable[[QueueName], None] = _ignore
+        self.on_unpolled: Callable[[QueueName], None] = ignore
         """Told of the queue of a row that nobody waits for."""
-        self.on_polled: Callable[[QueueName], None] = _ignore
+        self.on_polled: Callable[[QueueName], None] = ignore
         """Told of a queue that is polled for the first time."""
         self.polled_elsewhere: Callable[[QueueName], bool] = nowhere
         """Whether a queue is polled at another node."""
-        self._others = OthersRows(self._queues, self._match)
-        self.turn: Callable[[QueueName, News], float] = at_once
-        """In how many seconds this node looks for a row that another one has written."""
+        self.others = OthersRows(self._queues, self._match)
         self.queues_elsewhere: Callable[[], Collection[QueueName]] = none_elsewhere
         """The queues that were polled at another node in the last five minutes."""
         self.polls = Signal()
@@ -104,10 +102,10 @@ class Matching:
             self._send_away(queue)
 
     def _send_away(self, queue: TaskQueue) -> None:
-        for timer in (queue.timer, queue.turn):
+        for timer in (queue.timer, queue.turn, queue.hunger):
             if timer is not None:
                 timer.cancel()
-        queue.timer = queue.turn = None
+        queue.timer = queue.turn = queue.hunger = None
         while (poller := queue.next_poller()) is not None:
             poller.future.set_result(None)
 
@@ -115,7 +113,7 @@ class Matching:
         """A sticky queue's worker is gone for good: forget the queue; what is on it falls back by its time-out."""
         queue = self._queues.pop(name, None)
         if queue is not None:
-            self._others.stocked.discard(queue)
+            self.others.stocked.discard(queue)
             self._send_away(queue)
 
     # --- polls ----------------------------------------------------------------------------------
@@ -151,6 +149,8 @@ class Matching:
         """A poll that asks again by itself: for `sit`, before its first task and after each."""
         queue = self._queues.get(name) or self._open(name)
         if (name.namespace, worker) not in self._ended:
+            if name not in self._near:
+                self.on_polled(name)
             self._near.setdefault(name, {})[worker] = identity
         queue.seat_count += name.kind == TaskKind.ACTIVITY
         return Waiting(queue, identity, worker, landing, 0.0, 0.0, self.home)
@@ -164,7 +164,7 @@ class Matching:
         if self._queues.get(name) is not queue:
             queue = seat.queue = self._queues.get(name) or self._open(name)
         queue.seats.append(seat)
-        if queue.has_work:
+        if queue.has_work or queue.is_fed:
             self._match(queue)
         return True
 
@@ -255,12 +255,14 @@ class Matching:
 
     def is_polled(self, name: QueueName) -> bool:
         """Whether somebody waits on a queue, or did within `polled_ns`."""
-        if name in self._near:
-            return True
-        queue = self._queues.get(name)
-        if queue is None:
-            return False
+        queue, is_near = self._queues.get(name), name in self._near
+        if queue is None or is_near:
+            return is_near
         return queue.has_poller() or self._loop.time() - queue.polled_at < self._config.polled_ns / 1e9
+
+    def is_served(self, name: QueueName) -> bool:
+        """Whether the workers of this node will take the rows of a queue: it is polled, and this node does not stop."""
+        return self._is_open and self.is_polled(name)
 
     def is_crowded(self, tasks: int) -> bool:
         """Whether on some queue that is polled at this node so many rows wait for somebody, as far as is known here."""
@@ -281,7 +283,7 @@ class Matching:
         for name, queue in list(self._queues.items()):
             if not self.is_polled(name) and not queue.orphans and not queue.volatile and queue.backlog.is_idle:
                 self._send_away(queue)
-                self._others.stocked.discard(queue)
+                self.others.stocked.discard(queue)
                 del self._queues[name]
         self._sweep_at = max(_QUEUES_BEFORE_SWEEP, 2 * len(self._queues))
 
@@ -369,7 +371,7 @@ class Matching:
                 self.on_unpolled(task.queue)
                 continue
             queue.backlog.added(task)
-            self._others.stocked.add(queue)
+            self.others.stocked.add(queue)
             if queue.seats or queue.waiting:
                 self._match(queue)
             elif task.queue not in self._near:
@@ -377,11 +379,11 @@ class Matching:
 
     def _hear_of_others(self, news: News) -> None:
         """What another node starts is not tried here; what it leaves is, when it is this node's turn."""
-        self._others.hear(news, self.turn)
+        self.others.hear(news)
         for name in news.queues:
             queue = self._queues.get(name)
             if queue is not None and not news.rows:
-                self._refresh_in(queue, self.turn(name, news))
+                self._refresh_in(queue, self.others.turn(name, news))
             if name not in self._near and (queue is None or not queue.has_poller()):
                 self.on_unpolled(name)
 
@@ -404,12 +406,14 @@ class Matching:
                 claim(queue, queue.ripe.popleft())
             else:
                 self._read_on(queue)
+                if queue.is_fed and queue.hunger is None:
+                    self.others.await_hunger(queue)
                 return
 
     def _read_on(self, queue: TaskQueue) -> None:
         if queue.backlog.wants_page and self._is_open:
             queue.backlog.is_reading = True
-            self._others.stocked.add(queue)
+            self.others.stocked.add(queue)
             self._spawn(self._read(queue))
 
     def _spawn(self, work: Any) -> None:
@@ -544,7 +548,3 @@ class Matching:
 
     def _ask(self, key: ExecutionKey, command: Command | Read) -> asyncio.Future[Any]:
         return self._submit(key.namespace, key.workflow_id, key.run_id, command)
-
-
-def _ignore(told: object) -> None:
-    """Nobody wants to know."""

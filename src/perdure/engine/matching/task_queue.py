@@ -79,8 +79,8 @@ class TaskQueue:
     """One queue that is polled, or was lately. Pollers wait oldest first."""
 
     __slots__ = (
-        "backlog", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "ripe", "seat_count",
-        "seats", "timer", "told", "turn", "volatile", "waiting",
+        "backlog", "hunger", "is_fed", "is_in_trouble", "is_paused", "name", "orphans", "polled_at", "pollers", "ripe",
+        "seat_count", "seats", "timer", "told", "turn", "volatile", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: QueueName, rows_max: int) -> None:
@@ -106,6 +106,10 @@ class TaskQueue:
         """Those that it may try now; some are told of no more."""
         self.turn: asyncio.TimerHandle | None = None
         """Until this node may look for rows that others take first."""
+        self.is_fed = False
+        """The other nodes take it that nobody waits here for what they have."""
+        self.hunger: asyncio.TimerHandle | None = None
+        """Until they are told that somebody does after all."""
         self.is_paused = False
         """The store failed a moment ago: do not ask it in a tight loop."""
         self.is_in_trouble = False

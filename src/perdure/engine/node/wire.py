@@ -175,7 +175,7 @@ class Wire(Gatherer[_Message]):
     async def _work(self, batch: list[_Message]) -> None:
         notices: list[bytes] = []
         try:
-            for some in self._packed([await self._shortened(message) for message in batch]):
+            for some in self._packed(batch if _all_short(batch) else [await self._shortened(one) for one in batch]):
                 self._number += 1
                 notices.append(_encode(_Notice(self.node, self._number, some)))
             if notices:
@@ -283,4 +283,9 @@ _decode = msgspec.msgpack.Decoder(_Notice).decode
 
 
 def _size(message: _Message) -> int:
-    return len(message.body) + len(message.to.encode()) + len(message.kind) + _OVERHEAD
+    return len(message.body) + len(message.to and message.to.encode()) + len(message.kind) + _OVERHEAD
+
+
+def _all_short(messages: list[_Message]) -> bool:
+    """Nearly always."""
+    return all(len(message.body) < NOTICE_BYTES_MAX // 2 for message in messages)

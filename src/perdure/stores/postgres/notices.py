@@ -13,6 +13,7 @@ import secrets
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -39,6 +40,7 @@ _STRANGER = "-" * 2 * _NAME_BYTES
 """Who told it, where that is no engine."""
 
 
+@lru_cache(maxsize=64)
 def _channel_of(schema: str, channel: str) -> str:
     """A channel as the database names it, with 63 bytes at most."""
     place = blake2b(f"{schema}\0{channel}".encode(), digest_size=8).hexdigest()
@@ -66,6 +68,8 @@ class Notices:
         self._notify = query("notify")
         self._name = secrets.token_hex(_NAME_BYTES)
         self._listeners: dict[str, list[Hear]] = {}
+        self._named: dict[str, list[Hear]] = {}
+        """The same, by the names that the database has for the channels."""
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
         self._is_up = asyncio.Event()
@@ -75,6 +79,7 @@ class Notices:
         """Have `hear` called from now on; what was told before this returns may be missed. Raises StoreError."""
         known = self._listeners.setdefault(channel, [])
         known.append(hear)
+        self._named[self._channel(channel)] = known
         if self._task is None:
             if self._dsn is not None:
                 try:
@@ -114,6 +119,7 @@ class Notices:
             task.cancel()
             await asyncio.wait([task])
         self._listeners.clear()
+        self._named.clear()
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
@@ -146,10 +152,8 @@ class Notices:
             notice = None if text == _LOST else a2b_base64(text)
         except ValueError:  # `binascii.Error` is one
             notice = None  # nobody of ours sent that
-        for channel, listeners in self._listeners.items():
-            if self._channel(channel) == name:
-                for hear in listeners:
-                    hear(notice)
+        for hear in self._named.get(name, ()):
+            hear(notice)
 
     def _gap(self) -> None:
         for listeners in self._listeners.values():
