@@ -42,7 +42,7 @@ class Engine(Client):
         max_concurrent_activities: attempts running at once, also the most threads for `def` activities.
         max_concurrent_workflow_tasks: workflow tasks in hand at once.
         memory_limit_mb: what its caches may take together, in MB; beyond it runs are kept on disk alone. With 128 a
-            process in which very many fall asleep stays below 300 MB.
+            process in which very many fall asleep takes less than 300 MB in all.
         worker: False to look and steer only, running nothing.
         shutdown_grace: how long `close` waits for running activities; default 5 s.
         retention: how long closed executions are kept in the store, at least "1h"; default what the namespace was told

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from perdure.api.status import CLOSED
@@ -47,6 +48,7 @@ from perdure.stores.postgres import reader, schema, sizes
 from perdure.stores.postgres.door import Door
 from perdure.stores.postgres.enlisting import Enlisting
 from perdure.stores.postgres.errors import store_error
+from perdure.stores.postgres.histories import Histories
 from perdure.stores.postgres.lane import Lane
 from perdure.stores.postgres.notices import Notices
 from perdure.stores.postgres.queries import query
@@ -112,6 +114,7 @@ class PostgresStore:
         self._opened: _Open | None = None
         self._sql: dict[str, str] = {}
         self._enlisting = Enlisting(self._settings, self._read)
+        self._histories = Histories(partial(self._read, "read_history"))
 
     @property
     def is_shared(self) -> bool:
@@ -221,10 +224,8 @@ class PostgresStore:
 
     async def history(self, key: ExecutionKey, first_event_id: int = 1, limit_bytes: int = 4 << 20) -> Sequence[Batch]:
         """See `Store.history`."""
-        names = (escape(key.namespace), escape(key.workflow_id), escape(key.run_id))
-        partition = partition_of(key.namespace, key.workflow_id)
-        rows = await self._read("read_history", partition, *names, first_event_id, limit_bytes)
-        return reader.batches_of(rows, key.workflow_id)
+        self._open()
+        return await self._histories.read(key, first_event_id, limit_bytes)
 
     async def due(self, now_ns: int, limit: int, partitions: Partitions = ALL_PARTITIONS) -> Sequence[ExecutionKey]:
         """See `Store.due`."""
