@@ -89,6 +89,56 @@ async def test_a_gatherer_works_in_batches_on_what_came_meanwhile(world: World) 
 
 
 @virtual
+async def test_what_a_batch_of_several_brings_about_at_once_is_one_batch(world: World) -> None:
+    worked: list[list[int]] = []
+    loop = asyncio.get_running_loop()
+
+    class Chained(Gatherer[int]):
+        """What a batch sets going comes back in two steps: some by the batch itself, the rest in the next turn."""
+
+        async def _work(self, batch: list[int]) -> None:
+            worked.append(batch)
+            if len(worked) <= 2:
+                self.add(batch[0] + 10)
+                loop.call_soon(self.add, batch[0] + 11)
+
+    gatherer = Chained(batch_max=4)
+    await gatherer.start()
+    gatherer.add(0)
+    gatherer.add(1)
+    await gatherer.batches.reached(3)
+    assert worked == [[0, 1], [10, 11], [20, 21]]
+    await gatherer.stop()
+
+
+@virtual
+async def test_who_is_alone_in_a_batch_waits_for_nobody(world: World) -> None:
+    worked: list[tuple[list[int], int]] = []
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if turns < 10:
+            asyncio.get_running_loop().call_soon(turn)
+
+    class Lone(Gatherer[int]):
+        async def _work(self, batch: list[int]) -> None:
+            worked.append((batch, turns))
+            if batch[0] < 2:
+                self.add(batch[0] + 1)
+
+    lone = Lone(batch_max=4)
+    await lone.start()
+    lone.add(0)
+    turn()
+    await lone.batches.reached(3)
+    assert [batch for batch, _ in worked] == [[0], [1], [2]]
+    assert len({at for _, at in worked}) == 1, "all in one turn of the loop"
+    await lone.stop()
+
+
+@virtual
 async def test_an_unknown_namespace_is_not_found(world: World) -> None:
     async with world.engine() as engine:
         with pytest.raises(Rejected) as refused:

@@ -231,6 +231,25 @@ async def test_after_a_failed_synchronisation_the_store_must_be_opened_again(
     await sqlite.close()
 
 
+async def test_what_stands_in_no_transaction_is_not_taken_for_durable(
+    sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sqlite.open()
+    finish = Writer.finish
+
+    def lose(writer: Writer) -> None:
+        writer.abandon()
+        finish(writer)
+
+    monkeypatch.setattr(Writer, "finish", lose)
+    for runs in (["order-1"], ["order-2"], ["order-3", "order-4"]):  # on the loop, and in the disk's thread
+        with pytest.raises(StoreError, match="no transaction is active"):
+            await sqlite.commit([Run(one).commit() for one in runs])
+    monkeypatch.setattr(Writer, "finish", finish)
+    assert await sqlite.commit([Run("order-1").commit()]) == [APPLIED]
+    await sqlite.close()
+
+
 async def test_a_transaction_has_the_file_to_itself_until_it_is_durable(
     sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

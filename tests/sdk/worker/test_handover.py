@@ -36,6 +36,61 @@ async def test_jobs_that_block_get_a_thread_each() -> None:
     hands.stop()
 
 
+class Late:
+    """Threads that were started and do not come before `come`; and looks at the jobs that wait for them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+        self.threads: list[threading.Thread] = []
+        self.has_looked = asyncio.Event()
+        self._looks = looks
+        self._start = threading.Thread.start
+        look = ThreadHands._relieve
+
+        def looking(hands: ThreadHands) -> None:
+            look(hands)
+            self._looks -= 1
+            if not self._looks:
+                self.has_looked.set()
+
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: self.threads.append(thread))
+        monkeypatch.setattr(ThreadHands, "_relieve", looking)
+
+    def come(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threading.Thread, "start", self._start)
+        for thread in self.threads:
+            self._start(thread)
+
+
+async def test_nobody_is_woken_while_a_thread_that_was_woken_has_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = Late(monkeypatch, looks=5)
+    hands = ThreadHands(Returns(asyncio.get_running_loop()), 40, "test")
+    waiting = [hands.submit(lambda n=n: n) for n in range(100)]
+    async with asyncio.timeout(60):
+        await late.has_looked.wait()
+        assert len(late.threads) == 1
+        late.come(monkeypatch)
+        assert await asyncio.gather(*waiting) == list(range(100))
+    hands.stop()
+
+
+async def test_jobs_that_go_fast_wake_nobody_and_jobs_that_stand_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    hands = ThreadHands(Returns(asyncio.get_running_loop()), 40, "test")
+    monkeypatch.setattr(threading.Thread, "start", lambda _: None)  # nothing is taken but what this test takes
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda *_: None)  # and it looks when it likes
+    for _ in range(100):
+        hands.submit(lambda: None)
+
+    def look(taken: int) -> int:
+        """How many were woken by a look, with so many jobs taken since the one before."""
+        for _ in range(taken):
+            hands._jobs.popleft()
+        before = hands._threads
+        hands._relieve()
+        return hands._threads - before
+
+    assert [look(taken) for taken in (0, 1, 1, 1, 3, 50, 40)] == [0, 2, 0, 4, 0, 0, 0]
+
+
 async def test_there_are_never_more_threads_than_allowed() -> None:
     hands = ThreadHands(Returns(asyncio.get_running_loop()), 3, "test")
     names = await asyncio.gather(*(hands.submit(lambda: threading.current_thread().name) for _ in range(200)))

@@ -101,6 +101,9 @@ class ThreadHands:
     thread with it, more threads are woken, twice as many each time. Short jobs are done by one or two
     threads; a hundred blocking ones are on a hundred threads within a few milliseconds.
 
+    Nobody is woken while a thread that was woken has not come yet (then the interpreter or the processors are busy,
+    and one more would wait as well), nor while jobs go so fast that the others will be gone a millisecond later.
+
     When the system has no thread to give (its limit, its memory), jobs wait for a thread that is there, or until one
     can be started: that is tried again and again.
 
@@ -119,6 +122,11 @@ class ThreadHands:
         self._threads = 0
         self._relief: asyncio.TimerHandle | None = None
         self._relief_size = 1
+        self._submitted = 0
+        self._taken = 0
+        """Jobs that threads had taken when it was looked last."""
+        self._due = 0
+        """So many jobs will have been taken once every thread that was woken has come."""
         self._is_short = False
         """The last thread that was wanted could not be started."""
         self._stopped = False
@@ -133,9 +141,11 @@ class ThreadHands:
         future: asyncio.Future[T] = self._loop.create_future()
         is_first = not self._jobs
         self._jobs.append((job, future))
-        if is_first:
-            self._wake_one()
+        self._submitted += 1
+        if is_first and self._wake_one():
+            self._due = self._submitted
         if self._relief is None and (not is_first or self._is_short):
+            self._taken = self._submitted - len(self._jobs)
             self._relief = self._loop.call_later(SHORT_S if self._is_short else RELIEF_S, self._relieve)
         return future
 
@@ -148,17 +158,26 @@ class ThreadHands:
             self._idle.pop().release()
 
     def _relieve(self) -> None:
-        if not self._jobs:
+        left = len(self._jobs)
+        if not left:
             self._relief, self._relief_size = None, 1
             return
-        self._relief_size *= 2
-        woken = 0
-        while woken < min(self._relief_size, len(self._jobs)) and self._wake_one():
-            woken += 1
-        # With every thread at work nobody is left to wake: they take what is there when they get to it.
+        taken = self._submitted - left
+        lately, self._taken = taken - self._taken, taken
+        is_late = taken < self._due
+        goes_by_itself = is_late or lately >= left
+        if not goes_by_itself:
+            self._relief_size *= 2
+            woken = 0
+            while woken < min(self._relief_size, left) and self._wake_one():
+                woken += 1
+            self._due = taken + woken
+            # With every thread at work nobody is left to wake: they take what is there when they get to it.
+            goes_by_itself = woken > 0
         self._relief = None
-        if woken or self._is_short:
-            self._relief = self._loop.call_later(SHORT_S if self._is_short else RELIEF_S, self._relieve)
+        if goes_by_itself or self._is_short:
+            pause_s = SHORT_S if self._is_short else LATE_S if is_late else RELIEF_S
+            self._relief = self._loop.call_later(pause_s, self._relieve)
 
     def _wake_one(self) -> bool:
         try:
@@ -221,6 +240,8 @@ def _check_room(room_bytes: int) -> None:
 
 
 RELIEF_S = 0.001
+LATE_S = 0.005
+"""A thread that has not come waits for the interpreter's lock, which a busy thread gives away so often."""
 STACK_BYTES_MAX = 8 << 20
 ROOM_BYTES, ROOM_BYTES_FIRST = 16 << 20, 2 << 20
 """Without a single thread nothing would go on, so less is asked for."""

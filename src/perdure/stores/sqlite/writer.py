@@ -185,8 +185,15 @@ class Writer:
         return row[0] if row else None
 
     def finish(self) -> None:
-        """Make the transaction durable. Runs in a thread."""
-        self._connection.execute("COMMIT")
+        """Make the transaction durable. Runs in a thread.
+
+        `commit()` gives the interpreter's lock up once and takes it back once, when it is durable; a statement that is
+        executed does so three times, each time against a busy loop. Raises sqlite3.OperationalError when no
+        transaction stands, of which `commit()` by itself says nothing.
+        """
+        if not self._connection.in_transaction:
+            raise sqlite3.OperationalError("cannot commit - no transaction is active")
+        self._connection.commit()
 
     def remember(self) -> None:
         """The transaction is durable: what it wrote may be relied on."""
