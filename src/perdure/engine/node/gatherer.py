@@ -62,7 +62,7 @@ class Gatherer(Generic[Item]):
             self.batches.emit()
             if len(batch) > 1:
                 # Under load what this turn of the loop has ready still joins: one batch of that more instead of two
-                # (measured: 0.36 transactions for each order workflow instead of 0.43). Who is alone waits for nobody.
+                # (measured: 0.37 transactions for each order workflow instead of 0.43). Who is alone waits for nobody.
                 await asyncio.sleep(0)
 
     async def _work(self, batch: list[Item]) -> None:
