@@ -75,13 +75,15 @@ class Campaign:
         say: Callable[[str], None],
         kills_max: int = 1 << 30,
     ) -> None:
-        """`say` is given a line for every kill."""
+        """`say` is given a line for every kill. With a greatest number of kills the requests wait for them: a service
+        that were quicker than its killer would be tested by nobody."""
         self.found = Found(requests)
         self._folder = folder
         self._store = folder / "orders.db"
         self._workers = workers
         self._kill_every_s = kill_every_s
         self._kills_max = kills_max
+        self._is_paced = kills_max < requests
         self._chance = random.Random(seed)
         self._say = say
         self._acknowledged = 0
@@ -124,7 +126,7 @@ class Campaign:
         try:
             with ThreadPoolExecutor(8) as clients:
                 numbers = range(self.found.requests)
-                took = list(clients.map(lambda n: self._ask(f"order-{n}", held=n % HELD_EVERY == 0), numbers))
+                took = list(clients.map(self._ask_in_time, numbers))
             self._asked.set()
             self._await_all()
         finally:
@@ -137,6 +139,14 @@ class Campaign:
         self.found.median_ms = statistics.median(took) * 1e3
 
     # --- clients ----------------------------------------------------------------------------------
+
+    def _ask_in_time(self, number: int) -> float:
+        """The request of this number, once as many kills have come as are due by then."""
+        due = min(self._kills_max, number * (self._kills_max + 1) // self.found.requests) if self._is_paced else 0
+        began = time.monotonic()
+        while self.found.kills < due and time.monotonic() - began < STALL_S:
+            self._over.wait(0.05)
+        return self._ask(f"order-{number}", held=number % HELD_EVERY == 0)
 
     def _ask(self, order: str, *, held: bool) -> float:
         """Until the order is acknowledged; returns how long it took, in seconds."""

@@ -388,6 +388,8 @@ async def test_a_task_that_cannot_be_put_together_fails_and_its_queue_goes_on(wo
         connection = WorkflowService(engine)
         first = await connection.poll_workflow_task_queue(workflow_poll())
         assert not first.task_token, "the poll that met it is answered with nothing"
+        again = await connection.poll_workflow_task_queue(workflow_poll())
+        assert not again.task_token, "its second attempt, of a run that is under way, takes turns with those that begin"
         second = await connection.poll_workflow_task_queue(workflow_poll())
         assert second.workflow_execution.workflow_id == "order-2"
         await connection.respond_workflow_task_completed(completion(second.task_token, complete()))

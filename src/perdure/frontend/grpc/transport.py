@@ -369,13 +369,16 @@ class Transport:
         """A call of many messages."""
 
         async def messages() -> AsyncIterator[bytes]:
-            while (message := await inbox.get()) is not None:
-                yield connection.taken(stream, message)
-
-        try:
+            message = await inbox.get()
             if self._admit is not None and not stream.head.path.startswith(self._health.PREFIX):
+                # Not before: who is refused while still speaking is not told why by every library.
                 head, peer = stream.head, connection.principal.address
                 await self._admit(head.path, head.authorization, connection.subject, peer)
+            while message is not None:
+                yield connection.taken(stream, message)
+                message = await inbox.get()
+
+        try:
             async for answer in serve(messages()):
                 connection.send(stream, answer)
                 await connection.room()
