@@ -57,8 +57,10 @@ ENGINE_CONFIG = EngineConfig(
     wake_recheck_ns=CENTURY_NS,
     history_wait_ns=CENTURY_NS,
     update_wait_ns=CENTURY_NS,
+    kept_ns=SECOND_NS // 20,
 )
-"""Polls wait as long as it takes: virtual months should not be spent on polling again every minute."""
+"""Polls wait as long as it takes: virtual months should not be spent on polling again every minute. Steps are made one
+commit (ADR 0028)."""
 NODE_CONFIG = NodeConfig(skew_max_ns=60 * SECOND_NS)
 """The clocks of these fleets are wrong, and their nodes start all the same."""
 

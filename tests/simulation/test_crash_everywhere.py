@@ -12,7 +12,7 @@ WITH_MESSAGES = 40
 
 
 def test_the_order_workflow() -> None:
-    assert crash_everywhere(ORDER) == 20
+    assert crash_everywhere(ORDER) == 12
 
 
 def test_signals_that_are_carried_from_run_to_run() -> None:

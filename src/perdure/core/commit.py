@@ -8,6 +8,9 @@ deliver `dispatches` and `replies`. The order is the contract (after etcd raft's
    is still the stored version (compare-and-set: the only concurrency control there is);
 2. then, and only then, dispatches to the pollers that were set aside, and replies to callers.
 
+One dispatch may come before 1: of a workflow task to a worker in this process, whose answer then `follow`s as part of
+the same commit, and of which nothing leaves before (ADR 0028).
+
 When the compare-and-set fails the shell drops the cached execution, lets the pollers wait on,
 loads it again and decides the same commands once more.
 """
@@ -92,6 +95,28 @@ class Commit(msgspec.Struct, eq=False):
             or self.index_changed
             or self.next_run is not None
         )
+
+    def follow(self, first: Commit) -> None:
+        """Be one with the commit that this one was decided on, of the same run, which was not stored: two steps that
+        become durable together, or not at all."""
+        execution = self.execution
+        assert execution is not None and first.expected_version and first.next_run is None, "one run goes on"
+        self.expected_version = first.expected_version
+        execution.version -= 1
+        self.events = first.events + self.events
+        self.encoded = first.encoded + self.encoded
+        self.batches = ()
+        self.replies = first.replies + self.replies
+        self.dispatches = first.dispatches + self.dispatches
+        self.add_tasks = first.add_tasks + self.add_tasks
+        self.remove_tasks = first.remove_tasks + self.remove_tasks
+        self.updates = first.updates + self.updates
+        self.messages = first.messages + self.messages
+        self.remove_messages = first.remove_messages + self.remove_messages
+        self.take_records = first.take_records + self.take_records
+        self.parts = {**first.parts, **self.parts}
+        self.index_changed = first.index_changed or self.index_changed
+        self.close()
 
     @property
     def starts_run(self) -> bool:

@@ -33,7 +33,8 @@ BAD_TASK_TOKEN = "Error deserializing task token."
 
 
 class TaskToken(msgspec.Struct, frozen=True, array_like=True):
-    """Opaque to workers. `attempt` makes an answer of an earlier attempt recognisably stale."""
+    """Opaque to workers. `attempt` makes an answer of an earlier attempt recognisably stale, `started` one to a start
+    that was never stored: another may have its event ids."""
 
     key: ExecutionKey
     kind: TaskKind
@@ -41,6 +42,8 @@ class TaskToken(msgspec.Struct, frozen=True, array_like=True):
     attempt: Number
     activity_id: str = ""
     """Of an activity that is answered by its id: then the two numbers are 0, and the run may be "", the current one."""
+    started: str = ""
+    """Of a workflow task: the end of the id that its start was given. Empty: not told, by an older perdure."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -45,6 +45,9 @@ from perdure.core.workflow_task_events import (
     state_of,
 )
 
+_START_DIGITS = 12
+"""So much of a start's id tells it from all others: where an id counts on, and of another's UUID 48 random bits."""
+
 
 def schedule(turn: Turn) -> None:
     """Owe the workflow a task, unless one is scheduled or running already, or it is paused."""
@@ -170,7 +173,11 @@ def start(turn: Turn, identity: str, request_id: str = "") -> StartedWorkflowTas
     turn.lower(task.started_at_ns + task.start_to_close_ns)
     started = StartedWorkflowTask(
         execution.key,
-        encode_token(TaskToken(execution.key, TaskKind.WORKFLOW, task.scheduled_event_id, task.attempt)),
+        encode_token(
+            TaskToken(
+                execution.key, TaskKind.WORKFLOW, task.scheduled_event_id, task.attempt, "", request_id[-_START_DIGITS:]
+            )
+        ),
         execution.workflow_type,
         task.attempt,
         task.scheduled_event_id,
@@ -217,6 +224,7 @@ def require_started(execution: Execution, token: TaskToken) -> WorkflowTask:
         or task.scheduled_event_id != token.scheduled_event_id
         or task.attempt != token.attempt
         or token.kind != TaskKind.WORKFLOW
+        or not task.request_id.endswith(token.started)
     ):
         raise workflow_task_not_found()
     return task

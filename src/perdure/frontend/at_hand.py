@@ -7,7 +7,7 @@ message itself, which is made then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,6 +16,9 @@ from google.protobuf.message import Message
 from temporalio.api.common.v1 import ActivityType, Payloads, WorkflowExecution, WorkflowType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.protocol.v1 import Message as ProtocolMessage
+
+Durable = Callable[[], Awaitable[bool]]
+"""Makes a task durable that went out before it was, and says whether it is; False: no answer to it is taken."""
 
 
 class _Response(msgspec.Struct, eq=False, kw_only=True):
@@ -62,6 +65,8 @@ class WorkflowTaskAtHand(_Response):
     history: EventsAtHand
     messages: Sequence[ProtocolMessage]
     type_name: str
+    durable: Durable | None = None
+    """None: it is."""
 
     @property
     def workflow_type(self) -> WorkflowType:

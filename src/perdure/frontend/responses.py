@@ -15,7 +15,7 @@ from perdure.api.times import set_duration, set_timestamp
 from perdure.core.started import StartedActivityTask, StartedWorkflowTask
 from perdure.core.state import Activity
 from perdure.engine.engine import Engine
-from perdure.frontend.at_hand import ActivityTaskAtHand, EventsAtHand, WorkflowTaskAtHand
+from perdure.frontend.at_hand import ActivityTaskAtHand, Durable, EventsAtHand, WorkflowTaskAtHand
 from perdure.frontend.page_tokens import HistoryToken, encode_history
 
 
@@ -40,6 +40,31 @@ def workflow_task_at_hand(
         return None
     if engine.queries.waiting:
         return _workflow_task(engine, task, events)
+    return _workflow_task_at_hand(engine, task, events)
+
+
+def early_workflow_task(
+    engine: Engine, task: StartedWorkflowTask, newest: Sequence[HistoryEvent], durable: Durable
+) -> WorkflowTaskAtHand | None:
+    """As `workflow_task_at_hand`, before the task is durable, and with it the `newest` events of its history; None when
+    more is needed than is in memory."""
+    if engine.queries.waiting:  # they want to see what is durable
+        return None
+    first_event_id, _ = _seen_by_worker(task)
+    last_event_id = newest[0].event_id - 1
+    events: Sequence[HistoryEvent] | None = ()
+    if first_event_id <= last_event_id:
+        events = engine.histories.recent(task.key, first_event_id, last_event_id)
+        if events is None:
+            return None
+    response = _workflow_task_at_hand(engine, task, [*events, *newest])
+    response.durable = durable
+    return response
+
+
+def _workflow_task_at_hand(
+    engine: Engine, task: StartedWorkflowTask, events: Sequence[HistoryEvent]
+) -> WorkflowTaskAtHand:
     key = task.key
     return WorkflowTaskAtHand(
         task.token,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import Event
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice import v1 as service
 
 from perdure.api.errors import Rejected
@@ -19,8 +20,9 @@ from perdure.core.names import QueueName, TaskKind
 from perdure.core.started import StartedActivityTask, StartedTask, StartedWorkflowTask
 from perdure.engine.engine import Engine
 from perdure.engine.matching.query_task import QueryTask
-from perdure.engine.matching.seats import Seat
+from perdure.engine.matching.seats import Seat, TakeEarly
 from perdure.engine.matching.volatile_task import VolatileTask
+from perdure.frontend.at_hand import Durable
 from perdure.frontend.calls import Call
 from perdure.frontend.chain import Chain, Gate
 from perdure.frontend.edge import check_length, check_queue
@@ -28,6 +30,7 @@ from perdure.frontend.queries import query_task_response
 from perdure.frontend.responses import (
     activity_task_at_hand,
     activity_task_response,
+    early_workflow_task,
     workflow_task_at_hand,
     workflow_task_response,
 )
@@ -65,7 +68,14 @@ class Serving:
             else:
                 take(response, seat.free)
 
-        return self._open(request, TaskKind.WORKFLOW, seats, put)
+        def put_early(seat: Seat, task: StartedWorkflowTask, events: Sequence[HistoryEvent], durable: Durable) -> bool:
+            response = early_workflow_task(engine, task, events, durable)
+            if response is None:
+                return False
+            take(response, seat.free)
+            return True
+
+        return self._open(request, TaskKind.WORKFLOW, seats, put, put_early)
 
     def activity_tasks(
         self, request: service.PollActivityTaskQueueRequest, seats: int, take: Take
@@ -89,6 +99,7 @@ class Serving:
         kind: TaskKind,
         count: int,
         put: Callable[[Seat, StartedTask | VolatileTask], None],
+        put_early: TakeEarly | None = None,
     ) -> Callable[[], None]:
         engine, name = self._engine, request.task_queue.name
         seats: list[Seat] = []
@@ -98,7 +109,7 @@ class Serving:
             check_queue(call, name)
             check_length(call, "Identity", request.identity)
             queue, worker = QueueName(request.namespace, name, kind), request.worker_instance_key
-            seats.extend(Seat(engine.matching, queue, request.identity, worker, put) for _ in range(count))
+            seats.extend(Seat(engine.matching, queue, request.identity, worker, put, put_early) for _ in range(count))
             for seat in seats:
                 seat.free()
 

@@ -16,10 +16,11 @@ import msgspec
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.errors import Rejected, StatusCode
-from perdure.core.commands import Command
+from perdure.core.commands import Command, StartWorkflow
 from perdure.core.commit import Commit
 from perdure.core.execution import Execution
 from perdure.core.names import ExecutionKey
+from perdure.engine.deciding.kept import Kept
 from perdure.engine.matching.task_queue import Waiting
 from perdure.engine.submission import Age, InTransaction, Read
 
@@ -47,6 +48,7 @@ class Mailbox:
         "gaps",
         "is_fresh",
         "is_known",
+        "kept",
         "namespace",
         "pending",
         "shelf",
@@ -75,6 +77,8 @@ class Mailbox:
         self.calls: list[Call] = []
         """In flight: the calls that the commit answers."""
         self.commit: Commit | None = None
+        self.kept: Kept | None = None
+        """The commit waits for the answer to its workflow task, or it did and is being written."""
         self.assigned: Sequence[Waiting | None] = ()
         """The pollers that were set aside for tasks of the commit."""
         self.conflicts = 0
@@ -103,6 +107,12 @@ class Mailbox:
             self.tail_run_id = execution.key.run_id
             self.tail_base_bytes = execution.history_bytes
 
+    def end_kept(self, is_durable: bool) -> None:
+        """The commit that was kept back is durable, or never will be."""
+        kept, self.kept = self.kept, None
+        if kept is not None:
+            kept.end(is_durable)
+
     def is_behind(self, key: ExecutionKey, version: int) -> bool:
         """Whether what is in memory is older than this version of this run, or of another run."""
         execution = self.execution
@@ -130,6 +140,21 @@ class Mailbox:
             or (execution.closed_at_ns is None and not is_told)
         ):
             self.forget()
+
+    def is_foreign(self, call: Call) -> bool:
+        """Whether the call names a run that is not the current one."""
+        run_id, execution = call.run_id, self.execution
+        return run_id is not None and (execution is None or execution.key.run_id != run_id)
+
+    @property
+    def foreign_state(self) -> Execution | None:
+        """The run that is not the current one, which was loaded for the call at the head."""
+        assert self.foreign is not None
+        return self.foreign[1]
+
+    def may_guess(self, head: Call) -> bool:
+        """Whether the call at the head starts a run and is decided as if there were none of this workflow id."""
+        return isinstance(head.command, StartWorkflow) and head.run_id is None and not self.conflicts
 
     def settle(self, commit: Commit, events_max: int, bytes_max: int, gaps: int) -> None:
         """The commit is durable: its last run is the current one, and its events are the tail's newest."""

@@ -31,6 +31,7 @@ from perdure.core.names import ExecutionKey, QueueName, TaskKind
 from perdure.engine.deciding.cache import RestingCache
 from perdure.engine.deciding.committer import Committer
 from perdure.engine.deciding.contention import Contention
+from perdure.engine.deciding.early import Early
 from perdure.engine.deciding.loader import Loader
 from perdure.engine.deciding.mailbox import Call, Mailbox, too_many
 from perdure.engine.deciding.transactor import Transactor
@@ -94,6 +95,9 @@ class Mailboxes:
         self._committer = Committer(
             store, config.commit_batch_max, metrics, self._committed, self._broke, self._refused, feed.gap
         )
+        self._early = Early(
+            config, metrics, matching, self._tell, self._committer.add, self._recover_decision, self._go_on
+        )
         self._transactor = Transactor(
             store, metrics, self._decide_in_transaction, self._transacted, self._not_transacted
         )
@@ -112,11 +116,13 @@ class Mailboxes:
         await self._committer.start()
         await self._transactor.start()
         await self._loader.start()
+        self._early.start()
         self._is_open = True
 
     async def stop(self) -> None:
         """Refuse new calls, answer those that wait (within `stop_grace_ns`), then stop."""
         self._is_open = False
+        self._early.stop()
         if self._owed:
             quiet = asyncio.ensure_future(self.quiet.reached(self.quiet.count + 1))
             await asyncio.wait([quiet], timeout=self._config.stop_grace_ns / 1e9)
@@ -126,6 +132,7 @@ class Mailboxes:
     async def abort(self) -> None:
         """Stop at once: what waits is answered UNAVAILABLE, whatever was being written may be durable or not."""
         self._is_open = False
+        self._early.abort()
         self.contention.stop()
         await self._loader.stop()
         await self._committer.stop()
@@ -177,6 +184,9 @@ class Mailboxes:
         if not mailbox.busy:
             mailbox.busy = True
             self._make_ready(mailbox)
+        elif mailbox.kept is not None and not mailbox.kept.is_called:
+            mailbox.kept.is_called = True
+            self._line_up(mailbox)
         return future
 
     def forget(self, key: ExecutionKey) -> None:
@@ -209,8 +219,10 @@ class Mailboxes:
         return self._mailboxes.get((namespace, workflow_id))
 
     def _make_ready(self, mailbox: Mailbox) -> None:
-        if self._rooms and self.contention.keeps(mailbox):
-            return
+        if not self._rooms or not self.contention.keeps(mailbox):
+            self._line_up(mailbox)
+
+    def _line_up(self, mailbox: Mailbox) -> None:
         self._ready.append(mailbox)
         if not self._turn_is_due:
             self._turn_is_due = True
@@ -237,6 +249,9 @@ class Mailboxes:
 
     def _step(self, mailbox: Mailbox) -> None:
         """Serve a mailbox until it commits, loads, or is empty."""
+        if mailbox.kept is not None:
+            self._early.go_on(mailbox)
+            return
         pending = mailbox.pending
         while pending:
             head = pending[0]
@@ -250,7 +265,7 @@ class Mailboxes:
             if is_foreign or self._is_shared or not mailbox.is_known:
                 if not self._has_state_for(mailbox, head, is_foreign):
                     return
-                execution = _foreign_state(mailbox) if is_foreign else mailbox.execution
+                execution = mailbox.foreign_state if is_foreign else mailbox.execution
             if not isinstance(command, _OF_THE_SHELL):
                 if self._decide(mailbox, head, execution):
                     return
@@ -267,7 +282,7 @@ class Mailboxes:
         """False: it was asked of the loader."""
         if self._is_shared and not mailbox.is_fresh and isinstance(head.command, Read):
             mailbox.forget_if_old(head.run_id, head.command.age, self._gaps)
-        if not mailbox.is_known and not _may_guess(mailbox, head):
+        if not mailbox.is_known and not mailbox.may_guess(head):
             self._loader.add((mailbox, None))
             return False
         if is_foreign and (mailbox.foreign is None or mailbox.foreign[0] != head.run_id):
@@ -301,7 +316,7 @@ class Mailboxes:
             mailbox.solo = 0
         else:
             calls = self._take_calls(mailbox, head, execution)
-        context = self._tell(self._context, execution)
+        context = self._tell(execution)
         try:
             asked: list[Any] = [call.command for call in calls]
             decision = decide(execution, asked, context)
@@ -313,8 +328,9 @@ class Mailboxes:
             return False
         return self._decided(mailbox, calls, commit)
 
-    def _tell(self, context: Context, execution: Execution | None) -> Context:
-        """What the law is to know of this moment."""
+    def _tell(self, execution: Execution | None) -> Context:
+        """What the law is to know of this moment; the next call changes it."""
+        context = self._context
         context.now_ns = self._now_ns()
         context.dead_queue = ""
         if execution is not None and execution.facts.sticky_queue and execution.current_task is None:
@@ -326,7 +342,7 @@ class Mailboxes:
 
     async def _decide_in_steps(self, mailbox: Mailbox, call: Call, execution: Execution | None) -> None:
         """As `_decide`, of one command that does much; the mailbox is busy until then, and others have their turns."""
-        context = self._tell(replace(self._context), execution)
+        context = replace(self._tell(execution))
         steps = decide_in_steps(execution, cast(Command, call.command), context)
         try:
             decision = await in_turns(steps)
@@ -350,7 +366,8 @@ class Mailboxes:
         if commit.changed:
             mailbox.calls = calls
             mailbox.commit = commit
-            self._committer.add(mailbox)
+            if len(commit.dispatches) != 1 or not self._early.keeps(mailbox, commit):
+                self._committer.add(mailbox)
             return True
         mailbox.foreign = None
         if self._is_shared and mailbox.is_known and not mailbox.is_fresh:
@@ -367,7 +384,7 @@ class Mailboxes:
             mailbox.solo -= 1
             return calls
         run_id = None if execution is None else execution.key.run_id
-        foreign = _is_foreign(mailbox, head)
+        foreign = mailbox.is_foreign(head)
         room = self._config.decide_calls_max
         alone = isinstance(head.command, Take if execution is None else _STARTS)
         while pending and len(calls) < room and not alone:
@@ -389,9 +406,9 @@ class Mailboxes:
         """
         [call] = mailbox.calls
         asked = cast(InTransaction, call.command)
-        execution = _foreign_state(mailbox) if _is_foreign(mailbox, call) else mailbox.execution
+        execution = mailbox.foreign_state if mailbox.is_foreign(call) else mailbox.execution
         try:
-            decision = decide(execution, [asked.command], self._tell(self._context, execution))
+            decision = decide(execution, [asked.command], self._tell(execution))
             pollers = mailbox.assigned = self._matching.assign(decision.queued)
             commit = decision.settle(pollers)
         except Exception as error:
@@ -470,6 +487,8 @@ class Mailboxes:
             return
         mailbox.conflicts = 0
         mailbox.assigned = ()
+        if mailbox.kept is not None:
+            mailbox.end_kept(True)
         self._metrics.commits += 1
         try:
             if mailbox.foreign is None:
@@ -532,6 +551,7 @@ class Mailboxes:
         """What was decided is not: whoever was to get a task waits on."""
         pollers, mailbox.assigned = mailbox.assigned, ()
         self._matching.release(pollers)
+        mailbox.end_kept(False)
 
     def _go_on(self, mailbox: Mailbox) -> None:
         mailbox.foreign = None
@@ -577,19 +597,3 @@ class Mailboxes:
         self._owed -= count
         if not self._owed:
             self.quiet.emit()
-
-
-def _is_foreign(mailbox: Mailbox, call: Call) -> bool:
-    """Whether the call names a run that is not the current one."""
-    run_id, execution = call.run_id, mailbox.execution
-    return run_id is not None and (execution is None or execution.key.run_id != run_id)
-
-
-def _foreign_state(mailbox: Mailbox) -> Execution | None:
-    """The run that is not the current one, which was loaded for the call at the head."""
-    assert mailbox.foreign is not None
-    return mailbox.foreign[1]
-
-
-def _may_guess(mailbox: Mailbox, head: Call) -> bool:
-    return isinstance(head.command, StartWorkflow) and head.run_id is None and not mailbox.conflicts

@@ -7,18 +7,24 @@ for each. To matching a seat is a poll like any other, one that asks again by it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+
+from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.core.names import QueueName
-from perdure.core.started import StartedTask
+from perdure.core.started import StartedTask, StartedWorkflowTask
 from perdure.engine.matching.matching import Matching
 from perdure.engine.matching.volatile_task import VolatileTask
+
+TakeEarly = Callable[["Seat", StartedWorkflowTask, Sequence[HistoryEvent], Callable[[], Awaitable[bool]]], bool]
+"""Takes a workflow task that is not durable yet. Given the seat, the task, the events of its commit, and what makes it
+durable and says whether it is. False: it cannot be taken so."""
 
 
 class Seat:
     """Takes one task at a time: `take(seat, task)` is called, and `free` asks for the next one."""
 
-    __slots__ = ("_is_free", "_is_left", "_matching", "_take", "poller")
+    __slots__ = ("_is_free", "_is_left", "_matching", "_take", "_take_early", "poller")
 
     def __init__(
         self,
@@ -27,9 +33,11 @@ class Seat:
         identity: str,
         worker: str,
         take: Callable[[Seat, StartedTask | VolatileTask], None],
+        take_early: TakeEarly | None = None,
     ) -> None:
         self._matching = matching
         self._take = take
+        self._take_early = take_early
         self._is_free = False
         self._is_left = False
         self.poller = matching.seat(queue, identity, worker, self)
@@ -49,6 +57,18 @@ class Seat:
     def done(self) -> bool:
         """Whether it cannot take a task now."""
         return not self._is_free
+
+    def put_early(
+        self, task: StartedWorkflowTask, events: Sequence[HistoryEvent], durable: Callable[[], Awaitable[bool]]
+    ) -> bool:
+        """A task before it is durable, as `TakeEarly` says. False: nothing was done."""
+        if not self._is_free or self._take_early is None:
+            return False
+        self._is_free = False
+        if self._take_early(self, task, events, durable):
+            return True
+        self._is_free = True
+        return False
 
     def set_result(self, task: StartedTask | VolatileTask | None, /) -> None:
         """A task; None: the queue was forgotten, or the worker has ended."""

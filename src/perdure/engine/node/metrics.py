@@ -14,6 +14,8 @@ class Metrics:
     """Exceptions out of core: each one is a bug."""
     commits: int = 0
     """Applied ones."""
+    early: int = 0
+    """Workflow tasks that went out before they were durable, to be so together with their answers."""
     batches: int = 0
     """Store transactions."""
     record_batches: int = 0

@@ -137,6 +137,10 @@ class WorkflowTasks:
             if outcome.local is not None:
                 if slot is not None:
                     slot.free()  # it is replayed; what it waits for may take long
+                if not await _is_durable(task):
+                    logger.info("the workflow task of %s was never stored, and is dropped", _named(task))
+                    self._executor.dispose(run)
+                    return None
                 run, outcome = await self._run_local(task, run, outcome, received_s)
         except Exception as error:  # of workflow code or of its declaration: this task's fault alone
             if isinstance(error, UnknownTypeError):
@@ -398,6 +402,13 @@ def _result_of(outcome: TaskOutcome) -> WorkflowQueryResult:
     if outcome.query_results is None:
         raise outcome.error or RuntimeError("the run could not be replayed")
     return outcome.query_results[""]
+
+
+async def _is_durable(task: PollWorkflowTaskQueueResponse) -> bool:
+    """Whether what the code has seen is stored: before it has effects. An engine in this process may hand a task over
+    before it is, to store it with its answer."""
+    durable = getattr(task, "durable", None)
+    return durable is None or await durable()
 
 
 def _tell(task: PollWorkflowTaskQueueResponse, outcome: TaskOutcome) -> None:
