@@ -70,7 +70,7 @@ class EngineConfig:
     conflict_tries_max: int = 20
     load_batch_max: int = 500
     commit_batch_max: int = 500
-    kept_ns: int = 0
+    kept_ns: int = _SECOND_NS // 20
     """How long a commit waits at most for the answer of a worker in this process to the workflow task that it brings,
     to be written with it; 0: it does not, and no task goes out before it is durable. Who is answered by it (an
     activity, a signal) waits as long."""

@@ -1,6 +1,6 @@
 """Local activities: run by the worker that has the workflow task, within that task, and recorded by one marker.
 
-An ordinary activity is two commits and a way through a queue. A local one is a call in the worker's own
+An ordinary activity is a commit or two and a way through a queue. A local one is a call in the worker's own
 process; the server learns of it when the task completes, by a RecordMarker command with its result. So
 it is cheap, and weaker: until the task has completed nothing of it is durable, and a crash runs it
 again, with attempt 1. The marker is that of Temporal's newer SDKs ("core_local_activity").
