@@ -33,7 +33,9 @@ def _misbehave(act: Act, execution: int) -> None:
 
 def _begin(act: Act) -> tuple[str, int]:
     info = activity.info()
-    return info.idempotency_key, stage.world.ask(info.run_id, info.activity_id, info.idempotency_key, act)
+    return info.idempotency_key, stage.world.ask(
+        info.run_id, info.activity_id, info.idempotency_key, act, is_local=info.is_local
+    )
 
 
 @activity(name="perform")

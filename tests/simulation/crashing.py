@@ -38,6 +38,8 @@ class Disk:
     def __init__(self) -> None:
         self.recorded: set[tuple[str, str]] = set()
         """(run id, activity id) of every activity whose completion is in durable history."""
+        self.scheduled: set[tuple[str, str]] = set()
+        """The same of every activity that durable history says is to run."""
         self.trace: list[tuple[int, int, str, int, tuple[str, ...]]] = []
         """(virtual ns, node, workflow id, version, event types) of every durable commit."""
         self.faults: list[str] = []
@@ -51,6 +53,7 @@ class Disk:
             if event.event_type == SCHEDULED:
                 attributes = event.activity_task_scheduled_event_attributes
                 self._activity_ids[run_id, event.event_id] = attributes.activity_id
+                self.scheduled.add((run_id, attributes.activity_id))
             elif event.event_type == COMPLETED:
                 scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
                 self.recorded.add((run_id, self._activity_ids[run_id, scheduled]))

@@ -32,8 +32,10 @@ class World:
         self.side_effects: list[int] = []
         self.complaints: list[str] = []
 
-    def ask(self, run_id: str, activity_id: str, key: str, act: Act) -> int:
+    def ask(self, run_id: str, activity_id: str, key: str, act: Act, *, is_local: bool = False) -> int:
         """An execution of an activity begins; which one of its key this is, from 1."""
+        if not is_local and (run_id, activity_id) not in self._disk.scheduled:
+            self.complaints.append(f"{act.name} ({key}) runs before it is in durable history that it is to")
         if (run_id, activity_id) in self._disk.recorded and not self._stalls:
             self.complaints.append(f"{act.name} ({key}) runs although its completion is in durable history")
         self.asked[key] += 1
