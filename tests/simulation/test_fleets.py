@@ -16,7 +16,7 @@ PROGRAMS = [ORDER, RELAY, *map(generate, (*range(6), *range(MESSAGES, MESSAGES +
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])
 def test_the_order_workflow_at_every_commit(nodes: int) -> None:
-    assert crash_everywhere(ORDER, nodes, KINDS) >= 40
+    assert crash_everywhere(ORDER, nodes, KINDS) >= 6 * len(KINDS)  # an order is six commits, of whichever node
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])
